@@ -1,0 +1,48 @@
+# Two commands are enough: `make demo` runs the platform, `make test` runs its tests.
+# They need Python 3.11 to 3.13, make and a network that reaches PyPI; uv is fetched from there.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell $(p) -c 'import sys; print(1 if (3, 11) <= sys.version_info < (3, 14) else "")' 2>/dev/null),$(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-spark check dev lock clean
+
+help:  ## show these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 to 3.13 found; install one, or say PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+
+# What runs the platform.
+$(VENV)/installed: requirements.lock pyproject.toml | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+# What checks it as well.
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+test: $(VENV)/installed-dev  ## run the tests on the embedded engine
+	$(PYTEST)
+
+test-spark: $(VENV)/installed-dev  ## run the same tests on Apache Spark (needs Java 17)
+	CHURN_DEPLOYMENT=spark $(PYTEST)
+
+check: $(VENV)/installed-dev  ## lint, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+lock: | $(UV)  ## resolve the dependencies anew, with hashes, for every Python and platform
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:  ## remove the environment and the lake
+	rm -rf $(VENV) lake

@@ -1,0 +1,1 @@
+"""A churn platform as a Dagster asset graph."""

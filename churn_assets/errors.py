@@ -1,0 +1,41 @@
+"""What can go wrong that a user can mend. Each message is one line: found, expected, what to do."""
+
+
+class ChurnError(Exception):
+    """Any failure that the command line reports in one line, without a traceback."""
+
+
+class SettingsError(ChurnError):
+    """A setting has a value that cannot be used."""
+
+
+class EnvironmentNotReadyError(ChurnError):
+    """The machine lacks something that the deployment needs, such as Java."""
+
+
+class LakeError(ChurnError):
+    """The lake cannot be read or written."""
+
+
+class LandingError(ChurnError):
+    """The landing zone is missing, unreadable or holds no event file."""
+
+
+class ContractError(ChurnError):
+    """A table or a DataFrame does not have the columns, types or rows that its contract states."""
+
+
+class ImmatureLabelError(ChurnError):
+    """A label was asked for before its horizon is complete."""
+
+
+class DateRangeError(ChurnError):
+    """The dates asked for are not covered by the data or by the settings."""
+
+
+class ImportFileError(ChurnError):
+    """A file given to ``churn import`` cannot be read as events."""
+
+
+class ModelError(ChurnError):
+    """No model can be trained or found."""

@@ -1,0 +1,1 @@
+"""Engines, and everything that touches a table on disk."""

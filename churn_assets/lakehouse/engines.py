@@ -1,0 +1,128 @@
+"""The two engines that a laptop or a cluster of one's own runs: Sail, embedded, and Apache Spark with Delta.
+
+Both give a ``SparkSession`` in UTC through dagster-pyspark's resource, started when it is first used and
+shared by everything in the process.
+"""
+
+import logging
+import os
+import shutil
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dagster import InitResourceContext
+from dagster_pyspark import PySparkResource
+
+from churn_assets.errors import EnvironmentNotReadyError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+UTC_SESSION = {"spark.sql.session.timeZone": "UTC"}
+
+# Apache Spark's defaults are for clusters: 200 shuffle partitions and 50 for a Delta log cost a laptop 6 s a write.
+SPARK_CONFIG = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.memory": "4g",
+}
+
+
+class LazySpark(PySparkResource):
+    """dagster-pyspark's resource, without a session until somebody asks for one.
+
+    A run that only reads metadata, and a process that only loads the definitions, starts no engine.
+    """
+
+    spark_config: dict[str, Any] = {}
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Leave the session to its first use."""
+
+    @property
+    def spark_session(self) -> "SparkSession":
+        """The process's session."""
+        raise NotImplementedError
+
+
+class EmbeddedSail(LazySpark):
+    """Sail, a Spark Connect server inside this process: no Java, no jars."""
+
+    catalogs: list[str]
+
+    @property
+    def spark_session(self) -> "SparkSession":
+        """A session of the process's one Sail server."""
+        return _sail_session(tuple(self.catalogs))
+
+
+class ApacheSpark(LazySpark):
+    """Apache Spark with Delta Lake, in this process (``local[*]``) or on a cluster."""
+
+    master: str
+
+    @property
+    def spark_session(self) -> "SparkSession":
+        """The process's one classic session."""
+        return _apache_session(self.master, tuple(sorted(self.spark_config.items())))
+
+
+@cache
+def _sail_session(catalogs: tuple[str, ...]) -> "SparkSession":
+    # Sail reads its catalogs from the environment when the server starts; they are names in memory,
+    # filled anew at each start from the tables on disk.
+    listed = ", ".join(f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs)
+    os.environ["SAIL_CATALOG__LIST"] = f"[{listed}]"
+    os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalogs[0]
+    os.environ.setdefault("RUST_LOG", "error")
+
+    from pysail.spark import SparkConnectServer
+    from pyspark.sql import SparkSession
+
+    server = SparkConnectServer(ip="127.0.0.1", port=0)
+    server.start(background=True)
+    _SERVERS.append(server)
+    _, port = server.listening_address  # type: ignore[misc]  # set once the server has started
+    builder = SparkSession.builder.config("spark.remote", f"sc://127.0.0.1:{port}")
+    for key, value in UTC_SESSION.items():
+        builder = builder.config(key, value)
+    return builder.create()
+
+
+# A server stops when it is garbage-collected.
+_SERVERS: list[Any] = []
+
+
+@cache
+def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSession":
+    require_java()
+    from delta import configure_spark_with_delta_pip
+    from pyspark.sql import SparkSession
+
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    # Executors of a cluster on this machine must use this interpreter, with the packages of this environment.
+    builder = SparkSession.builder.appName("churn").master(master)
+    for key, value in {**SPARK_CONFIG, **UTC_SESSION, **dict(extra)}.items():
+        builder = builder.config(key, value)
+    session = configure_spark_with_delta_pip(builder).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def require_java() -> None:
+    """Fail in one line where Java is missing.
+
+    Raises:
+        EnvironmentNotReadyError: neither ``JAVA_HOME`` nor the path has a ``java``.
+    """
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
+        return
+    raise EnvironmentNotReadyError(
+        "CHURN_DEPLOYMENT=spark needs Java 17 or newer, and no java is on the PATH or under JAVA_HOME. "
+        "Install one, or use CHURN_DEPLOYMENT=local, which needs none."
+    )

@@ -1,0 +1,47 @@
+"""The feature_date partitions, and each window as the partition mapping that Dagster shows and obeys."""
+
+import datetime as dt
+import warnings
+
+import dagster as dg
+
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.settings import Settings
+
+FEATURE_WINDOW_DAYS = 30
+ROLLING_WINDOW_DAYS = 7
+
+ONE_RUN_PER_RANGE = dg.BackfillPolicy.single_run()
+
+with warnings.catch_warnings():
+    # Beta, but the one way to say it: without the flag the first 29 feature_dates have no valid upstream.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    # A feature_date D reads the days [D-29, D]; the first dates have fewer days behind them.
+    LAST_30_DAYS = dg.TimeWindowPartitionMapping(
+        start_offset=-(FEATURE_WINDOW_DAYS - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
+    )
+
+
+def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """One partition a UTC day, from ``CHURN_START_DATE`` to ``CHURN_END_DATE`` or, without one, to yesterday."""
+    # Dagster's end is exclusive: the day after the last one.
+    end = (settings.end_date + ONE_DAY).isoformat() if settings.end_date else None
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.start_date.isoformat(), end_date=end, timezone="UTC"
+    )
+
+
+def next_days(horizon_days: int) -> dg.TimeWindowPartitionMapping:
+    """A label of D reads the days [D+1, D+horizon]; while one of them is not over, D has no label."""
+    return dg.TimeWindowPartitionMapping(start_offset=1, end_offset=horizon_days)
+
+
+def date_range(context: dg.AssetExecutionContext) -> DateRange:
+    """The feature_dates that a run computes."""
+    keys = context.partition_key_range
+    return DateRange(dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end))
+
+
+def last_complete_day(now: dt.datetime) -> dt.date:
+    """The last UTC day that was over at ``now``."""
+    return now.astimezone(dt.UTC).date() - ONE_DAY

@@ -1,0 +1,123 @@
+"""The settings, read once from the environment and ``.env`` (the environment wins). Nothing else reads either."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from churn_assets.errors import SettingsError
+
+Deployment = Literal["local", "spark", "databricks"]
+
+# Unity Catalog's rule for names that need no quoting, which the folder names of a local lake follow too.
+CATALOG_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class Settings(BaseSettings):
+    """One deployment's settings. Each field is read from the variable of its name, ``CHURN_`` in front.
+
+    The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN`` and
+    ``DAGSTER_HOME`` keep their own names. Dates are UTC days; folders may be relative to the working directory.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHURN_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    deployment: Deployment = "local"
+    lake_root: Path = Path("lake")
+    landing_root: str = ""
+    start_date: dt.date = dt.date(2026, 1, 1)
+    end_date: dt.date | None = None
+    horizon_days: int = Field(default=30, ge=1, le=365)
+    raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
+    main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)
+    spark_master: str = "local[*]"
+    endpoint_url: str = "http://127.0.0.1:8080"
+    endpoint_token: str | None = Field(default=None, repr=False)
+    mlflow_tracking_uri: str = Field(
+        default="", validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri")
+    )
+    databricks_host: str | None = Field(
+        default=None, validation_alias=AliasChoices("DATABRICKS_HOST", "databricks_host")
+    )
+    databricks_token: str | None = Field(
+        default=None, repr=False, validation_alias=AliasChoices("DATABRICKS_TOKEN", "databricks_token")
+    )
+    dagster_home: Path | None = Field(
+        default=None, validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home")
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_what_follows_from_the_lake(cls, values: dict[str, Any]) -> dict[str, Any]:
+        lake = Path(values.get("lake_root") or "lake").expanduser().absolute()
+        values["lake_root"] = lake
+        landing = str(values.get("landing_root") or lake / "landing" / "events")
+        values["landing_root"] = landing if "://" in landing else str(Path(landing).expanduser().absolute())
+        given = [name for name in ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri") if values.get(name)]
+        if not given and values.get("deployment", "local") != "databricks":
+            values["mlflow_tracking_uri"] = f"sqlite:///{lake / 'mlflow' / 'mlflow.db'}"
+        return values
+
+    @model_validator(mode="after")
+    def _dates_are_in_order(self) -> Self:
+        if self.end_date and self.end_date < self.start_date:
+            raise ValueError(f"CHURN_END_DATE={self.end_date} is before CHURN_START_DATE={self.start_date}")
+        return self
+
+    @property
+    def dagster_home_folder(self) -> Path:
+        """Where Dagster keeps its runs: ``DAGSTER_HOME``, or beside the tables, so that one removes both at once."""
+        return (self.dagster_home or self.lake_root / "dagster").absolute()
+
+    @property
+    def mlflow_artifact_root(self) -> str:
+        """Where a local tracking database puts its artifacts: beside it."""
+        return (self.lake_root / "mlflow" / "artifacts").as_uri()
+
+    def as_env(self) -> dict[str, str]:
+        """The environment variables from which an equal ``Settings`` is read elsewhere, secrets left out."""
+        env = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value is None or value == "" or not field.repr:
+                continue
+            alias = field.validation_alias
+            variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{name.upper()}"
+            env[variable] = str(value)
+        return env
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Args:
+        overrides: fields that win over the environment, as tests and command-line options give them.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names the variable and what it may be.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_in_one_line(error)) from error
+
+
+def _in_one_line(error: ValidationError) -> str:
+    problems = []
+    for detail in error.errors():
+        if not detail["loc"]:
+            problems.append(detail["msg"].removeprefix("Value error, "))
+            continue
+        name = str(detail["loc"][0])
+        variable = name if name.isupper() else f"CHURN_{name.upper()}"
+        problems.append(f"{variable}={detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}")
+    return "; ".join(problems) + ". Set it in the environment or in .env."

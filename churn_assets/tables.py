@@ -1,0 +1,272 @@
+"""The contract of every table: DDL, column metadata, write checks and documentation all come from here."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import dagster as dg
+
+
+class WriteMode(StrEnum):
+    """How rows come into a table."""
+
+    APPEND = "append"
+    MERGE_NEW = "insert-only merge on the key"
+    REPLACE_PARTITIONS = "replace the partitions of the run"
+    REPLACE_ALL = "replace the whole table"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: Spark's name of its type, and a comment with meaning and unit."""
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake.
+
+    ``catalog`` is the design's name, in asset keys; the physical one is a setting. ``key`` is unique.
+    """
+
+    catalog: str
+    schema: str
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+    write_mode: WriteMode
+    key: tuple[str, ...] = ()
+    partition_column: str | None = None
+
+    @cached_property
+    def asset_key(self) -> dg.AssetKey:
+        """The three-level name as an asset key."""
+        return dg.AssetKey([self.catalog, self.schema, self.name])
+
+    @property
+    def constant(self) -> str:
+        """The name of this contract in this module, for error messages."""
+        return next(name for name, value in globals().items() if value is self)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The columns in the contract's order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def content_columns(self) -> list[str]:
+        """The columns that two runs over the same input must agree on: all but timestamps of the run."""
+        return [name for name in self.column_names if name not in RUN_COLUMNS]
+
+    def __str__(self) -> str:
+        return f"{self.catalog}.{self.schema}.{self.name}"
+
+
+# What depends on when a run happened and not on what it read.
+RUN_COLUMNS = frozenset({"_ingested_at", "_processing_date", "scored_at"})
+
+EVENT_ID = Column("event_id", "string", "Identifier of the event, unique among events.")
+USER_ID = Column("user_id", "bigint", "Identifier of the user.")
+EVENT_DATE = Column("event_date", "date", "UTC day.")
+FEATURE_DATE = Column("feature_date", "date", "UTC day at whose end the row's facts were known.")
+INGESTED_AT = Column(
+    "_ingested_at",
+    "timestamp",
+    "When Bronze took the line in, UTC; equal for one ingestion, rising between them.",
+)
+SOURCE_FILE = Column("_source_file", "string", "File the line came from, relative to the landing zone.")
+PROCESSING_DATE = Column("_processing_date", "date", "UTC day of _ingested_at.")
+
+LANDED_EVENTS = Table(
+    "raw_catalog",
+    "landing",
+    "events",
+    "Bronze: every line that landed, as it landed. Append-only; nothing is rejected.",
+    (
+        Column("event_id", "string", "Field event_id as landed, as text.", nullable=True),
+        Column("user_id", "string", "Field user_id as landed, as text.", nullable=True),
+        Column("event_ts", "string", "Field event_ts as landed, as text.", nullable=True),
+        Column("event_type", "string", "Field event_type as landed, as text.", nullable=True),
+        Column("country", "string", "Field country as landed, as text.", nullable=True),
+        Column("_raw", "string", "The line itself; bytes that are not UTF-8 are replaced by U+FFFD."),
+        Column(
+            "_rescued_data", "string", "JSON object of the fields that are none of the five.", nullable=True
+        ),
+        Column(
+            "_corrupt_record",
+            "string",
+            "The line where it is no JSON object (RFC 8259), else null.",
+            nullable=True,
+        ),
+        INGESTED_AT,
+        SOURCE_FILE,
+        PROCESSING_DATE,
+    ),
+    WriteMode.APPEND,
+    partition_column="_processing_date",
+)
+
+EVENTS = Table(
+    "main_catalog",
+    "clean",
+    "events",
+    "Silver: typed events, one row an event_id; the first that arrived stays.",
+    (
+        EVENT_ID,
+        USER_ID,
+        Column("event_ts", "timestamp", "When the event happened, UTC, microseconds."),
+        Column("event_date", "date", "UTC day of event_ts."),
+        Column("event_type", "string", "Kind of event, such as page_view or purchase.", nullable=True),
+        Column("country", "string", "Country of the user at the event, as sent.", nullable=True),
+        INGESTED_AT,
+    ),
+    WriteMode.MERGE_NEW,
+    key=("event_id",),
+    partition_column="event_date",
+)
+
+QUARANTINED_EVENTS = Table(
+    "main_catalog",
+    "clean",
+    "quarantined_events",
+    "Lines that could not become an event, each with the first reason that applies.",
+    (
+        Column(
+            "reason",
+            "string",
+            "Why: corrupt, missing_event_id, missing_user_id, bad_user_id, bad_event_ts, future_event_ts "
+            "or conflicting_duplicate.",
+        ),
+        Column("event_id", "string", "Field event_id as landed.", nullable=True),
+        Column("_raw", "string", "The line as it landed."),
+        SOURCE_FILE,
+        Column(
+            "occurrence",
+            "int",
+            "1 for the first of identical lines of one file, 2 for the second, and so on.",
+        ),
+        INGESTED_AT,
+        PROCESSING_DATE,
+    ),
+    WriteMode.MERGE_NEW,
+    key=("_source_file", "_raw", "occurrence"),
+    partition_column="_processing_date",
+)
+
+USERS = Table(
+    "main_catalog",
+    "clean",
+    "users",
+    "Every user with at least one event.",
+    (
+        USER_ID,
+        Column("first_seen_date", "date", "UTC day of the user's first event."),
+        Column("last_seen_date", "date", "UTC day of the user's last event."),
+        Column("country", "string", "Country of the user's latest event that has one.", nullable=True),
+    ),
+    WriteMode.REPLACE_ALL,
+    key=("user_id",),
+)
+
+USER_DAILY_ACTIVITY = Table(
+    "main_catalog",
+    "gold",
+    "user_daily_activity",
+    "What each user did on each UTC day with at least one event.",
+    (
+        USER_ID,
+        EVENT_DATE,
+        Column("events", "bigint", "Events of the user on the day, at least 1."),
+        Column("purchases", "bigint", "Events of type purchase among them."),
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "event_date"),
+    partition_column="event_date",
+)
+
+DAILY_SUMMARY = Table(
+    "main_catalog",
+    "gold",
+    "daily_summary",
+    "One row for each UTC day with at least one event.",
+    (
+        EVENT_DATE,
+        Column("events", "bigint", "Events of the day."),
+        Column("active_users", "bigint", "Users with an event on the day."),
+        Column("new_users", "bigint", "Users whose first event was on the day."),
+        Column("purchases", "bigint", "Events of type purchase on the day."),
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("event_date",),
+    partition_column="event_date",
+)
+
+FEATURES = (
+    Column("event_count_30d", "bigint", "Events in the 30 days up to and including feature_date."),
+    Column("active_days_30d", "bigint", "Days with at least one event in those 30 days, 1 to 30."),
+    Column("days_since_last_event", "bigint", "Days from the last event to feature_date, 0 to 29."),
+    Column("purchase_count_30d", "bigint", "Events of type purchase in those 30 days."),
+    Column("account_age_days", "bigint", "Days from the user's first event to feature_date."),
+    Column("rolling_7d_events", "bigint", "Events in the 7 days up to and including feature_date."),
+)
+# The order in which a model and its endpoint take them.
+FEATURE_COLUMNS = [column.name for column in FEATURES]
+
+USER_FEATURES = Table(
+    "main_catalog",
+    "gold",
+    "user_features",
+    "What was known at the end of feature_date of each user with an event in the 30 days up to it.",
+    (USER_ID, FEATURE_DATE, *FEATURES),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date"),
+    partition_column="feature_date",
+)
+
+CHURN_LABELS = Table(
+    "main_catalog",
+    "gold",
+    "churn_labels",
+    "Whether each user of user_features stayed away for the horizon after feature_date, where it is complete.",
+    (
+        USER_ID,
+        FEATURE_DATE,
+        Column("label", "int", "1: no event in the horizon after feature_date (churned); 0: at least one."),
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date"),
+    partition_column="feature_date",
+)
+
+CHURN_PREDICTIONS = Table(
+    "main_catalog",
+    "gold",
+    "churn_predictions",
+    "The Production model's answer for each user of user_features.",
+    (
+        USER_ID,
+        FEATURE_DATE,
+        Column("churn_probability", "double", "Probability that the user churns, 0 to 1."),
+        Column("predicted_churn", "boolean", "Whether churn_probability is at least 0.5."),
+        Column("scored_at", "timestamp", "When the row was scored, UTC."),
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date"),
+    partition_column="feature_date",
+)
+
+TABLES = (
+    LANDED_EVENTS,
+    EVENTS,
+    QUARANTINED_EVENTS,
+    USERS,
+    USER_DAILY_ACTIVITY,
+    DAILY_SUMMARY,
+    USER_FEATURES,
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+)
