@@ -1,0 +1,89 @@
+"""From events to who the users are, what they did each day, and what happened each day."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from churn_assets import tables
+from churn_assets.dates import DateRange
+
+
+def within(column: str, dates: DateRange) -> Column:
+    """Whether a date column lies in a range of days, both ends included."""
+    return (F.col(column) >= F.lit(dates.start)) & (F.col(column) <= F.lit(dates.end))
+
+
+def users(events: DataFrame) -> DataFrame:
+    """Sum up each user over all events.
+
+    Args:
+        events: ``clean.events``, all of them.
+
+    Returns:
+        The columns of ``tables.USERS``, one row a user. country is that of the latest event that has one (of
+        several at one moment, that with the greatest event_id).
+    """
+    # A user has few countries: all but a row or two a user are gone after the first GROUP BY, which one plain
+    # max per group keeps light. Windows or structs over all events are not.
+    recency = F.concat(F.lpad(F.unix_micros("event_ts").cast("string"), 18, "0"), F.col("event_id"))
+    per_country = events.groupBy("user_id", F.expr("nullif(country, '')").alias("country")).agg(
+        F.min("event_date").alias("first_seen_date"),
+        F.max("event_date").alias("last_seen_date"),
+        F.max(recency).alias("recency"),
+    )
+    known_recency = F.when(F.col("country").isNotNull(), F.col("recency"))
+    return per_country.groupBy("user_id").agg(
+        F.min("first_seen_date").alias("first_seen_date"),
+        F.max("last_seen_date").alias("last_seen_date"),
+        F.max_by("country", known_recency).alias("country"),
+    )
+
+
+def user_daily_activity(events: DataFrame, dates: DateRange) -> DataFrame:
+    """Count what each user did on each day.
+
+    Args:
+        events: ``clean.events``, at least those of ``dates``.
+        dates: the event dates to count; others in ``events`` are left out.
+
+    Returns:
+        The columns of ``tables.USER_DAILY_ACTIVITY``, one row per user and day with at least one event.
+    """
+    return (
+        events.where(within("event_date", dates))
+        .groupBy("user_id", "event_date")
+        .agg(
+            F.count(F.lit(1)).alias("events"),
+            F.count(F.when(F.col("event_type") == "purchase", 1)).alias("purchases"),
+        )
+    )
+
+
+def daily_summary(activity: DataFrame, users: DataFrame, dates: DateRange) -> DataFrame:
+    """Sum up each day over all users.
+
+    Args:
+        activity: ``gold.user_daily_activity``, at least the days of ``dates``.
+        users: ``clean.users``, for who was new on a day.
+        dates: the event dates to sum up.
+
+    Returns:
+        The columns of ``tables.DAILY_SUMMARY``, one row per day with at least one event.
+    """
+    days = (
+        activity.where(within("event_date", dates))
+        .groupBy("event_date")
+        .agg(
+            F.sum("events").alias("events"),
+            F.count(F.lit(1)).alias("active_users"),
+            F.sum("purchases").alias("purchases"),
+        )
+    )
+    arrivals = (
+        users.where(within("first_seen_date", dates))
+        .groupBy(F.col("first_seen_date").alias("event_date"))
+        .agg(F.count(F.lit(1)).alias("new_users"))
+    )
+    summary = days.join(arrivals, "event_date", "left")
+    return summary.withColumn("new_users", F.coalesce("new_users", F.lit(0).cast("bigint"))).select(
+        *tables.DAILY_SUMMARY.column_names
+    )

@@ -1,0 +1,189 @@
+"""From Bronze to Silver: typed events, one row an event_id, and what could not become one."""
+
+from functools import reduce
+from typing import NamedTuple
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from churn_assets import tables
+
+# Devices' clocks run a little ahead at times; what is further ahead than this cannot be placed on a day.
+CLOCK_TOLERANCE = "INTERVAL 1 HOUR"
+
+INTEGER = "^[+-]?[0-9]+$"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
+_ZONE = r"Z|[+-](0[0-9]|1[0-7]):[0-5][0-9]|[+-]18:00"
+TIMESTAMP = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ]{_CLOCK})?({_ZONE})?$"
+
+# What makes two rows of one event_id the same event.
+CONTENT = ("user_id", "event_ts", "event_type", "country")
+
+
+class CleanBatch(NamedTuple):
+    """What one batch of Bronze adds: rows of ``tables.EVENTS`` and of ``tables.QUARANTINED_EVENTS``."""
+
+    events: DataFrame
+    quarantined: DataFrame
+
+
+def typed(landed: DataFrame) -> DataFrame:
+    """Give each landed row its types, or the first reason why it cannot be an event.
+
+    event_ts is ISO 8601: a date, or a date and a time to the minute or finer, with ``Z``, an offset or, for
+    UTC, nothing. Digits after the microsecond are cut off.
+
+    Args:
+        landed: ``landing.events``.
+
+    Returns:
+        event_id, event_type, country (string), user_id (bigint), event_ts (timestamp), reason (string, NULL
+        for an event), _raw, _source_file, _ingested_at, _processing_date; one row for each of ``landed``.
+    """
+    user_id = F.when(F.col("user_id").rlike(INTEGER), F.col("user_id").try_cast("bigint"))
+    event_ts = F.when(F.col("event_ts").rlike(TIMESTAMP), _canonical_timestamp().try_cast("timestamp"))
+    in_range = F.col("_event_ts").between(
+        F.expr("timestamp '1970-01-01 00:00:00'"), F.expr("timestamp '9999-12-31 23:59:59.999999'")
+    )
+    reason = (
+        F.when(F.col("_corrupt_record").isNotNull(), "corrupt")
+        .when(_is_blank("event_id"), "missing_event_id")
+        .when(_is_blank("user_id"), "missing_user_id")
+        .when(F.col("_user_id").isNull(), "bad_user_id")
+        .when(~F.coalesce(in_range, F.lit(False)), "bad_event_ts")
+        .when(F.col("_event_ts") > F.col("_ingested_at") + F.expr(CLOCK_TOLERANCE), "future_event_ts")
+    )
+    return (
+        landed.withColumn("_user_id", user_id)
+        .withColumn("_event_ts", event_ts)
+        .withColumn("reason", reason)
+        .select(
+            "event_id",
+            F.col("_user_id").alias("user_id"),
+            F.col("_event_ts").alias("event_ts"),
+            "event_type",
+            "country",
+            "reason",
+            "_raw",
+            "_source_file",
+            "_ingested_at",
+            "_processing_date",
+        )
+    )
+
+
+def clean_batch(landed: DataFrame, silver: DataFrame) -> CleanBatch:
+    """Tell which new events a batch of Bronze holds, and which of its rows cannot become one.
+
+    Rows of one event_id and equal content are the same event: one stays, the others are dropped. If their
+    content differs, that of Silver stays, or else that of the earliest ingestion, or else the smallest; rows
+    with any other are quarantined as conflicting_duplicate. So neither the order of rows nor their spread
+    over files counts, and cleaning a batch again gives the same quarantine.
+
+    Args:
+        landed: rows of ``landing.events``: one or more whole ingestions.
+        silver: ``clean.events`` as it is, with or without this batch.
+
+    Returns:
+        events: new ones only, event_id unique and not in ``silver``. quarantined: one row for each row of
+        ``landed`` that is bad or in conflict.
+    """
+    rows = typed(landed)
+    good = rows.where(F.col("reason").isNull())
+    ids = _one_row_an_id(good).join(_looked_up(silver), "event_id", "left")
+
+    unknown = ids.where(F.col("silver_user_id").isNull())
+    settled = unknown.where(~_differs_within()).select(
+        "event_id", *(F.col(f"min_{name}").alias(name) for name in CONTENT), "_ingested_at"
+    )
+    contested = _winners_of_contested(good, unknown.where(_differs_within()).select("event_id"))
+    known = ids.where(
+        F.col("silver_user_id").isNotNull() & (_differs_within() | _differs_from_silver())
+    ).select("event_id", *(F.col(f"silver_{name}").alias(name) for name in CONTENT))
+    new = settled.unionByName(contested).withColumn("event_date", F.to_date("event_ts"))
+    winners = known.unionByName(contested.drop("_ingested_at"))
+    return CleanBatch(
+        events=new.select(*tables.EVENTS.column_names),
+        quarantined=_quarantined(rows, winners),
+    )
+
+
+def _is_blank(column: str) -> Column:
+    return F.coalesce(F.btrim(F.col(column), F.lit(" \t\r\n\f\v")), F.lit("")) == ""
+
+
+def _canonical_timestamp() -> Column:
+    # Engines differ on more than six digits and on a date with a zone but no time; few rows need either
+    # mended.
+    landed = F.col("event_ts")
+    return (
+        F.when(F.length(landed) <= 10, landed)
+        .when(
+            landed.rlike(r"^.{10}[Z+-]"),
+            F.concat(F.substring(landed, 1, 10), F.lit("T00:00"), F.substring(landed, 11, 6)),
+        )
+        .when(landed.rlike(r"\.[0-9]{7}"), F.regexp_replace(landed, r"(\.[0-9]{6})[0-9]+", "$1"))
+        .otherwise(landed)
+    )
+
+
+def _one_row_an_id(good: DataFrame) -> DataFrame:
+    # Plain min and max: dropDuplicates, windows or structs over a large batch take ten times the time and
+    # memory.
+    bounds = [bound(name).alias(f"{bound.__name__}_{name}") for name in CONTENT for bound in (F.min, F.max)]
+    return good.groupBy("event_id").agg(
+        *bounds,
+        F.count(F.lit(1)).alias("rows"),
+        F.count("event_type").alias("rows_with_event_type"),
+        F.count("country").alias("rows_with_country"),
+        F.min("_ingested_at").alias("_ingested_at"),
+    )
+
+
+def _looked_up(silver: DataFrame) -> DataFrame:
+    return silver.select("event_id", *(F.col(name).alias(f"silver_{name}") for name in CONTENT))
+
+
+def _differs_within() -> Column:
+    """Whether the rows of an id differ from one another; min and max ignore NULLs, so these are counted."""
+    different = [F.col(f"min_{name}") != F.col(f"max_{name}") for name in CONTENT]
+    some_null = [
+        F.col(f"rows_with_{name}").between(1, F.col("rows") - 1) for name in ("event_type", "country")
+    ]
+    return F.coalesce(reduce(Column.__or__, [*some_null, *different]), F.lit(False))
+
+
+def _differs_from_silver() -> Column:
+    return reduce(
+        Column.__or__, [~F.col(f"min_{name}").eqNullSafe(F.col(f"silver_{name}")) for name in CONTENT]
+    )
+
+
+def _winners_of_contested(good: DataFrame, ids: DataFrame) -> DataFrame:
+    arrival = Window.partitionBy("event_id").orderBy(
+        "_ingested_at", *(F.asc_nulls_first(name) for name in CONTENT)
+    )
+    return (
+        ids.join(good, "event_id")  # Sail hashes the left side: the few ids
+        .withColumn("place", F.row_number().over(arrival))
+        .where(F.col("place") == 1)
+        .select("event_id", *CONTENT, "_ingested_at")
+    )
+
+
+def _quarantined(rows: DataFrame, winners: DataFrame) -> DataFrame:
+    """The rows with a reason, and those whose content is not that of their id's winner."""
+    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in CONTENT))
+    lost = reduce(Column.__or__, [~F.col(name).eqNullSafe(F.col(f"won_{name}")) for name in CONTENT])
+    in_conflict = F.col("won_user_id").isNotNull() & lost
+    # Identical lines of one file share their verdict, having one content and one ingestion: numbered among
+    # the quarantined alone, they get the same numbers each time.
+    of_line = Window.partitionBy("_source_file", "_raw").orderBy("_ingested_at")
+    # A right join, as Sail hashes the left side, which here is small.
+    return (
+        won.join(rows, "event_id", "right")
+        .withColumn("reason", F.coalesce("reason", F.when(in_conflict, F.lit("conflicting_duplicate"))))
+        .where(F.col("reason").isNotNull())
+        .withColumn("occurrence", F.row_number().over(of_line))
+        .select(*tables.QUARANTINED_EVENTS.column_names)
+    )

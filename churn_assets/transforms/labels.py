@@ -1,0 +1,75 @@
+"""Who stayed away after a feature_date, and when that can be known."""
+
+import datetime as dt
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from churn_assets import tables
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.errors import ImmatureLabelError
+from churn_assets.transforms.activity import within
+
+
+def churn_labels(features: DataFrame, activity: DataFrame, dates: DateRange, horizon_days: int) -> DataFrame:
+    """Label each user active in the 30 days up to a feature_date: did they stay away for the whole horizon?
+
+    Args:
+        features: ``gold.user_features``, at least those of ``dates``; its users are the ones labelled.
+        activity: ``gold.user_daily_activity``, every day of every horizon; days outside change nothing.
+        dates: the feature_dates to label. Call ``require_mature`` first.
+        horizon_days: days after the feature_date in which one event means that the user stayed.
+
+    Returns:
+        The columns of ``tables.CHURN_LABELS``, one row per user and date of ``features``.
+    """
+    last = (dates.end - dates.start).days
+    # As for features: a user-day is copied to the feature_dates in whose horizon it lies.
+    days = activity.where(
+        within("event_date", DateRange(dates.start + ONE_DAY, dates.end + horizon_days * ONE_DAY))
+    ).select("user_id", F.datediff("event_date", F.lit(dates.start)).alias("day"))
+    reached = F.sequence(
+        F.greatest(F.col("day") - F.lit(horizon_days), F.lit(0)),
+        F.least(F.col("day") - F.lit(1), F.lit(last)),
+    )
+    stayed = (
+        days.withColumn("feature_day", F.explode(reached))
+        .groupBy("user_id", "feature_day")
+        .agg(F.count(F.lit(1)).alias("active_days"))
+        .withColumn("feature_date", F.date_add(F.lit(dates.start), F.col("feature_day")))
+        .select("user_id", "feature_date", "active_days")
+    )
+    return (
+        features.where(within("feature_date", dates))
+        .select("user_id", "feature_date")
+        .join(stayed, ["user_id", "feature_date"], "left")
+        .withColumn("label", F.when(F.col("active_days").isNull(), 1).otherwise(0))
+        .select(*tables.CHURN_LABELS.column_names)
+    )
+
+
+def last_labelled_date(data_complete_to: dt.date, horizon_days: int) -> dt.date:
+    """The last feature_date whose whole horizon lies in the days up to ``data_complete_to``."""
+    return data_complete_to - horizon_days * ONE_DAY
+
+
+def require_mature(dates: DateRange, complete_to: dt.date, horizon_days: int) -> None:
+    """Refuse to label a date before its horizon is complete: an outage must not look like everybody churning.
+
+    Args:
+        dates: the feature_dates asked for.
+        complete_to: the last UTC day that is over and up to which Silver holds events.
+        horizon_days: the horizon.
+
+    Raises:
+        ImmatureLabelError: a date's horizon ends after ``complete_to``.
+    """
+    last = last_labelled_date(complete_to, horizon_days)
+    if dates.end <= last:
+        return
+    ripe = dates.end + (horizon_days + 1) * ONE_DAY  # the day after the horizon's last, once that one is over
+    raise ImmatureLabelError(
+        f"Labels of {dates} need complete data up to {dates.end + horizon_days * ONE_DAY}, {horizon_days} days "
+        f"on, but it is complete up to {complete_to}. Ask for dates up to {last}, land what is missing, or wait: "
+        f"{dates.end} can be labelled from {ripe} on."
+    )
