@@ -1,0 +1,120 @@
+"""The rows a model is trained and judged on: which dates, which users, and how many of them."""
+
+import datetime as dt
+import math
+from typing import NamedTuple
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.errors import ModelError
+from churn_assets.tables import FEATURE_COLUMNS
+
+# Fewer labelled rows than this train no model: the design's number.
+MINIMUM_ROWS = 10_000
+
+# The default estimator takes 0.9 s for 10,000 rows, 1.7 s for 20,000, 2.5 s for 30,000, 3.3 s for 40,000 and
+# 4.6 s for 60,000, on one core of a laptop's two (it uses no more).
+MAXIMUM_TRAINING_ROWS = 35_000
+
+# Judging is cheap (70 ms for 60,000 rows), so the bound is the driver's memory: about 8 MB.
+MAXIMUM_HOLDOUT_ROWS = 100_000
+
+MAXIMUM_HOLDOUT_DATES = 30
+
+# Users fall into buckets by a hash of their id; a sample is the users of the first so many buckets.
+USER_BUCKETS = 10_000
+
+
+class Split(NamedTuple):
+    """The feature_dates to train on, and the later ones to judge on."""
+
+    train: DateRange
+    holdout: DateRange
+
+
+def labelled_rows(features: DataFrame, labels: DataFrame) -> DataFrame:
+    """Put the label beside each row of features that has one.
+
+    Args:
+        features: ``gold.user_features``.
+        labels: ``gold.churn_labels``; only mature dates have rows there.
+
+    Returns:
+        user_id (bigint), feature_date (date), the six columns of ``tables.FEATURE_COLUMNS`` (bigint),
+        label (int). One row per user and date that both tables hold.
+    """
+    return features.join(labels, ["user_id", "feature_date"]).select(
+        "user_id", "feature_date", *FEATURE_COLUMNS, "label"
+    )
+
+
+def rows_by_date(labelled: DataFrame) -> dict[dt.date, int]:
+    """How many labelled rows each feature_date has, in the dates' order."""
+    counted = labelled.groupBy("feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
+    return dict(sorted((row["feature_date"], row["rows"]) for row in counted))
+
+
+def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int) -> Split:
+    """Hold out the last mature dates, and leave a gap before them.
+
+    A label of D looks ``horizon_days`` ahead, so the gap keeps every training label from seeing a day that
+    a holdout row is asked about. A fifth of the dates that the gap leaves are held out, at least 1 and at
+    most 30.
+
+    Args:
+        first_date: the first mature feature_date.
+        last_date: the last mature feature_date.
+        horizon_days: days that a label looks ahead.
+
+    Raises:
+        ModelError: the gap leaves no date to train on.
+    """
+    dates = (last_date - first_date).days + 1
+    usable = dates - horizon_days
+    if usable < 2:
+        raise ModelError(
+            f"{dates} mature feature_dates, {first_date} to {last_date}, are too few to train on the early "
+            f"and judge on the late ones; a horizon of {horizon_days} days takes {horizon_days + 2}. "
+            "Wait for more days, or lower CHURN_HORIZON_DAYS."
+        )
+    held_out = min(max(usable // 5, 1), MAXIMUM_HOLDOUT_DATES)
+    holdout_start = last_date - (held_out - 1) * ONE_DAY
+    return Split(
+        train=DateRange(first_date, holdout_start - (horizon_days + 1) * ONE_DAY),
+        holdout=DateRange(holdout_start, last_date),
+    )
+
+
+def collect(labelled: DataFrame, dates: DateRange, cap: int) -> pd.DataFrame:
+    """Bring at most ``cap`` rows to this process: all of them, or those of a sample of users.
+
+    The sample is of whole users, drawn by a hash of user_id, so the same table gives the same rows on every
+    engine and in whatever order it is read.
+
+    Args:
+        labelled: what ``labelled_rows`` returns.
+        dates: feature_dates to take.
+        cap: most rows to return; the engine never sends more.
+
+    Returns:
+        user_id (int64), feature_date (date), the six features (float64), label (int64), sorted by
+        feature_date and user_id.
+    """
+    rows = labelled.where(F.col("feature_date").between(F.lit(dates.start), F.lit(dates.end)))
+    found = rows.count()
+    if found > cap:
+        bucket = F.pmod(F.xxhash64("user_id"), F.lit(USER_BUCKETS))
+        rows = (
+            rows.withColumn("bucket", bucket)
+            .where(F.col("bucket") < math.ceil(USER_BUCKETS * cap / found))
+            # Users have unequally many rows, so the share is a little off; the last bucket gives way.
+            .orderBy("bucket", "user_id", "feature_date")
+            .limit(cap)
+        )
+    features = [F.col(name).cast("double") for name in FEATURE_COLUMNS]
+    table = rows.select("user_id", "feature_date", *features, F.col("label").cast("bigint")).toArrow()
+    # In a fixed order, because a tree's ties and a solver's sums depend on it.
+    return table.sort_by([("feature_date", "ascending"), ("user_id", "ascending")]).to_pandas()

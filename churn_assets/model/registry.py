@@ -1,0 +1,194 @@
+"""Where models are tracked and registered, and how one comes back as a scorer."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from churn_assets.settings import Settings
+from churn_assets.tables import FEATURE_COLUMNS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from pyspark.sql import Column, SparkSession
+
+MODEL_NAME = "churn-prediction-model"
+PRODUCTION_ALIAS = "Production"
+SQLITE = "sqlite:///"
+
+
+def uses_unity_catalog(settings: Settings) -> bool:
+    """Whether models are registered in Unity Catalog: on Databricks, unless another server is named."""
+    return _tracking_uri(settings).startswith("databricks")
+
+
+def registered_model_name(settings: Settings) -> str:
+    """The name in the registry: Unity Catalog wants three levels, other registries one."""
+    return f"{settings.main_catalog}.gold.{MODEL_NAME}" if uses_unity_catalog(settings) else MODEL_NAME
+
+
+def experiment_name(settings: Settings) -> str:
+    """The experiment that trainings are logged to; in a workspace its name is a path."""
+    return "/Shared/churn" if uses_unity_catalog(settings) else "churn"
+
+
+def configure(settings: Settings) -> None:
+    """Point MLflow at this deployment; make a local one's database and experiment where they are missing.
+
+    Call it before dagster-mlflow's resource starts, which would otherwise let MLflow put artifacts into the
+    working directory. Making a new database takes 2 s, finding an existing one some milliseconds.
+    """
+    _quieten()
+    import mlflow
+
+    mlflow.set_tracking_uri(_tracking_uri(settings))
+    mlflow.set_registry_uri(_registry_uri(settings))
+    if not _tracking_uri(settings).startswith(SQLITE):
+        return
+    _database(settings).parent.mkdir(parents=True, exist_ok=True)
+    client = _client(settings)
+    if client.get_experiment_by_name(experiment_name(settings)) is None:
+        _create_experiment(client, settings)
+
+
+def production_version(settings: Settings) -> "ModelVersion | None":
+    """The version that the alias ``Production`` names, or None where nothing has been registered yet."""
+    if _tracking_uri(settings).startswith(SQLITE) and not _database(settings).exists():
+        return None
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _client(settings).get_model_version_by_alias(registered_model_name(settings), PRODUCTION_ALIAS)
+    except MlflowException as error:
+        # Without the model the registry says the first; without the alias, sqlite says the second.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
+    """Make a logged model the newest version of the registered one.
+
+    Through the client, because ``mlflow.register_model`` prints to stderr.
+
+    Args:
+        settings: of the deployment.
+        model_uri: ``models:/<model id>``, as ``log_model`` returns it.
+        run_id: the MLflow run that logged it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = _client(settings)
+    name = registered_model_name(settings)
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise
+    return client.create_model_version(name, model_uri, run_id, model_id=model_uri.removeprefix("models:/"))
+
+
+def promote(settings: Settings, version: str) -> None:
+    """Let the alias ``Production`` name this version: what is scored and served from now on."""
+    _client(settings).set_registered_model_alias(registered_model_name(settings), PRODUCTION_ALIAS, version)
+
+
+def model_uri(settings: Settings, version: str) -> str:
+    """The URI of one version: a number and not the alias, so that one scoring never mixes two models."""
+    return f"models:/{registered_model_name(settings)}/{version}"
+
+
+def scorer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
+    """A function of the six feature columns, in the contract's order, that gives the churn probability.
+
+    Args:
+        spark: the session whose DataFrames will be scored.
+        uri: what ``model_uri`` returns; ``configure`` has been called.
+
+    Returns:
+        A function that takes no argument (columns by the contract's names) or six columns, and returns
+        a column of double.
+    """
+    _quieten()
+    import mlflow.pyfunc
+    from pyspark.sql import functions as F
+
+    predict = mlflow.pyfunc.spark_udf(spark, _pinned(uri), result_type="double", env_manager="local")
+
+    def churn_probability(*columns: "Column") -> "Column":
+        features = columns or [F.col(name) for name in FEATURE_COLUMNS]
+        return predict(*(column.cast("double") for column in features))  # type: ignore[return-value]  # a Column: MLflow has no annotation
+
+    return churn_probability
+
+
+def _tracking_uri(settings: Settings) -> str:
+    return settings.mlflow_tracking_uri or "databricks"
+
+
+def _registry_uri(settings: Settings) -> str:
+    return "databricks-uc" if uses_unity_catalog(settings) else _tracking_uri(settings)
+
+
+def _database(settings: Settings) -> Path:
+    return Path(_tracking_uri(settings).removeprefix(SQLITE))
+
+
+def _client(settings: Settings) -> "MlflowClient":
+    with warnings.catch_warnings():
+        # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that it deprecates, once, when its store is imported.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        from mlflow import MlflowClient
+
+        return MlflowClient(_tracking_uri(settings), _registry_uri(settings))
+
+
+def _create_experiment(client: "MlflowClient", settings: Settings) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_experiment(experiment_name(settings), artifact_location=settings.mlflow_artifact_root)
+    except MlflowException as error:
+        # Another process may have been faster.
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _pinned(uri: str) -> str:
+    """The URI of the logged model behind a registered version, which no other registry can have given out.
+
+    Over Spark Connect MLflow keeps a worker's copy in a temporary folder named after the URI and the process
+    id, and never looks back: version 1 of another lake, loaded there earlier, would score this one's users.
+    """
+    import mlflow
+
+    if mlflow.get_registry_uri().startswith("databricks"):
+        return uri
+    name, version = uri.removeprefix("models:/").rsplit("/", 1)
+    source = mlflow.MlflowClient().get_model_version(name, version).source or ""
+    return source if source.startswith("models:/m-") else uri
+
+
+def _quieten() -> None:
+    """Keep MLflow's progress bars, INFO lines and telemetry out of the way, unless the user has set them."""
+    from mlflow import environment_variables as env
+    from mlflow.telemetry import set_telemetry_client
+
+    if not env.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.is_set():
+        env.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set("false")
+    if not env.MLFLOW_DISABLE_TELEMETRY.is_set():
+        env.MLFLOW_DISABLE_TELEMETRY.set("true")
+        set_telemetry_client()
+    if not env.MLFLOW_LOGGING_LEVEL.is_set():
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+    pyfunc_logger = logging.getLogger("mlflow.pyfunc")
+    if _is_news not in pyfunc_logger.filters:
+        pyfunc_logger.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # A recommendation to rebuild the environment, at every scoring. The model was trained in this one, and a
+    # mismatch of its requirements is reported separately.
+    return 'with `env_manager="local"`' not in record.getMessage()

@@ -1,0 +1,162 @@
+"""One training: from labelled rows to a registered version that the alias ``Production`` names."""
+
+import datetime as dt
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import ModelError
+from churn_assets.model import dataset, estimators, evaluation, packaging, registry
+from churn_assets.settings import Settings
+from churn_assets.tables import FEATURE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame
+
+Status = Literal["registered", "skipped_insufficient_data"]
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a training led to.
+
+    ``rows`` are all labelled rows there were, ``training_rows`` and ``holdout_rows`` those that were used.
+    Where there is no model, ``reason`` says why in one line, and what follows it is empty.
+    """
+
+    status: Status
+    rows: int
+    run_id: str
+    reason: str = ""
+    version: str | None = None
+    estimator: str | None = None
+    train_dates: DateRange | None = None
+    holdout_dates: DateRange | None = None
+    training_rows: int = 0
+    holdout_rows: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it has each at hand
+    labelled: "DataFrame",
+    *,
+    mlflow: Any,
+    settings: Settings,
+    delta_versions: Mapping[str, int],
+    estimator: str = estimators.DEFAULT_ESTIMATOR,
+    params: Mapping[str, Any] | None = None,
+) -> TrainingOutcome:
+    """Train on the earlier mature dates, judge on the last ones, register the model and promote it.
+
+    Too few rows or dates are no failure: the outcome says so, and the Production model goes on serving.
+
+    Args:
+        labelled: what ``dataset.labelled_rows`` returns, of all mature dates.
+        mlflow: dagster-mlflow's resource. The run that it opened is ended here, FINISHED or FAILED.
+        settings: of the deployment; ``registry.configure`` has been called with them.
+        delta_versions: version of each Delta table read, by the table's three-level name.
+        estimator: one of ``estimators.ESTIMATORS``.
+        params: parameters of the estimator that win over its defaults.
+
+    Raises:
+        ModelError: estimator or parameters are wrong, or the rows cannot be learned from or judged by.
+    """
+    with _ending_the_run(mlflow) as run_id:
+        mlflow.set_tags({f"delta_version.{table}": version for table, version in delta_versions.items()})
+        mlflow.set_tags({"horizon_days": settings.horizon_days, **_git_sha()})
+        model = estimators.make(estimator, params)
+        by_date = dataset.rows_by_date(labelled)
+        rows = sum(by_date.values())
+        mlflow.log_metric("labelled_rows", rows)
+        try:
+            split = _split(by_date, settings.horizon_days)
+        except ModelError as reason:
+            mlflow.set_tags({"status": "skipped_insufficient_data", "reason": str(reason)})
+            return TrainingOutcome("skipped_insufficient_data", rows, run_id, reason=str(reason))
+
+        train = dataset.collect(labelled, split.train, dataset.MAXIMUM_TRAINING_ROWS)
+        holdout = dataset.collect(labelled, split.holdout, dataset.MAXIMUM_HOLDOUT_ROWS)
+        _fit(model, train)
+        metrics = _judge(model, holdout)
+
+        mlflow.log_params({"estimator": estimator, **_plain(model.get_params())})
+        mlflow.log_metrics({**metrics, "training_rows": len(train), "holdout_rows": len(holdout)})
+        mlflow.set_tags({"train_dates": str(split.train), "holdout_dates": str(split.holdout)})
+        uri = packaging.log_churn_model(mlflow, model, holdout.head(3))
+        version = str(registry.register(settings, uri, run_id).version)
+        registry.promote(settings, version)
+        mlflow.set_tags({"status": "registered", "model_version": version})
+    return TrainingOutcome(
+        "registered",
+        rows,
+        run_id,
+        version=version,
+        estimator=estimator,
+        train_dates=split.train,
+        holdout_dates=split.holdout,
+        training_rows=len(train),
+        holdout_rows=len(holdout),
+        metrics=metrics,
+    )
+
+
+@contextmanager
+def _ending_the_run(mlflow: Any) -> Iterator[str]:
+    # dagster-mlflow opens the run and leaves its end to a job's hook, which a run from the UI does not have.
+    run_id = mlflow.active_run().info.run_id
+    try:
+        yield run_id
+    except BaseException:
+        mlflow.end_run(status="FAILED")
+        raise
+    mlflow.end_run(status="FINISHED")
+
+
+def _split(by_date: Mapping[dt.date, int], horizon_days: int) -> dataset.Split:
+    rows = sum(by_date.values())
+    if rows < dataset.MINIMUM_ROWS:
+        raise ModelError(
+            f"{rows:,} labelled rows are too few; training takes {dataset.MINIMUM_ROWS:,}. "
+            "Wait for more mature dates or users."
+        )
+    return dataset.out_of_time_split(min(by_date), max(by_date), horizon_days)
+
+
+def _fit(model: Any, train: "pd.DataFrame") -> None:
+    try:
+        model.fit(train[FEATURE_COLUMNS], train["label"])
+    except ValueError as error:
+        raise ModelError(
+            f"{type(model).__name__} cannot be trained: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _judge(model: Any, holdout: "pd.DataFrame") -> dict[str, float]:
+    probability = model.predict_proba(holdout[FEATURE_COLUMNS])[:, 1]
+    metrics = evaluation.evaluate(holdout["label"], probability)
+    return {**metrics, "recency_roc_auc": evaluation.recency_baseline(holdout)}
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are values; a pipeline also lists its steps, whose parameters follow one by one."""
+    return {
+        name: value for name, value in params.items() if isinstance(value, str | int | float | bool | None)
+    }
+
+
+def _git_sha() -> dict[str, str]:
+    """The commit that trains, where the package lies in a checkout with a git to ask."""
+    package = Path(__file__).parents[1]
+    git = shutil.which("git")
+    if git is None or not any((folder / ".git").exists() for folder in package.parents):
+        return {}
+    asked = subprocess.run(  # noqa: S603 - a fixed command
+        [git, "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {"git_sha": asked.stdout.strip()} if asked.returncode == 0 else {}
