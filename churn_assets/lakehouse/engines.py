@@ -7,6 +7,7 @@ shared by everything in the process.
 import logging
 import os
 import shutil
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ SPARK_CONFIG = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "8",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Not INT96, the default: Sail, which shares the folders, cannot read it as a UTC timestamp.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "4g",
@@ -73,7 +76,7 @@ class ApacheSpark(LazySpark):
 
 
 @cache
-def _sail_session(catalogs: tuple[str, ...]) -> "SparkSession":
+def _sail_port(catalogs: tuple[str, ...]) -> int:
     # Sail reads its catalogs from the environment when the server starts; they are names in memory,
     # filled anew at each start from the tables on disk.
     listed = ", ".join(f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs)
@@ -82,20 +85,26 @@ def _sail_session(catalogs: tuple[str, ...]) -> "SparkSession":
     os.environ.setdefault("RUST_LOG", "error")
 
     from pysail.spark import SparkConnectServer
-    from pyspark.sql import SparkSession
 
     server = SparkConnectServer(ip="127.0.0.1", port=0)
     server.start(background=True)
     _SERVERS.append(server)
     _, port = server.listening_address  # type: ignore[misc]  # set once the server has started
-    builder = SparkSession.builder.config("spark.remote", f"sc://127.0.0.1:{port}")
-    for key, value in UTC_SESSION.items():
-        builder = builder.config(key, value)
-    return builder.create()
+    return port
 
 
 # A server stops when it is garbage-collected.
 _SERVERS: list[Any] = []
+
+
+@cache
+def _sail_session(catalogs: tuple[str, ...]) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.config("spark.remote", f"sc://127.0.0.1:{_sail_port(catalogs)}")
+    for key, value in UTC_SESSION.items():
+        builder = builder.config(key, value)
+    return builder.create()
 
 
 @cache
@@ -105,7 +114,8 @@ def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSe
     from pyspark.sql import SparkSession
 
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    # Executors of a cluster on this machine must use this interpreter, with the packages of this environment.
+    # Workers need the packages of this environment; on a cluster elsewhere, PYSPARK_PYTHON says where theirs are.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("churn").master(master)
     for key, value in {**SPARK_CONFIG, **UTC_SESSION, **dict(extra)}.items():
         builder = builder.config(key, value)

@@ -1,0 +1,74 @@
+"""Dagster's side of the lake: what an asset returns is written by contract, what it reads is a lazy DataFrame."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+from pyspark.sql import DataFrame
+
+from churn_assets.dates import DateRange
+from churn_assets.lakehouse.commits import WriteReport
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.tables import TABLES, Table
+
+BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
+
+
+class LakeIOManager(dg.IOManager):
+    """Writes each asset's DataFrame to its table, and gives it back, cut to the partitions that are asked for."""
+
+    def __init__(self, lake: Lakehouse) -> None:
+        self._lake = lake
+
+    def handle_output(self, context: dg.OutputContext, obj: DataFrame) -> None:
+        """Write one asset, replacing the partitions of the run if it has any."""
+        dates = _dates(context) if context.has_asset_partitions else None
+        written = self._lake.write(BY_ASSET_KEY[context.asset_key], obj, dates)
+        context.add_output_metadata(write_metadata(written))
+        for day in dates.days() if dates else ():
+            # A range is one run; each of its partitions still says how many rows are its own.
+            context.step_context.add_asset_metadata(  # asset metadata a partition has no other public door
+                {"dagster/partition_row_count": written.rows_by_partition[day]},
+                asset_key=context.asset_key,
+                partition_key=day.isoformat(),
+            )
+
+    def load_input(self, context: dg.InputContext) -> DataFrame:
+        """Read an upstream asset: the partitions that the mapping names, or the whole table."""
+        table = BY_ASSET_KEY[context.asset_key]
+        return self._lake.read(table, _dates(context) if context.has_asset_partitions else None)
+
+
+def write_metadata(written: WriteReport) -> dict[str, Any]:
+    """What a write did, under Dagster's own names where it has them."""
+    metadata: dict[str, Any] = {
+        "rows_written": written.rows,
+        "delta_version": written.version,
+        "bytes_written": written.bytes,
+        "write_seconds": round(written.seconds, 3),
+        "committed": written.committed,
+    }
+    if written.table.partition_column:
+        metadata["partitions_written"] = len(written.rows_by_partition)
+    return metadata
+
+
+def column_metadata(table: Table) -> dict[str, Any]:
+    """The contract as Dagster shows it: columns with types, comments and constraints."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=column.type,
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(
+                nullable=column.nullable, unique=(column.name,) == table.key
+            ),
+        )
+        for column in table.columns
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def _dates(context: dg.InputContext | dg.OutputContext) -> DateRange:
+    keys = context.asset_partition_key_range
+    return DateRange(dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end))
