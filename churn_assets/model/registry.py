@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,9 @@ def configure(settings: Settings) -> None:
     _quieten()
     import mlflow
 
-    mlflow.set_tracking_uri(_tracking_uri(settings))
-    mlflow.set_registry_uri(_registry_uri(settings))
+    with _environment_as_it_was():
+        mlflow.set_tracking_uri(_tracking_uri(settings))
+        mlflow.set_registry_uri(_registry_uri(settings))
     if not _tracking_uri(settings).startswith(SQLITE):
         return
     _database(settings).parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +145,20 @@ def _client(settings: Settings) -> "MlflowClient":
         from mlflow import MlflowClient
 
         return MlflowClient(_tracking_uri(settings), _registry_uri(settings))
+
+
+@contextmanager
+def _environment_as_it_was() -> Iterator[None]:
+    # MLflow also exports its URIs to the environment, where the next Settings read here would find them.
+    from mlflow.environment_variables import MLFLOW_REGISTRY_URI, MLFLOW_TRACKING_URI
+
+    before = {variable: variable.get_raw() for variable in (MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI)}
+    yield
+    for variable, value in before.items():
+        if value is None:
+            variable.unset()
+        else:
+            variable.set(value)
 
 
 def _create_experiment(client: "MlflowClient", settings: Settings) -> None:

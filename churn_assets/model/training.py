@@ -1,12 +1,9 @@
 """One training: from labelled rows to a registered version that the alias ``Production`` names."""
 
 import datetime as dt
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn_assets.dates import DateRange
@@ -67,9 +64,11 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
     Raises:
         ModelError: estimator or parameters are wrong, or the rows cannot be learned from or judged by.
     """
+    from churn_assets.model import lineage
+
     with _ending_the_run(mlflow) as run_id:
-        mlflow.set_tags({f"delta_version.{table}": version for table, version in delta_versions.items()})
-        mlflow.set_tags({"horizon_days": settings.horizon_days, **_git_sha()})
+        lineage.log_tables_read(mlflow, delta_versions)
+        mlflow.set_tags({"horizon_days": settings.horizon_days, **lineage.git_sha()})
         model = estimators.make(estimator, params)
         by_date = dataset.rows_by_date(labelled)
         rows = sum(by_date.values())
@@ -86,7 +85,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         metrics = _judge(model, holdout)
 
         mlflow.log_params({"estimator": estimator, **_plain(model.get_params())})
-        mlflow.log_metrics({**metrics, "training_rows": len(train), "holdout_rows": len(holdout)})
+        mlflow.log_metrics({**metrics, "training_rows": len(train)})
         mlflow.set_tags({"train_dates": str(split.train), "holdout_dates": str(split.holdout)})
         uri = packaging.log_churn_model(mlflow, model, holdout.head(3))
         version = str(registry.register(settings, uri, run_id).version)
@@ -140,6 +139,7 @@ def _fit(model: Any, train: "pd.DataFrame") -> None:
 def _judge(model: Any, holdout: "pd.DataFrame") -> dict[str, float]:
     probability = model.predict_proba(holdout[FEATURE_COLUMNS])[:, 1]
     metrics = evaluation.evaluate(holdout["label"], probability)
+    metrics["holdout_rows"] = metrics.pop("rows")
     return {**metrics, "recency_roc_auc": evaluation.recency_baseline(holdout)}
 
 
@@ -148,15 +148,3 @@ def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in params.items() if isinstance(value, str | int | float | bool | None)
     }
-
-
-def _git_sha() -> dict[str, str]:
-    """The commit that trains, where the package lies in a checkout with a git to ask."""
-    package = Path(__file__).parents[1]
-    git = shutil.which("git")
-    if git is None or not any((folder / ".git").exists() for folder in package.parents):
-        return {}
-    asked = subprocess.run(  # noqa: S603 - a fixed command
-        [git, "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {"git_sha": asked.stdout.strip()} if asked.returncode == 0 else {}
