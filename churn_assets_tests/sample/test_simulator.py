@@ -176,7 +176,7 @@ def test_who_signs_up_in_the_period_has_an_event_on_that_day(tmp_path):
     first = intact_events(tmp_path).groupby("user_id")["day"].min()
     new = truth[truth["signup_day"] >= 0]
     assert 50 < len(new) < 150
-    assert (first.reindex(new.index) == new["signup_day"]).all()
+    assert first.reindex(new.index).astype(int).equals(new["signup_day"])
 
 
 def test_the_first_day_is_not_empty(simulated):
