@@ -1,0 +1,146 @@
+"""A real MLflow in a folder of its own, and labelled rows that follow a rule a reader can see."""
+
+import datetime as dt
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from churn_assets import settings as settings_module
+from churn_assets.model import registry
+from churn_assets.settings import Settings
+
+FIRST_DATE = dt.date(2026, 1, 1)
+HORIZON_DAYS = 5
+LABELLED_SCHEMA = (
+    "user_id bigint, feature_date date, event_count_30d bigint, active_days_30d bigint, "
+    "days_since_last_event bigint, purchase_count_30d bigint, account_age_days bigint, "
+    "rolling_7d_events bigint, label int"
+)
+
+OpenMlflow = Callable[[Settings], AbstractContextManager[Any]]
+
+
+def local_settings(lake_root: Path, **overrides: Any) -> Settings:
+    """Settings of a lake in ``lake_root``, whatever the environment or a ``.env`` says."""
+    database = lake_root / "mlflow" / "mlflow.db"
+    return settings_module.load(
+        _env_file=None,
+        lake_root=lake_root,
+        mlflow_tracking_uri=f"sqlite:///{database}",
+        horizon_days=HORIZON_DAYS,
+        deployment="local",
+        **overrides,
+    )
+
+
+def labelled_frame(users: int, dates: int) -> pd.DataFrame:
+    """Users who were away for 15 days or more churn, but for every tenth user, who does the opposite."""
+    keys = pd.MultiIndex.from_product([range(users), range(dates)], names=["user_id", "day"])
+    frame = keys.to_frame(index=False)
+    away = (frame["user_id"] + frame["day"]) % 30
+    return pd.DataFrame(
+        {
+            "user_id": frame["user_id"],
+            "feature_date": [FIRST_DATE + dt.timedelta(days=day) for day in frame["day"]],
+            "event_count_30d": 60 - away,
+            "active_days_30d": 30 - away,
+            "days_since_last_event": away,
+            "purchase_count_30d": frame["user_id"] % 4,
+            "account_age_days": frame["user_id"] % 100 + frame["day"],
+            "rolling_7d_events": frame["user_id"] % 7,
+            "label": ((away >= 15) != (frame["user_id"] % 10 == 0)).astype("int64"),
+        }
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow_is_imported() -> None:
+    # On import MLflow warns of its own type hints, which it hides from users but not from "error" filters.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        import mlflow.pyfunc  # noqa: F401 - for the import
+
+
+@pytest.fixture(scope="session")
+def labelled(spark: SparkSession) -> DataFrame:
+    """10,500 rows: 700 users on each of the 15 dates from 2026-01-01."""
+    return spark.createDataFrame(labelled_frame(users=700, dates=15), LABELLED_SCHEMA)
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that ``configure`` made and nobody used. Making one takes seconds, copying it none."""
+    settings = local_settings(tmp_path_factory.mktemp("lake"))
+    with mlflow_state_as_it_was():
+        registry.configure(settings)
+    return settings.lake_root / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, new_database: Path) -> Settings:
+    """Settings of a lake whose MLflow is there and empty."""
+    return settings_with_database(tmp_path, new_database)
+
+
+def settings_with_database(lake_root: Path, new_database: Path) -> Settings:
+    settings = local_settings(lake_root)
+    (lake_root / "mlflow").mkdir(parents=True)
+    shutil.copy(new_database, lake_root / "mlflow")
+    return settings
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_state() -> Iterator[None]:
+    with mlflow_state_as_it_was():
+        yield
+
+
+@contextmanager
+def mlflow_state_as_it_was() -> Iterator[None]:
+    """MLflow keeps its URIs and the active run in globals."""
+    import mlflow
+    from mlflow.tracking._model_registry import utils as registry_utils
+    from mlflow.tracking._tracking_service import utils as tracking_utils
+
+    tracking_uri, registry_uri = tracking_utils._tracking_uri, registry_utils._registry_uri
+    try:
+        yield
+    finally:
+        while mlflow.active_run():
+            mlflow.end_run()
+        mlflow.set_tracking_uri(tracking_uri)
+        registry_utils._registry_uri = registry_uri
+
+
+@pytest.fixture(scope="session")
+def open_mlflow() -> OpenMlflow:
+    """dagster-mlflow's resource, as a Dagster run gets it."""
+    return _open_mlflow
+
+
+@contextmanager
+def _open_mlflow(settings: Settings) -> Iterator[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.filterwarnings("ignore", r"InitResourceContext\.\w+ is deprecated", DeprecationWarning)
+        from dagster_mlflow import mlflow_tracking
+
+        registry.configure(settings)
+        config = {
+            "experiment_name": registry.experiment_name(settings),
+            "mlflow_tracking_uri": settings.mlflow_tracking_uri,
+        }
+        with dg.build_resources(
+            {"mlflow": mlflow_tracking},
+            resource_config={"mlflow": {"config": config}},
+            dagster_run=dg.DagsterRun(job_name="training"),
+        ) as resources:
+            yield resources.mlflow

@@ -1,0 +1,125 @@
+import datetime as dt
+
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import ModelError
+from churn_assets.model import dataset
+from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets_tests.model.conftest import FIRST_DATE, LABELLED_SCHEMA, labelled_frame
+
+
+def day(number: int) -> dt.date:
+    return FIRST_DATE + dt.timedelta(days=number - 1)
+
+
+def days(first: int, last: int) -> DateRange:
+    return DateRange(day(first), day(last))
+
+
+def test_a_row_is_labelled_where_features_and_label_meet(spark: SparkSession):
+    features = spark.createDataFrame(
+        [(1, day(1), 9, 5, 0, 2, 40, 3), (1, day(2), 8, 4, 1, 2, 41, 2), (2, day(1), 7, 3, 2, 0, 10, 0)],
+        LABELLED_SCHEMA.removesuffix(", label int"),
+    )
+    labels = spark.createDataFrame(
+        [(1, day(1), 0), (2, day(1), 1), (2, day(2), 1)], "user_id bigint, feature_date date, label int"
+    )
+
+    rows = dataset.labelled_rows(features, labels)
+
+    assert rows.columns == ["user_id", "feature_date", *FEATURE_COLUMNS, "label"]
+    assert sorted(tuple(row) for row in rows.collect()) == [
+        (1, day(1), 9, 5, 0, 2, 40, 3, 0),
+        (2, day(1), 7, 3, 2, 0, 10, 0, 1),
+    ]
+
+
+def test_rows_are_counted_by_date_in_the_dates_order(spark: SparkSession):
+    rows = spark.createDataFrame([(day(3),), (day(1),), (day(3),)], "feature_date date")
+
+    assert list(dataset.rows_by_date(rows).items()) == [(day(1), 1), (day(3), 2)]
+
+
+def test_the_last_fifth_of_the_dates_that_the_gap_leaves_is_held_out():
+    # 40 dates less a gap of 30 are 10; two of them are held out.
+    assert dataset.out_of_time_split(day(1), day(40), horizon_days=30) == (days(1, 8), days(39, 40))
+
+
+def test_two_dates_and_a_gap_are_enough_for_a_split():
+    assert dataset.out_of_time_split(day(1), day(7), horizon_days=5) == (days(1, 1), days(7, 7))
+
+
+def test_at_most_thirty_dates_are_held_out():
+    split = dataset.out_of_time_split(day(1), day(400), horizon_days=30)
+
+    assert split.holdout == days(371, 400)
+
+
+@pytest.mark.parametrize("horizon", [1, 7, 30, 90])
+@pytest.mark.parametrize("dates", [92, 100, 121, 365])
+def test_no_training_label_looks_into_the_holdout(horizon: int, dates: int):
+    split = dataset.out_of_time_split(day(1), day(dates), horizon)
+
+    assert split.train.end + dt.timedelta(days=horizon) == split.holdout.start - dt.timedelta(days=1)
+    assert split.train.start == day(1)
+    assert split.holdout.end == day(dates)
+
+
+def test_too_few_dates_say_how_many_it_takes():
+    with pytest.raises(ModelError, match=r"31 mature feature_dates, .* 30 days takes 32\."):
+        dataset.out_of_time_split(day(1), day(31), horizon_days=30)
+
+
+def test_all_rows_of_the_dates_come_where_the_cap_allows(labelled: DataFrame):
+    frame = dataset.collect(labelled, days(2, 3), cap=1400)
+
+    assert list(frame.columns) == ["user_id", "feature_date", *FEATURE_COLUMNS, "label"]
+    assert list(zip(frame["feature_date"], frame["user_id"], strict=True)) == [
+        (day(date), user) for date in (2, 3) for user in range(700)
+    ]
+    assert {str(frame[name].dtype) for name in FEATURE_COLUMNS} == {"float64"}
+
+
+def test_values_arrive_as_they_were(labelled: DataFrame):
+    frame = dataset.collect(labelled, days(1, 15), cap=20_000)
+
+    expected = labelled_frame(users=700, dates=15).sort_values(["feature_date", "user_id"], ignore_index=True)
+    pd.testing.assert_frame_equal(frame, expected.astype(dict.fromkeys(FEATURE_COLUMNS, "float64")))
+
+
+def test_a_sample_is_of_whole_users_but_for_the_last(labelled: DataFrame):
+    frame = dataset.collect(labelled, days(1, 15), cap=1000)
+
+    dates_of_each_user = frame.groupby("user_id").size()
+    assert (dates_of_each_user != 15).sum() <= 1
+    assert 850 <= len(frame) <= 1000
+
+
+def test_a_sample_never_exceeds_its_cap_even_where_its_users_have_most_of_the_rows(spark: SparkSession):
+    # User 51 is in an early bucket, so in the sample, with 200 rows; 99 users have one each.
+    busy = labelled_frame(users=1, dates=200).assign(user_id=51)
+    others = labelled_frame(users=100, dates=1).query("user_id != 51")
+    rows = spark.createDataFrame(pd.concat([busy, others]), LABELLED_SCHEMA)
+
+    sampled = dataset.collect(rows, days(1, 200), cap=100)
+
+    assert len(sampled) == 100
+
+
+def test_a_sample_does_not_depend_on_the_order_of_the_rows(labelled: DataFrame):
+    shuffled = labelled.orderBy(F.xxhash64("feature_date", "user_id"))
+
+    pd.testing.assert_frame_equal(
+        dataset.collect(shuffled, days(1, 15), cap=700), dataset.collect(labelled, days(1, 15), cap=700)
+    )
+
+
+def test_every_engine_samples_the_same_users(labelled: DataFrame):
+    sampled = dataset.collect(labelled, days(1, 1), cap=10)
+
+    # Of users 0 to 699, those whose xxhash64 is below 143 modulo 10,000.
+    assert list(sampled["user_id"]) == [51, 62, 98, 171, 357, 390, 432, 573, 634, 692]

@@ -1,0 +1,40 @@
+import pytest
+
+from churn_assets.errors import ModelError
+from churn_assets.model import estimators
+from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets_tests.model.conftest import labelled_frame
+
+
+def test_the_default_is_gradient_boosting_with_the_articles_parameters():
+    params = estimators.make().get_params()
+
+    assert type(estimators.make()).__name__ == "GradientBoostingClassifier"
+    assert (params["n_estimators"], params["max_depth"]) == (100, 4)
+    assert (params["learning_rate"], params["random_state"]) == (0.1, 42)
+
+
+def test_a_parameter_given_wins_over_the_default():
+    params = estimators.make("gradient_boosting", {"n_estimators": 7}).get_params()
+
+    assert (params["n_estimators"], params["max_depth"]) == (7, 4)
+
+
+@pytest.mark.parametrize("name", sorted(estimators.ESTIMATORS))
+def test_each_estimator_gives_probabilities_that_tell_churned_from_staying(name: str):
+    frame = labelled_frame(users=60, dates=3)
+    model = estimators.make(name).fit(frame[FEATURE_COLUMNS].astype("float64"), frame["label"])
+
+    probability = model.predict_proba(frame[FEATURE_COLUMNS].astype("float64"))[:, 1]
+
+    assert probability[frame["label"] == 1].mean() > probability[frame["label"] == 0].mean() + 0.2
+
+
+def test_an_unknown_estimator_is_refused_with_the_names_there_are():
+    with pytest.raises(ModelError, match=r"'xgboost'.*gradient_boosting, hist_gradient_boosting, logistic"):
+        estimators.make("xgboost")
+
+
+def test_an_unknown_parameter_is_refused_by_name():
+    with pytest.raises(ModelError, match=r"gradient_boosting cannot be made: .*'depth'"):
+        estimators.make("gradient_boosting", {"depth": 3})

@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from churn_assets.model import estimators, packaging
+from churn_assets.settings import Settings
+from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
+
+FRAME = labelled_frame(users=50, dates=4)
+FEATURES = FRAME.loc[:, FEATURE_COLUMNS].astype("float64")
+
+# What a serving container does: it has the model's folder and its requirements, and not this project.
+LOAD_ELSEWHERE = """
+import json, sys, warnings
+
+class NoProject:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0].startswith(("churn_assets", "dagster", "pyspark")):
+            raise ModuleNotFoundError(f"{name} is not there")
+
+sys.meta_path.insert(0, NoProject())
+from mlflow.pyfunc import load_model
+warnings.simplefilter("error")
+import pandas
+model = load_model(sys.argv[1])
+answer = model.predict(pandas.DataFrame(json.load(sys.stdin)))
+print(json.dumps([str(answer.dtype), *(value.hex() for value in answer.tolist())]))
+"""
+
+
+@pytest.fixture
+def model() -> Any:
+    return estimators.make("gradient_boosting", {"n_estimators": 5}).fit(FEATURES, FRAME["label"])
+
+
+@pytest.fixture
+def folder(settings: Settings, open_mlflow: OpenMlflow, model: Any) -> Path:
+    """The logged model's artifacts."""
+    from mlflow.artifacts import download_artifacts
+
+    with open_mlflow(settings) as mlflow:
+        return Path(download_artifacts(packaging.log_churn_model(mlflow, model, FEATURES.head(2))))
+
+
+def test_a_process_without_this_project_gets_the_same_probabilities_to_the_last_bit(
+    folder: Path, model: Any, tmp_path: Path
+):
+    asked = subprocess.run(
+        [sys.executable, "-c", LOAD_ELSEWHERE, str(folder)],
+        input=json.dumps({name: FEATURES[name].tolist() for name in FEATURE_COLUMNS}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert asked.returncode == 0, asked.stderr
+    dtype, *answer = json.loads(asked.stdout)
+    assert dtype == "float64"
+    assert answer == [value.hex() for value in model.predict_proba(FEATURES)[:, 1].tolist()]
+    assert asked.stderr == ""
+
+
+def test_columns_are_found_by_name(folder: Path, model: Any):
+    import mlflow.pyfunc
+    from mlflow.pyfunc.model import PythonModelContext
+
+    loaded = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+    backwards = pd.DataFrame(
+        {"stranger": 1.0, **{name: FEATURES[name] for name in reversed(FEATURE_COLUMNS)}}
+    )
+
+    answer = loaded.predict(PythonModelContext({}, None), backwards)
+
+    assert (answer == model.predict_proba(FEATURES)[:, 1]).all()
+
+
+def test_the_signature_is_six_doubles_in_and_one_out(folder: Path):
+    from mlflow.models import Model
+
+    signature = Model.load(str(folder)).signature
+
+    assert [(spec["name"], spec["type"], spec["required"]) for spec in signature.inputs.to_dict()] == [
+        (name, "double", True) for name in FEATURE_COLUMNS
+    ]
+    assert signature.outputs.to_dict() == [{"type": "double", "required": True}]
+
+
+def test_an_input_example_is_kept_for_serving(folder: Path):
+    example = json.loads((folder / "serving_input_example.json").read_text())
+
+    assert example["dataframe_split"]["columns"] == FEATURE_COLUMNS
+    assert example["dataframe_split"]["data"] == FEATURES.head(2).to_numpy().tolist()
+
+
+def test_requirements_are_the_versions_that_trained(folder: Path):
+    assert (folder / "requirements.txt").read_text().split() == [
+        f"{package}=={version(package)}"
+        for package in ("mlflow", "scikit-learn", "pandas", "numpy", "cloudpickle")
+    ]
