@@ -63,8 +63,6 @@ class EventMapping:
                     "Name one of these, =VALUE for a constant, or a SQL expression in parentheses."
                 )
         text = "\n".join(value for value in self._options().values() if not value.startswith("=")).casefold()
-        if "*" in text:
-            return list(columns)
         return [name for name in columns if name.casefold() in text] or list(columns[:1])
 
     def events(self, rows: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -86,8 +84,7 @@ class EventMapping:
             option: self._value(rows, option, value, columns) for option, value in self._options().items()
         }
         types = {name: rows.select(values[name]).schema[0].dataType for name in ("user-id", "event-ts")}
-        text = event_values.user_text(values["user-id"], types["user-id"])
-        number = event_values.whole_number(text)
+        number, text = event_values.user_number_and_text(values["user-id"], types["user-id"])
         if self.hash_user_id:
             number = F.coalesce(number, F.when(text.isNotNull(), F.xxhash64(text)))
         micros = event_values.micros(values["event-ts"], types["event-ts"])

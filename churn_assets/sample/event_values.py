@@ -23,36 +23,33 @@ TIME_OF_DAY = r"^\s*T?[0-9]{1,2}:"
 LONGEST_EPOCH = 1e12
 
 
-def user_text(value: Column, kind: T.DataType) -> Column:
-    """A user's id as text without blanks around it; null where it is missing, blank or NaN.
+def user_number_and_text(value: Column, kind: T.DataType) -> tuple[Column, Column]:
+    """A user's id as bigint, null where it is no whole number, and as text without blanks around it.
+
+    Both are null where the id is missing, blank or NaN.
 
     Args:
-        value: of any type.
+        value: of any type; 17850, 17850.0, '17850', '17850.0' and '1.785E4' are all 17850.
         kind: its type.
     """
-    if isinstance(kind, T.FractionalType) and not isinstance(kind, T.DecimalType):
-        # The text of 17850000.0 would be 1.785E7.
-        whole = (value % 1 == 0) & (F.abs(value) < EXACT_BELOW)
-        text = F.when(whole, value.try_cast("bigint").cast("string")).otherwise(value.cast("string"))
-        return F.when(~F.isnan(value), text)
+    if isinstance(kind, T.FloatType | T.DoubleType):
+        # By value, not by text: that of 17850000.0 is 1.785E7 in one engine and 17850000.0 in the other.
+        is_whole = (value % 1 == 0) & (F.abs(value) < EXACT_BELOW)
+        return F.when(is_whole, value.try_cast("bigint")), F.when(~F.isnan(value), value.cast("string"))
     text = F.trim(value.cast("string"))
-    return F.when(text != "", text)
-
-
-def whole_number(text: Column) -> Column:
-    """The bigint that a text is, such as 17850 of '17850', '17850.0' and '1.785E4'; else null."""
     scientific = text.try_cast("double")
-    return F.when(text.rlike(WHOLE), F.regexp_extract(text, r"^([+-]?[0-9]+)", 1).try_cast("bigint")).when(
+    number = F.when(text.rlike(WHOLE), F.regexp_extract(text, "^([+-]?[0-9]+)", 1).try_cast("bigint")).when(
         text.rlike(SCIENTIFIC) & (scientific % 1 == 0) & (F.abs(scientific) < EXACT_BELOW),
         scientific.try_cast("bigint"),
     )
+    return number, F.when(text != "", text)
 
 
 def micros(value: Column, kind: T.DataType) -> Column:
     """Microseconds since 1970 UTC of what Spark can cast to a timestamp, else null.
 
-    A time without a zone is UTC, a date is its midnight, a number counts seconds since 1970. Times outside the
-    years 1 to 9999 are null, too.
+    A time without a zone is UTC, a date is its midnight, a number counts seconds since 1970. Times outside
+    the years 1 to 9999 are null, too.
 
     Args:
         value: of any type.

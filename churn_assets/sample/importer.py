@@ -67,7 +67,7 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
     Args:
         files: paths with one of the extensions of ``source_files.FORMATS``.
         landing: folder or URI of the landing zone.
-        spark_session_factory: gives the session, in UTC, that maps the rows; called once, if any file has to land.
+        spark_session_factory: gives the session, in UTC, that maps the rows; called if any file has to land.
         user_id: whole numbers, also written as floats; empty for rows that belong to no user.
         event_ts: what Spark can cast to a timestamp, UTC where it has no zone; anything else lands as it is.
         event_id: unique for each event; by default a hash of the file's name and the number of the row.

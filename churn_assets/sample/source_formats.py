@@ -31,7 +31,7 @@ class Format(Protocol):
 
 
 class Csv:
-    """Comma-separated, with a header. Every column is text, an empty field is null; newlines may be quoted."""
+    """Comma-separated, with a header. Every column is text, an empty field null; newlines may be quoted."""
 
     def columns(self, file: IO[bytes]) -> list[str]:
         """The names in the header."""
@@ -70,7 +70,10 @@ class JsonLines:
 
     def columns(self, file: IO[bytes]) -> list[str]:
         """The fields of all objects, in order of appearance: an object need not have them all."""
-        return list({name: None for item in self._objects(file) for name in item})
+        names: dict[str, object] = {}
+        for item in self._objects(file):
+            names.update(item)
+        return list(names)
 
     def batches(self, file: IO[bytes], columns: list[str]) -> Batches:
         """A row an object."""

@@ -1,0 +1,143 @@
+"""CSV, Parquet and JSON lines are read alike; what cannot be read is said in one line."""
+
+import gzip
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as papq
+import pytest
+
+from churn_assets.errors import ImportFileError
+from churn_assets.sample import source_formats
+from churn_assets.sample.source_files import SourceFile
+
+
+def rows_of(path: Path, *columns: str) -> list[dict]:
+    source = SourceFile(path)
+    wanted = list(columns) or source.columns
+    return [row for batch in source.batches(wanted) for row in batch.to_pylist()]
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_every_csv_column_is_text_and_an_empty_field_is_null(tmp_path):
+    path = written(tmp_path / "a.csv", 'id,n,t\n007,17850.0,"a ""b"", c"\n,"",NA\n')
+    assert rows_of(path) == [
+        {"id": "007", "n": "17850.0", "t": 'a "b", c'},
+        {"id": None, "n": None, "t": "NA"},
+    ]
+
+
+def test_a_quoted_newline_does_not_end_a_csv_row(tmp_path):
+    path = written(tmp_path / "a.csv", 'id,t\n1,"a\nb"\n2,c\n')
+    assert rows_of(path) == [{"id": "1", "t": "a\nb"}, {"id": "2", "t": "c"}]
+
+
+def test_a_byte_order_mark_and_windows_newlines_are_no_part_of_a_csv(tmp_path):
+    path = written(tmp_path / "a.CSV", b"\xef\xbb\xbfid,t\r\n1,a\r\n")
+    assert rows_of(path) == [{"id": "1", "t": "a"}]
+
+
+def test_only_the_columns_asked_for_are_read(tmp_path):
+    path = written(tmp_path / "a.csv", b"id,t\n1,\xff\n")
+    assert rows_of(path, "id") == [{"id": "1"}]
+
+
+def test_json_fields_are_text_and_need_not_be_in_every_object(tmp_path):
+    path = written(
+        tmp_path / "a.jsonl", '{"a": 1, "b": "x"}\n\n{"b": null, "c": {"d": [1.0, true]}}\n{"a": 17850.0}'
+    )
+    assert SourceFile(path).columns == ["a", "b", "c"]
+    assert rows_of(path) == [
+        {"a": "1", "b": "x", "c": None},
+        {"a": None, "b": None, "c": '{"d":[1.0,true]}'},
+        {"a": "17850.0", "b": None, "c": None},
+    ]
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    papq.write_table(
+        pa.table({"i": [1, None], "f": [1.5, math.inf], "s": ["a", "b"]}), tmp_path / "a.parquet"
+    )
+    assert rows_of(tmp_path / "a.parquet") == [
+        {"i": 1, "f": 1.5, "s": "a"},
+        {"i": None, "f": math.inf, "s": "b"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.json.gz", "a.jsonl.gz", "a.NDJSON.GZ"])
+def test_text_files_may_be_compressed(tmp_path, name):
+    content = b"id\n1\n" if "csv" in name else b'{"id": "1"}\n'
+    path = written(tmp_path / name, gzip.compress(content))
+    assert rows_of(path) == [{"id": "1"}]
+    assert SourceFile(path).stem == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "", "a.csv cannot be read: Empty CSV file."),
+        ("a.csv", "id,t\n1\n", "a.csv cannot be read: CSV parse error: Expected 2 columns, got 1: 1."),
+        (
+            "a.csv",
+            b"id\n\xff\n",
+            "a.csv cannot be read: In CSV column #0: CSV conversion error to string: invalid UTF8 data.",
+        ),
+        ("a.csv", "id,id\n1,2\n", "a.csv has two columns named 'id': rename one of them."),
+        ("a.csv.gz", "id\n1\n", "a.csv.gz cannot be read: Not a gzipped file (b'id')."),
+        (
+            "a.csv.gz",
+            gzip.compress(b"id\n" + b"1\n" * 99)[:-9],
+            "a.csv.gz cannot be read: Compressed file ended before the end-of-stream marker was reached.",
+        ),
+        (
+            "a.json",
+            '{"id": 1}\n[2]\n',
+            "a.json cannot be read: line 2 is no JSON object; give one object a line.",
+        ),
+        (
+            "a.json",
+            '{\n"id": 1\n}\n',
+            "a.json cannot be read: line 1 is no JSON object; give one object a line.",
+        ),
+        (
+            "a.parquet",
+            "nothing of the kind",
+            "a.parquet cannot be read: Parquet magic bytes not found in footer.",
+        ),
+        ("a.tsv", "id\n1\n", "a.tsv has none of the extensions .csv, .csv.gz, .parquet, .json, "),
+        ("a.parquet.gz", "", "a.parquet.gz has none of the extensions"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, name, content, message):
+    path = written(tmp_path / name, content)
+    with pytest.raises(ImportFileError) as caught:
+        rows_of(path)
+    assert str(caught.value).startswith(f"{tmp_path}/{message[:60]}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_said_in_one_line(tmp_path):
+    with pytest.raises(ImportFileError, match=r"a\.csv does not exist"):
+        SourceFile(tmp_path / "a.csv")
+    with pytest.raises(ImportFileError, match="is a folder: give the files in it"):
+        SourceFile(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "row"), [("a.csv", "{}\n"), ("a.jsonl", '{{"id": "{}"}}\n')])
+def test_a_file_is_read_a_few_blocks_at_a_time(tmp_path, monkeypatch, name, row):
+    monkeypatch.setattr(source_formats, "CSV_BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(source_formats, "ROWS_A_BATCH", 2_000)
+    header = "id\n" if name == "a.csv" else ""
+    path = written(tmp_path / name, header + "".join(row.format(i) for i in range(1_000_000, 1_300_000)))
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for batch in SourceFile(path).batches(["id"]):
+        rows += len(batch)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert rows == 300_000
+    assert most < path.stat().st_size / 4
