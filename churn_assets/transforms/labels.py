@@ -70,6 +70,6 @@ def require_mature(dates: DateRange, complete_to: dt.date, horizon_days: int) ->
     ripe = dates.end + (horizon_days + 1) * ONE_DAY  # the day after the horizon's last, once that one is over
     raise ImmatureLabelError(
         f"Labels of {dates} need complete data up to {dates.end + horizon_days * ONE_DAY}, but it is complete"
-        f" up to {complete_to}. Ask for dates up to {last}, land what is missing, or wait: {dates.end} can be "
-        f"labelled from {ripe} on."
+        f" up to {complete_to}. Ask for dates up to {last}, land what is missing, or wait: {dates.end} can "
+        f"be labelled from {ripe} on."
     )

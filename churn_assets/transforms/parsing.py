@@ -1,8 +1,8 @@
 """From lines to Bronze: strict JSON objects, told from everything else by one rule on every engine.
 
 Engines disagree on what is JSON (single quotes, control characters, trailing garbage, a repeated name) and on
-how a value reads back (``1e5``, nested values). They agree on the plain lines that nearly every producer sends, so
-these stay in the engine; every other line is read by orjson in an Arrow UDF.
+how a value reads back (``1e5``, nested values). They agree on the plain lines that nearly every producer
+sends, so these stay in the engine; every other line is read by orjson in an Arrow UDF.
 """
 
 import datetime as dt
@@ -19,8 +19,9 @@ from churn_assets import tables
 
 FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country")
 
-# A flat object of known fields whose values read back alike everywhere: strings without escapes, integers of at
-# most 18 digits, literals. Strict JSON by construction. Bounded: an unbounded group overflows Java's stack.
+# A flat object of known fields whose values read back alike everywhere: strings without escapes, integers of
+# at most 18 digits, literals. Strict JSON by construction. Bounded: an unbounded group overflows Java's
+# stack.
 _VALUE = r'(?:"[^"\\\x00-\x1f]*"|-?[1-9][0-9]{0,17}|0|true|false|null)'
 _MEMBER = rf'"(?:{"|".join(FIELDS)})": ?{_VALUE}'
 PLAIN_LINE = rf"\A\{{{_MEMBER}(?:, ?{_MEMBER}){{0,4}}\}}\z"
@@ -34,9 +35,9 @@ def landed_events(lines: DataFrame, ingested_at: dt.datetime) -> DataFrame:
     r"""Take lines apart as Bronze keeps them: every line becomes a row, whatever it holds.
 
     A line is good if the whole of it is one JSON object (RFC 8259), with numbers in the range of doubles and
-    at most 250 levels. A string field is kept as its content, a number or literal as its text, an object or array
-    as compact JSON; null is as good as absent, and of a repeated name the last counts. A byte order mark before
-    the line and a ``\r`` after it belong to the file and are dropped.
+    at most 250 levels. A string field is kept as its content, a number or literal as its text, an object or
+    array as compact JSON; null is as good as absent, and of a repeated name the last counts. A byte order
+    mark before the line and a ``\r`` after it belong to the file and are dropped.
 
     Args:
         lines: line (string), _source_file (string), one row a line.

@@ -1,0 +1,61 @@
+"""Rows in and out of DataFrames, short enough for a test to be read."""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from churn_assets.dates import ONE_DAY
+from churn_assets.tables import Table
+
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+D = dt.date(2026, 3, 10)
+
+
+def day(offset: int) -> dt.date:
+    """The day ``offset`` days after D, 2026-03-10."""
+    return D + offset * ONE_DAY
+
+
+def frame(spark: SparkSession, table: Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
+    """A DataFrame of the table's columns and types."""
+    schema = ", ".join(f"{column.name} {column.type}" for column in table.columns)
+    return spark.createDataFrame([tuple(row) for row in rows], schema)
+
+
+def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> DataFrame:
+    """What ingestion hands to parsing: each line with its file."""
+    rows = [(line, name) for name, lines in lines_by_file.items() for line in lines]
+    return spark.createDataFrame(rows, "line string, _source_file string")
+
+
+def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    """The rows in an order that depends on nothing but their values; timestamps in UTC."""
+    rows = table.select(*columns).collect() if columns else table.collect()
+    return sorted((tuple(map(_in_utc, row)) for row in rows), key=repr)
+
+
+def _in_utc(value: Any) -> Any:
+    # Both engines give naive datetimes of the Python process's time zone.
+    return value.astimezone(dt.UTC) if isinstance(value, dt.datetime) else value
+
+
+def line(
+    event_id: Any,
+    user_id: Any,
+    event_ts: Any,
+    event_type: Any = "page_view",
+    country: Any = "DE",
+    **more: Any,
+) -> str:
+    """An event as producers send it."""
+    fields = {
+        "event_id": event_id,
+        "user_id": user_id,
+        "event_ts": event_ts,
+        "event_type": event_type,
+        "country": country,
+    }
+    return json.dumps({**fields, **more})
