@@ -2,15 +2,17 @@
 
 import datetime as dt
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
 from churn_assets.tables import FEATURE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Fewer labelled rows than this train no model: the design's number.
 MINIMUM_ROWS = 10_000
@@ -57,6 +59,19 @@ def rows_by_date(labelled: DataFrame) -> dict[dt.date, int]:
     return dict(sorted((row["feature_date"], row["rows"]) for row in counted))
 
 
+def require_minimum(rows: int) -> None:
+    """Say that there are too few labelled rows to train on, where that is so.
+
+    Raises:
+        ModelError: there are fewer than ``MINIMUM_ROWS``.
+    """
+    if rows < MINIMUM_ROWS:
+        raise ModelError(
+            f"{rows:,} labelled rows are too few; training takes {MINIMUM_ROWS:,}. "
+            "Wait for more mature dates or users."
+        )
+
+
 def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int) -> Split:
     """Hold out the last mature dates, and leave a gap before them.
 
@@ -88,7 +103,7 @@ def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int
     )
 
 
-def collect(labelled: DataFrame, dates: DateRange, cap: int) -> pd.DataFrame:
+def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
     """Bring at most ``cap`` rows to this process: all of them, or those of a sample of users.
 
     The sample is of whole users, drawn by a hash of user_id, so the same table gives the same rows on every

@@ -1,12 +1,12 @@
 """Where models are tracked and registered, and how one comes back as a scorer."""
 
-import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from churn_assets.model.quiet import quieten
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -41,7 +41,7 @@ def configure(settings: Settings) -> None:
     Call it before dagster-mlflow's resource starts, which would otherwise let MLflow put artifacts into the
     working directory. Making a new database takes 2 s, finding an existing one some milliseconds.
     """
-    _quieten()
+    quieten()
     import mlflow
 
     with _environment_as_it_was():
@@ -113,7 +113,7 @@ def scorer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
         A function that takes no argument (columns by the contract's names) or six columns, and returns
         a column of double.
     """
-    _quieten()
+    quieten()
     import mlflow.pyfunc
     from pyspark.sql import functions as F
 
@@ -153,12 +153,14 @@ def _environment_as_it_was() -> Iterator[None]:
     from mlflow.environment_variables import MLFLOW_REGISTRY_URI, MLFLOW_TRACKING_URI
 
     before = {variable: variable.get_raw() for variable in (MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI)}
-    yield
-    for variable, value in before.items():
-        if value is None:
-            variable.unset()
-        else:
-            variable.set(value)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                variable.unset()
+            else:
+                variable.set(value)
 
 
 def _create_experiment(client: "MlflowClient", settings: Settings) -> None:
@@ -185,26 +187,3 @@ def _pinned(uri: str) -> str:
     name, version = uri.removeprefix("models:/").rsplit("/", 1)
     source = mlflow.MlflowClient().get_model_version(name, version).source or ""
     return source if source.startswith("models:/m-") else uri
-
-
-def _quieten() -> None:
-    """Keep MLflow's progress bars, INFO lines and telemetry out of the way, unless the user has set them."""
-    from mlflow import environment_variables as env
-    from mlflow.telemetry import set_telemetry_client
-
-    if not env.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.is_set():
-        env.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set("false")
-    if not env.MLFLOW_DISABLE_TELEMETRY.is_set():
-        env.MLFLOW_DISABLE_TELEMETRY.set("true")
-        set_telemetry_client()
-    if not env.MLFLOW_LOGGING_LEVEL.is_set():
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-    pyfunc_logger = logging.getLogger("mlflow.pyfunc")
-    if _is_news not in pyfunc_logger.filters:
-        pyfunc_logger.addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    # A recommendation to rebuild the environment, at every scoring. The model was trained in this one, and a
-    # mismatch of its requirements is reported separately.
-    return 'with `env_manager="local"`' not in record.getMessage()

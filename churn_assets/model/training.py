@@ -1,6 +1,6 @@
 """One training: from labelled rows to a registered version that the alias ``Production`` names."""
 
-import datetime as dt
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +40,16 @@ class TrainingOutcome:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator, the rows that it was judged on, and the judgement."""
+
+    estimator: Any
+    training_rows: int
+    holdout: "pd.DataFrame"
+    metrics: dict[str, float]
+
+
 def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it has each at hand
     labelled: "DataFrame",
     *,
@@ -59,7 +69,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         settings: of the deployment; ``registry.configure`` has been called with them.
         delta_versions: version of each Delta table read, by the table's three-level name.
         estimator: one of ``estimators.ESTIMATORS``.
-        params: parameters of the estimator that win over its defaults.
+        params: parameters of the estimator that win over its defaults; values that JSON can hold.
 
     Raises:
         ModelError: estimator or parameters are wrong, or the rows cannot be learned from or judged by.
@@ -69,25 +79,23 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
     with _ending_the_run(mlflow) as run_id:
         lineage.log_tables_read(mlflow, delta_versions)
         mlflow.set_tags({"horizon_days": settings.horizon_days, **lineage.git_sha()})
+        mlflow.set_tags({"estimator": estimator, "estimator_params": json.dumps(dict(params or {}))})
         model = estimators.make(estimator, params)
         by_date = dataset.rows_by_date(labelled)
         rows = sum(by_date.values())
         mlflow.log_metric("labelled_rows", rows)
         try:
-            split = _split(by_date, settings.horizon_days)
+            dataset.require_minimum(rows)
+            split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days)
         except ModelError as reason:
             mlflow.set_tags({"status": "skipped_insufficient_data", "reason": str(reason)})
             return TrainingOutcome("skipped_insufficient_data", rows, run_id, reason=str(reason))
 
-        train = dataset.collect(labelled, split.train, dataset.MAXIMUM_TRAINING_ROWS)
-        holdout = dataset.collect(labelled, split.holdout, dataset.MAXIMUM_HOLDOUT_ROWS)
-        _fit(model, train)
-        metrics = _judge(model, holdout)
-
-        mlflow.log_params({"estimator": estimator, **_plain(model.get_params())})
-        mlflow.log_metrics({**metrics, "training_rows": len(train)})
         mlflow.set_tags({"train_dates": str(split.train), "holdout_dates": str(split.holdout)})
-        uri = packaging.log_churn_model(mlflow, model, holdout.head(3))
+        fitted = fit(model, labelled, split)
+        mlflow.log_params({"estimator": estimator, **_plain(fitted.estimator.get_params())})
+        mlflow.log_metrics({**fitted.metrics, "training_rows": fitted.training_rows})
+        uri = packaging.log_churn_model(mlflow, fitted.estimator, fitted.holdout.head(3))
         version = str(registry.register(settings, uri, run_id).version)
         registry.promote(settings, version)
         mlflow.set_tags({"status": "registered", "model_version": version})
@@ -99,48 +107,49 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         estimator=estimator,
         train_dates=split.train,
         holdout_dates=split.holdout,
-        training_rows=len(train),
-        holdout_rows=len(holdout),
-        metrics=metrics,
+        training_rows=fitted.training_rows,
+        holdout_rows=len(fitted.holdout),
+        metrics=fitted.metrics,
     )
+
+
+def fit(estimator: Any, labelled: "DataFrame", split: dataset.Split) -> Fitted:
+    """Fit and judge, without MLflow; the same rows give the same model, whatever their order and engine.
+
+    Args:
+        estimator: what ``estimators.make`` returns.
+        labelled: what ``dataset.labelled_rows`` returns.
+        split: the dates to train and to judge on.
+
+    Raises:
+        ModelError: the rows cannot be learned from or judged by.
+    """
+    train = dataset.collect(labelled, split.train, dataset.MAXIMUM_TRAINING_ROWS)
+    holdout = dataset.collect(labelled, split.holdout, dataset.MAXIMUM_HOLDOUT_ROWS)
+    try:
+        estimator.fit(train[FEATURE_COLUMNS], train["label"])
+    except ValueError as error:
+        in_one_line = " ".join(str(error).split())
+        raise ModelError(f"{type(estimator).__name__} cannot be trained: {in_one_line}") from error
+    metrics = evaluation.evaluate(holdout["label"], estimator.predict_proba(holdout[FEATURE_COLUMNS])[:, 1])
+    metrics["holdout_rows"] = metrics.pop("rows")
+    metrics["recency_roc_auc"] = evaluation.recency_baseline(holdout)
+    return Fitted(estimator, len(train), holdout, metrics)
 
 
 @contextmanager
 def _ending_the_run(mlflow: Any) -> Iterator[str]:
     # dagster-mlflow opens the run and leaves its end to a job's hook, which a run from the UI does not have.
-    run_id = mlflow.active_run().info.run_id
+    # A retried step finds the run of its first attempt ended, and gets one of its own.
+    run = mlflow.active_run() or mlflow.start_run(
+        run_name=mlflow.run_name, tags={"dagster_run_id": mlflow.dagster_run_id}
+    )
     try:
-        yield run_id
+        yield run.info.run_id
     except BaseException:
         mlflow.end_run(status="FAILED")
         raise
     mlflow.end_run(status="FINISHED")
-
-
-def _split(by_date: Mapping[dt.date, int], horizon_days: int) -> dataset.Split:
-    rows = sum(by_date.values())
-    if rows < dataset.MINIMUM_ROWS:
-        raise ModelError(
-            f"{rows:,} labelled rows are too few; training takes {dataset.MINIMUM_ROWS:,}. "
-            "Wait for more mature dates or users."
-        )
-    return dataset.out_of_time_split(min(by_date), max(by_date), horizon_days)
-
-
-def _fit(model: Any, train: "pd.DataFrame") -> None:
-    try:
-        model.fit(train[FEATURE_COLUMNS], train["label"])
-    except ValueError as error:
-        raise ModelError(
-            f"{type(model).__name__} cannot be trained: {' '.join(str(error).split())}"
-        ) from error
-
-
-def _judge(model: Any, holdout: "pd.DataFrame") -> dict[str, float]:
-    probability = model.predict_proba(holdout[FEATURE_COLUMNS])[:, 1]
-    metrics = evaluation.evaluate(holdout["label"], probability)
-    metrics["holdout_rows"] = metrics.pop("rows")
-    return {**metrics, "recency_roc_auc": evaluation.recency_baseline(holdout)}
 
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def test_the_run_says_what_it_was_made_from(trained: tuple[Settings, TrainingOut
     assert run.data.tags["holdout_dates"] == "2026-01-14 to 2026-01-15"
     assert run.data.tags["horizon_days"] == "5"
     assert run.data.tags["status"] == "registered"
+    assert (run.data.tags["estimator"], run.data.tags["estimator_params"]) == ("gradient_boosting", "{}")
     assert run.data.tags["dagster_run_id"]
     assert {(read.dataset.name, read.dataset.digest) for read in run.inputs.dataset_inputs} == {
         ("main_catalog.gold.user_features", "version 0"),
@@ -173,6 +174,23 @@ def test_a_training_that_fails_ends_its_run_as_failed(
     assert registry.production_version(settings) is None
 
 
+def test_a_second_attempt_in_the_same_process_gets_a_run_of_its_own(
+    labelled: DataFrame, settings: Settings, open_mlflow: OpenMlflow
+):
+    with open_mlflow(settings) as mlflow:
+        with pytest.raises(ModelError):
+            train_and_register(
+                labelled, mlflow=mlflow, settings=settings, delta_versions={}, params={"n_estimators": -1}
+            )
+        outcome = train_and_register(
+            labelled, mlflow=mlflow, settings=settings, delta_versions={}, params={"n_estimators": 3}
+        )
+
+        run = run_of(settings, outcome.run_id)
+        assert (run.info.status, run.data.tags["dagster_run_id"]) == ("FINISHED", mlflow.dagster_run_id)
+        assert run.data.params["n_estimators"] == "3"
+
+
 def test_an_unknown_estimator_fails_before_anything_is_read(
     labelled: DataFrame, settings: Settings, open_mlflow: OpenMlflow
 ):
@@ -188,7 +206,9 @@ def test_another_estimator_can_be_configured(
     outcome = train(labelled, settings, open_mlflow, estimator="logistic_regression", params={"C": 0.5})
 
     assert (outcome.status, outcome.estimator) == ("registered", "logistic_regression")
-    assert run_of(settings, outcome.run_id).data.params["logisticregression__C"] == "0.5"
+    run = run_of(settings, outcome.run_id)
+    assert run.data.params["logisticregression__C"] == "0.5"
+    assert run.data.tags["estimator_params"] == '{"C": 0.5}'
 
 
 def test_training_says_nothing(
