@@ -11,15 +11,19 @@ from churn_assets.settings import Settings
 FEATURE_WINDOW_DAYS = 30
 ROLLING_WINDOW_DAYS = 7
 
+# Both are beta, and each is Dagster's one way to say what it says.
+warnings.filterwarnings(
+    "ignore",
+    "Parameter `(backfill_policy|allow_nonexistent_upstream_partitions)`",
+    category=dg.BetaWarning,
+)
+
 ONE_RUN_PER_RANGE = dg.BackfillPolicy.single_run()
 
-with warnings.catch_warnings():
-    # Beta, but the one way to say it: without the flag the first 29 feature_dates have no valid upstream.
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    # A feature_date D reads the days [D-29, D]; the first dates have fewer days behind them.
-    LAST_30_DAYS = dg.TimeWindowPartitionMapping(
-        start_offset=-(FEATURE_WINDOW_DAYS - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
-    )
+# A feature_date D reads the days [D-29, D]; the first dates have fewer days behind them.
+LAST_30_DAYS = dg.TimeWindowPartitionMapping(
+    start_offset=-(FEATURE_WINDOW_DAYS - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
+)
 
 
 def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
-from dagster._core.storage.event_log import SqliteEventLogStorage  # documented as a base, exported nowhere else
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS  # Dagster's own timeout, exported nowhere else
+from dagster._core.storage.event_log import (
+    SqliteEventLogStorage,
+)  # documented as a base, exported nowhere else
+from dagster._core.storage.sqlite import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+)  # Dagster's own timeout, exported nowhere else
 from dagster._serdes import ConfigurableClassData  # the type that ConfigurableClass hands over
 from sqlalchemy.engine import Connection, Engine
 
@@ -30,7 +34,9 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
         """Take DAGSTER_HOME as ``base_dir`` and use the folder that Dagster uses by default below it."""
         return cls(str(Path(config_value["base_dir"]) / "history" / "runs"), inst_data)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from churn_assets.dates import DateRange
@@ -36,8 +37,8 @@ def added_files(location: Path, since: int) -> pa.Table:
     if since < 0:
         return actions
     before = pa.table(DeltaTable(location, version=since).get_add_actions(flatten=True))
-    known = pa.compute.is_in(actions["path"], value_set=before["path"].combine_chunks())
-    return actions.filter(pa.compute.invert(known))
+    known = pc.is_in(actions["path"], value_set=before["path"].combine_chunks())
+    return actions.filter(pc.invert(known))
 
 
 def report(table: Table, location: Path, before: int, seconds: float, dates: DateRange | None) -> WriteReport:

@@ -63,10 +63,7 @@ def ingest(lake: Lakehouse, now: Callable[[], dt.datetime]) -> Ingestion:
 
 def _ledger(lake: Lakehouse) -> tuple[set[str], dt.datetime | None]:
     rows = (
-        lake.read(LANDED_EVENTS)
-        .groupBy("_source_file")
-        .agg(F.unix_micros(F.max("_ingested_at")))
-        .collect()
+        lake.read(LANDED_EVENTS).groupBy("_source_file").agg(F.unix_micros(F.max("_ingested_at"))).collect()
     )
     # Microseconds, not a timestamp: PySpark collects timestamps in the machine's own zone.
     last = max((row[1] for row in rows), default=None)

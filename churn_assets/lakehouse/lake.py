@@ -165,6 +165,14 @@ class Lakehouse:
         _POINTERS[pointer] = location
         return name
 
+    def require_writable(self) -> None:
+        """Fail in one line where the lake's folder cannot be written.
+
+        Raises:
+            LakeError: says why, and what to do.
+        """
+        self._require_writable(self.settings.lake_root)
+
     @staticmethod
     def _require_writable(folder: Path) -> None:
         try:

@@ -1,0 +1,1 @@
+"""The graph: each asset unpacks its context, calls a transform and returns."""

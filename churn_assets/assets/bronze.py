@@ -1,0 +1,46 @@
+"""From files to Bronze."""
+
+import datetime as dt
+
+import dagster as dg
+
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, table_spec
+from churn_assets.lakehouse.ingestion import ingest
+from churn_assets.lakehouse.io_manager import write_metadata
+from churn_assets.settings import Settings
+from churn_assets.tables import LANDED_EVENTS
+
+LANDING_EVENTS = dg.AssetKey(["landing", "events"])
+
+
+def bronze_assets(settings: Settings) -> Assets:
+    """The landing zone, which others fill, and Bronze."""
+    landing = dg.AssetSpec(
+        LANDING_EVENTS,
+        group_name="bronze",
+        description="Event files as they arrive: JSON lines, plain or .gz; at least once, out of order, "
+        "sometimes late, sometimes broken.",
+        kinds={"json"},
+        owners=OWNERS,
+        metadata={"landing_root": settings.landing_root},
+    )
+
+    @dg.asset(
+        **table_spec(LANDED_EVENTS, settings),
+        deps=[LANDING_EVENTS],
+        required_resource_keys=ON_SPARK,
+        pool=pool(LANDED_EVENTS),
+    )
+    def landed_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        lake = context.resources.lakehouse
+        ingestion = ingest(lake, now=lambda: dt.datetime.now(dt.UTC))
+        return dg.MaterializeResult(
+            metadata={
+                "files_taken_in": ingestion.files,
+                "files_ignored": ingestion.ignored,
+                **(write_metadata(ingestion.write) if ingestion.write else {"rows_written": 0}),
+            },
+            data_version=dg.DataVersion(str(lake.version(LANDED_EVENTS))),
+        )
+
+    return [landing, landed_events]

@@ -1,0 +1,50 @@
+"""What every asset that is a table says of itself, taken from its contract."""
+
+from typing import Any
+
+from churn_assets.lakehouse.io_manager import column_metadata
+from churn_assets.settings import Settings
+from churn_assets.tables import Table
+
+# Assets and specs; a type checker cannot choose among dg.asset's overloads where arguments are unpacked.
+Assets = list[Any]
+
+OWNERS = ["team:churn"]
+
+# The engine, and the lake that the I/O manager writes; a step launcher joins them on Databricks.
+ON_SPARK = {"pyspark", "lakehouse"}
+
+GROUPS = {"landing": "bronze", "clean": "silver", "gold": "gold"}
+
+
+def table_spec(table: Table, settings: Settings) -> dict[str, Any]:
+    """Arguments that ``AssetOut`` and ``asset`` share: key, group, description, kinds, owners, metadata."""
+    physical = f"{getattr(settings, table.catalog)}.{table.schema}.{table.name}"
+    return {
+        "key": table.asset_key,
+        "group_name": GROUPS[table.schema],
+        "description": table.comment,
+        "kinds": {"delta", "pyspark"},
+        "owners": OWNERS,
+        "metadata": {
+            "dagster/table_name": physical,
+            "write_mode": table.write_mode.value,
+            "key": ", ".join(table.key) or "none",
+            **column_metadata(table),
+        },
+    }
+
+
+def table_asset(table: Table, settings: Settings) -> dict[str, Any]:
+    """Arguments of an asset that returns a DataFrame for the lake to write."""
+    return {
+        **table_spec(table, settings),
+        "io_manager_key": "lake_io",
+        "required_resource_keys": ON_SPARK,
+        "pool": pool(table),
+    }
+
+
+def pool(table: Table) -> str:
+    """The pool of one slot that lets one run at a time write the table."""
+    return "__".join(table.asset_key.path)

@@ -1,0 +1,72 @@
+"""Gold: what users did, what was known of them each day, and what became of them."""
+
+import datetime as dt
+
+import dagster as dg
+from pyspark.sql import DataFrame
+
+from churn_assets.assets.common import Assets, table_asset
+from churn_assets.lakehouse import coverage
+from churn_assets.partitions import LAST_30_DAYS, ONE_RUN_PER_RANGE, date_range, feature_dates, next_days
+from churn_assets.settings import Settings
+from churn_assets.tables import (
+    CHURN_LABELS,
+    DAILY_SUMMARY,
+    EVENTS,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    USERS,
+    Table,
+)
+from churn_assets.transforms import activity as activity_transforms
+from churn_assets.transforms import features as feature_transforms
+from churn_assets.transforms import labels as label_transforms
+
+
+def gold_assets(settings: Settings) -> Assets:
+    """The four tables by day, and daily_summary."""
+    by_day = {"partitions_def": feature_dates(settings), "backfill_policy": ONE_RUN_PER_RANGE}
+    horizon_days = settings.horizon_days
+
+    @dg.asset(**table_asset(USER_DAILY_ACTIVITY, settings), **by_day, ins={"events": reading(EVENTS)})
+    def user_daily_activity(context: dg.AssetExecutionContext, events: DataFrame) -> DataFrame:
+        return activity_transforms.user_daily_activity(events, date_range(context))
+
+    @dg.asset(
+        **table_asset(DAILY_SUMMARY, settings),
+        **by_day,
+        ins={"activity": reading(USER_DAILY_ACTIVITY), "users": reading(USERS)},
+    )
+    def daily_summary(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
+        return activity_transforms.daily_summary(activity, users, date_range(context))
+
+    @dg.asset(
+        **table_asset(USER_FEATURES, settings),
+        **by_day,
+        ins={"activity": reading(USER_DAILY_ACTIVITY, LAST_30_DAYS), "users": reading(USERS)},
+    )
+    def user_features(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
+        return feature_transforms.user_features(activity, users, date_range(context))
+
+    @dg.asset(
+        **table_asset(CHURN_LABELS, settings),
+        **by_day,
+        ins={
+            "features": reading(USER_FEATURES),
+            "activity": reading(USER_DAILY_ACTIVITY, next_days(horizon_days)),
+        },
+    )
+    def churn_labels(
+        context: dg.AssetExecutionContext, features: DataFrame, activity: DataFrame
+    ) -> DataFrame:
+        dates = date_range(context)
+        complete_to = coverage.complete_to(context.resources.lakehouse, dt.datetime.now(dt.UTC))
+        label_transforms.require_mature(dates, complete_to or settings.start_date, horizon_days)
+        return label_transforms.churn_labels(features, activity, dates, horizon_days)
+
+    return [user_daily_activity, daily_summary, user_features, churn_labels]
+
+
+def reading(table: Table, window: dg.PartitionMapping | None = None) -> dg.AssetIn:
+    """An upstream table, cut to the partitions that the window names."""
+    return dg.AssetIn(table.asset_key, partition_mapping=window, input_manager_key="lake_io")

@@ -1,0 +1,44 @@
+"""The daily scores."""
+
+import datetime as dt
+
+import dagster as dg
+from pyspark.sql import DataFrame
+
+from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.gold import reading
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.errors import ModelError
+from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
+from churn_assets.transforms import scoring
+
+
+def prediction_assets(settings: Settings) -> Assets:
+    """The predictions."""
+
+    @dg.asset(
+        **table_asset(CHURN_PREDICTIONS, settings),
+        partitions_def=feature_dates(settings),
+        backfill_policy=ONE_RUN_PER_RANGE,
+        ins={"features": reading(USER_FEATURES)},
+        deps=[CHURN_PREDICTION_MODEL],
+    )
+    def churn_predictions(context: dg.AssetExecutionContext, features: DataFrame) -> DataFrame:
+        from churn_assets.model import registry
+
+        registry.configure(settings)
+        production = registry.production_version(settings)
+        if production is None:
+            raise ModelError(
+                "No Production model is registered, so nothing can be scored. Materialise "
+                "churn_prediction_model first; it takes 10,000 labelled rows."
+            )
+        context.add_output_metadata({"model_version": str(production.version)})
+        scorer = registry.scorer(
+            context.resources.lakehouse.spark, registry.model_uri(settings, production.version)
+        )
+        return scoring.churn_predictions(features, scorer, dt.datetime.now(dt.UTC))
+
+    return [churn_predictions]

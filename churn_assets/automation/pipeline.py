@@ -1,0 +1,194 @@
+"""Everything that is new, from the landing zone to the scores, as runs that Dagster records."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.automation.instance import STARTED_BY_CLI, bury_dead_runs
+from churn_assets.automation.plan import Plan, make_plan
+from churn_assets.dates import DateRange
+from churn_assets.errors import ChurnError, LakeError
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    EVENTS,
+    LANDED_EVENTS,
+    QUARANTINED_EVENTS,
+    USERS,
+)
+
+# Told what starts, and over how many dates of how many tables in all the run still has to go.
+Progress = Callable[[str], None]
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class RunFailedError(ChurnError):
+    """A run failed for a reason that is no ``ChurnError`` itself."""
+
+
+@dataclass
+class PipelineReport:
+    """What was done: the dates covered, the runs, and why the model was not trained or scored with, if so."""
+
+    covered: DateRange | None = None
+    runs: list[str] = field(default_factory=list)
+    computed: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Pipeline:
+    """Runs the graph in this process, only where something is new."""
+
+    def __init__(
+        self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
+    ) -> None:
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._lake = lake
+        self._instance = instance
+        self._progress = progress
+        self.report = PipelineReport()
+
+    def run(self, now: dt.datetime, wanted: DateRange | None = None) -> PipelineReport:
+        """Bring every table up to date.
+
+        Args:
+            now: the clock, for which days are over.
+            wanted: feature_dates to compute; all that the data covers, without it.
+
+        Raises:
+            ChurnError: in one line, what stopped it.
+        """
+        with self._alone():
+            self._materialize("files to events", [LANDED_EVENTS.asset_key])
+            if self._is_behind(EVENTS.asset_key, LANDED_EVENTS.asset_key, self._lake.version(LANDED_EVENTS)):
+                self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
+            if self._is_behind(USERS.asset_key, EVENTS.asset_key, self._lake.version(EVENTS)):
+                self._materialize("users", [USERS.asset_key])
+            plan = make_plan(self._lake, self._instance, now, wanted)
+            self.report.covered = plan.covered
+            self._compute(plan)
+        return self.report
+
+    def _compute(self, plan: Plan) -> None:
+        predictions = plan.reasons.pop(CHURN_PREDICTIONS)
+        for step in plan.steps():
+            names = ", ".join(table.name for table in step.tables)
+            self._materialize(
+                f"{names}: {step.dates}", [table.asset_key for table in step.tables], step.dates
+            )
+        if self._labels_are_newer_than_the_model():
+            self._materialize("model", [CHURN_PREDICTION_MODEL])
+        if not self._has_production_model():
+            self.report.notes.append(
+                f"Nothing was scored: there is no Production model yet ({self._why_no_model()})."
+            )
+            return
+        for step in Plan(plan.covered, {CHURN_PREDICTIONS: predictions}).steps():
+            self._materialize(f"churn_predictions: {step.dates}", [CHURN_PREDICTIONS.asset_key], step.dates)
+
+    def _materialize(self, what: str, keys: Sequence[dg.AssetKey], dates: DateRange | None = None) -> None:
+        self._progress(what)
+        tags = dict(STARTED_BY_CLI)
+        if dates:
+            tags["dagster/asset_partition_range_start"] = dates.start.isoformat()
+            tags["dagster/asset_partition_range_end"] = dates.end.isoformat()
+        try:
+            result = self._job.execute_in_process(
+                instance=self._instance, asset_selection=list(keys), tags=tags, run_config=QUIET
+            )
+        except ChurnError:
+            raise
+        except Exception as error:
+            if mendable := _first_churn_error(error):
+                raise mendable from error
+            last = _innermost(error)
+            raise RunFailedError(
+                f"{what} failed with {type(last).__name__}: {' '.join(str(last).split())[:500]} "
+                "Its run in Dagster has the whole trace: make dev."
+            ) from error
+        self.report.runs.append(result.run_id)
+        for key in keys:
+            days = len(list(dates.days())) if dates else 1
+            self.report.computed[key.path[-1]] = self.report.computed.get(key.path[-1], 0) + days
+
+    def _is_behind(self, key: dg.AssetKey, upstream: dg.AssetKey, version: int) -> bool:
+        """Whether the last materialisation read another version of its upstream than there is now."""
+        event = self._instance.get_latest_materialization_event(key)
+        if event is None or event.asset_materialization is None:
+            return True
+        read = (event.asset_materialization.tags or {}).get(
+            f"dagster/input_data_version/{upstream.to_user_string()}"
+        )
+        return read != str(version)
+
+    def _labels_are_newer_than_the_model(self) -> bool:
+        labels = self._instance.get_latest_storage_id_by_partition(
+            CHURN_LABELS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        model = self._latest_id(CHURN_PREDICTION_MODEL)
+        return bool(labels) and (model is None or max(labels.values()) > model)
+
+    def _latest_id(self, key: dg.AssetKey) -> int | None:
+        records = self._instance.get_asset_records([key])
+        return records[0].asset_entry.last_materialization_storage_id if records else None
+
+    def _has_production_model(self) -> bool:
+        from churn_assets.model import registry
+
+        return registry.production_version(self._lake.settings) is not None
+
+    def _why_no_model(self) -> str:
+        event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
+        if event is None or event.asset_materialization is None:
+            return "no feature_date has a label yet"
+        metadata = event.asset_materialization.metadata
+        return str(metadata["reason"].value if "reason" in metadata else metadata["status"].value).rstrip(".")
+
+    def _alone(self) -> "_Alone":
+        return _Alone(self._lake, self._instance)
+
+
+class _Alone:
+    """Holds the lock of ``churn run``; what an earlier, killed one left behind is cleared away."""
+
+    def __init__(self, lake: Lakehouse, instance: dg.DagsterInstance) -> None:
+        folder = lake.settings.lake_root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / "churn-run.lock", timeout=0)
+        self._instance = instance
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise LakeError(
+                "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
+            ) from error
+        bury_dead_runs(self._instance)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _chain(error: BaseException) -> Iterable[BaseException]:
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    # Dagster raises the cause again in the context of its own error, so the chain may bite its tail.
+    while current is not None and current not in seen:
+        yield current
+        seen.append(current)
+        current = current.__cause__ or current.__context__
+
+
+def _first_churn_error(error: BaseException) -> ChurnError | None:
+    return next((link for link in _chain(error) if isinstance(link, ChurnError)), None)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    return list(_chain(error))[-1]

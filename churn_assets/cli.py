@@ -1,0 +1,310 @@
+"""The ``churn`` command: 0 done, 1 failed with a one-line reason, 2 wrong usage."""
+
+import datetime as dt
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from churn_assets import settings as settings_module
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.errors import ChurnError, DateRangeError, SettingsError
+from churn_assets.settings import Settings
+
+app = typer.Typer(
+    help="A churn platform: event files in, a churn probability for every active user out, every day.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+SAMPLE_DAYS = 180
+Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on stderr."""
+    try:
+        app()
+    except ChurnError as error:
+        err.print(f"[red]churn:[/red] {error}", markup=True, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def simulate(
+    users: Annotated[int, typer.Option(min=1, help="How many users.")] = 2000,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="How many days; without it, up to yesterday.")
+    ] = None,
+    start: Day = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
+    late_share: Annotated[float, typer.Option(min=0, max=1, help="Share of events 1 to 5 days late.")] = 0.02,
+    duplicate_share: Annotated[float, typer.Option(min=0, max=1, help="Share delivered twice.")] = 0.01,
+    corrupt_share: Annotated[float, typer.Option(min=0, max=1, help="Share that arrives broken.")] = 0.002,
+    sample: Annotated[
+        bool,
+        typer.Option(
+            "--sample",
+            help="For the demo: start 180 days back, note it in .env; nothing if events have landed.",
+        ),
+    ] = False,
+) -> None:
+    """Land simulated events: one file a day, some late, some twice, some broken."""
+    from churn_assets.sample.simulator import simulate as land
+
+    settings = settings_module.load()
+    if sample:
+        if _has_landed(settings):
+            out.print(f"Events have landed in {settings.landing_root} already; simulating none.")
+            return
+        settings = _with_sample_start(settings)
+    first = start.date() if start else settings.start_date
+    last = settings.end_date or _today() - ONE_DAY
+    count = days or (last - first).days + 1
+    if count < 1:
+        raise DateRangeError(f"There is no day from {first} to {last}. Give an earlier --start, or --days.")
+    with _bar("days simulated") as advance:
+        report = land(
+            settings.landing_root,
+            settings.lake_root / "sample" / "truth.csv",
+            users=users,
+            days=count,
+            start=first,
+            seed=seed,
+            late_share=late_share,
+            duplicate_share=duplicate_share,
+            corrupt_share=corrupt_share,
+            progress=advance,
+        )
+    out.print(
+        f"Landed {report.lines:,} lines of {report.users:,} users in {report.files} files, {report.first_day} to "
+        f"{report.last_day}: {report.late:,} late, {report.duplicates:,} twice, {report.corrupt.total():,} broken."
+    )
+    out.print(f"Who truly churned is in {report.truth_file}, which the pipeline never reads.")
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet or JSON lines; .gz too.")],
+    user_id: Annotated[str, typer.Option(help="Column, or SQL in parentheses: an integer id.")],
+    event_ts: Annotated[str, typer.Option(help="Column, or SQL in parentheses: when it happened, UTC.")],
+    event_id: Annotated[
+        str | None,
+        typer.Option(help="Column or columns, comma-separated; without it, file name and line number."),
+    ] = None,
+    event_type: Annotated[str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses.")] = None,
+    country: Annotated[str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses.")] = None,
+    hash_user_id: Annotated[
+        bool, typer.Option("--hash-user-id", help="For ids that are not integers.")
+    ] = False,
+) -> None:
+    """Bring your own event log into the landing zone; a file that is imported twice adds nothing."""
+    from churn_assets.resources import lakehouse
+    from churn_assets.sample.importer import import_files
+
+    settings = settings_module.load()
+    lake = lakehouse(settings)
+    with _bar("files imported") as advance:
+        report = import_files(
+            files,
+            settings.landing_root,
+            lambda: lake.spark,
+            user_id=user_id,
+            event_ts=event_ts,
+            event_id=event_id,
+            event_type=event_type,
+            country=country,
+            hash_user_id=hash_user_id,
+            progress=advance,
+        )
+    out.print(
+        f"Landed {report.rows:,} events of {report.files - report.already_landed} files in "
+        f"{settings.landing_root} ({report.already_landed} files were there already)."
+    )
+
+
+@app.command()
+def run(
+    from_: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First feature_date.")
+    ] = None,
+    to: Annotated[
+        dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last feature_date.")
+    ] = None,
+) -> None:
+    """Compute everything that is new, landing zone to scores."""
+    from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.definitions import build_defs
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    wanted = _wanted(settings, from_, to)
+    lake = lakehouse(settings)
+    started = time.monotonic()
+    with _steps() as step, dagster_instance(settings) as instance:
+        report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
+    out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
+    for note in report.notes:
+        out.print(note)
+    _print_summary(settings)
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show each table's rows, dates, version, size and freshness, the Production model and the latest scores."""
+    from churn_assets.resources import lakehouse
+    from churn_assets.status import lake_status
+
+    settings = settings_module.load()
+    found = lake_status(lakehouse(settings))
+    if as_json:
+        out.print_json(json.dumps(found.as_dict(), default=str))
+        return
+    if not found.tables:
+        out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
+        return
+    table = RichTable("table", "dates", box=None, pad_edge=False)
+    for heading in ("rows", "version", "size", "changed (UTC)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in found.tables:
+        dates = f"{row.first_date} to {row.last_date}" if row.first_date else ""
+        table.add_row(
+            row.table,
+            dates,
+            f"{row.rows:,}",
+            str(row.version),
+            _size(row.bytes),
+            f"{row.changed_at:%Y-%m-%d %H:%M:%S}",
+        )
+    out.print(table)
+    _print_summary(settings)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine lacks, and how to mend it."""
+    from churn_assets.doctor import examine
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)
+    ill = 0
+    for finding in examine(lakehouse(settings)):
+        mark = "[green]ok  [/green]" if finding.is_well else "[red]mend[/red]"
+        out.print(f"{mark} {finding.name}: {finding.says}", soft_wrap=True)
+        ill += not finding.is_well
+    if ill:
+        raise typer.Exit(1)
+
+
+def _wanted(settings: Settings, from_: dt.datetime | None, to: dt.datetime | None) -> DateRange | None:
+    if from_ is None and to is None:
+        return None
+    start = from_.date() if from_ else settings.start_date
+    end = to.date() if to else settings.end_date or _today() - ONE_DAY
+    if end < start:
+        raise DateRangeError(f"--to {end} is before --from {start}. Swap them.")
+    return DateRange(start, end)
+
+
+def _has_landed(settings: Settings) -> bool:
+    from churn_assets.errors import LandingError
+    from churn_assets.lakehouse.landing import list_files
+
+    try:
+        return bool(list_files(settings.landing_root).files)
+    except LandingError:
+        return False
+
+
+def _with_sample_start(settings: Settings) -> Settings:
+    """Sample data is alive: it starts 180 days back, and .env says so to every later command."""
+    if "start_date" in settings.model_fields_set:
+        return settings
+    start = _today() - SAMPLE_DAYS * ONE_DAY
+    env = Path(".env")
+    before = env.read_text() if env.exists() else ""
+    if before and not before.endswith("\n"):
+        before += "\n"
+    try:
+        env.write_text(f"{before}CHURN_START_DATE={start}\n")
+    except OSError as error:
+        raise SettingsError(f"Cannot write .env: {error.strerror}. Set CHURN_START_DATE={start}.") from error
+    return settings_module.load()
+
+
+def _print_summary(settings: Settings) -> None:
+    from churn_assets.resources import lakehouse
+    from churn_assets.status import lake_status
+
+    found = lake_status(lakehouse(settings))
+    rows = {row.table: row.rows for row in found.tables}
+    silver, bronze = settings.main_catalog, settings.raw_catalog
+    out.print(
+        f"{rows.get(f'{bronze}.landing.events', 0):,} lines landed: {rows.get(f'{silver}.clean.events', 0):,} events, "
+        f"{rows.get(f'{silver}.clean.quarantined_events', 0):,} quarantined, "
+        f"{rows.get(f'{silver}.clean.users', 0):,} users."
+    )
+    if found.model:
+        metrics = found.model.metrics
+        out.print(
+            f"Production model: version {found.model.version}, out-of-time AUC {metrics.get('roc_auc', 0):.3f} "
+            f"(days since last event alone: {metrics.get('recency_roc_auc', 0):.3f}), "
+            f"PR-AUC {metrics.get('pr_auc', 0):.3f}."
+        )
+    if found.scores:
+        scores = found.scores
+        out.print(
+            f"Predictions for {scores.feature_date}: {scores.users:,} users, {scores.predicted_churn:,} predicted to "
+            f"churn, mean probability {scores.mean_churn_probability:.3f}."
+        )
+    out.print(f"Tables: {settings.lake_root}   Graph and lineage: make dev", soft_wrap=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str], None]]:
+    """Shows what is being done, and leaves a line with its seconds when the next thing starts."""
+    current: list[tuple[str, float]] = []
+
+    def finish() -> None:
+        if current:
+            what, since = current.pop()
+            err.print(f"  {what} ({time.monotonic() - since:.1f} s)")
+
+    with err.status("starting") as spinner:
+
+        def step(what: str) -> None:
+            finish()
+            current.append((what, time.monotonic()))
+            spinner.update(what)
+
+        yield step
+        finish()

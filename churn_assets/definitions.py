@@ -1,0 +1,40 @@
+"""The code location that ``dagster dev`` and the command line load."""
+
+from typing import Any
+
+import dagster as dg
+
+from churn_assets import settings as settings_module
+from churn_assets.assets.bronze import bronze_assets
+from churn_assets.assets.checks import asset_checks
+from churn_assets.assets.gold import gold_assets
+from churn_assets.assets.model import model_assets
+from churn_assets.assets.predictions import prediction_assets
+from churn_assets.assets.silver import silver_assets
+from churn_assets.resources import resources
+from churn_assets.settings import Settings
+
+
+def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
+    """The whole graph for one deployment.
+
+    Args:
+        settings: which deployment, and where everything is.
+        overrides: resources that replace those of the deployment, by key.
+    """
+    return dg.Definitions(
+        assets=[
+            *bronze_assets(settings),
+            *silver_assets(settings),
+            *gold_assets(settings),
+            *model_assets(settings),
+            *prediction_assets(settings),
+        ],
+        asset_checks=asset_checks(),
+        resources={**resources(settings), **overrides},
+        # One process a run: its steps share an engine that has started.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs(settings_module.load())

@@ -1,0 +1,88 @@
+"""What this machine lacks for a deployment, and how to mend it."""
+
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from churn_assets.errors import ChurnError
+from churn_assets.lakehouse.ddl import require_contract
+from churn_assets.lakehouse.engines import require_java
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.landing import list_files
+from churn_assets.tables import TABLES
+
+OLDEST_JAVA = 17
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it is well, and what was found or is to be done."""
+
+    name: str
+    is_well: bool
+    says: str
+
+
+def examine(lake: Lakehouse) -> Iterator[Finding]:
+    """Look at everything that the deployment needs, in the order in which a run needs it."""
+    yield Finding("Python", is_well=True, says=platform.python_version())
+    packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
+    yield Finding("packages", is_well=True, says=packages)
+    yield _asked("engine", lambda: _engine(lake))
+    yield _asked("lake", lambda: _writable(lake))
+    yield _asked("landing zone", lambda: _landing(lake))
+    yield _asked("tables", lambda: _contracts(lake))
+    yield Finding("alerts", is_well=True, says="off: this version sends none")
+
+
+def _asked(name: str, question: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, is_well=True, says=question())
+    except ChurnError as error:
+        return Finding(name, is_well=False, says=str(error))
+
+
+def _engine(lake: Lakehouse) -> str:
+    if lake.settings.deployment == "spark":
+        require_java()
+        java = java_version()
+        if java and java < OLDEST_JAVA:
+            raise ChurnError(f"Java {java} is installed; Apache Spark 4 needs Java {OLDEST_JAVA} or newer.")
+    answer = lake.spark.sql("SELECT 1 AS one").first()
+    engine = (
+        "Sail" if lake.settings.deployment == "local" else f"Apache Spark at {lake.settings.spark_master}"
+    )
+    return f"{engine} answers {answer['one'] if answer else 'nothing'}"
+
+
+def java_version() -> int | None:
+    """The major version of the java on the path, None where it cannot be read."""
+    java = shutil.which("java")
+    if java is None:
+        return None
+    asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
+    found = re.search(r'version "(\d+)', asked.stderr)
+    return int(found.group(1)) if found else None
+
+
+def _writable(lake: Lakehouse) -> str:
+    lake.require_writable()
+    free = shutil.disk_usage(lake.settings.lake_root).free / 1e9
+    return f"{lake.settings.lake_root} can be written, {free:.0f} GB free"
+
+
+def _landing(lake: Lakehouse) -> str:
+    listing = list_files(lake.settings.landing_root)
+    others = f", {listing.ignored} others ignored" if listing.ignored else ""
+    return f"{lake.settings.landing_root} has {len(listing.files)} event files{others}"
+
+
+def _contracts(lake: Lakehouse) -> str:
+    there = [table for table in TABLES if lake.version(table) >= 0]
+    for table in there:
+        require_contract(table, lake.location(table))
+    return f"{len(there)} of {len(TABLES)} exist, all as their contracts say"

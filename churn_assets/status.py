@@ -1,0 +1,118 @@
+"""How the lake is, read from Delta logs, Dagster's history and the model registry: no engine starts for it."""
+
+import datetime as dt
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table: rows, first and last date of its partition column, version, bytes, when it last changed (UTC)."""
+
+    table: str
+    rows: int
+    first_date: dt.date | None
+    last_date: dt.date | None
+    version: int
+    bytes: int
+    changed_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """The Production model: its version, when it was registered, and its metrics on the holdout."""
+
+    version: str
+    created_at: dt.datetime
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ScoreStatus:
+    """The latest feature_date's predictions."""
+
+    feature_date: dt.date
+    users: int
+    predicted_churn: int
+    mean_churn_probability: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything that ``churn status`` shows."""
+
+    tables: list[TableStatus] = field(default_factory=list)
+    model: ModelStatus | None = None
+    scores: ScoreStatus | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def lake_status(lake: Lakehouse) -> Status:
+    """Look at every table that exists, the Production model and the latest scores."""
+    return Status(
+        tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
+        model=_model_status(lake),
+        scores=_score_status(lake),
+    )
+
+
+def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
+    delta = DeltaTable(lake.location(table))
+    files = pa.table(delta.get_add_actions(flatten=True))
+    days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
+    changed = delta.history(1)[0]["timestamp"]
+    return TableStatus(
+        table=lake.table_name(table),
+        rows=sum(files["num_records"].to_pylist()),
+        first_date=min(days, default=None),
+        last_date=max(days, default=None),
+        version=delta.version(),
+        bytes=sum(files["size_bytes"].to_pylist()),
+        changed_at=dt.datetime.fromtimestamp(changed / 1000, dt.UTC).replace(microsecond=0),
+    )
+
+
+def _model_status(lake: Lakehouse) -> ModelStatus | None:
+    from churn_assets.model import registry
+
+    registry.configure(lake.settings)
+    version = registry.production_version(lake.settings)
+    if version is None:
+        return None
+    import mlflow
+
+    run = mlflow.get_run(version.run_id) if version.run_id else None
+    return ModelStatus(
+        version=str(version.version),
+        created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
+        metrics=dict(run.data.metrics) if run else {},
+    )
+
+
+def _score_status(lake: Lakehouse) -> ScoreStatus | None:
+    if lake.version(CHURN_PREDICTIONS) < 1:
+        return None
+    delta = DeltaTable(lake.location(CHURN_PREDICTIONS))
+    days = pa.table(delta.get_add_actions(flatten=True))["partition.feature_date"].to_pylist()
+    if not days:
+        return None
+    last = max(days)
+    rows = delta.to_pyarrow_table(
+        partitions=[("feature_date", "=", last.isoformat())],
+        columns=["churn_probability", "predicted_churn"],
+    ).to_pandas()
+    return ScoreStatus(
+        feature_date=last,
+        users=len(rows),
+        predicted_churn=int(rows["predicted_churn"].sum()),
+        mean_churn_probability=float(rows["churn_probability"].mean()),
+    )
