@@ -1,10 +1,10 @@
-"""Events as the JSON lines that land."""
-
-from collections.abc import Iterable
+"""Imported events as the JSON lines that land."""
 
 import orjson
 import pyarrow as pa
 from pyarrow import compute
+
+from churn_assets.sample.text_columns import end_to_end, iso_times, joined, joined_without_nulls
 
 FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country")
 
@@ -15,18 +15,22 @@ def event_lines(events: pa.Table) -> bytes:
     Args:
         events: the columns that ``EventMapping.events`` gives.
     """
-    iso = compute.call_function(
-        "strftime",
-        [events["event_ts_micros"].cast(pa.timestamp("us"))],
-        compute.StrftimeOptions("%Y-%m-%dT%H:%M:%SZ"),
-    )
-    times = compute.call_function("coalesce", [iso, events["event_ts_text"]])
-    columns = [times if name == "event_ts" else events[name] for name in FIELDS]
-    rows: Iterable[tuple] = zip(*(column.to_pylist() for column in columns), strict=True)
-    dumps, newline = orjson.dumps, orjson.OPT_APPEND_NEWLINE
-    return b"".join(
-        dumps(
-            {name: value for name, value in zip(FIELDS, row, strict=True) if value is not None}, None, newline
-        )
-        for row in rows
-    )
+    events = events.combine_chunks()
+    values: dict[str, pa.Array] = {name: _only_chunk(events[name]) for name in events.column_names}
+    times = iso_times(values["event_ts_micros"].cast(pa.timestamp("us")))
+    columns = {name: _json(values[name]) for name in ("event_id", "event_type", "country")}
+    columns["user_id"] = values["user_id"].cast(pa.string())
+    columns["event_ts"] = _json(compute.call_function("coalesce", [times, values["event_ts_text"]]))
+    fields = [joined(f'"{name}":', columns[name]) for name in FIELDS]
+    return end_to_end(joined("{", joined_without_nulls(fields, ","), "}\n"))
+
+
+def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _json(strings: pa.StringArray) -> pa.StringArray:
+    """Each string as JSON; escaping is orjson's business, once for each distinct string."""
+    encoded = strings.dictionary_encode()
+    distinct = [orjson.dumps(value).decode() for value in encoded.dictionary.to_pylist()]
+    return pa.array(distinct, pa.string()).take(encoded.indices)

@@ -16,6 +16,7 @@ from churn_assets.sample.behaviour import events_of_day
 from churn_assets.sample.delivery import Shares, deliver
 from churn_assets.sample.landing_writer import LandingWriter
 from churn_assets.sample.population import Ints, draw_population, random_stream, truth_csv
+from churn_assets.sample.text_columns import end_to_end
 
 Arrivals = dict[int, list[tuple[pa.StringArray, Ints]]]
 
@@ -118,10 +119,7 @@ def _content(arrivals: list[tuple[pa.StringArray, Ints]]) -> tuple[bytes, int]:
         return b"", 0
     lines = pa.concat_arrays([lines for lines, _ in arrivals])
     order = np.argsort(np.concatenate([keys for _, keys in arrivals]), kind="stable")
-    # An Arrow array of strings keeps its characters end to end: the file's content is there already.
-    ordered = lines.take(pa.array(order))
-    text = ordered.buffers()[2]
-    return (text.to_pybytes() if text else b""), len(ordered)
+    return end_to_end(lines.take(pa.array(order))), len(lines)
 
 
 def _check(users: int, days: int, seed: int, shares: Shares) -> None:
