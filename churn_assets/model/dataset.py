@@ -126,6 +126,7 @@ def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
             rows.withColumn("bucket", bucket)
             .where(F.col("bucket") < math.ceil(USER_BUCKETS * cap / found))
             # Users have unequally many rows, so the share is a little off; the last bucket gives way.
+            # Sorting alone would do, but sorts all: 7 s instead of 0.5 s for 10 million rows.
             .orderBy("bucket", "user_id", "feature_date")
             .limit(cap)
         )

@@ -45,8 +45,8 @@ def test_rows_are_counted_by_date_in_the_dates_order(spark: SparkSession):
 
 
 def test_the_last_fifth_of_the_dates_that_the_gap_leaves_is_held_out():
-    # 40 dates less a gap of 30 are 10; two of them are held out.
-    assert dataset.out_of_time_split(day(1), day(40), horizon_days=30) == (days(1, 8), days(39, 40))
+    # 49 dates less a gap of 30 are 19; three of them are held out.
+    assert dataset.out_of_time_split(day(1), day(49), horizon_days=30) == (days(1, 16), days(47, 49))
 
 
 def test_two_dates_and_a_gap_are_enough_for_a_split():
@@ -99,22 +99,24 @@ def test_a_sample_is_of_whole_users_but_for_the_last(labelled: DataFrame):
     assert 850 <= len(frame) <= 1000
 
 
-def test_a_sample_never_exceeds_its_cap_even_where_its_users_have_most_of_the_rows(spark: SparkSession):
-    # User 51 is in an early bucket, so in the sample, with 200 rows; 99 users have one each.
+@pytest.fixture
+def one_busy_user(spark: SparkSession) -> DataFrame:
+    """User 51, who is in an early bucket and so in every sample, has 200 rows; 99 others have one each."""
     busy = labelled_frame(users=1, dates=200).assign(user_id=51)
     others = labelled_frame(users=100, dates=1).query("user_id != 51")
-    rows = spark.createDataFrame(pd.concat([busy, others]), LABELLED_SCHEMA)
-
-    sampled = dataset.collect(rows, days(1, 200), cap=100)
-
-    assert len(sampled) == 100
+    return spark.createDataFrame(pd.concat([busy, others]), LABELLED_SCHEMA)
 
 
-def test_a_sample_does_not_depend_on_the_order_of_the_rows(labelled: DataFrame):
-    shuffled = labelled.orderBy(F.xxhash64("feature_date", "user_id"))
+def test_a_sample_never_exceeds_its_cap_even_where_its_users_have_most_of_the_rows(one_busy_user: DataFrame):
+    assert len(dataset.collect(one_busy_user, days(1, 200), cap=100)) == 100
+
+
+def test_a_sample_does_not_depend_on_the_order_of_the_rows(one_busy_user: DataFrame):
+    shuffled = one_busy_user.orderBy(F.xxhash64("feature_date", "user_id"))
 
     pd.testing.assert_frame_equal(
-        dataset.collect(shuffled, days(1, 15), cap=700), dataset.collect(labelled, days(1, 15), cap=700)
+        dataset.collect(shuffled, days(1, 200), cap=100),
+        dataset.collect(one_busy_user, days(1, 200), cap=100),
     )
 
 
