@@ -1,10 +1,19 @@
 """One engine session for the whole test run: Sail, or Apache Spark with CHURN_DEPLOYMENT=spark."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+
+MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +26,36 @@ def spark(deployment: str) -> SparkSession:
     if deployment == "spark":
         return ApacheSpark(master="local[2]").spark_session
     return EmbeddedSail(catalogs=["main_catalog", "raw_catalog"]).spark_session
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path, deployment: str) -> MakeSettings:
+    """Settings of a lake in a new folder, whatever the environment or a ``.env`` says."""
+
+    def make(**overrides: Any) -> Settings:
+        lake_root = tmp_path / "lake"
+        ours = {
+            "_env_file": None,
+            "deployment": deployment,
+            "lake_root": lake_root,
+            "landing_root": str(tmp_path / "landing"),
+            "mlflow_tracking_uri": f"sqlite:///{lake_root}/mlflow/mlflow.db",
+            "dagster_home": tmp_path / "dagster",
+            "spark_master": "local[2]",
+        }
+        return settings_module.load(**{**ours, **overrides})
+
+    return make
+
+
+@pytest.fixture
+def lake(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
+    """A lake with no table yet."""
+    return Lakehouse(make_settings(), lambda: spark)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that forgets everything."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral

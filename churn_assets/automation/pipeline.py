@@ -1,7 +1,7 @@
 """Everything that is new, from the landing zone to the scores, as runs that Dagster records."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -66,9 +66,9 @@ class Pipeline:
         """
         with self._alone():
             self._materialize("files to events", [LANDED_EVENTS.asset_key])
-            if self._is_behind(EVENTS.asset_key, LANDED_EVENTS.asset_key, self._lake.version(LANDED_EVENTS)):
+            if self._is_behind(EVENTS.asset_key, LANDED_EVENTS.asset_key):
                 self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
-            if self._is_behind(USERS.asset_key, EVENTS.asset_key, self._lake.version(EVENTS)):
+            if self._is_behind(USERS.asset_key, EVENTS.asset_key):
                 self._materialize("users", [USERS.asset_key])
             plan = make_plan(self._lake, self._instance, now, wanted)
             self.report.covered = plan.covered
@@ -115,17 +115,17 @@ class Pipeline:
         self.report.runs.append(result.run_id)
         for key in keys:
             days = len(list(dates.days())) if dates else 1
-            self.report.computed[key.path[-1]] = self.report.computed.get(key.path[-1], 0) + days
+            name = ".".join(key.path)
+            self.report.computed[name] = self.report.computed.get(name, 0) + days
 
-    def _is_behind(self, key: dg.AssetKey, upstream: dg.AssetKey, version: int) -> bool:
-        """Whether the last materialisation read another version of its upstream than there is now."""
+    def _is_behind(self, key: dg.AssetKey, upstream: dg.AssetKey) -> bool:
+        """Whether the last materialisation read another data version of its upstream than there is now."""
+        read = self._latest_tags(key).get(f"dagster/input_data_version/{upstream.to_user_string()}")
+        return read is None or read != self._latest_tags(upstream).get("dagster/data_version")
+
+    def _latest_tags(self, key: dg.AssetKey) -> Mapping[str, str]:
         event = self._instance.get_latest_materialization_event(key)
-        if event is None or event.asset_materialization is None:
-            return True
-        read = (event.asset_materialization.tags or {}).get(
-            f"dagster/input_data_version/{upstream.to_user_string()}"
-        )
-        return read != str(version)
+        return (event.asset_materialization.tags or {}) if event and event.asset_materialization else {}
 
     def _labels_are_newer_than_the_model(self) -> bool:
         labels = self._instance.get_latest_storage_id_by_partition(

@@ -25,6 +25,8 @@ class LakeIOManager(dg.IOManager):
         dates = _dates(context) if context.has_asset_partitions else None
         written = self._lake.write(BY_ASSET_KEY[context.asset_key], obj, dates)
         context.add_output_metadata(write_metadata(written))
+        # A write that changed nothing leaves the version, and so nothing downstream becomes stale by it.
+        context.step_context.set_data_version(context.asset_key, dg.DataVersion(str(written.version)))
         for day in dates.days() if dates else ():
             # A range is one run; each of its partitions still says how many rows are its own.
             context.step_context.add_asset_metadata(  # asset metadata a partition has no other public door

@@ -1,5 +1,6 @@
 """The lake: Delta tables in folders, read and written through Spark by name."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -177,9 +178,8 @@ class Lakehouse:
     def _require_writable(folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / ".writable"
-            probe.touch()
-            probe.unlink()
+            with tempfile.NamedTemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise LakeError(
                 f"The lake cannot be written at {folder}: {error.strerror}. "

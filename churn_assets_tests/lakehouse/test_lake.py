@@ -1,0 +1,225 @@
+"""Writing by contract: what is let through, what is refused, and what a write says of itself."""
+
+import datetime as dt
+import threading
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import ContractError, LakeError
+from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.tables import EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
+from churn_assets_tests.conftest import MakeSettings
+
+FIRST, SECOND, THIRD = (dt.date(2026, 1, day) for day in (1, 2, 3))
+
+
+def activity(spark: SparkSession, *rows: tuple[int, dt.date, int, int]) -> DataFrame:
+    return spark.createDataFrame(
+        list(rows), "user_id bigint, event_date date, events bigint, purchases bigint"
+    )
+
+
+def event(spark: SparkSession, event_id: str, event_date: str, user_id: int = 1) -> DataFrame:
+    return spark.sql(
+        f"SELECT '{event_id}' AS event_id, {user_id}L AS user_id, timestamp'{event_date} 01:00:00' AS event_ts, "
+        f"date'{event_date}' AS event_date, 'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
+        "timestamp'2026-02-01 00:00:00' AS _ingested_at"
+    )
+
+
+def users_by_day(lake: Lakehouse) -> list[tuple[dt.date, int]]:
+    rows = lake.read(USER_DAILY_ACTIVITY).select("event_date", "user_id").collect()
+    return sorted((row[0], row[1]) for row in rows)
+
+
+@pytest.fixture
+def two_days(lake: Lakehouse, spark: SparkSession) -> Lakehouse:
+    """User 1 was there on the first day, user 2 on the second."""
+    rows = activity(spark, (1, FIRST, 4, 1), (2, SECOND, 2, 0))
+    lake.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, SECOND))
+    return lake
+
+
+def test_replacing_a_date_leaves_the_others_alone(two_days: Lakehouse, spark: SparkSession) -> None:
+    two_days.write(USER_DAILY_ACTIVITY, activity(spark, (3, SECOND, 1, 0)), DateRange(SECOND, THIRD))
+
+    assert users_by_day(two_days) == [(FIRST, 1), (SECOND, 3)]
+
+
+def test_replacing_a_date_with_nothing_empties_it(two_days: Lakehouse, spark: SparkSession) -> None:
+    written = two_days.write(USER_DAILY_ACTIVITY, activity(spark), DateRange(SECOND, SECOND))
+
+    assert users_by_day(two_days) == [(FIRST, 1)]
+    assert written.rows_by_partition == {SECOND: 0}
+
+
+def test_a_write_says_its_version_rows_and_rows_of_each_date(
+    two_days: Lakehouse, spark: SparkSession
+) -> None:
+    before = two_days.version(USER_DAILY_ACTIVITY)
+
+    written = two_days.write(
+        USER_DAILY_ACTIVITY, activity(spark, (3, THIRD, 1, 0), (4, THIRD, 1, 0)), DateRange(SECOND, THIRD)
+    )
+
+    assert (written.version, written.rows) == (before + 1, 2)
+    assert written.rows_by_partition == {SECOND: 0, THIRD: 2}
+    assert written.bytes > 0
+    assert coverage.partition_rows(two_days, USER_DAILY_ACTIVITY) == {FIRST: 1, THIRD: 2}
+
+
+def test_a_row_outside_the_replaced_dates_is_refused_and_nothing_is_written(
+    two_days: Lakehouse, spark: SparkSession
+) -> None:
+    version = two_days.version(USER_DAILY_ACTIVITY)
+
+    with pytest.raises(ContractError, match="event_date = 2026-01-01, but the run replaces 2026-01-02"):
+        two_days.write(USER_DAILY_ACTIVITY, activity(spark, (9, FIRST, 1, 0)), DateRange(SECOND, SECOND))
+
+    assert two_days.version(USER_DAILY_ACTIVITY) == version
+
+
+def test_a_row_without_a_date_is_refused(two_days: Lakehouse, spark: SparkSession) -> None:
+    rows = activity(spark, (9, FIRST, 1, 0)).withColumn("event_date", F.lit(None).cast("date"))
+
+    with pytest.raises(ContractError, match="event_date = NULL"):
+        two_days.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, FIRST))
+
+
+def test_an_unknown_column_is_refused(two_days: Lakehouse, spark: SparkSession) -> None:
+    rows = activity(spark, (9, FIRST, 1, 0)).withColumn("mood", F.lit("good"))
+
+    with pytest.raises(ContractError, match=r"would gain columns \['mood'\].*tables.USER_DAILY_ACTIVITY"):
+        two_days.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, FIRST))
+
+
+def test_a_missing_column_and_a_wrong_type_are_refused(two_days: Lakehouse, spark: SparkSession) -> None:
+    rows = activity(spark, (9, FIRST, 1, 0)).select(
+        "user_id", "event_date", F.col("events").cast("int").alias("events")
+    )
+
+    with pytest.raises(ContractError, match="events int instead of bigint; purchases missing"):
+        two_days.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, FIRST))
+
+
+def test_a_null_where_the_contract_has_none_is_refused(two_days: Lakehouse, spark: SparkSession) -> None:
+    rows = activity(spark, (9, FIRST, 1, 0)).withColumn("user_id", F.lit(None).cast("bigint"))
+
+    with pytest.raises(ContractError, match="NULL in user_id"):
+        two_days.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, FIRST))
+
+    assert users_by_day(two_days) == [(FIRST, 1), (SECOND, 2)]
+
+
+def test_the_order_of_columns_does_not_matter(lake: Lakehouse, spark: SparkSession) -> None:
+    rows = activity(spark, (1, FIRST, 4, 2)).select("purchases", "events", "event_date", "user_id")
+
+    lake.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, FIRST))
+
+    assert lake.read(USER_DAILY_ACTIVITY).first() == (1, FIRST, 4, 2)
+
+
+def test_a_merge_adds_new_keys_only(lake: Lakehouse, spark: SparkSession) -> None:
+    lake.write(EVENTS, event(spark, "a", "2026-01-01", user_id=1))
+
+    written = lake.write(
+        EVENTS,
+        event(spark, "a", "2026-01-01", user_id=2).unionByName(event(spark, "b", "2026-01-02")),
+    )
+
+    found = lake.read(EVENTS).select("event_id", "user_id").collect()
+    assert sorted((row[0], row[1]) for row in found) == [("a", 1), ("b", 1)]
+    assert written.rows_by_partition == {SECOND: 1}
+
+
+def test_a_merge_of_nothing_new_leaves_the_version(lake: Lakehouse, spark: SparkSession) -> None:
+    first = lake.write(EVENTS, event(spark, "a", "2026-01-01"))
+
+    again = lake.write(EVENTS, event(spark, "a", "2026-01-01"))
+    empty = lake.write(EVENTS, event(spark, "a", "2026-01-01").limit(0))
+
+    assert (first.committed, again.committed, empty.committed) == (True, False, False)
+    assert lake.version(EVENTS) == first.version
+
+
+def test_a_merge_rewrites_no_file(lake: Lakehouse, spark: SparkSession) -> None:
+    lake.write(EVENTS, event(spark, "a", "2026-01-01"))
+    before = set(DeltaTable(lake.location(EVENTS)).file_uris())
+
+    lake.write(EVENTS, event(spark, "b", "2026-01-01"))
+
+    assert before < set(DeltaTable(lake.location(EVENTS)).file_uris())
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_every_table_on_disk_is_as_its_contract_says(lake: Lakehouse, table: Table) -> None:
+    assert lake.read(table).count() == 0
+
+    on_disk = DeltaTable(lake.location(table))
+    assert [field.name for field in on_disk.schema().fields] == table.column_names
+    assert [field.nullable for field in on_disk.schema().fields] == [c.nullable for c in table.columns]
+    assert [field.metadata.get("comment") for field in on_disk.schema().fields] == [
+        column.comment for column in table.columns
+    ]
+    assert on_disk.metadata().description == table.comment
+
+
+def test_a_table_on_disk_with_other_columns_is_named_and_left_alone(
+    lake: Lakehouse, spark: SparkSession
+) -> None:
+    location = lake.location(USERS)
+    spark.sql("SELECT 1L AS user_id, 'x' AS nickname").write.format("delta").save(str(location))
+
+    with pytest.raises(ContractError) as error:
+        lake.read(USERS)
+
+    assert "first_seen_date missing instead of date" in str(error.value)
+    assert "nickname string instead of none" in str(error.value)
+    assert "tables.USERS" in str(error.value)
+
+
+def test_two_lakes_in_one_process_do_not_mix(
+    two_days: Lakehouse, make_settings: MakeSettings, tmp_path: Path, spark: SparkSession
+) -> None:
+    other = Lakehouse(make_settings(lake_root=tmp_path / "other"), lambda: spark)
+
+    assert users_by_day(other) == []
+    assert users_by_day(two_days) == [(FIRST, 1), (SECOND, 2)]
+
+
+def test_a_lake_that_cannot_be_written_is_one_line(
+    make_settings: MakeSettings, tmp_path: Path, spark: SparkSession
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    lake = Lakehouse(make_settings(lake_root=tmp_path / "file" / "lake"), lambda: spark)
+
+    with pytest.raises(LakeError, match="cannot be written at .*Not a directory.*CHURN_LAKE_ROOT"):
+        lake.read(USERS)
+
+
+def test_writers_of_one_table_at_the_same_time_all_get_their_rows_in(
+    lake: Lakehouse, spark: SparkSession
+) -> None:
+    lake.read(EVENTS)
+    failures: list[Exception] = []
+
+    def write(number: int) -> None:
+        try:
+            lake.write(EVENTS, event(spark, f"e{number}", "2026-01-01"))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the test must see it
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert failures == []
+    assert lake.read(EVENTS).count() == 4

@@ -1,0 +1,50 @@
+"""The contracts themselves."""
+
+import pytest
+
+from churn_assets.partitions import LAST_30_DAYS, feature_dates, next_days
+from churn_assets.tables import FEATURE_COLUMNS, TABLES, Table, WriteMode
+from churn_assets_tests.conftest import MakeSettings
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_every_column_says_what_it_means(table: Table) -> None:
+    assert table.comment
+    assert all(len(column.comment) > 5 and column.comment.endswith(".") for column in table.columns)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_key_and_partition_column_are_columns_that_are_never_null(table: Table) -> None:
+    by_name = {column.name: column for column in table.columns}
+
+    for name in (*table.key, *filter(None, [table.partition_column])):
+        assert not by_name[name].nullable
+
+
+@pytest.mark.parametrize(
+    "table", [t for t in TABLES if t.write_mode is WriteMode.REPLACE_PARTITIONS], ids=str
+)
+def test_what_is_replaced_by_date_has_its_date_in_the_key(table: Table) -> None:
+    assert table.partition_column in table.key
+
+
+def test_the_model_takes_the_six_features_in_the_order_of_the_article() -> None:
+    assert FEATURE_COLUMNS == [
+        "event_count_30d",
+        "active_days_30d",
+        "days_since_last_event",
+        "purchase_count_30d",
+        "account_age_days",
+        "rolling_7d_events",
+    ]
+
+
+def test_feature_dates_end_with_the_last_date_of_the_settings(make_settings: MakeSettings) -> None:
+    dates = feature_dates(make_settings(start_date="2026-01-01", end_date="2026-01-03"))
+
+    assert dates.get_partition_keys() == ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+
+def test_a_feature_date_reads_thirty_days_and_a_label_the_days_after_it() -> None:
+    assert (LAST_30_DAYS.start_offset, LAST_30_DAYS.end_offset) == (-29, 0)
+    assert (next_days(30).start_offset, next_days(30).end_offset) == (1, 30)
