@@ -7,8 +7,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from churn_assets import tables
 from churn_assets.dates import ONE_DAY
-from churn_assets.tables import Table
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 D = dt.date(2026, 3, 10)
@@ -19,7 +19,7 @@ def day(offset: int) -> dt.date:
     return D + offset * ONE_DAY
 
 
-def frame(spark: SparkSession, table: Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
+def frame(spark: SparkSession, table: tables.Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
     """A DataFrame of the table's columns and types."""
     schema = ", ".join(f"{column.name} {column.type}" for column in table.columns)
     return spark.createDataFrame([tuple(row) for row in rows], schema)
@@ -31,10 +31,26 @@ def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> Da
     return spark.createDataFrame(rows, "line string, _source_file string")
 
 
+def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: str = "a.jsonl") -> DataFrame:
+    """Lines as Bronze holds them; a line is an event of ``line`` or no JSON at all."""
+    rows = []
+    for text in lines:
+        fields = json.loads(text) if text.startswith("{") else {}
+        values = [fields.get(name) for name in ("event_id", "user_id", "event_ts", "event_type", "country")]
+        as_text = [None if value is None else str(value) for value in values]
+        rows.append((*as_text, text, None, None if fields else text, at, file, at.date()))
+    return frame(spark, tables.LANDED_EVENTS, rows)
+
+
 def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
     """The rows in an order that depends on nothing but their values; timestamps in UTC."""
     rows = table.select(*columns).collect() if columns else table.collect()
-    return sorted((tuple(map(_in_utc, row)) for row in rows), key=repr)
+    return sorted((tuple(map(_in_utc, row)) for row in rows), key=nulls_first)
+
+
+def nulls_first(row: Sequence[Any]) -> list[tuple[bool, Any]]:
+    """A sort key for rows that hold None."""
+    return [(value is not None, value) for value in row]
 
 
 def _in_utc(value: Any) -> Any:

@@ -1,0 +1,74 @@
+import datetime as dt
+
+import pytest
+
+from churn_assets import tables
+from churn_assets.dates import DateRange
+from churn_assets.transforms import activity
+from churn_assets_tests.rows import NOON, day, frame, rows_of
+
+
+def event(event_id: str, user_id: int, event_date: dt.date, event_type: str | None = "page_view", **more):
+    hour, country = more.get("hour", 0), more.get("country", "DE")
+    event_ts = dt.datetime.combine(event_date, dt.time(hour), dt.UTC)
+    return (event_id, user_id, event_ts, event_date, event_type, country, NOON)
+
+
+@pytest.fixture(scope="module")
+def events(spark):
+    rows = [
+        event("a", 1, day(-2), "purchase"),
+        event("b", 1, day(-2), "Purchase"),
+        event("c", 1, day(-2), None),
+        event("d", 1, day(0), "purchase"),
+        event("e", 2, day(0)),
+        event("f", 2, day(1), "purchase"),
+    ]
+    return frame(spark, tables.EVENTS, rows)
+
+
+def test_users_are_summed_up_over_all_events(events):
+    users = activity.users(events)
+    assert users.dtypes == [(column.name, column.type) for column in tables.USERS.columns]
+    assert rows_of(users) == [(1, day(-2), day(0), "DE"), (2, day(0), day(1), "DE")]
+
+
+def test_a_users_country_is_that_of_the_latest_event_that_has_one(spark):
+    rows = [
+        event("a", 1, day(0), country="FR", hour=9),
+        event("b", 1, day(0), country="DE", hour=10),
+        event("c", 1, day(-5), country="US"),
+        event("d", 1, day(1), country=None),
+        event("e", 1, day(2), country=""),
+        event("f", 2, day(0), country=None),
+        # At one moment, the greatest event_id decides, whatever the country.
+        event("y", 3, day(0), country="ZZ"),
+        event("z", 3, day(0), country="AA"),
+        event("x", 3, day(0), country="MM"),
+        # Long before and after, so that a moment has more or fewer digits as a number.
+        event("z", 4, dt.date(1970, 1, 1), country="old"),
+        event("a", 4, dt.date(2026, 3, 1), country="new"),
+    ]
+    users = activity.users(frame(spark, tables.EVENTS, rows))
+    assert rows_of(users, "user_id", "country") == [(1, "DE"), (2, None), (3, "AA"), (4, "new")]
+
+
+def test_activity_counts_events_and_purchases_a_user_and_day(events):
+    daily = activity.user_daily_activity(events, DateRange(day(-2), day(0)))
+    assert daily.dtypes == [(column.name, column.type) for column in tables.USER_DAILY_ACTIVITY.columns]
+    assert rows_of(daily) == [(1, day(-2), 3, 1), (1, day(0), 1, 1), (2, day(0), 1, 0)]
+
+
+def test_a_summary_has_a_row_for_each_day_with_an_event(spark, events):
+    dates = DateRange(day(-2), day(0))
+    daily = activity.user_daily_activity(events, DateRange(day(-9), day(9)))
+    summary = activity.daily_summary(daily, activity.users(events), dates)
+    assert summary.dtypes == [(column.name, column.type) for column in tables.DAILY_SUMMARY.columns]
+    # event_date, events, active_users, new_users, purchases
+    assert rows_of(summary) == [(day(-2), 3, 1, 1, 1), (day(0), 2, 2, 1, 1)]
+
+
+def test_a_day_without_a_new_user_says_zero(spark, events):
+    daily = activity.user_daily_activity(events, DateRange(day(1), day(1)))
+    summary = activity.daily_summary(daily, activity.users(events), DateRange(day(1), day(1)))
+    assert rows_of(summary) == [(day(1), 1, 1, 0, 1)]

@@ -1,0 +1,302 @@
+import datetime as dt
+
+import pytest
+
+from churn_assets import tables
+from churn_assets.transforms import cleaning
+from churn_assets_tests.rows import NOON, frame, landed_rows, line, nulls_first, rows_of
+
+LATER = NOON + dt.timedelta(hours=6)
+
+
+def utc(*parts: int) -> dt.datetime:
+    return dt.datetime(*parts, tzinfo=dt.UTC)
+
+
+TIMESTAMPS = {
+    "2026-03-01T10:20:30Z": utc(2026, 3, 1, 10, 20, 30),
+    "2026-03-01 10:20:30": utc(2026, 3, 1, 10, 20, 30),
+    "2026-03-01T10:20:30.5": utc(2026, 3, 1, 10, 20, 30, 500000),
+    "2026-03-01T10:20:30.123456Z": utc(2026, 3, 1, 10, 20, 30, 123456),
+    "2026-03-01T10:20:30.123456999+00:00": utc(2026, 3, 1, 10, 20, 30, 123456),
+    "1999-12-31T23:59:59.9999999": utc(1999, 12, 31, 23, 59, 59, 999999),
+    "2026-03-01T10:20:30+05:30": utc(2026, 3, 1, 4, 50, 30),
+    "2026-03-01T01:00:00+14:00": utc(2026, 2, 28, 11),
+    "2026-02-28T23:30:00-01:00": utc(2026, 3, 1, 0, 30),
+    "2026-03-01T10:20": utc(2026, 3, 1, 10, 20),
+    "2026-03-01 10:20Z": utc(2026, 3, 1, 10, 20),
+    "2026-03-01T10:20-02:00": utc(2026, 3, 1, 12, 20),
+    "2026-03-01": utc(2026, 3, 1),
+    "2026-03-01Z": utc(2026, 3, 1),
+    "2026-03-01+02:00": utc(2026, 2, 28, 22),
+    "2024-02-29": utc(2024, 2, 29),
+    "1970-01-01T00:00:00Z": utc(1970, 1, 1),
+    "2026-02-29": None,
+    "2026-13-01": None,
+    "2026-00-10": None,
+    "2026-3-1": None,
+    "2026-03-01T24:00:00": None,
+    "2026-03-01T10:60:00": None,
+    "2026-03-01T10:20:60": None,
+    "2026-03-01T10": None,
+    "2026-03-01T10:20:30.": None,
+    "2026-03-01T10:20:30.1234567890": None,
+    "2026-03-01T10:20:30 Z": None,
+    "2026-03-01T10:20:30+0530": None,
+    "2026-03-01T10:20:30+19:00": None,
+    "2026-03-01T10:20:30 Europe/Berlin": None,
+    "2026-03-01t10:20:30z": None,
+    "2026-03-01T10:20:30Z\n": None,
+    " 2026-03-01": None,
+    "20260301": None,
+    "2026-03": None,
+    "01.03.2026": None,
+    "March 1, 2026": None,
+    "1772360430": None,
+    "now": None,
+    "1969-12-31T23:59:59Z": None,
+    "1970-01-01T00:30:00+01:00": None,
+    "+12026-03-01": None,
+    "": None,
+    "  ": None,
+    None: None,
+}
+
+USER_IDS = {
+    "17": 17,
+    "+17": 17,
+    "-17": -17,
+    "007": 7,
+    "9223372036854775807": 9223372036854775807,
+    "-9223372036854775808": -9223372036854775808,
+    "9223372036854775808": "bad_user_id",
+    "99999999999999999999999999": "bad_user_id",
+    "17.0": "bad_user_id",
+    "1e3": "bad_user_id",
+    " 17": "bad_user_id",
+    "17\n": "bad_user_id",
+    "0x11": "bad_user_id",
+    "true": "bad_user_id",
+    "+": "bad_user_id",
+    "\u0661\u0667": "bad_user_id",  # Arabic digits
+    "": "missing_user_id",
+    " \t": "missing_user_id",
+    None: "missing_user_id",
+}
+
+
+def no_events(spark):
+    return frame(spark, tables.EVENTS, [])
+
+
+def test_an_event_ts_is_iso_8601_in_utc_or_bad(spark):
+    lines = [line(str(i), 1, text) for i, text in enumerate(TIMESTAMPS)]
+    rows = cleaning.typed(landed_rows(spark, *lines)).selectExpr(
+        "event_id", "reason", "unix_micros(event_ts)"
+    )
+    found = {row[0]: row[2] if row[1] is None else row[1] for row in rows.collect()}
+    expected = {
+        str(i): "bad_event_ts"
+        if moment is None
+        else (moment - utc(1970, 1, 1)) // dt.timedelta(microseconds=1)
+        for i, moment in enumerate(TIMESTAMPS.values())
+    }
+    texts = list(TIMESTAMPS)
+    assert {texts[int(i)]: v for i, v in found.items()} == {texts[int(i)]: v for i, v in expected.items()}
+
+
+def test_a_user_id_is_an_integer_that_fits_a_bigint(spark):
+    lines = [line(str(i), text, "2026-03-01") for i, text in enumerate(USER_IDS)]
+    rows = cleaning.typed(landed_rows(spark, *lines)).collect()
+    ids = list(USER_IDS)
+    assert {ids[int(row["event_id"])]: row["reason"] or row["user_id"] for row in rows} == USER_IDS
+
+
+def test_the_first_reason_that_applies_is_the_one_given(spark):
+    table = cleaning.typed(
+        landed_rows(
+            spark,
+            "no json",
+            line(None, None, None, country="1"),
+            line(" \t\f\v", "x", "x", country="2"),
+            line("c", "", "x"),
+            line("d", "x", "x"),
+            line("e", "1", "x"),
+            line("f", "1", "9999-12-31T23:59:59-01:00"),
+            line("g", "1", "2026-03-01T13:00:00.000001"),
+            line("h", "1", "2026-03-01T13:00:00"),
+        )
+    )
+    found = [tuple(row) for row in table.select("event_id", "country", "reason").collect()]
+    assert sorted(found, key=nulls_first) == [
+        (None, None, "corrupt"),
+        (None, "1", "missing_event_id"),
+        (" \t\f\v", "2", "missing_event_id"),
+        ("c", "DE", "missing_user_id"),
+        ("d", "DE", "bad_user_id"),
+        ("e", "DE", "bad_event_ts"),
+        ("f", "DE", "future_event_ts"),
+        ("g", "DE", "future_event_ts"),
+        ("h", "DE", None),
+    ]
+
+
+def test_the_rows_without_a_reason_become_events_and_the_others_quarantined(spark):
+    lines = [
+        *(line(f"t{i}", 1, text) for i, text in enumerate(TIMESTAMPS)),
+        *(line(f"u{i}", text, "2026-03-01") for i, text in enumerate(USER_IDS)),
+        "no json",
+        "",
+        line(" ", 1, "2026-03-01"),
+        line("f", 1, "2026-03-02"),
+    ]
+    rows = landed_rows(spark, *lines)
+    batch = cleaning.clean_batch(rows, no_events(spark))
+    reasons = cleaning.typed(rows).where("reason IS NOT NULL")
+    assert rows_of(batch.quarantined, "reason", "event_id", "_raw") == rows_of(
+        reasons, "reason", "event_id", "_raw"
+    )
+    assert batch.events.count() + batch.quarantined.count() == len(lines)
+
+
+def test_a_clean_batch_keeps_to_the_contracts(spark):
+    batch = cleaning.clean_batch(
+        landed_rows(
+            spark, line(" a ", "+7", "2026-03-01T23:30:00-01:00", "purchase", None), line("b", 7, "x")
+        ),
+        no_events(spark),
+    )
+    for table, contract in ((batch.events, tables.EVENTS), (batch.quarantined, tables.QUARANTINED_EVENTS)):
+        assert table.dtypes == [(column.name, column.type) for column in contract.columns]
+    # The event lies after the ingestion, at 00:30 of the next day, and so is in the quarantine too.
+    assert rows_of(batch.events) == []
+    assert rows_of(batch.quarantined, "reason", "event_id", "occurrence") == [
+        ("bad_event_ts", "b", 1),
+        ("future_event_ts", " a ", 1),
+    ]
+
+
+def test_an_event_is_typed_and_keeps_its_id_as_it_landed_rows(spark):
+    rows = landed_rows(spark, line(" a ", "+7", "2026-02-27T23:30:00-01:00", "purchase", None))
+    assert rows_of(cleaning.clean_batch(rows, no_events(spark)).events) == [
+        (" a ", 7, utc(2026, 2, 28, 0, 30), dt.date(2026, 2, 28), "purchase", None, NOON)
+    ]
+
+
+def test_equal_events_are_one_event_however_they_are_spelled(spark):
+    rows = landed_rows(
+        spark,
+        line("a", 7, "2026-03-01T10:00:00Z"),
+        line("a", 7, "2026-03-01T10:00:00Z"),
+        line("a", "+07", "2026-03-01 12:00+02:00", extra="rescued"),
+    ).unionByName(landed_rows(spark, line("a", 7, "2026-03-01T10:00:00Z"), at=LATER, file="b.jsonl"))
+    batch = cleaning.clean_batch(rows, no_events(spark))
+    assert rows_of(batch.events, "event_id", "user_id", "_ingested_at") == [("a", 7, NOON)]
+    assert rows_of(batch.quarantined) == []
+
+
+def test_an_event_that_silver_holds_is_not_new(spark):
+    silver = frame(
+        spark,
+        tables.EVENTS,
+        [
+            ("same", 1, utc(2026, 3, 1), dt.date(2026, 3, 1), "login", None, NOON),
+            ("other day", 1, utc(2026, 2, 1), dt.date(2026, 2, 1), "login", "DE", NOON),
+            ("no country", 1, utc(2026, 3, 1), dt.date(2026, 3, 1), "login", None, NOON),
+            ("untouched", 1, utc(2026, 3, 1), dt.date(2026, 3, 1), "login", "DE", NOON),
+        ],
+    )
+    rows = landed_rows(
+        spark,
+        line("same", 1, "2026-03-01", "login", None),
+        line("other day", 1, "2026-03-01", "login", "DE"),
+        line("other day", 1, "2026-02-01", "login", "DE"),
+        line("no country", 1, "2026-03-01", "login", "DE"),
+        line("new", 1, "2026-03-01", "login", "DE"),
+        at=LATER,
+    )
+    batch = cleaning.clean_batch(rows, silver)
+    assert rows_of(batch.events, "event_id", "_ingested_at") == [("new", LATER)]
+    assert rows_of(batch.quarantined, "reason", "_raw") == [
+        ("conflicting_duplicate", line("no country", 1, "2026-03-01", "login", "DE")),
+        ("conflicting_duplicate", line("other day", 1, "2026-03-01", "login", "DE")),
+    ]
+
+
+def test_of_different_events_with_one_id_the_first_to_arrive_stays(spark):
+    first = landed_rows(spark, line("a", 9, "2026-03-01"), line("a", "x", "2026-03-01"))
+    second = landed_rows(
+        spark, line("a", 1, "2026-02-01"), line("a", 9, "2026-03-01"), at=LATER, file="b.jsonl"
+    )
+    batch = cleaning.clean_batch(second.unionByName(first), no_events(spark))
+    assert rows_of(batch.events, "user_id", "_ingested_at") == [(9, NOON)]
+    assert rows_of(batch.quarantined, "reason", "_raw", "_ingested_at") == [
+        ("bad_user_id", line("a", "x", "2026-03-01"), NOON),
+        ("conflicting_duplicate", line("a", 1, "2026-02-01"), LATER),
+    ]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_different_events_in_one_ingestion_the_smallest_stays(spark, reverse):
+    lines = [
+        line("user", 2, "2026-02-01"),
+        line("user", 1, "2026-03-01"),
+        line("ts", 1, "2026-03-01T00:00:00.000001"),
+        line("ts", 1, "2026-03-01"),
+        line("type", 1, "2026-03-01", "a", "a"),
+        line("type", 1, "2026-03-01", None, "b"),
+        line("country", 1, "2026-03-01", "a", "DE"),
+        line("country", 1, "2026-03-01", "a", None),
+        line("swapped", 1, "2026-03-01", "x", None),
+        line("swapped", 1, "2026-03-01", None, "x"),
+    ]
+    batch = cleaning.clean_batch(landed_rows(spark, *(lines[::-1] if reverse else lines)), no_events(spark))
+    assert rows_of(batch.events, "event_id", "user_id", "event_ts", "event_type", "country") == [
+        ("country", 1, utc(2026, 3, 1), "a", None),
+        ("swapped", 1, utc(2026, 3, 1), None, "x"),
+        ("ts", 1, utc(2026, 3, 1), "page_view", "DE"),
+        ("type", 1, utc(2026, 3, 1), None, "b"),
+        ("user", 1, utc(2026, 3, 1), "page_view", "DE"),
+    ]
+    losers = [("conflicting_duplicate", text) for text in sorted(lines[i] for i in (0, 2, 4, 6, 8))]
+    assert rows_of(batch.quarantined, "reason", "_raw") == losers
+
+
+def test_an_event_too_early_for_its_first_delivery_counts_from_the_second(spark):
+    ahead = line("a", 1, "2026-03-01T16:00:00")
+    rows = landed_rows(spark, ahead).unionByName(landed_rows(spark, ahead, at=LATER, file="b.jsonl"))
+    batch = cleaning.clean_batch(rows, no_events(spark))
+    assert rows_of(batch.events, "event_id", "_ingested_at") == [("a", LATER)]
+    assert rows_of(batch.quarantined, "reason", "_ingested_at") == [("future_event_ts", NOON)]
+
+
+def test_cleaning_a_batch_again_gives_the_same_quarantine_and_no_events(spark):
+    rows = landed_rows(
+        spark,
+        line("a", 2, "2026-03-01"),
+        line("a", 1, "2026-03-01"),
+        line("a", 2, "2026-03-01"),
+        line("b", 1, "2026-03-01"),
+        "no json",
+    )
+    once = cleaning.clean_batch(rows, no_events(spark))
+    again = cleaning.clean_batch(rows, frame(spark, tables.EVENTS, once.events.collect()))
+    assert again.events.count() == 0
+    assert rows_of(again.quarantined) == rows_of(once.quarantined)
+    assert once.quarantined.count() == 3
+
+
+def test_identical_lines_of_a_file_are_numbered_and_share_their_verdict(spark):
+    lost, kept, broken = line("a", 2, "2026-03-01"), line("a", 1, "2026-03-01"), "no json"
+    rows = landed_rows(spark, lost, broken, kept, lost, broken, kept, broken)
+    rows = rows.unionByName(landed_rows(spark, broken, lost, file="b.jsonl"))
+    batch = cleaning.clean_batch(rows, no_events(spark))
+    assert rows_of(batch.quarantined, "_source_file", "_raw", "occurrence", "reason") == [
+        ("a.jsonl", broken, 1, "corrupt"),
+        ("a.jsonl", broken, 2, "corrupt"),
+        ("a.jsonl", broken, 3, "corrupt"),
+        ("a.jsonl", lost, 1, "conflicting_duplicate"),
+        ("a.jsonl", lost, 2, "conflicting_duplicate"),
+        ("b.jsonl", broken, 1, "corrupt"),
+        ("b.jsonl", lost, 1, "conflicting_duplicate"),
+    ]

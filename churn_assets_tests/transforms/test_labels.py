@@ -1,0 +1,55 @@
+import datetime as dt
+
+import pytest
+
+from churn_assets import tables
+from churn_assets.dates import DateRange
+from churn_assets.errors import ImmatureLabelError
+from churn_assets.transforms import labels
+from churn_assets_tests.rows import D, day, frame, rows_of
+
+
+def labelled(spark, activity, users, dates, horizon_days):
+    feature_rows = [(user, date, 1, 1, 0, 0, 0, 1) for user, date in users]
+    features = frame(spark, tables.USER_FEATURES, feature_rows)
+    daily = frame(spark, tables.USER_DAILY_ACTIVITY, [(user, date, 1, 0) for user, date in activity])
+    table = labels.churn_labels(features, daily, dates, horizon_days)
+    assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_LABELS.columns]
+    return rows_of(table)
+
+
+def test_a_user_silent_for_the_whole_horizon_has_churned(spark):
+    activity = [
+        (1, day(0)),  # on the day itself, then silent
+        (2, day(-5)),
+        (2, day(31)),  # back one day after the horizon
+        (3, day(1)),
+        (4, day(30)),
+        (5, day(1)),  # no features, so no label
+        *((6, day(offset)) for offset in range(-5, 40)),
+    ]
+    rows = labelled(spark, activity, [(user, D) for user in (1, 2, 3, 4, 6)], DateRange(D, D), 30)
+    assert rows == [(1, D, 1), (2, D, 1), (3, D, 0), (4, D, 0), (6, D, 0)]
+
+
+def test_each_date_of_a_range_has_its_own_horizon(spark):
+    users = [(1, day(offset)) for offset in range(-1, 8)]
+    rows = labelled(spark, [(1, day(3)), (1, day(7))], users, DateRange(day(0), day(6)), 2)
+    stayed = [(day(offset), label) for offset, label in enumerate([1, 0, 0, 1, 1, 0, 0])]
+    assert rows == [(1, date, label) for date, label in stayed]
+
+
+def test_the_last_labelled_date_lies_one_horizon_back():
+    assert labels.last_labelled_date(dt.date(2026, 3, 31), 30) == dt.date(2026, 3, 1)
+
+
+def test_a_date_is_labelled_only_once_its_horizon_is_complete():
+    dates = DateRange(dt.date(2026, 2, 1), dt.date(2026, 3, 1))
+    labels.require_mature(dates, complete_to=dt.date(2026, 3, 31), horizon_days=30)
+    with pytest.raises(ImmatureLabelError) as caught:
+        labels.require_mature(dates, complete_to=dt.date(2026, 3, 30), horizon_days=30)
+    assert str(caught.value) == (
+        "Labels of 2026-02-01 to 2026-03-01 need complete data up to 2026-03-31, but it is complete up to "
+        "2026-03-30. Ask for dates up to 2026-02-28, land what is missing, or wait: 2026-03-01 can "
+        "be labelled from 2026-04-01 on."
+    )
