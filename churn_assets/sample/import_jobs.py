@@ -13,7 +13,7 @@ from churn_assets.sample.event_mapping import POSITION, SOURCE_NAME, SOURCE_ROW,
 from churn_assets.sample.source_files import SourceFile
 
 # A job costs some 0.1 s however small. These limits make six jobs of 305 files of 2,000 rows, and let a file
-# of any size pass through a few hundred MB of memory.
+# of any size pass through some 600 MB of memory.
 ROWS_A_JOB = 100_000
 BYTES_A_JOB = 32 << 20
 

@@ -31,7 +31,6 @@ class SourceFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         name = self.path.name.lower()
-        # The longest one first: a name that ends in .csv.gz does not end in .csv, but may in time.
         extension = next((each for each in FORMATS if name.endswith(each)), None)
         if not self.path.exists():
             raise ImportFileError(f"{self.path} does not exist. Check the path.")

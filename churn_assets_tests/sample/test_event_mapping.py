@@ -188,9 +188,12 @@ def test_a_value_after_an_equals_sign_is_a_constant(importing):
     assert importing.column("country", users("1", "2"), country="=user_id") == ["user_id", "user_id"]
 
 
-def test_constants_alone_still_give_an_event_a_row(importing):
-    importing.write("a.csv", users("1", "2"))
-    importing("a.csv", user_id="=7", event_ts="=2026-01-01")
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_constants_alone_still_give_an_event_a_row(importing, name):
+    importing.write("a.csv", "x\n1\n2\n")
+    importing.write("a.jsonl", '{"x": 1}\n{"x": 2}\n')
+    papq.write_table(pa.table({"x": [1, 2]}), importing.folder / "a.parquet")
+    importing(name, user_id="=7", event_ts="=2026-01-01")
     assert [event["user_id"] for event in importing.events()] == [7, 7]
 
 
