@@ -99,6 +99,11 @@ def test_a_large_float_is_not_rounded_into_another_user(importing):
         parquet_column(importing, "user_id", values)
 
 
+def test_an_unsigned_id_beyond_64_bits_with_a_sign_is_not_wrapped_into_a_negative_one(importing):
+    with pytest.raises(ImportFileError, match="row 1: user_id '9223372036854775813'"):
+        parquet_column(importing, "user_id", pa.array([2**63 + 5], pa.uint64()))
+
+
 def test_every_time_that_spark_can_cast_lands_as_iso_8601_in_utc(importing):
     assert importing.column(
         "event_ts",
