@@ -19,13 +19,13 @@ $(UV):
 
 # What runs the platform.
 $(VENV)/installed: requirements.lock pyproject.toml | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
 # What checks it as well.
 $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine

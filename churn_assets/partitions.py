@@ -27,7 +27,7 @@ LAST_30_DAYS = dg.TimeWindowPartitionMapping(
 
 
 def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """One partition a UTC day, from ``CHURN_START_DATE`` to ``CHURN_END_DATE`` or, without one, to yesterday."""
+    """One partition a UTC day, from ``CHURN_START_DATE`` to ``CHURN_END_DATE`` or, without it, yesterday."""
     # Dagster's end is exclusive: the day after the last one.
     end = (settings.end_date + ONE_DAY).isoformat() if settings.end_date else None
     return dg.DailyPartitionsDefinition(
@@ -35,8 +35,24 @@ def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
     )
 
 
+def label_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """The feature_dates whose whole horizon is over: those that can have a label.
+
+    Partitions of their own, because Dagster launches a date of which *some* upstream days exist: a backfill of
+    "all" would otherwise ask for labels of last week.
+    """
+    horizon = settings.horizon_days
+    end = settings.end_date + ONE_DAY - horizon * ONE_DAY if settings.end_date else None
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.start_date.isoformat(),
+        end_date=max(end, settings.start_date).isoformat() if end else None,
+        end_offset=-horizon,
+        timezone="UTC",
+    )
+
+
 def next_days(horizon_days: int) -> dg.TimeWindowPartitionMapping:
-    """A label of D reads the days [D+1, D+horizon]; while one of them is not over, D has no label."""
+    """A label of D reads the days [D+1, D+horizon]."""
     return dg.TimeWindowPartitionMapping(start_offset=1, end_offset=horizon_days)
 
 

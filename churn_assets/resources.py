@@ -1,5 +1,6 @@
 """Every resource of one deployment: the only place that asks which one it is."""
 
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -50,6 +51,8 @@ def _mlflow(settings: Settings) -> dg.ResourceDefinition:
         from churn_assets.model import registry
 
         registry.configure(settings)
+        # dagster-mlflow is beta as a whole; a run's log is no place to say so each time.
+        warnings.filterwarnings("ignore", ".*(mlflow|MlFlow).* is currently in beta", dg.BetaWarning)
         from dagster_mlflow import mlflow_tracking
 
         config = {
@@ -58,6 +61,7 @@ def _mlflow(settings: Settings) -> dg.ResourceDefinition:
             "env": {},
             "extra_tags": {},
         }
-        return mlflow_tracking.resource_fn(context.replace_config(config))
+        start_run: Any = mlflow_tracking.resource_fn  # a function of the context, though typed as without one
+        return start_run(context.replace_config(config))
 
     return mlflow

@@ -1,8 +1,10 @@
 """The contracts themselves."""
 
+import datetime as dt
+
 import pytest
 
-from churn_assets.partitions import LAST_30_DAYS, feature_dates, next_days
+from churn_assets.partitions import LAST_30_DAYS, feature_dates, label_dates, next_days
 from churn_assets.tables import FEATURE_COLUMNS, TABLES, Table, WriteMode
 from churn_assets_tests.conftest import MakeSettings
 
@@ -43,6 +45,20 @@ def test_feature_dates_end_with_the_last_date_of_the_settings(make_settings: Mak
     dates = feature_dates(make_settings(start_date="2026-01-01", end_date="2026-01-03"))
 
     assert dates.get_partition_keys() == ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+
+def test_label_dates_end_where_the_horizon_is_no_longer_over(make_settings: MakeSettings) -> None:
+    past = make_settings(start_date="2026-01-01", end_date="2026-01-10", horizon_days=7)
+    today = dt.datetime.now(dt.UTC).date()
+
+    assert label_dates(past).get_partition_keys() == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert label_dates(make_settings()).get_last_partition_key() == str(today - dt.timedelta(days=31))
+
+
+def test_too_few_days_for_any_label_are_no_error(make_settings: MakeSettings) -> None:
+    few = make_settings(start_date="2026-01-01", end_date="2026-01-05", horizon_days=30)
+
+    assert label_dates(few).get_partition_keys() == []
 
 
 def test_a_feature_date_reads_thirty_days_and_a_label_the_days_after_it() -> None:

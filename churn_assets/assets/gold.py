@@ -7,7 +7,14 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.lakehouse import coverage
-from churn_assets.partitions import LAST_30_DAYS, ONE_RUN_PER_RANGE, date_range, feature_dates, next_days
+from churn_assets.partitions import (
+    LAST_30_DAYS,
+    ONE_RUN_PER_RANGE,
+    date_range,
+    feature_dates,
+    label_dates,
+    next_days,
+)
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -50,7 +57,8 @@ def gold_assets(settings: Settings) -> Assets:
 
     @dg.asset(
         **table_asset(CHURN_LABELS, settings),
-        **by_day,
+        partitions_def=label_dates(settings),
+        backfill_policy=ONE_RUN_PER_RANGE,
         ins={
             "features": reading(USER_FEATURES),
             "activity": reading(USER_DAILY_ACTIVITY, next_days(horizon_days)),
