@@ -121,8 +121,6 @@ def _text(value: object) -> str | None:
 def _spark_type(of: pa.DataType) -> pa.DataType:
     """The type that Spark takes in the place of one that it does not know."""
     types = pa.types
-    if types.is_dictionary(of):
-        return _spark_type(of.value_type)
     if types.is_timestamp(of):
         return pa.timestamp("us", of.tz)
     for is_unknown, instead in (
