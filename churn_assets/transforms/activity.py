@@ -78,10 +78,8 @@ def daily_summary(activity: DataFrame, users: DataFrame, dates: DateRange) -> Da
             F.sum("purchases").alias("purchases"),
         )
     )
-    arrivals = (
-        users.where(within("first_seen_date", dates))
-        .groupBy(F.col("first_seen_date").alias("event_date"))
-        .agg(F.count(F.lit(1)).alias("new_users"))
+    arrivals = users.groupBy(F.col("first_seen_date").alias("event_date")).agg(
+        F.count(F.lit(1)).alias("new_users")
     )
     summary = days.join(arrivals, "event_date", "left")
     return summary.withColumn("new_users", F.coalesce("new_users", F.lit(0).cast("bigint"))).select(

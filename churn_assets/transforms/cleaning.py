@@ -127,12 +127,11 @@ def _is_blank(column: str) -> Column:
 
 
 def _canonical_timestamp() -> Column:
-    # Sail casts no zone without seconds before it; engines differ on more than six digits. Few rows need any.
+    # Sail casts no zone without seconds before it. Both engines cut digits after the microsecond off.
     landed = F.col("event_ts")
     return (
         F.when(_has_zone_at(11), F.concat(landed.substr(1, 10), F.lit("T00:00:00"), landed.substr(11, 6)))
         .when(_has_zone_at(17), F.concat(landed.substr(1, 16), F.lit(":00"), landed.substr(17, 6)))
-        .when(F.length(landed) > 26, F.regexp_replace(landed, r"(\.[0-9]{6})[0-9]+", "$1"))
         .otherwise(landed)
     )
 
@@ -142,8 +141,7 @@ def _has_zone_at(position: int) -> Column:
 
 
 def _hash(columns: Iterable[str]) -> Column:
-    # NULL is hashed as such: by itself it would leave the hash as it is, and (NULL, 'a') be equal to ('a',
-    # NULL).
+    # NULL is hashed as such; else it would leave the hash as it is, and (NULL, 'a') be equal to ('a', NULL).
     return F.xxhash64(*(part for name in columns for part in (F.col(name), F.isnull(name))))
 
 

@@ -81,9 +81,7 @@ def _strict_reader() -> Callable[..., Column]:
             if line is None or not line.lstrip().startswith("{"):
                 return None
             try:
-                orjson.loads(
-                    line
-                )  # The verdict. It rounds numbers to doubles, so they are read again, as text:
+                orjson.loads(line)  # the verdict; but as it rounds numbers to doubles, they are read again
                 landed = json.loads(line, parse_int=orjson.Fragment, parse_float=orjson.Fragment)
                 found = {name: text(landed.pop(name, None)) for name in FIELDS}
                 rescued = orjson.dumps(landed, option=orjson.OPT_SORT_KEYS).decode() if landed else None

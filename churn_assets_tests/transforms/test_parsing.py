@@ -86,7 +86,9 @@ ODD_LINES = {
     '{"user_id":1e999}': CORRUPT,
     '{"event_id" "no colon"}': CORRUPT,
     '{"event_id":}': CORRUPT,
-    '{"event_id":"too deep","x":' + "[" * 2000 + "]" * 2000 + "}": CORRUPT,
+    '{"event_id":"deeper than Python reads","x":' + "[" * 1015 + "]" * 1015 + "}": CORRUPT,
+    '{"event_id":"deeper than orjson writes","x":' + "[" * 300 + "]" * 300 + "}": CORRUPT,
+    '{"event_id":"deeper than orjson reads","x":' + "[" * 2000 + "]" * 2000 + "}": CORRUPT,
 }
 
 
