@@ -123,7 +123,21 @@ def scorer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
         features = columns or [F.col(name) for name in FEATURE_COLUMNS]
         return predict(*(column.cast("double") for column in features))  # type: ignore[return-value]  # a Column: MLflow has no annotation
 
+    _copy_to_the_worker(spark, churn_probability)
     return churn_probability
+
+
+def _copy_to_the_worker(spark: "SparkSession", score: "Callable[..., Column]") -> None:
+    """Score one row, so that the model has been copied before many partitions ask for it at once.
+
+    Over Spark Connect each partition copies the model to one folder a process if it is not there. Sail's
+    partitions share this process, and one would read what another has half copied.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    if isinstance(spark, ConnectSession):
+        spark.range(1).select(score(*(F.lit(0.0) for _ in FEATURE_COLUMNS))).collect()
 
 
 def _tracking_uri(settings: Settings) -> str:

@@ -182,3 +182,16 @@ def test_registering_and_scoring_say_nothing(
 
         captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_many_partitions_at_once_may_score_with_a_model_that_no_worker_has_seen(
+    spark: SparkSession, settings: Settings, open_mlflow: OpenMlflow, model: Any
+):
+    uri = registry.model_uri(settings, registered(settings, open_mlflow, model))
+    rows = spark.range(0, 64, 1, 32).select(
+        *(F.col("id").cast("double").alias(name) for name in FEATURE_COLUMNS)
+    )
+
+    scores = rows.select(registry.scorer(spark, uri)().alias("p")).collect()
+
+    assert len(scores) == 64
