@@ -4,20 +4,20 @@ import datetime as dt
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
+from churn_assets import console
 from churn_assets import settings as settings_module
+from churn_assets.console import err, out
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ChurnError, DateRangeError, SettingsError
 from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from churn_assets.sample.importer import ImportReport
 
 app = typer.Typer(
     help="A churn platform: event files in, a churn probability for every active user out, every day.",
@@ -25,9 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-# Lines that a program reads are not broken at 80 columns.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
 
 SAMPLE_DAYS = 180
 Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -43,7 +40,7 @@ def main() -> None:
 
 
 @app.command()
-def simulate(
+def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     users: Annotated[int, typer.Option(min=1, help="How many users.")] = 2000,
     days: Annotated[
         int | None, typer.Option(min=1, help="How many days; without it, up to yesterday.")
@@ -75,7 +72,7 @@ def simulate(
     count = days or (last - first).days + 1
     if count < 1:
         raise DateRangeError(f"There is no day from {first} to {last}. Give an earlier --start, or --days.")
-    with _bar("days simulated") as advance:
+    with console.progress_bar("simulating") as advance:
         report = land(
             settings.landing_root,
             settings.lake_root / "sample" / "truth.csv",
@@ -89,14 +86,15 @@ def simulate(
             progress=advance,
         )
     out.print(
-        f"Landed {report.lines:,} lines of {report.users:,} users in {report.files} files, {report.first_day} to "
-        f"{report.last_day}: {report.late:,} late, {report.duplicates:,} twice, {report.corrupt.total():,} broken."
+        f"Landed {report.lines:,} lines of {report.users:,} users in {report.files} files, "
+        f"{report.first_day} to {report.last_day}: {report.late:,} late, {report.duplicates:,} twice, "
+        f"{report.corrupt.total():,} broken."
     )
     out.print(f"Who truly churned is in {report.truth_file}, which the pipeline never reads.")
 
 
 @app.command("import")
-def import_(
+def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     files: Annotated[list[Path], typer.Argument(help="CSV, Parquet or JSON lines; .gz too.")],
     user_id: Annotated[str, typer.Option(help="Column, or SQL in parentheses: an integer id.")],
     event_ts: Annotated[str, typer.Option(help="Column, or SQL in parentheses: when it happened, UTC.")],
@@ -116,7 +114,7 @@ def import_(
 
     settings = settings_module.load()
     lake = lakehouse(settings)
-    with _bar("files imported") as advance:
+    with console.progress_bar("importing") as advance:
         report = import_files(
             files,
             settings.landing_root,
@@ -130,8 +128,8 @@ def import_(
             progress=advance,
         )
     out.print(
-        f"Landed {report.rows:,} events of {report.files - report.already_landed} files in "
-        f"{settings.landing_root} ({report.already_landed} files were there already)."
+        f"Landed {report.rows:,} rows of {report.files} files in {settings.landing_root}; "
+        f"{report.already_landed} files had landed before. {_to_be_quarantined(report)}"
     )
 
 
@@ -149,22 +147,23 @@ def run(
     from churn_assets.automation.pipeline import Pipeline
     from churn_assets.definitions import build_defs
     from churn_assets.resources import lakehouse
+    from churn_assets.status import lake_status
 
     settings = settings_module.load()
     wanted = _wanted(settings, from_, to)
     lake = lakehouse(settings)
     started = time.monotonic()
-    with _steps() as step, dagster_instance(settings) as instance:
+    with console.steps() as step, dagster_instance(settings) as instance:
         report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
     for note in report.notes:
         out.print(note)
-    _print_summary(settings)
+    console.print_summary(lake_status(lake), settings)
 
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show each table's rows, dates, version, size and freshness, the Production model and the latest scores."""
+    """Show each table's rows, dates, version, size and last change, the model and the latest scores."""
     from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 
@@ -176,21 +175,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     if not found.tables:
         out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
         return
-    table = RichTable("table", "dates", box=None, pad_edge=False)
-    for heading in ("rows", "version", "size", "changed (UTC)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in found.tables:
-        dates = f"{row.first_date} to {row.last_date}" if row.first_date else ""
-        table.add_row(
-            row.table,
-            dates,
-            f"{row.rows:,}",
-            str(row.version),
-            _size(row.bytes),
-            f"{row.changed_at:%Y-%m-%d %H:%M:%S}",
-        )
-    out.print(table)
-    _print_summary(settings)
+    console.print_tables(found)
+    console.print_summary(found, settings)
 
 
 @app.command()
@@ -208,6 +194,18 @@ def doctor() -> None:
         ill += not finding.is_well
     if ill:
         raise typer.Exit(1)
+
+
+def _to_be_quarantined(report: "ImportReport") -> str:
+    missing = {
+        "event_id": report.without_event_id,
+        "user_id": report.without_user_id,
+        "usable event_ts": report.without_event_ts,
+    }
+    found = ", ".join(f"{count:,} without {name}" for name, count in missing.items() if count)
+    return (
+        f"They will be quarantined where they lack something: {found}." if found else "None lacks anything."
+    )
 
 
 def _wanted(settings: Settings, from_: dt.datetime | None, to: dt.datetime | None) -> DateRange | None:
@@ -246,66 +244,5 @@ def _with_sample_start(settings: Settings) -> Settings:
     return settings_module.load()
 
 
-def _print_summary(settings: Settings) -> None:
-    from churn_assets.resources import lakehouse
-    from churn_assets.status import lake_status
-
-    found = lake_status(lakehouse(settings))
-    rows = {row.table: row.rows for row in found.tables}
-    silver, bronze = settings.main_catalog, settings.raw_catalog
-    out.print(
-        f"{rows.get(f'{bronze}.landing.events', 0):,} lines landed: {rows.get(f'{silver}.clean.events', 0):,} events, "
-        f"{rows.get(f'{silver}.clean.quarantined_events', 0):,} quarantined, "
-        f"{rows.get(f'{silver}.clean.users', 0):,} users."
-    )
-    if found.model:
-        metrics = found.model.metrics
-        out.print(
-            f"Production model: version {found.model.version}, out-of-time AUC {metrics.get('roc_auc', 0):.3f} "
-            f"(days since last event alone: {metrics.get('recency_roc_auc', 0):.3f}), "
-            f"PR-AUC {metrics.get('pr_auc', 0):.3f}."
-        )
-    if found.scores:
-        scores = found.scores
-        out.print(
-            f"Predictions for {scores.feature_date}: {scores.users:,} users, {scores.predicted_churn:,} predicted to "
-            f"churn, mean probability {scores.mean_churn_probability:.3f}."
-        )
-    out.print(f"Tables: {settings.lake_root}   Graph and lineage: make dev", soft_wrap=True)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
-
-
 def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str], None]]:
-    """Shows what is being done, and leaves a line with its seconds when the next thing starts."""
-    current: list[tuple[str, float]] = []
-
-    def finish() -> None:
-        if current:
-            what, since = current.pop()
-            err.print(f"  {what} ({time.monotonic() - since:.1f} s)")
-
-    with err.status("starting") as spinner:
-
-        def step(what: str) -> None:
-            finish()
-            current.append((what, time.monotonic()))
-            spinner.update(what)
-
-        yield step
-        finish()

@@ -38,8 +38,8 @@ def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
 def label_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
     """The feature_dates whose whole horizon is over: those that can have a label.
 
-    Partitions of their own, because Dagster launches a date of which *some* upstream days exist: a backfill of
-    "all" would otherwise ask for labels of last week.
+    Partitions of their own, because Dagster launches a date of which *some* upstream days exist: a backfill
+    of "all" would otherwise ask for labels of last week.
     """
     horizon = settings.horizon_days
     end = settings.end_date + ONE_DAY - horizon * ONE_DAY if settings.end_date else None

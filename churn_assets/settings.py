@@ -1,4 +1,4 @@
-"""The settings, read once from the environment and ``.env`` (the environment wins). Nothing else reads either."""
+"""The settings, read once from the environment and ``.env`` (the first wins). Nothing else reads either."""
 
 import datetime as dt
 from pathlib import Path
@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     """One deployment's settings. Each field is read from the variable of its name, ``CHURN_`` in front.
 
     The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN`` and
-    ``DAGSTER_HOME`` keep their own names. Dates are UTC days; folders may be relative to the working directory.
+    ``DAGSTER_HOME`` keep their own names. Dates are UTC days; folders may be relative.
     """
 
     model_config = SettingsConfigDict(
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
 
     @property
     def dagster_home_folder(self) -> Path:
-        """Where Dagster keeps its runs: ``DAGSTER_HOME``, or beside the tables, so that one removes both at once."""
+        """Where Dagster keeps its runs: ``DAGSTER_HOME``, or beside the tables, so that both go together."""
         return (self.dagster_home or self.lake_root / "dagster").absolute()
 
     @property

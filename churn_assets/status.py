@@ -1,4 +1,4 @@
-"""How the lake is, read from Delta logs, Dagster's history and the model registry: no engine starts for it."""
+"""How the lake is, read from Delta logs and the model registry: no engine starts for it."""
 
 import datetime as dt
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One table: rows, first and last date of its partition column, version, bytes, when it last changed (UTC)."""
+    """One table: rows, first and last date of its partition column, version, bytes, last change (UTC)."""
 
     table: str
     rows: int

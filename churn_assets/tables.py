@@ -231,7 +231,7 @@ CHURN_LABELS = Table(
     "main_catalog",
     "gold",
     "churn_labels",
-    "Whether each user of user_features stayed away for the horizon after feature_date, where it is complete.",
+    "Whether each user of user_features stayed away for the horizon after feature_date, once it is over.",
     (
         USER_ID,
         FEATURE_DATE,

@@ -1,6 +1,7 @@
 """Ranges of days."""
 
 import datetime as dt
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,4 +28,4 @@ def test_ranges_hold_exactly_the_days_that_they_were_made_of(days: set[dt.date])
     ranges = contiguous_ranges(days)
 
     assert [held for found in ranges for held in found.days()] == sorted(days)
-    assert all((b.start - a.end).days > 1 for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all((b.start - a.end).days > 1 for a, b in pairwise(ranges))

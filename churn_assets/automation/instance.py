@@ -17,7 +17,7 @@ UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.
 
 
 def prepare_dagster_home(settings: Settings) -> None:
-    """Make the instance's folder with its configuration, and tell this process and its children where it is."""
+    """Make the instance's folder and configuration; this process and its children then know where it is."""
     home = settings.dagster_home_folder
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():

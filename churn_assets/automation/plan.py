@@ -1,7 +1,7 @@
 """Which dates of which tables are missing or behind what they read, and why.
 
-Silver only ever gains rows, so its row counts a day say whether user_daily_activity is current: no clock and no
-history is needed for that. Further on, Dagster's event log orders every materialisation of every date.
+Silver only ever gains rows, so its row counts a day say whether user_daily_activity is current: no clock and
+no history is needed for that. Further on, Dagster's event log orders every materialisation of every date.
 """
 
 import datetime as dt
@@ -51,7 +51,7 @@ class Plan:
     reasons: dict[Table, Reasons] = field(default_factory=dict)
 
     def steps(self) -> list[Step]:
-        """One run for each contiguous range; neighbours in the graph with the same ranges share their runs."""
+        """One run for each contiguous range; neighbours in the graph with equal ranges share their runs."""
         steps: list[Step] = []
         pending: list[Table] = []
         ranges: list[DateRange] = []
@@ -212,7 +212,7 @@ def _plan_features_and_labels(plan: Plan, lake: Lakehouse, history: History, dat
 
 
 def _dates_with_another_account_age(lake: Lakehouse) -> set[dt.date]:
-    """A late event may be a user's first: then every later feature_date of theirs has the wrong account age."""
+    """Dates on which somebody has the wrong account age, because a late event was their first."""
     users = lake.read(USERS).select("user_id", "first_seen_date")
     age = F.datediff("feature_date", "first_seen_date")
     wrong = (

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from churn_assets.dates import DateRange
@@ -31,14 +30,14 @@ class WriteReport:
 
 
 def added_files(location: Path, since: int) -> pa.Table:
-    """The files that the versions after ``since`` added: path, size_bytes, num_records and partition values."""
+    """The files that came after version ``since``: path, size_bytes, num_records and partition values."""
     table = DeltaTable(location)
     actions = pa.table(table.get_add_actions(flatten=True))
     if since < 0:
         return actions
     before = pa.table(DeltaTable(location, version=since).get_add_actions(flatten=True))
-    known = pc.is_in(actions["path"], value_set=before["path"].combine_chunks())
-    return actions.filter(pc.invert(known))
+    known = set(before["path"].to_pylist())
+    return actions.filter(pa.array([path not in known for path in actions["path"].to_pylist()], pa.bool_()))
 
 
 def report(table: Table, location: Path, before: int, seconds: float, dates: DateRange | None) -> WriteReport:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import InitResourceContext
 from dagster_pyspark import PySparkResource
+from pydantic import Field
 
 from churn_assets.errors import EnvironmentNotReadyError
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 UTC_SESSION = {"spark.sql.session.timeZone": "UTC"}
 
-# Apache Spark's defaults are for clusters: 200 shuffle partitions and 50 for a Delta log cost a laptop 6 s a write.
+# Apache Spark's defaults are for clusters: its 200 shuffle partitions, and 50 for a Delta log, cost a laptop
+# 6 s a write.
 SPARK_CONFIG = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -42,7 +44,7 @@ class LazySpark(PySparkResource):
     A run that only reads metadata, and a process that only loads the definitions, starts no engine.
     """
 
-    spark_config: dict[str, Any] = {}
+    spark_config: dict[str, Any] = Field(default_factory=dict)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Leave the session to its first use."""
@@ -114,7 +116,7 @@ def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSe
     from pyspark.sql import SparkSession
 
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    # Workers need the packages of this environment; on a cluster elsewhere, PYSPARK_PYTHON says where theirs are.
+    # Workers need this environment's packages; on a cluster elsewhere PYSPARK_PYTHON says where theirs are.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("churn").master(master)
     for key, value in {**SPARK_CONFIG, **UTC_SESSION, **dict(extra)}.items():

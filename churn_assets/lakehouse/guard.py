@@ -1,6 +1,7 @@
-"""The one place that refuses rows and columns which do not belong in a table, whatever the engine lets through.
+"""The one place that refuses rows and columns which do not belong in a table.
 
-Sail drops an extra column in silence and writes rows outside the partitions that it replaces; Spark refuses both.
+Engines are no help: Sail drops an extra column in silence, and writes rows outside the partitions that it
+replaces. Apache Spark refuses both.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -43,7 +44,7 @@ def conforming(table: Table, rows: DataFrame, dates: DateRange | None) -> DataFr
 
 
 def _inside(table: Table, column: str, dates: DateRange) -> Column:
-    # An expression, not a count beforehand: the rows are computed once, and the write fails before its commit.
+    # An expression, not a count beforehand: rows are computed once, and the write fails before it commits.
     message = F.concat(
         F.lit(f"{OUTSIDE}: {table} gets {column} = "),
         F.coalesce(F.col(column).cast("string"), F.lit("NULL")),
@@ -54,15 +55,14 @@ def _inside(table: Table, column: str, dates: DateRange) -> Column:
 
 
 def contract_error(table: Table, error: Exception) -> ContractError | None:
-    """What an engine's failure says about the contract, in one line; ``None`` if it is about something else."""
+    """What an engine's failure says about the contract, in one line; None if it is about something else."""
     text = str(error)
     if OUTSIDE in text:
-        sentence = text[text.index(OUTSIDE) :].split("in the transform.")[0] + "in the transform."
+        sentence = text[text.index(OUTSIDE) :].partition("in the transform.")[0] + "in the transform."
         return ContractError(sentence[0].upper() + sentence[1:])
     if "NOT NULL constraint violated for column" in text or "DELTA_NOT_NULL_CONSTRAINT_VIOLATED" in text:
-        column = (
-            text.split("for column:")[-1].split()[0].strip(".`") if "for column:" in text else "a key column"
-        )
+        named = text.rpartition("for column:")[2].split(maxsplit=1) if "for column:" in text else []
+        column = named[0].strip(".`") if named else "a column"
         return ContractError(
             f"{table} would get a NULL in {column}, which its contract tables.{table.constant} forbids. "
             "Filter or fill it in the transform."

@@ -1,9 +1,9 @@
 """From the landing zone to Bronze: each file exactly once, whatever dies in between.
 
-Bronze itself is the ledger: a file whose name is in it has been taken in, and all files of one ingestion come in
-one Delta commit, so there is nothing in between. On Apache Spark a file stream with a checkpoint finds the new
-files without listing the old ones; the ledger still has the last word, so that a lost checkpoint, a crash between
-commit and checkpoint, or a change of deployment doubles nothing.
+Bronze itself is the ledger: a file whose name is in it has been taken in, and all files of one ingestion come
+in one Delta commit, so there is nothing in between. On Apache Spark a file stream with a checkpoint finds the
+new files; the ledger still has the last word, so that a lost checkpoint, a crash between commit and
+checkpoint, or a change of deployment doubles nothing.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ MICROSECOND = dt.timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What one ingestion did: files taken in and files passed over for their suffix; the write, if there was one."""
+    """What one ingestion did: files taken in, files passed over for their suffix, and the write, if any."""
 
     files: int
     ignored: int
@@ -50,8 +50,9 @@ def ingest(lake: Lakehouse, now: Callable[[], dt.datetime]) -> Ingestion:
         known, last = _ledger(lake)
         if not listing.files and not known:
             raise LandingError(
-                f"The landing zone {root} holds no event files ({listing.ignored} others): expected names that end "
-                f"in {' or '.join(SUFFIXES)}. Put files there, or land sample events with: churn simulate"
+                f"The landing zone {root} holds no event files ({listing.ignored} others): expected names "
+                f"that end in {' or '.join(SUFFIXES)}. Put files there, or land sample events with: "
+                "churn simulate"
             )
         # Rising even where the clock steps back: what was taken in since is found by this column.
         ingested_at = max(now(), last + MICROSECOND) if last else now()

@@ -1,4 +1,4 @@
-"""Dagster's side of the lake: what an asset returns is written by contract, what it reads is a lazy DataFrame."""
+"""Dagster's side of the lake: what an asset returns is written by contract, what it reads is lazy."""
 
 import datetime as dt
 from typing import Any
@@ -15,7 +15,7 @@ BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
 
 
 class LakeIOManager(dg.IOManager):
-    """Writes each asset's DataFrame to its table, and gives it back, cut to the partitions that are asked for."""
+    """Writes each asset's DataFrame to its table; reads a table cut to the partitions that are asked for."""
 
     def __init__(self, lake: Lakehouse) -> None:
         self._lake = lake

@@ -121,7 +121,7 @@ class Lakehouse:
             case WriteMode.REPLACE_PARTITIONS:
                 if dates is None or table.partition_column is None:
                     raise LakeError(f"{table} is replaced by partitions, and none were named.")
-                # Not saveAsTable with replaceWhere: Sail ignores the predicate there and drops the whole table.
+                # Not saveAsTable with replaceWhere: Sail ignores the predicate and replaces the whole table.
                 # Not BETWEEN: Delta 4.4 on Spark crashes on it.
                 column = F.col(table.partition_column)
                 rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))

@@ -1,7 +1,7 @@
 """The landing zone: which event files are there, and their lines.
 
-A folder or an object store's URI (``s3://bucket/prefix``). A file counts once it has its final name: names that
-start with ``.`` or ``_`` are somebody's unfinished work, as everywhere in Hadoop's world.
+A folder or an object store's URI (``s3://bucket/prefix``). A file counts once it has its final name: names
+that start with ``.`` or ``_`` are somebody's unfinished work, as everywhere in Hadoop's world.
 """
 
 import gzip
@@ -59,16 +59,17 @@ def list_files(root: str) -> Listing:
 def read_lines(spark: SparkSession, root: str, files: list[str]) -> DataFrame:
     """The lines of the files: line (string), _source_file (string).
 
-    Bytes that are not UTF-8 are replaced by U+FFFD. A file that ends in the middle of its compression gives the
-    lines up to there and one more that says so, which is no JSON and so ends in quarantine.
+    Bytes that are not UTF-8 are replaced by U+FFFD. A file that ends in the middle of its compression gives
+    the lines up to there and one more that says so, which is no JSON and so ends in quarantine.
     """
     # One partition a file up to what a few cores keep busy; the largest files are not split.
     names = spark.createDataFrame([(name,) for name in files], "name string").repartition(min(len(files), 16))
     return names.mapInArrow(_reader(root), "line string, _source_file string")
 
 
-def _reader(root: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    # A closure, so that it travels to a worker by value: workers need pyarrow, not this package.
+def _reader(  # noqa: C901 - one closure, so that it travels to a worker by value: workers lack this package
+    root: str,
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     block_bytes = BLOCK_BYTES
 
     def blocks(stream: Any) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from churn_assets.transforms.cleaning import CONTENT, typed
+from churn_assets.transforms.cleaning import CONTENT, is_event, typed
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -41,5 +41,8 @@ def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
     """
     silver = events.select("event_id", *(F.col(name).alias(f"silver_{name}") for name in CONTENT))
     same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"silver_{name}")) for name in CONTENT])
-    good = typed(landed).where(F.col("reason").isNull())
-    return good.join(silver, "event_id").where(same).select("event_id", "_source_file")
+    return (
+        silver.join(typed(landed).where(is_event()), "event_id")
+        .where(same)
+        .select("event_id", "_source_file")
+    )

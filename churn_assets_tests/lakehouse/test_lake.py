@@ -27,8 +27,9 @@ def activity(spark: SparkSession, *rows: tuple[int, dt.date, int, int]) -> DataF
 
 def event(spark: SparkSession, event_id: str, event_date: str, user_id: int = 1) -> DataFrame:
     return spark.sql(
-        f"SELECT '{event_id}' AS event_id, {user_id}L AS user_id, timestamp'{event_date} 01:00:00' AS event_ts, "
-        f"date'{event_date}' AS event_date, 'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
+        f"SELECT '{event_id}' AS event_id, {user_id}L AS user_id, "
+        f"timestamp'{event_date} 01:00:00' AS event_ts, date'{event_date}' AS event_date, "
+        "'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
         "timestamp'2026-02-01 00:00:00' AS _ingested_at"
     )
 
@@ -199,7 +200,7 @@ def test_a_lake_that_cannot_be_written_is_one_line(
     (tmp_path / "file").write_text("not a folder")
     lake = Lakehouse(make_settings(lake_root=tmp_path / "file" / "lake"), lambda: spark)
 
-    with pytest.raises(LakeError, match="cannot be written at .*Not a directory.*CHURN_LAKE_ROOT"):
+    with pytest.raises(LakeError, match=r"cannot be written at .*Not a directory.*CHURN_LAKE_ROOT"):
         lake.read(USERS)
 
 

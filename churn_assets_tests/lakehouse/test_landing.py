@@ -35,7 +35,7 @@ def test_json_and_json_gz_count_in_subfolders_too_and_others_are_ignored(zone: P
 
 
 def test_a_landing_zone_that_does_not_exist_is_one_line(zone: Path) -> None:
-    with pytest.raises(LandingError, match="does not exist. Create it .* churn simulate"):
+    with pytest.raises(LandingError, match=r"does not exist\. Create it .* churn simulate"):
         landing.list_files(str(zone / "nowhere"))
 
 
