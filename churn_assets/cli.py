@@ -1,8 +1,10 @@
 """The ``churn`` command: 0 done, 1 failed with a one-line reason, 2 wrong usage."""
 
 import datetime as dt
+import importlib
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -153,6 +155,7 @@ def run(
     wanted = _wanted(settings, from_, to)
     lake = lakehouse(settings)
     started = time.monotonic()
+    threading.Thread(target=_import_what_models_need, daemon=True).start()
     with console.steps() as step, dagster_instance(settings) as instance:
         report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
@@ -194,6 +197,12 @@ def doctor() -> None:
         ill += not finding.is_well
     if ill:
         raise typer.Exit(1)
+
+
+def _import_what_models_need() -> None:
+    """Three seconds of imports, while the engine is busy with the events."""
+    for name in ("mlflow.pyfunc", "sklearn.ensemble"):
+        importlib.import_module(name)
 
 
 def _to_be_quarantined(report: "ImportReport") -> str:

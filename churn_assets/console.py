@@ -65,7 +65,7 @@ def print_tables(found: Status) -> None:
 
 
 def print_summary(found: Status, settings: Settings) -> None:
-    """What a person wants to know after a run: counts, the model's AUC, the latest scores, where things are."""
+    """What a person wants to know after a run: counts, the AUC, the latest scores, where things are."""
     rows = {row.table: row.rows for row in found.tables}
     silver = f"{settings.main_catalog}.clean"
     out.print(

@@ -191,4 +191,6 @@ def _first_churn_error(error: BaseException) -> ChurnError | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    return list(_chain(error))[-1]
+    """What went wrong, and not what Dagster says about it."""
+    links = list(_chain(error))
+    return next((link for link in reversed(links) if not isinstance(link, dg.DagsterError)), links[-1])

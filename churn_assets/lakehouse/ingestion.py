@@ -22,6 +22,7 @@ from churn_assets.lakehouse.landing import SUFFIXES, list_files, read_lines
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets.transforms.parsing import landed_events
 
+Clock = Callable[[], dt.datetime]
 MICROSECOND = dt.timedelta(microseconds=1)
 
 
@@ -34,7 +35,7 @@ class Ingestion:
     write: WriteReport | None
 
 
-def ingest(lake: Lakehouse, now: Callable[[], dt.datetime]) -> Ingestion:
+def ingest(lake: Lakehouse, now: Clock) -> Ingestion:
     """Append the lines of every file that Bronze does not hold yet.
 
     Args:
@@ -46,20 +47,34 @@ def ingest(lake: Lakehouse, now: Callable[[], dt.datetime]) -> Ingestion:
     """
     root = lake.settings.landing_root
     listing = list_files(root)
+    if not listing.files and lake.version(LANDED_EVENTS) < 1:
+        raise LandingError(
+            f"The landing zone {root} holds no event files ({listing.ignored} others): expected names "
+            f"that end in {' or '.join(SUFFIXES)}. Put files there, or land sample events with: "
+            "churn simulate"
+        )
+    if lake.settings.deployment == "spark":
+        done = _take_in_by_stream(lake, root, now)
+    else:
+        done = [_take_in(lake, root, set(listing.files), now)]
+    return Ingestion(
+        files=sum(files for files, _ in done),
+        ignored=listing.ignored,
+        write=next((write for _, write in reversed(done) if write), None),
+    )
+
+
+def _take_in(lake: Lakehouse, root: str, found: set[str], now: Clock) -> tuple[int, WriteReport | None]:
+    """Append those of the files that Bronze does not hold, with nobody else doing so in between."""
     with lake.lock(LANDED_EVENTS):
         known, last = _ledger(lake)
-        if not listing.files and not known:
-            raise LandingError(
-                f"The landing zone {root} holds no event files ({listing.ignored} others): expected names "
-                f"that end in {' or '.join(SUFFIXES)}. Put files there, or land sample events with: "
-                "churn simulate"
-            )
+        new = sorted(found - known)
+        if not new:
+            return 0, None
         # Rising even where the clock steps back: what was taken in since is found by this column.
         ingested_at = max(now(), last + MICROSECOND) if last else now()
-        new = sorted(set(listing.files) - known)
-        if lake.settings.deployment == "spark":
-            return _ingest_stream(lake, root, listing.ignored, ingested_at)
-        return Ingestion(len(new), listing.ignored, _append(lake, root, new, ingested_at))
+        lines = read_lines(lake.spark, root, new)
+        return len(new), lake.write(LANDED_EVENTS, landed_events(lines, ingested_at))
 
 
 def _ledger(lake: Lakehouse) -> tuple[set[str], dt.datetime | None]:
@@ -74,26 +89,18 @@ def _ledger(lake: Lakehouse) -> tuple[set[str], dt.datetime | None]:
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def _append(lake: Lakehouse, root: str, files: list[str], ingested_at: dt.datetime) -> WriteReport | None:
-    if not files:
-        return None
-    lines = read_lines(lake.spark, root, files)
-    return lake.write(LANDED_EVENTS, landed_events(lines, ingested_at))
-
-
-def _ingest_stream(lake: Lakehouse, root: str, ignored: int, ingested_at: dt.datetime) -> Ingestion:
-    done: list[tuple[int, WriteReport | None]] = []
+def _take_in_by_stream(lake: Lakehouse, root: str, now: Clock) -> list[tuple[int, WriteReport | None]]:
+    done = []
 
     def take_in(found: DataFrame, _batch: int) -> None:
-        known, last = _ledger(lake)
-        names = {_relative(row[0], root) for row in found.collect()}
-        new = sorted(names - known)
-        at = max(ingested_at, last + MICROSECOND) if last else ingested_at
-        done.append((len(new), _append(lake, root, new, at)))
+        names = {_relative(row["path"], root) for row in found.collect()}
+        done.append(_take_in(lake, root, names, now))
 
     suffixes = ",".join(suffix.removeprefix(".") for suffix in SUFFIXES)
     stream = (
         lake.spark.readStream.format("binaryFile")
+        # A stream wants the format's own schema; only the path is read.
+        .schema("path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY")
         .option("recursiveFileLookup", value=True)
         .option("pathGlobFilter", f"*.{{{suffixes}}}")
         .load(root)
@@ -104,9 +111,7 @@ def _ingest_stream(lake: Lakehouse, root: str, ignored: int, ingested_at: dt.dat
         .start()
     )
     stream.awaitTermination()
-    files = sum(count for count, _ in done)
-    writes = [write for _, write in done if write]
-    return Ingestion(files, ignored, writes[-1] if writes else None)
+    return done
 
 
 def _checkpoint(lake: Lakehouse) -> Path:

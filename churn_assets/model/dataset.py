@@ -19,7 +19,7 @@ MINIMUM_ROWS = 10_000
 
 # The default estimator takes 0.9 s for 10,000 rows, 1.7 s for 20,000, 2.5 s for 30,000, 3.3 s for 40,000 and
 # 4.6 s for 60,000, on one core of a laptop's two (it uses no more).
-MAXIMUM_TRAINING_ROWS = 35_000
+MAXIMUM_TRAINING_ROWS = 25_000
 
 # Judging is cheap (70 ms for 60,000 rows), so the bound is the driver's memory: about 8 MB.
 MAXIMUM_HOLDOUT_ROWS = 100_000

@@ -101,11 +101,9 @@ def test_a_lost_checkpoint_doubles_nothing(lake: Lakehouse) -> None:
     assert bronze(lake) == [("day1.json", "a"), ("day2.json", "b")]
 
 
-def test_what_another_deployment_took_in_is_not_taken_in_again(
-    lake: Lakehouse, make_settings: MakeSettings, spark: SparkSession
-) -> None:
+def test_what_another_deployment_took_in_is_not_taken_in_again(lake: Lakehouse) -> None:
     land(lake, "day1.json", "a")
-    ingestion._append(lake, lake.settings.landing_root, ["day1.json"], NOON)
+    ingestion._take_in(lake, lake.settings.landing_root, {"day1.json"}, at_noon)
 
     assert ingestion.ingest(lake, at_noon).files == 0
 

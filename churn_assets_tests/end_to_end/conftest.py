@@ -1,0 +1,113 @@
+"""The whole graph on a lake of its own."""
+
+import datetime as dt
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from churn_assets import settings as settings_module
+from churn_assets.automation.pipeline import Pipeline, PipelineReport
+from churn_assets.dates import DateRange
+from churn_assets.definitions import build_defs
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.sample.simulator import simulate
+from churn_assets.settings import Settings
+from churn_assets.tables import TABLES, Table
+
+FIRST_DAY = dt.date(2026, 1, 1)
+DAYS = 50
+HORIZON = 7
+# Days later than every event, so that each simulated day is over.
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+
+
+@dataclass
+class House:
+    """A lake with its graph and its history; ``run`` is what ``churn run`` does."""
+
+    settings: Settings
+    lake: Lakehouse
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+
+    @property
+    def landing(self) -> Path:
+        return Path(self.settings.landing_root)
+
+    def run(self, now: dt.datetime = NOW, wanted: DateRange | None = None) -> PipelineReport:
+        return Pipeline(self.definitions, self.lake, self.instance, lambda _: None).run(now, wanted)
+
+    def versions(self) -> dict[str, int]:
+        return {str(table): self.lake.version(table) for table in TABLES}
+
+    def content(self, table: Table) -> pd.DataFrame:
+        """Every row and column but timestamps of the run, in one order."""
+        frame = DeltaTable(self.lake.location(table)).to_pyarrow_table(columns=table.content_columns)
+        return frame.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow_is_imported() -> None:
+    # On import MLflow warns of its own type hints, which it hides from users but not from "error" filters.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        import mlflow.pyfunc  # noqa: F401 - for the import
+
+
+@pytest.fixture(scope="session")
+def make_house(spark: SparkSession, deployment: str) -> Iterator[Callable[..., House]]:
+    instances = ExitStack()
+
+    def make(folder: Path, **overrides: Any) -> House:
+        settings = settings_module.load(
+            _env_file=None,
+            deployment=deployment,
+            spark_master="local[2]",
+            lake_root=folder / "lake",
+            landing_root=str(folder / "landing"),
+            mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
+            **{"start_date": FIRST_DAY, "horizon_days": HORIZON, **overrides},
+        )
+        lake = Lakehouse(settings, lambda: spark)
+        instance = instances.enter_context(dg.DagsterInstance.ephemeral())
+        return House(settings, lake, instance, build_defs(settings))
+
+    with instances:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of 50 days of 600 simulated users: some events late, some twice, some broken."""
+    folder = tmp_path_factory.mktemp("landed")
+    simulate(
+        str(folder / "landing"),
+        folder / "truth.csv",
+        users=600,
+        days=DAYS,
+        start=FIRST_DAY,
+        seed=5,
+        late_share=0.05,
+        duplicate_share=0.05,
+        corrupt_share=0.02,
+    )
+    return folder / "landing"
+
+
+@pytest.fixture(scope="session")
+def house(make_house: Callable[..., House], landed: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A lake that has run once over all of it; tests that change something use a copy of the files."""
+    found = make_house(tmp_path_factory.mktemp("house"))
+    shutil.copytree(landed, found.landing)
+    found.run()
+    return found
