@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-spark check dev lock clean
+.PHONY: help demo dev test test-spark check lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,15 @@ $(VENV)/installed: requirements.lock pyproject.toml | $(UV)
 $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
+
+demo: $(VENV)/installed  ## simulate events, run the whole graph, say what it made
+	$(BIN)/churn simulate --sample
+	$(BIN)/churn run
+	$(BIN)/churn status
+
+dev: $(VENV)/installed  ## Dagster's UI with the graph, on sample data if the lake is empty
+	$(BIN)/churn simulate --sample
+	$(BIN)/churn dev
 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)

@@ -3,6 +3,7 @@
 import datetime as dt
 import importlib
 import json
+import os
 import sys
 import threading
 import time
@@ -180,6 +181,20 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         return
     console.print_tables(found)
     console.print_summary(found, settings)
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Where the UI listens, on this machine only.")] = 3000,
+) -> None:
+    """Start Dagster's UI and daemon on this lake: ``dagster dev`` with its home beside the tables."""
+    from churn_assets.automation.instance import prepare_dagster_home
+
+    prepare_dagster_home(settings_module.load())
+    dagster = Path(sys.executable).with_name("dagster")
+    command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    # In place of this process, so that Ctrl-C and signals reach Dagster itself.
+    os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
 
 
 @app.command()
