@@ -1,8 +1,10 @@
 """The contract of every table: DDL, column metadata, write checks and documentation all come from here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -31,6 +33,7 @@ class Table:
     """One table of the lake.
 
     ``catalog`` is the design's name, in asset keys; the physical one is a setting. ``key`` is unique.
+    ``lineage`` says for each column which upstream columns its values are worked out from.
     """
 
     catalog: str
@@ -41,6 +44,11 @@ class Table:
     write_mode: WriteMode
     key: tuple[str, ...] = ()
     partition_column: str | None = None
+    lineage: Mapping[str, tuple["Source", ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getitem__(self, column: str) -> "Source":
+        """A column of this table, as the lineage of another names it."""
+        return Source(self, column)
 
     @cached_property
     def asset_key(self) -> dg.AssetKey:
@@ -64,6 +72,13 @@ class Table:
 
     def __str__(self) -> str:
         return f"{self.catalog}.{self.schema}.{self.name}"
+
+
+class Source(NamedTuple):
+    """A column that another is worked out from."""
+
+    table: Table
+    column: str
 
 
 # What depends on when a run happened and not on what it read.
@@ -127,6 +142,15 @@ EVENTS = Table(
     WriteMode.MERGE_NEW,
     key=("event_id",),
     partition_column="event_date",
+    lineage={
+        "event_id": (LANDED_EVENTS["event_id"],),
+        "user_id": (LANDED_EVENTS["user_id"],),
+        "event_ts": (LANDED_EVENTS["event_ts"],),
+        "event_date": (LANDED_EVENTS["event_ts"],),
+        "event_type": (LANDED_EVENTS["event_type"],),
+        "country": (LANDED_EVENTS["country"],),
+        "_ingested_at": (LANDED_EVENTS["_ingested_at"],),
+    },
 )
 
 QUARANTINED_EVENTS = Table(
@@ -155,6 +179,24 @@ QUARANTINED_EVENTS = Table(
     WriteMode.MERGE_NEW,
     key=("_source_file", "_raw", "occurrence"),
     partition_column="_processing_date",
+    lineage={
+        "reason": (
+            LANDED_EVENTS["_corrupt_record"],
+            LANDED_EVENTS["event_id"],
+            LANDED_EVENTS["user_id"],
+            LANDED_EVENTS["event_ts"],
+            LANDED_EVENTS["_ingested_at"],
+        ),
+        "event_id": (LANDED_EVENTS["event_id"],),
+        "_raw": (LANDED_EVENTS["_raw"],),
+        "_source_file": (LANDED_EVENTS["_source_file"],),
+        "occurrence": (
+            LANDED_EVENTS["_raw"],
+            LANDED_EVENTS["_source_file"],
+        ),
+        "_ingested_at": (LANDED_EVENTS["_ingested_at"],),
+        "_processing_date": (LANDED_EVENTS["_processing_date"],),
+    },
 )
 
 USERS = Table(
@@ -170,6 +212,15 @@ USERS = Table(
     ),
     WriteMode.REPLACE_ALL,
     key=("user_id",),
+    lineage={
+        "user_id": (EVENTS["user_id"],),
+        "first_seen_date": (EVENTS["event_date"],),
+        "last_seen_date": (EVENTS["event_date"],),
+        "country": (
+            EVENTS["country"],
+            EVENTS["event_ts"],
+        ),
+    },
 )
 
 USER_DAILY_ACTIVITY = Table(
@@ -186,6 +237,12 @@ USER_DAILY_ACTIVITY = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "event_date"),
     partition_column="event_date",
+    lineage={
+        "user_id": (EVENTS["user_id"],),
+        "event_date": (EVENTS["event_date"],),
+        "events": (EVENTS["event_id"],),
+        "purchases": (EVENTS["event_type"],),
+    },
 )
 
 DAILY_SUMMARY = Table(
@@ -203,6 +260,13 @@ DAILY_SUMMARY = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("event_date",),
     partition_column="event_date",
+    lineage={
+        "event_date": (USER_DAILY_ACTIVITY["event_date"],),
+        "events": (USER_DAILY_ACTIVITY["events"],),
+        "active_users": (USER_DAILY_ACTIVITY["user_id"],),
+        "new_users": (USERS["first_seen_date"],),
+        "purchases": (USER_DAILY_ACTIVITY["purchases"],),
+    },
 )
 
 FEATURES = (
@@ -225,6 +289,16 @@ USER_FEATURES = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
+    lineage={
+        "user_id": (USER_DAILY_ACTIVITY["user_id"],),
+        "feature_date": (USER_DAILY_ACTIVITY["event_date"],),
+        "event_count_30d": (USER_DAILY_ACTIVITY["events"],),
+        "active_days_30d": (USER_DAILY_ACTIVITY["event_date"],),
+        "days_since_last_event": (USER_DAILY_ACTIVITY["event_date"],),
+        "purchase_count_30d": (USER_DAILY_ACTIVITY["purchases"],),
+        "account_age_days": (USERS["first_seen_date"],),
+        "rolling_7d_events": (USER_DAILY_ACTIVITY["events"],),
+    },
 )
 
 CHURN_LABELS = Table(
@@ -240,6 +314,11 @@ CHURN_LABELS = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
+    lineage={
+        "user_id": (USER_FEATURES["user_id"],),
+        "feature_date": (USER_FEATURES["feature_date"],),
+        "label": (USER_DAILY_ACTIVITY["event_date"],),
+    },
 )
 
 CHURN_PREDICTIONS = Table(
@@ -257,6 +336,12 @@ CHURN_PREDICTIONS = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
+    lineage={
+        "user_id": (USER_FEATURES["user_id"],),
+        "feature_date": (USER_FEATURES["feature_date"],),
+        "churn_probability": tuple(USER_FEATURES[name] for name in FEATURE_COLUMNS),
+        "predicted_churn": tuple(USER_FEATURES[name] for name in FEATURE_COLUMNS),
+    },
 )
 
 TABLES = (

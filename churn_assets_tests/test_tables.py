@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from churn_assets.partitions import LAST_30_DAYS, feature_dates, label_dates, next_days
-from churn_assets.tables import FEATURE_COLUMNS, TABLES, Table, WriteMode
+from churn_assets.tables import FEATURE_COLUMNS, LANDED_EVENTS, TABLES, Table, WriteMode
 from churn_assets_tests.conftest import MakeSettings
 
 
@@ -28,6 +28,18 @@ def test_key_and_partition_column_are_columns_that_are_never_null(table: Table) 
 )
 def test_what_is_replaced_by_date_has_its_date_in_the_key(table: Table) -> None:
     assert table.partition_column in table.key
+
+
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_lineage_names_columns_that_exist(table: Table) -> None:
+    assert set(table.lineage) <= set(table.column_names)
+    for sources in table.lineage.values():
+        assert all(source.column in source.table.column_names for source in sources)
+
+
+@pytest.mark.parametrize("table", [t for t in TABLES if t is not LANDED_EVENTS], ids=str)
+def test_every_column_but_timestamps_of_the_run_has_a_lineage(table: Table) -> None:
+    assert set(table.content_columns) <= set(table.lineage)
 
 
 def test_the_model_takes_the_six_features_in_the_order_of_the_article() -> None:
