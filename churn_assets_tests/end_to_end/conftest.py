@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
@@ -23,6 +22,9 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
+
+# A pandas DataFrame, whose own annotations know neither its to_numpy nor its between.
+Frame = Any
 
 FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = 50
@@ -50,7 +52,7 @@ class House:
     def versions(self) -> dict[str, int]:
         return {str(table): self.lake.version(table) for table in TABLES}
 
-    def content(self, table: Table) -> pd.DataFrame:
+    def content(self, table: Table) -> Frame:
         """Every row and column but timestamps of the run, in one order."""
         frame = DeltaTable(self.lake.location(table)).to_pyarrow_table(columns=table.content_columns)
         return frame.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()

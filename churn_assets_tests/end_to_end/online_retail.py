@@ -14,7 +14,7 @@ import pandas as pd
 # A pandas DataFrame, whose own annotations know neither its sort_values nor its groupby.
 Frame = Any
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "online-retail"
-MAPPING = {
+MAPPING: dict[str, Any] = {
     "user_id": "CustomerID",
     "event_ts": "InvoiceDate",
     "event_type": "(CASE WHEN InvoiceNo LIKE 'C%' THEN 'cancellation' ELSE 'purchase' END)",
@@ -29,7 +29,7 @@ class OnlineRetail:
 
     lines: int
     lines_without_user: int
-    tables: dict[str, pd.DataFrame]
+    tables: dict[str, Frame]
 
 
 def calculate(files: list[Path]) -> OnlineRetail:

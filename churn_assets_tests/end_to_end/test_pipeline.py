@@ -29,7 +29,7 @@ from churn_assets.tables import (
     USERS,
 )
 from churn_assets_tests import reference
-from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, House
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, Frame, House
 
 LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 ALL_DAYS = list(DateRange(FIRST_DAY, LAST_DAY).days())
@@ -42,7 +42,7 @@ def truth(landed: Path) -> reference.Silver:
     return reference.silver([reference.Ingestion(NOW, files)])
 
 
-def rows(frame: pd.DataFrame) -> list[tuple]:
+def rows(frame: Frame) -> list[tuple]:
     return sorted(tuple(row) for row in frame.itertuples(index=False))
 
 
@@ -62,13 +62,16 @@ def event(event_id: str, user_id: int, day: dt.date, event_type: str = "page_vie
 
 def computed_dates(house: House, table, run_ids: list[str]) -> list[dt.date]:
     """The partitions that these runs materialised, as Dagster recorded them."""
-    records = [
-        entry
+    materialized = [
+        entry.asset_materialization
         for run_id in run_ids
         for entry in house.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        if entry.asset_materialization and entry.asset_materialization.asset_key == table.asset_key
     ]
-    return sorted(dt.date.fromisoformat(entry.asset_materialization.partition) for entry in records)
+    return sorted(
+        dt.date.fromisoformat(str(found.partition))
+        for found in materialized
+        if found and found.asset_key == table.asset_key
+    )
 
 
 @pytest.fixture
