@@ -155,6 +155,7 @@ def run(
     settings = settings_module.load()
     wanted = _wanted(settings, from_, to)
     lake = lakehouse(settings)
+    lake.require_writable()
     started = time.monotonic()
     threading.Thread(target=_import_what_models_need, daemon=True).start()
     with console.steps() as step, dagster_instance(settings) as instance:

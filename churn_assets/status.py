@@ -83,11 +83,14 @@ def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
 
 def _model_status(lake: Lakehouse) -> ModelStatus | None:
     from churn_assets.model import registry
+    from churn_assets.model.quiet import quieten
 
-    registry.configure(lake.settings)
+    # Not configure first: it makes the database where there is none, and looking must leave no trace.
+    quieten()
     version = registry.production_version(lake.settings)
     if version is None:
         return None
+    registry.configure(lake.settings)
     import mlflow
 
     run = mlflow.get_run(version.run_id) if version.run_id else None

@@ -65,12 +65,21 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             self._engines.popitem(last=False)[1].dispose()
         return self._engines[shard]
 
+    def wipe(self) -> None:
+        """Forget every run. Their files are removed, so nothing may go on writing to them."""
+        self._close()
+        super().wipe()
+
     def dispose(self) -> None:
         """Close the databases."""
-        for engine in self._engines.values():
-            engine.dispose()
-        self._engines.clear()
+        self._close()
         super().dispose()
+
+    def _close(self) -> None:
+        with self._db_lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
 
 
 def _sync_at_checkpoints_only(connection: Any, _record: object) -> None:

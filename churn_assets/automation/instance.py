@@ -8,6 +8,7 @@ from importlib import resources
 
 import dagster as dg
 
+from churn_assets.errors import LakeError
 from churn_assets.settings import Settings
 
 # Runs that this command started carry the tag; those of dagster dev's daemon do not.
@@ -17,12 +18,22 @@ UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.
 
 
 def prepare_dagster_home(settings: Settings) -> None:
-    """Make the instance's folder and configuration; this process and its children then know where it is."""
+    """Make the instance's folder and configuration; this process and its children then know where it is.
+
+    Raises:
+        LakeError: the folder cannot be written.
+    """
     home = settings.dagster_home_folder
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        with resources.as_file(resources.files("churn_assets") / "dagster.yaml") as tracked:
-            shutil.copyfile(tracked, home / "dagster.yaml")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            with resources.as_file(resources.files("churn_assets") / "dagster.yaml") as tracked:
+                shutil.copyfile(tracked, home / "dagster.yaml")
+    except OSError as error:
+        raise LakeError(
+            f"Dagster's history cannot be written at {home}: {error.strerror}. "
+            "Make it writable, or set DAGSTER_HOME to a folder that is."
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
 
 

@@ -78,9 +78,9 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
     early = [day for day in days if window_start <= day < settings.start_date]
     inside = [day for day in days if settings.start_date <= day <= last]
     if days and (early or not inside) and days[0] < settings.start_date:
-        first = early[0] if early and inside else days[0]
+        first = _first_day_in_reach(days, settings.start_date) if inside else days[0]
         raise DateRangeError(
-            f"Events start on {days[0]} and CHURN_START_DATE is {settings.start_date}, so the first windows "
+            f"Events start on {first} and CHURN_START_DATE is {settings.start_date}, so the first windows "
             f"would miss events. Set CHURN_START_DATE={first} (in the environment or .env) and run again."
         )
     if not inside:
@@ -90,6 +90,16 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
             "Land events of complete UTC days, or change CHURN_START_DATE and CHURN_END_DATE."
         )
     return DateRange(max(settings.start_date, inside[0]), last)
+
+
+def _first_day_in_reach(days: list[dt.date], start: dt.date) -> dt.date:
+    """The start from which no window misses an event, found at once and not a window further each time."""
+    first = start
+    for day in sorted((day for day in days if day < start), reverse=True):
+        if day < first - (FEATURE_WINDOW_DAYS - 1) * ONE_DAY:
+            break
+        first = day
+    return first
 
 
 def make_plan(

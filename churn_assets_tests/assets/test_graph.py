@@ -1,0 +1,210 @@
+"""The graph as Dagster sees it: which way data flows, what each asset says of itself, what it loads."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from churn_assets.assets.bronze import LANDING_EVENTS
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.definitions import build_defs
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    TABLES,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    Table,
+)
+from churn_assets_tests.conftest import MakeSettings
+
+# By the layers of the design; within Gold, labels look at what features have counted.
+LAYERS = {"landing": 0, "bronze": 1, "silver": 2, "gold": 3, "model": 4, "predictions": 5}
+PARTITIONED = [USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS, CHURN_PREDICTIONS]
+HORIZON = 17
+
+by_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+
+
+@pytest.fixture
+def definitions(make_settings: MakeSettings) -> dg.Definitions:
+    return build_defs(make_settings(horizon_days=HORIZON))
+
+
+@pytest.fixture
+def graph(definitions: dg.Definitions):
+    return definitions.resolve_asset_graph()
+
+
+def assets_of(definitions: dg.Definitions) -> dict[dg.AssetKey, dg.AssetsDefinition]:
+    return {key: asset for asset in definitions.resolve_asset_graph().assets_defs for key in asset.keys}
+
+
+def layer(graph, key: dg.AssetKey) -> int:
+    if key == LANDING_EVENTS:
+        return LAYERS["landing"]
+    if key == CHURN_PREDICTIONS.asset_key:
+        return LAYERS["predictions"]
+    return LAYERS[graph.get(key).group_name]
+
+
+def test_the_graph_is_the_landing_zone_every_table_and_the_model(graph) -> None:
+    tables = {table.asset_key for table in TABLES}
+
+    assert set(graph.get_all_asset_keys()) == tables | {LANDING_EVENTS, CHURN_PREDICTION_MODEL}
+
+
+def test_data_flows_one_way(graph) -> None:
+    backwards = [
+        f"{key.to_user_string()} reads {parent.to_user_string()}"
+        for key in graph.get_all_asset_keys()
+        for parent in graph.get(key).parent_keys
+        if layer(graph, parent) > layer(graph, key)
+    ]
+
+    assert backwards == []
+
+
+def test_only_bronze_reads_the_landing_zone_and_only_silver_reads_bronze(graph) -> None:
+    for source, reader in (("landing", "bronze"), ("bronze", "silver")):
+        of_source = [key for key in graph.get_all_asset_keys() if layer(graph, key) == LAYERS[source]]
+        readers = {child for key in of_source for child in graph.get(key).child_keys}
+        assert readers
+        assert {layer(graph, key) for key in readers} == {LAYERS[reader]}
+
+
+def test_no_feature_depends_on_a_label(graph) -> None:
+    def upstream(key: dg.AssetKey) -> Iterable[dg.AssetKey]:
+        for parent in graph.get(key).parent_keys:
+            yield parent
+            yield from upstream(parent)
+
+    assert CHURN_LABELS.asset_key not in set(upstream(USER_FEATURES.asset_key))
+    assert {USER_FEATURES.asset_key, CHURN_LABELS.asset_key} <= set(upstream(CHURN_PREDICTION_MODEL))
+
+
+def test_every_asset_says_what_it_is_and_whose(graph) -> None:
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert len(node.description or "") > 20, key
+        assert node.group_name in LAYERS, key
+        assert node.owners == ["team:churn"], key
+        assert node.kinds, key
+
+
+@by_table
+def test_every_table_shows_its_physical_name_and_its_contract(graph, table: Table) -> None:
+    metadata = graph.get(table.asset_key).metadata
+    columns = metadata["dagster/column_schema"].columns
+
+    assert metadata["dagster/table_name"] == str(table)
+    assert [(c.name, c.type, c.description, c.constraints.nullable) for c in columns] == [
+        (c.name, c.type, c.comment, c.nullable) for c in table.columns
+    ]
+    assert [c.name for c in columns if c.constraints.unique] == list(table.key if len(table.key) == 1 else ())
+
+
+@by_table
+def test_every_table_has_a_pool_so_that_one_run_at_a_time_writes_it(
+    definitions: dg.Definitions, table: Table
+) -> None:
+    asset = assets_of(definitions)[table.asset_key]
+
+    assert isinstance(asset.node_def, dg.OpDefinition)
+    # What one step writes shares a pool, named after one of its tables.
+    names = {"__".join(key.path) for key in asset.keys}
+    assert asset.node_def.pool in names
+
+
+def test_no_two_steps_share_a_pool(definitions: dg.Definitions) -> None:
+    steps = {asset for asset in assets_of(definitions).values() if asset.is_executable}
+    pools = [asset.node_def.pool for asset in steps if isinstance(asset.node_def, dg.OpDefinition)]
+
+    # Eight of tables, of which events and their quarantine share one, and the model's.
+    assert None not in pools
+    assert len(set(pools)) == len(pools) == 9
+
+
+@pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
+def test_a_range_of_dates_is_one_run(graph, table: Table) -> None:
+    assert graph.get(table.asset_key).backfill_policy == dg.BackfillPolicy.single_run()
+
+
+def test_exactly_the_tables_by_date_are_partitioned(graph) -> None:
+    partitioned = {key for key in graph.get_all_asset_keys() if graph.get(key).partitions_def}
+
+    assert partitioned == {table.asset_key for table in PARTITIONED}
+
+
+@pytest.mark.parametrize(
+    ("table", "upstream", "offsets"),
+    [
+        (USER_FEATURES, USER_DAILY_ACTIVITY, (-29, 0)),
+        (CHURN_LABELS, USER_DAILY_ACTIVITY, (1, HORIZON)),
+    ],
+    ids=["features look back 30 days", "labels look ahead one horizon"],
+)
+def test_windows_are_the_partition_mappings(
+    definitions: dg.Definitions, table: Table, upstream: Table, offsets: tuple[int, int]
+) -> None:
+    mapping = assets_of(definitions)[table.asset_key].get_partition_mapping(upstream.asset_key)
+
+    assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+    assert (mapping.start_offset, mapping.end_offset) == offsets
+
+
+def test_a_label_of_a_date_reads_the_days_of_its_horizon(graph, definitions: dg.Definitions) -> None:
+    labels, activity = graph.get(CHURN_LABELS.asset_key), graph.get(USER_DAILY_ACTIVITY.asset_key)
+    mapping = assets_of(definitions)[CHURN_LABELS.asset_key].get_partition_mapping(activity.key)
+    assert mapping is not None
+
+    read = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        labels.partitions_def.subset_with_partition_keys(["2026-02-01"]),
+        labels.partitions_def,
+        activity.partitions_def,
+    )
+
+    days = sorted(read.partitions_subset.get_partition_keys())
+    assert (days[0], days[-1], len(days)) == ("2026-02-02", "2026-02-18", HORIZON)
+
+
+def test_catalog_names_are_settings_and_keys_are_not(make_settings: MakeSettings) -> None:
+    renamed = build_defs(make_settings(raw_catalog="landing_prod", main_catalog="churn_prod"))
+    graph = renamed.resolve_asset_graph()
+
+    names = {table.asset_key: graph.get(table.asset_key).metadata["dagster/table_name"] for table in TABLES}
+
+    assert names == {
+        table.asset_key: str(table)
+        .replace("raw_catalog", "landing_prod")
+        .replace("main_catalog", "churn_prod")
+        for table in TABLES
+    }
+    usual = build_defs(make_settings()).resolve_asset_graph().get_all_asset_keys()
+    assert set(graph.get_all_asset_keys()) == set(usual)
+
+
+def test_loading_the_definitions_starts_no_engine_and_needs_no_secret(tmp_path: Path) -> None:
+    look = (
+        "import sys, churn_assets.definitions, churn_assets.lakehouse.engines as engines\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & set(sys.argv[1:])))\n"
+        "print(len(engines._SERVERS), [p.name for p in __import__('pathlib').Path.cwd().iterdir()])\n"
+    )
+    heavy = ["mlflow", "sklearn", "databricks", "pysail", "dagster_mlflow"]
+
+    found = subprocess.run(
+        # No environment at all: no secret, no setting, no DAGSTER_HOME.
+        [sys.executable, "-c", look, *heavy],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout.splitlines() == ["[]", "0 []"]
+    assert found.stderr == ""
