@@ -29,6 +29,9 @@ MAXIMUM_HOLDOUT_DATES = 30
 # Users fall into buckets by a hash of their id; a sample is the users of the first so many buckets.
 USER_BUCKETS = 10_000
 
+# Dates are thinned to no fewer than these, so that a season of the week or the month stays in the sample.
+LEAST_SAMPLED_DATES = 10
+
 
 class Split(NamedTuple):
     """The feature_dates to train on, and the later ones to judge on."""
@@ -104,10 +107,11 @@ def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int
 
 
 def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
-    """Bring at most ``cap`` rows to this process: all of them, or those of a sample of users.
+    """Bring at most ``cap`` rows to this process: all, or a sample of dates and, if need be, of users.
 
-    The sample is of whole users, drawn by a hash of user_id, so the same table gives the same rows on every
-    engine and in whatever order it is read.
+    Of many dates every so-manieth is taken, counted from the last: a user's neighbouring dates say nearly the
+    same, so fewer dates cost less than fewer users. What is still too much is cut to whole users, drawn by a
+    hash of user_id. The same table gives the same rows on every engine and in whatever order it is read.
 
     Args:
         labelled: what ``labelled_rows`` returns.
@@ -121,10 +125,13 @@ def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
     rows = labelled.where(F.col("feature_date").between(F.lit(dates.start), F.lit(dates.end)))
     found = rows.count()
     if found > cap:
+        days = (dates.end - dates.start).days + 1
+        stride = min(math.ceil(found / cap), max(1, days // LEAST_SAMPLED_DATES))
         bucket = F.pmod(F.xxhash64("user_id"), F.lit(USER_BUCKETS))
         rows = (
-            rows.withColumn("bucket", bucket)
-            .where(F.col("bucket") < math.ceil(USER_BUCKETS * cap / found))
+            rows.where(F.datediff(F.lit(dates.end), "feature_date") % stride == 0)
+            .withColumn("bucket", bucket)
+            .where(F.col("bucket") < math.ceil(USER_BUCKETS * cap * stride / found))
             # Users have unequally many rows, so the share is a little off; the last bucket gives way.
             # Sorting alone would do, but sorts all: 7 s instead of 0.5 s for 10 million rows.
             .orderBy("bucket", "user_id", "feature_date")

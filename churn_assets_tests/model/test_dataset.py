@@ -91,7 +91,26 @@ def test_values_arrive_as_they_were(labelled: DataFrame):
     pd.testing.assert_frame_equal(frame, expected.astype(dict.fromkeys(FEATURE_COLUMNS, "float64")))
 
 
-def test_a_sample_is_of_whole_users_but_for_the_last(labelled: DataFrame):
+def test_of_many_dates_every_so_manieth_is_taken_with_all_its_users(spark: SparkSession):
+    many = spark.createDataFrame(labelled_frame(users=20, dates=60), LABELLED_SCHEMA)
+
+    # 1,200 rows and a cap of 400: every third date, counted from the last.
+    frame = dataset.collect(many, days(1, 60), cap=400)
+
+    assert sorted(set(frame["feature_date"])) == [day(date) for date in range(3, 61, 3)]
+    assert len(frame) == 400
+
+
+def test_at_least_ten_dates_are_left_however_many_rows_there_are(spark: SparkSession):
+    many = spark.createDataFrame(labelled_frame(users=50, dates=60), LABELLED_SCHEMA)
+
+    frame = dataset.collect(many, days(1, 60), cap=100)
+
+    assert sorted(set(frame["feature_date"])) == [day(date) for date in range(6, 61, 6)]
+    assert 50 <= len(frame) <= 100
+
+
+def test_a_sample_of_few_dates_is_of_whole_users_but_for_the_last(labelled: DataFrame):
     frame = dataset.collect(labelled, days(1, 15), cap=1000)
 
     dates_of_each_user = frame.groupby("user_id").size()
@@ -108,15 +127,16 @@ def one_busy_user(spark: SparkSession) -> DataFrame:
 
 
 def test_a_sample_never_exceeds_its_cap_even_where_its_users_have_most_of_the_rows(one_busy_user: DataFrame):
-    assert len(dataset.collect(one_busy_user, days(1, 200), cap=100)) == 100
+    # Every twentieth of 200 dates is left, so the busy user has ten rows of a sample of five.
+    assert len(dataset.collect(one_busy_user, days(1, 200), cap=5)) == 5
 
 
 def test_a_sample_does_not_depend_on_the_order_of_the_rows(one_busy_user: DataFrame):
     shuffled = one_busy_user.orderBy(F.xxhash64("feature_date", "user_id"))
 
     pd.testing.assert_frame_equal(
-        dataset.collect(shuffled, days(1, 200), cap=100),
-        dataset.collect(one_busy_user, days(1, 200), cap=100),
+        dataset.collect(shuffled, days(1, 200), cap=5),
+        dataset.collect(one_busy_user, days(1, 200), cap=5),
     )
 
 
