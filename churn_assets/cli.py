@@ -259,10 +259,10 @@ def _with_sample_start(settings: Settings) -> Settings:
         return settings
     start = _today() - SAMPLE_DAYS * ONE_DAY
     env = Path(".env")
-    before = env.read_text() if env.exists() else ""
-    if before and not before.endswith("\n"):
-        before += "\n"
     try:
+        before = env.read_text() if env.exists() else ""
+        if before and not before.endswith("\n"):
+            before += "\n"
         env.write_text(f"{before}CHURN_START_DATE={start}\n")
     except OSError as error:
         raise SettingsError(f"Cannot write .env: {error.strerror}. Set CHURN_START_DATE={start}.") from error

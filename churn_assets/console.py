@@ -21,7 +21,8 @@ err = Console(stderr=True, highlight=False)
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that is told how much of how much is done, and goes away at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    # Without a terminal it would leave an empty line in the log.
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from churn_assets.errors import ChurnError
+from pyspark.errors import PySparkException
+
+from churn_assets.errors import ChurnError, EnvironmentNotReadyError
 from churn_assets.lakehouse.ddl import require_contract
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.lake import Lakehouse
@@ -51,8 +53,17 @@ def _engine(lake: Lakehouse) -> str:
         require_java()
         java = java_version()
         if java and java < OLDEST_JAVA:
-            raise ChurnError(f"Java {java} is installed; Apache Spark 4 needs Java {OLDEST_JAVA} or newer.")
-    answer = lake.spark.sql("SELECT 1 AS one").first()
+            raise EnvironmentNotReadyError(
+                f"Java {java} is installed; Apache Spark 4 needs Java {OLDEST_JAVA} or newer. "
+                "Install one, or use CHURN_DEPLOYMENT=local, which needs none."
+            )
+    try:
+        answer = lake.spark.sql("SELECT 1 AS one").first()
+    except PySparkException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EnvironmentNotReadyError(
+            f"The engine does not start: {reason} Check JAVA_HOME and CHURN_SPARK_MASTER."
+        ) from error
     engine = (
         "Sail" if lake.settings.deployment == "local" else f"Apache Spark at {lake.settings.spark_master}"
     )
@@ -65,7 +76,7 @@ def java_version() -> int | None:
     if java is None:
         return None
     asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
-    found = re.search(r'version "(\d+)', asked.stderr)
+    found = re.search(r'version "(?:1\.)?(\d+)', asked.stderr)
     return int(found.group(1)) if found else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from churn_assets.errors import LakeError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
@@ -57,7 +58,14 @@ class Status:
 
 
 def lake_status(lake: Lakehouse) -> Status:
-    """Look at every table that exists, the Production model and the latest scores."""
+    """Look at every table that exists, the Production model and the latest scores.
+
+    Raises:
+        LakeError: the lake is no folder.
+    """
+    root = lake.settings.lake_root
+    if root.exists() and not root.is_dir():
+        raise LakeError(f"The lake {root} is a file. Move it away, or set CHURN_LAKE_ROOT to a folder.")
     return Status(
         tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
@@ -110,7 +118,7 @@ def _score_status(lake: Lakehouse) -> ScoreStatus | None:
         return None
     last = max(days)
     rows = delta.to_pyarrow_table(
-        partitions=[("feature_date", "=", last.isoformat())],
+        filters=[("feature_date", "=", last)],
         columns=["churn_probability", "predicted_churn"],
     ).to_pandas()
     return ScoreStatus(

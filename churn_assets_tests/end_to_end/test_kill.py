@@ -1,0 +1,169 @@
+"""``churn run`` killed with SIGKILL, again and again: the next one makes good whatever it left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+
+from churn_assets import settings as settings_module
+from churn_assets.automation.instance import UNFINISHED
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import (
+    CHURN_PREDICTIONS,
+    LANDED_EVENTS,
+    QUARANTINED_EVENTS,
+    TABLES,
+    USER_DAILY_ACTIVITY,
+    Table,
+)
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, House
+
+PATIENCE_SECONDS = 120
+CHURN = Path(sys.executable).with_name("churn")
+
+
+@pytest.fixture(autouse=True)
+def _on_sail_only(deployment: str) -> None:
+    if deployment != "local":
+        pytest.skip("each command would start a Spark of its own; what is killed is the same code on both")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, landed: Path) -> Settings:
+    """A lake that nobody has run on, with the files that ``house`` has."""
+    shutil.copytree(landed, tmp_path / "landing")
+    return settings_module.load(
+        _env_file=None,
+        deployment="local",
+        lake_root=tmp_path / "lake",
+        landing_root=str(tmp_path / "landing"),
+        mlflow_tracking_uri=f"sqlite:///{tmp_path}/lake/mlflow/mlflow.db",
+        dagster_home=tmp_path / "lake" / "dagster",
+        start_date=FIRST_DAY,
+        horizon_days=HORIZON,
+    )
+
+
+@contextmanager
+def churn_run(settings: Settings) -> Iterator[subprocess.Popen[str]]:
+    """The command at work, ended with the block if it is not over by then."""
+    environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
+    process = subprocess.Popen(
+        [CHURN, "run"],
+        cwd=settings.lake_root.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Look every millisecond, as long as the process lives."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not reached():
+        if process.poll() is not None:
+            pytest.fail(f"churn run was over before its moment: {process.communicate()}")
+        assert time.monotonic() < deadline, "churn run hangs"
+        time.sleep(0.001)
+
+
+def commits(settings: Settings, table: Table, at_least: int) -> Callable[[], bool]:
+    """Whether the table has been written to: version 0 is the empty table."""
+    folder = Lakehouse(settings, _no_engine).location(table) / "_delta_log"
+    return (folder / f"{at_least:020}.json").exists
+
+
+def trained(settings: Settings) -> bool:
+    """Whether a model's files are there; its registration comes after them."""
+    return any((settings.lake_root / "mlflow" / "artifacts").rglob("MLmodel"))
+
+
+def unfinished(settings: Settings) -> int:
+    """How many runs the history takes to be at work."""
+    with dg.DagsterInstance.from_config(str(settings.dagster_home_folder)) as instance:
+        return instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED))
+
+
+def content(settings: Settings, table: Table) -> pd.DataFrame:
+    location = Lakehouse(settings, _no_engine).location(table)
+    rows = DeltaTable(location).to_pyarrow_table(columns=table.content_columns)
+    return rows.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
+
+
+def _no_engine():
+    raise AssertionError("looking at a lake needs no engine")
+
+
+def test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened(
+    settings: Settings, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home_folder))
+    moments: dict[str, Callable[[], bool]] = {
+        "Bronze is committed, and nobody has written that down": commits(settings, LANDED_EVENTS, 1),
+        "quarantine is committed and its events are not": commits(settings, QUARANTINED_EVENTS, 1),
+        "activity is committed, and the rest of its run is not": commits(settings, USER_DAILY_ACTIVITY, 1),
+        "a model is saved and not registered": lambda: trained(settings),
+        "predictions are committed": commits(settings, CHURN_PREDICTIONS, 1),
+    }
+    for moment, reached in moments.items():
+        with churn_run(settings) as process:
+            wait_until(reached, process)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert unfinished(settings) == 1, f"nothing was in hand when {moment}"
+
+    with churn_run(settings) as process:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, err
+
+    assert "Production model: version" in out
+    assert unfinished(settings) == 0
+    landed = content(settings, LANDED_EVENTS)
+    lines = {path.name: len(path.read_bytes().splitlines()) for path in house.landing.iterdir()}
+    assert Counter(landed["_source_file"]) == lines
+    for table in TABLES:
+        if table is not CHURN_PREDICTIONS:
+            pd.testing.assert_frame_equal(content(settings, table), house.content(table))
+    # Who was scored; a model that was trained again after the kill is another version of the same thing.
+    pd.testing.assert_frame_equal(
+        content(settings, CHURN_PREDICTIONS), house.content(CHURN_PREDICTIONS), atol=1e-9
+    )
+
+
+def test_of_two_runs_at_once_the_second_says_so_and_the_first_goes_on(settings: Settings) -> None:
+    for file in sorted(Path(settings.landing_root).iterdir())[2:]:
+        file.unlink()
+    with churn_run(settings) as first:
+        wait_until((settings.lake_root / ".locks" / "churn-run.lock").exists, first)
+        wait_until(commits(settings, LANDED_EVENTS, 0), first)
+        # Not over before the second one asks, however fast the machine is.
+        first.send_signal(signal.SIGSTOP)
+        with churn_run(settings) as second:
+            out, err = second.communicate(timeout=PATIENCE_SECONDS)
+        assert second.returncode == 1
+        assert err.strip() == (
+            "churn: Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
+        )
+        assert out == ""
+
+        first.send_signal(signal.SIGCONT)
+        _, err = first.communicate(timeout=PATIENCE_SECONDS)
+        assert first.returncode == 0, err

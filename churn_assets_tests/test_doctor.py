@@ -1,0 +1,168 @@
+"""``churn doctor``: what is well, what is to be mended, and that one illness hides no other."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from pyspark.sql import SparkSession
+
+from churn_assets import cli, doctor
+from churn_assets.doctor import Finding
+from churn_assets.errors import EnvironmentNotReadyError
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import USERS
+from churn_assets_tests.conftest import MakeSettings
+
+Examine = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def examine(spark: SparkSession) -> Examine:
+    def run(settings: Settings) -> dict[str, Finding]:
+        return {found.name: found for found in doctor.examine(Lakehouse(settings, lambda: spark))}
+
+    return run
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    """Where all is well: one event file has landed."""
+    found = make_settings()
+    Path(found.landing_root).mkdir()
+    Path(found.landing_root, "events.json").touch()
+    return found
+
+
+@pytest.fixture
+def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A java on the path that says it is of some version."""
+    monkeypatch.setenv("JAVA_HOME", "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    def install(says: str) -> None:
+        program = tmp_path / "bin" / "java"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+        program.chmod(0o755)
+
+    return install
+
+
+def ill(findings: dict[str, Finding]) -> list[str]:
+    return [name for name, found in findings.items() if not found.is_well]
+
+
+def test_where_all_is_well_nothing_is_to_be_mended(examine: Examine, settings: Settings) -> None:
+    found = examine(settings)
+
+    assert ill(found) == []
+    assert "has 1 event files" in found["landing zone"].says
+    assert found["tables"].says == "0 of 9 exist, all as their contracts say"
+    assert " answers 1" in found["engine"].says
+
+
+def test_a_missing_landing_zone_is_to_be_mended_and_the_rest_is_still_looked_at(
+    examine: Examine, make_settings: MakeSettings
+) -> None:
+    found = examine(make_settings())
+
+    assert ill(found) == ["landing zone"]
+    assert "Create it" in found["landing zone"].says
+    assert list(found)[-1] == "alerts"
+
+
+def test_files_that_count_for_nothing_are_counted(examine: Examine, settings: Settings) -> None:
+    Path(settings.landing_root, "notes.txt").touch()
+
+    assert examine(settings)["landing zone"].says.endswith("has 1 event files, 1 others ignored")
+
+
+def test_a_lake_that_cannot_be_written_is_to_be_mended(examine: Examine, settings: Settings) -> None:
+    settings.lake_root.touch()
+
+    found = examine(settings)
+
+    assert ill(found) == ["lake"]
+    assert "CHURN_LAKE_ROOT" in found["lake"].says
+
+
+def test_a_table_of_other_columns_is_to_be_mended(examine: Examine, settings: Settings) -> None:
+    folder = settings.lake_root / USERS.catalog / USERS.schema / USERS.name
+    write_deltalake(folder, pa.table({"user_id": ["a"]}))
+
+    found = examine(settings)
+
+    assert ill(found) == ["tables"]
+    assert "user_id string instead of bigint" in found["tables"].says
+
+
+def test_an_old_java_is_to_be_replaced(
+    examine: Examine, settings: Settings, java: Callable[[str], None]
+) -> None:
+    java('openjdk version "11.0.2" 2019-01-15')
+
+    found = examine(settings.model_copy(update={"deployment": "spark"}))
+
+    assert "engine" in ill(found)
+    assert found["engine"].says.startswith("Java 11 is installed; Apache Spark 4 needs Java 17 or newer.")
+
+
+@pytest.mark.parametrize(
+    ("says", "version"),
+    [
+        ('openjdk version "17.0.9" 2023-10-17', 17),
+        ('openjdk version "21" 2023-09-19', 21),
+        ('java version "1.8.0_381"', 8),
+        ("no idea", None),
+    ],
+)
+def test_the_version_of_java_is_read_as_java_says_it(
+    java: Callable[[str], None], says: str, version: int | None
+) -> None:
+    java(says)
+
+    assert doctor.java_version() == version
+
+
+@pytest.mark.usefixtures("java")
+def test_without_java_there_is_no_version() -> None:
+    assert doctor.java_version() is None
+
+
+def test_an_engine_that_does_not_start_is_a_finding_and_no_crash(settings: Settings) -> None:
+    def missing() -> SparkSession:
+        raise EnvironmentNotReadyError("no java")
+
+    found = {finding.name: finding for finding in doctor.examine(Lakehouse(settings, missing))}
+
+    assert ill(found) == ["engine"]
+    assert found["engine"].says == "no java"
+
+
+@pytest.mark.parametrize(("landed", "exit_code"), [(True, 0), (False, 1)])
+def test_the_exit_code_says_whether_there_is_something_to_mend(  # noqa: PLR0917 - fixtures
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    landed: bool,
+    exit_code: int,
+) -> None:
+    settings = make_settings()
+    if landed:
+        Path(settings.landing_root).mkdir()
+    for name, value in settings.as_env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["churn", "doctor"])
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+
+    out, err = capsys.readouterr()
+    assert (ended.value.code or 0) == exit_code
+    assert ("\nmend landing zone: " in out) is not landed
+    assert err == ""

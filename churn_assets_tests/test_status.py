@@ -1,0 +1,115 @@
+"""What ``churn status`` reads from Delta logs and the registry, without an engine."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import LakeError
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+from churn_assets.status import Status, TableStatus, lake_status
+from churn_assets.tables import CHURN_PREDICTIONS, QUARANTINED_EVENTS, USERS
+from churn_assets_tests.conftest import MakeSettings
+from churn_assets_tests.rows import NOON, frame
+
+FIRST, SECOND = dt.date(2026, 1, 1), dt.date(2026, 1, 2)
+
+
+def seen_without_engine(settings: Settings) -> Status:
+    def no_engine() -> SparkSession:
+        raise AssertionError("a status needs no engine")
+
+    return lake_status(Lakehouse(settings, no_engine))
+
+
+def only_table(status: Status) -> TableStatus:
+    assert len(status.tables) == 1
+    return status.tables[0]
+
+
+def predict(lake: Lakehouse, spark: SparkSession, *rows: tuple[int, dt.date, float]) -> None:
+    days = [day for _, day, _ in rows]
+    predictions = [(user, day, chance, chance >= 0.5, NOON) for user, day, chance in rows]
+    lake.write(
+        CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, predictions), DateRange(min(days), max(days))
+    )
+
+
+def test_looking_at_an_empty_lake_makes_nothing(make_settings: MakeSettings, tmp_path: Path) -> None:
+    assert seen_without_engine(make_settings()) == Status()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_dates_version_and_bytes_are_those_of_the_latest_version(
+    lake: Lakehouse, spark: SparkSession
+) -> None:
+    predict(lake, spark, (1, FIRST, 0.1), (2, FIRST, 0.2), (1, SECOND, 0.3))
+    before = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    predict(lake, spark, (1, FIRST, 0.4))
+
+    found = only_table(seen_without_engine(lake.settings))
+
+    assert (found.table, found.rows, found.version) == ("main_catalog.gold.churn_predictions", 2, 2)
+    assert (found.first_date, found.last_date) == (FIRST, SECOND)
+    files = lake.location(CHURN_PREDICTIONS).rglob("*.parquet")
+    # One file of the two dates has been replaced, and is still there for older versions.
+    assert 0 < found.bytes < sum(file.stat().st_size for file in files)
+    assert before <= found.changed_at <= dt.datetime.now(dt.UTC)
+
+
+def test_a_table_without_dates_has_none(lake: Lakehouse, spark: SparkSession) -> None:
+    lake.write(USERS, frame(spark, USERS, [(1, FIRST, SECOND, "DE")]))
+
+    found = only_table(seen_without_engine(lake.settings))
+
+    assert (found.rows, found.first_date, found.last_date) == (1, None, None)
+
+
+def test_a_table_that_has_no_row_yet_is_there_with_none(lake: Lakehouse) -> None:
+    lake.read(QUARANTINED_EVENTS)
+
+    found = only_table(seen_without_engine(lake.settings))
+
+    assert (found.rows, found.bytes, found.version) == (0, 0, 0)
+    assert (found.first_date, found.last_date) == (None, None)
+
+
+def test_the_scores_are_those_of_the_last_date_only(lake: Lakehouse, spark: SparkSession) -> None:
+    predict(lake, spark, (1, FIRST, 0.9), (2, FIRST, 0.9), (1, SECOND, 0.25), (2, SECOND, 0.75))
+
+    scores = seen_without_engine(lake.settings).scores
+
+    assert scores is not None
+    assert (scores.feature_date, scores.users, scores.predicted_churn) == (SECOND, 2, 1)
+    assert scores.mean_churn_probability == pytest.approx(0.5)
+
+
+def test_a_predictions_table_without_rows_has_no_scores(lake: Lakehouse, spark: SparkSession) -> None:
+    predict(lake, spark, (1, FIRST, 0.9))
+    lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, []), DateRange(FIRST, FIRST))
+
+    assert seen_without_engine(lake.settings).scores is None
+
+
+def test_tables_carry_the_names_of_the_catalogs_in_the_settings(
+    make_settings: MakeSettings, spark: SparkSession, deployment: str
+) -> None:
+    # The folder is named after the catalog; the engine's catalogs are those of the whole test run.
+    settings = make_settings()
+    lake = Lakehouse(settings, lambda: spark)
+    lake.write(USERS, frame(spark, USERS, [(1, FIRST, SECOND, "DE")]))
+    (settings.lake_root / "main_catalog").rename(settings.lake_root / "churn_prod")
+
+    found = only_table(seen_without_engine(make_settings(main_catalog="churn_prod")))
+
+    assert found.table == "churn_prod.clean.users"
+
+
+def test_a_lake_that_is_a_file_is_said(make_settings: MakeSettings, tmp_path: Path) -> None:
+    (tmp_path / "lake").touch()
+
+    with pytest.raises(LakeError, match=r"is a file\. Move it away, or set CHURN_LAKE_ROOT"):
+        seen_without_engine(make_settings())
