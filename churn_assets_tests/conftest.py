@@ -1,5 +1,6 @@
 """One engine session for the whole test run: Sail, or Apache Spark with CHURN_DEPLOYMENT=spark."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 
 MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # dagster-mlflow's resource exports the tracking URI, which the next settings would read.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield
+    # MLflow puts a mock there while it loads a model; of several threads, as Sail has, one may leave it,
+    # and hypothesis stumbles over a module whose every attribute is a mock.
+    sys.modules.pop("dbutils", None)
 
 
 @pytest.fixture(scope="session")
