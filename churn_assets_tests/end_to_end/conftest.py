@@ -66,6 +66,15 @@ def _mlflow_is_imported() -> None:
         import mlflow.pyfunc  # noqa: F401 - for the import
 
 
+@pytest.fixture
+def on_sail(deployment: str) -> None:
+    """For tests of what happens around the engine, each several runs: minutes on Apache Spark."""
+    if deployment == "spark":
+        pytest.skip(
+            "the plan and the failure paths are the same on either engine, and runs take minutes here"
+        )
+
+
 @pytest.fixture(scope="session")
 def make_house(spark: SparkSession, deployment: str) -> Iterator[Callable[..., House]]:
     instances = ExitStack()

@@ -75,7 +75,9 @@ def computed_dates(house: House, table, run_ids: list[str]) -> list[dt.date]:
 
 
 @pytest.fixture
-def moving(house: House, make_house: Callable[..., House], tmp_path: Path, landed: Path) -> House:
+def moving(
+    on_sail: None, house: House, make_house: Callable[..., House], tmp_path: Path, landed: Path
+) -> House:
     """A lake of its own, run once, that a test may change."""
     found = make_house(tmp_path)
     shutil.copytree(landed, found.landing)
@@ -231,7 +233,7 @@ def test_a_death_between_two_tables_is_made_good_by_the_next_run(
 
 
 def test_a_range_of_dates_touches_no_other_date(
-    make_house: Callable[..., House], tmp_path: Path, landed: Path
+    on_sail: None, make_house: Callable[..., House], tmp_path: Path, landed: Path
 ) -> None:
     found = make_house(tmp_path)
     shutil.copytree(landed, found.landing)
@@ -245,7 +247,7 @@ def test_a_range_of_dates_touches_no_other_date(
 
 
 def test_few_rows_train_no_model_and_the_run_says_so(
-    make_house: Callable[..., House], tmp_path: Path
+    on_sail: None, make_house: Callable[..., House], tmp_path: Path
 ) -> None:
     found = make_house(tmp_path)
     found.landing.mkdir(parents=True)
@@ -301,7 +303,7 @@ def test_an_immature_label_says_when_it_will_be_mature(house: House) -> None:
 
 
 def test_events_before_the_start_date_say_where_to_start(
-    make_house: Callable[..., House], tmp_path: Path, landed: Path
+    on_sail: None, make_house: Callable[..., House], tmp_path: Path, landed: Path
 ) -> None:
     found = make_house(tmp_path, start_date=FIRST_DAY + 20 * ONE_DAY)
     shutil.copytree(landed, found.landing)
@@ -315,7 +317,7 @@ def test_events_before_the_start_date_say_where_to_start(
 
 
 def test_one_event_of_a_broken_clock_long_before_the_start_stops_nothing(
-    make_house: Callable[..., House], tmp_path: Path
+    on_sail: None, make_house: Callable[..., House], tmp_path: Path
 ) -> None:
     found = make_house(tmp_path)
     found.landing.mkdir(parents=True)
