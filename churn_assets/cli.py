@@ -193,7 +193,10 @@ def dev(
 
     prepare_dagster_home(settings_module.load())
     dagster = Path(sys.executable).with_name("dagster")
-    command = [str(dagster), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    location = (
+        ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
+    )
+    command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
     # In place of this process, so that Ctrl-C and signals reach Dagster itself.
     os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
 

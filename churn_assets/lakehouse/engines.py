@@ -8,7 +8,9 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster import InitResourceContext
@@ -35,6 +37,8 @@ SPARK_CONFIG = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "4g",
+    # Every table has a folder of its own; without this an empty spark-warehouse appears where one stands.
+    "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "churn-spark-warehouse"),
 }
 
 

@@ -1,7 +1,7 @@
 """The one place that refuses rows and columns which do not belong in a table.
 
-Engines are no help: Sail drops an extra column in silence, and writes rows outside the partitions that it
-replaces. Apache Spark refuses both.
+Sail writes rows outside the partitions that it replaces, which Apache Spark refuses; here both refuse them,
+and say in one line what is wrong.
 """
 
 from pyspark.sql import Column, DataFrame
