@@ -336,7 +336,12 @@ def test_a_java_home_without_java_is_found_by_the_doctor(process: Churn) -> None
 
 
 @pytest.mark.parametrize("table", [LANDED_EVENTS, EVENTS, USER_DAILY_ACTIVITY], ids=lambda table: table.name)
-def test_a_table_of_other_columns_is_named_and_left_alone(churn: Churn, table: Table) -> None:
+def test_a_table_of_other_columns_is_named_and_left_alone(
+    churn: Churn, table: Table, deployment: str, request: pytest.FixtureRequest
+) -> None:
+    if deployment == "spark" and table is LANDED_EVENTS:
+        known = "ingestion's stream on Apache Spark turns the reason into a StreamingQueryException"
+        request.applymarker(pytest.mark.xfail(reason=known, strict=True))
     land(*two_events())
     folder = impostor(table)
     before = files(folder)

@@ -34,7 +34,8 @@ PATIENCE_SECONDS = 120
 CHURN = Path(sys.executable).with_name("churn")
 
 
-@pytest.fixture(autouse=True)
+# Of the session, so that it comes before a house is built.
+@pytest.fixture(scope="session", autouse=True)
 def _on_sail_only(deployment: str) -> None:
     if deployment != "local":
         pytest.skip("each command would start a Spark of its own; what is killed is the same code on both")
