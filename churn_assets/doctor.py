@@ -50,8 +50,7 @@ def _asked(name: str, question: Callable[[], str]) -> Finding:
 
 def _engine(lake: Lakehouse) -> str:
     if lake.settings.deployment == "spark":
-        require_java()
-        java = java_version()
+        java = java_version(require_java())
         if java and java < OLDEST_JAVA:
             raise EnvironmentNotReadyError(
                 f"Java {java} is installed; Apache Spark 4 needs Java {OLDEST_JAVA} or newer. "
@@ -70,11 +69,8 @@ def _engine(lake: Lakehouse) -> str:
     return f"{engine} answers {answer['one'] if answer else 'nothing'}"
 
 
-def java_version() -> int | None:
-    """The major version of the java on the path, None where it cannot be read."""
-    java = shutil.which("java")
-    if java is None:
-        return None
+def java_version(java: str) -> int | None:
+    """The major version of a java, None where it cannot be read."""
     asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
     found = re.search(r'version "(?:1\.)?(\d+)', asked.stderr)
     return int(found.group(1)) if found else None

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from churn_assets import cli, doctor
 from churn_assets.doctor import Finding
 from churn_assets.errors import EnvironmentNotReadyError
+from churn_assets.lakehouse.engines import find_java, require_java
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import USERS
@@ -125,12 +126,23 @@ def test_the_version_of_java_is_read_as_java_says_it(
 ) -> None:
     java(says)
 
-    assert doctor.java_version() == version
+    assert doctor.java_version(require_java()) == version
 
 
 @pytest.mark.usefixtures("java")
-def test_without_java_there_is_no_version() -> None:
-    assert doctor.java_version() is None
+def test_without_java_there_is_none_to_ask() -> None:
+    assert find_java() is None
+
+
+def test_java_home_wins_over_the_path_even_where_it_has_no_java(
+    java: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    java("17.0.15")
+    assert find_java() == str(tmp_path / "bin" / "java")
+
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
+
+    assert find_java() is None
 
 
 def test_an_engine_that_does_not_start_is_a_finding_and_no_crash(settings: Settings) -> None:

@@ -130,15 +130,22 @@ def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSe
     return session
 
 
-def require_java() -> None:
-    """Fail in one line where Java is missing.
+def find_java() -> str | None:
+    """The java that Apache Spark will start: that of ``JAVA_HOME`` if it is set, else the one on the path."""
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
+
+
+def require_java() -> str:
+    """The path of a java, or one line that says that there is none.
 
     Raises:
-        EnvironmentNotReadyError: neither ``JAVA_HOME`` nor the path has a ``java``.
+        EnvironmentNotReadyError: ``JAVA_HOME``, if it is set, or else the path has no ``java``.
     """
-    if os.environ.get("JAVA_HOME") or shutil.which("java"):
-        return
+    java = find_java()
+    if java:
+        return java
     raise EnvironmentNotReadyError(
-        "CHURN_DEPLOYMENT=spark needs Java 17 or newer, and no java is on the PATH or under JAVA_HOME. "
-        "Install one, or use CHURN_DEPLOYMENT=local, which needs none."
+        "CHURN_DEPLOYMENT=spark needs Java 17 or newer, and there is no java under JAVA_HOME or, without it, "
+        "on the PATH. Install one, or use CHURN_DEPLOYMENT=local, which needs none."
     )

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from churn_assets.errors import LandingError
+from churn_assets.errors import ChurnError, LandingError
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import SUFFIXES, list_files, read_lines
@@ -91,10 +92,15 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def _take_in_by_stream(lake: Lakehouse, root: str, now: Clock) -> list[tuple[int, WriteReport | None]]:
     done = []
+    refused: list[ChurnError] = []
 
     def take_in(found: DataFrame, _batch: int) -> None:
         names = {_relative(row["path"], root) for row in found.collect()}
-        done.append(_take_in(lake, root, names, now))
+        try:
+            done.append(_take_in(lake, root, names, now))
+        except ChurnError as error:
+            refused.append(error)
+            raise
 
     suffixes = ",".join(suffix.removeprefix(".") for suffix in SUFFIXES)
     stream = (
@@ -110,7 +116,13 @@ def _take_in_by_stream(lake: Lakehouse, root: str, now: Clock) -> list[tuple[int
         .trigger(availableNow=True)
         .start()
     )
-    stream.awaitTermination()
+    try:
+        stream.awaitTermination()
+    except StreamingQueryException as error:
+        # Spark says only that the stream has failed; the reason is the one that was given in it.
+        if refused:
+            raise refused[0] from error
+        raise
     return done
 
 
