@@ -21,6 +21,7 @@ $(UV):
 $(VENV)/installed: requirements.lock pyproject.toml | $(UV)
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(BIN)/python -m compileall -q churn_assets
 	@touch $@
 
 # What checks it as well.
