@@ -71,7 +71,7 @@ def _engine(lake: Lakehouse) -> str:
 
 def java_version(java: str) -> int | None:
     """The major version of a java, None where it cannot be read."""
-    asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
+    asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
     found = re.search(r'version "(?:1\.)?(\d+)', asked.stderr)
     return int(found.group(1)) if found else None
 

@@ -4,10 +4,10 @@ import datetime as dt
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from churn_assets.errors import LakeError
+from churn_assets.lakehouse.commits import live_files
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
@@ -75,7 +75,7 @@ def lake_status(lake: Lakehouse) -> Status:
 
 def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
     delta = DeltaTable(lake.location(table))
-    files = pa.table(delta.get_add_actions(flatten=True))
+    files = live_files(delta)
     days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
     changed = delta.history(1)[0]["timestamp"]
     return TableStatus(
@@ -113,7 +113,7 @@ def _score_status(lake: Lakehouse) -> ScoreStatus | None:
     if lake.version(CHURN_PREDICTIONS) < 1:
         return None
     delta = DeltaTable(lake.location(CHURN_PREDICTIONS))
-    days = pa.table(delta.get_add_actions(flatten=True))["partition.feature_date"].to_pylist()
+    days = live_files(delta)["partition.feature_date"].to_pylist()
     if not days:
         return None
     last = max(days)

@@ -22,7 +22,7 @@ from churn_assets.tables import (
     USERS,
 )
 
-# Told what starts, and over how many dates of how many tables in all the run still has to go.
+# Told what starts.
 Progress = Callable[[str], None]
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

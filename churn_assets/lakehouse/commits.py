@@ -29,13 +29,17 @@ class WriteReport:
     rows_by_partition: dict[dt.date, int] = field(default_factory=dict)
 
 
+def live_files(table: DeltaTable) -> pa.Table:
+    """The files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
+    return pa.table(table.get_add_actions(flatten=True))
+
+
 def added_files(location: Path, since: int) -> pa.Table:
     """The files that came after version ``since``: path, size_bytes, num_records and partition values."""
-    table = DeltaTable(location)
-    actions = pa.table(table.get_add_actions(flatten=True))
+    actions = live_files(DeltaTable(location))
     if since < 0:
         return actions
-    before = pa.table(DeltaTable(location, version=since).get_add_actions(flatten=True))
+    before = live_files(DeltaTable(location, version=since))
     known = set(before["path"].to_pylist())
     return actions.filter(pa.array([path not in known for path in actions["path"].to_pylist()], pa.bool_()))
 

@@ -2,10 +2,10 @@
 
 import datetime as dt
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.commits import live_files
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import last_complete_day
 from churn_assets.tables import EVENTS, Table
@@ -15,7 +15,7 @@ def partition_rows(lake: Lakehouse, table: Table) -> dict[dt.date, int]:
     """How many rows each date of a table has, by its partition column; nothing where there is no table."""
     if lake.version(table) < 0:
         return {}
-    files = pa.table(DeltaTable(lake.location(table)).get_add_actions(flatten=True))
+    files = live_files(DeltaTable(lake.location(table)))
     rows: dict[dt.date, int] = {}
     days = files[f"partition.{table.partition_column}"].to_pylist()
     for day, count in zip(days, files["num_records"].to_pylist(), strict=True):

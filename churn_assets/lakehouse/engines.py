@@ -53,11 +53,6 @@ class LazySpark(PySparkResource):
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Leave the session to its first use."""
 
-    @property
-    def spark_session(self) -> "SparkSession":
-        """The process's session."""
-        raise NotImplementedError
-
 
 class EmbeddedSail(LazySpark):
     """Sail, a Spark Connect server inside this process: no Java, no jars."""
