@@ -1,6 +1,7 @@
 """The settings, read once from the environment and ``.env`` (the first wins). Nothing else reads either."""
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,8 +19,8 @@ CATALOG_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 class Settings(BaseSettings):
     """One deployment's settings. Each field is read from the variable of its name, ``CHURN_`` in front.
 
-    The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN`` and
-    ``DAGSTER_HOME`` keep their own names. Dates are UTC days; folders may be relative.
+    The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN``,
+    ``DATABRICKS_CLIENT_ID``, ``DATABRICKS_CLIENT_SECRET`` and ``DAGSTER_HOME`` keep their own names. Dates are UTC days; folders may be relative.
     """
 
     model_config = SettingsConfigDict(
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     spark_master: str = "local[*]"
     endpoint_url: str = "http://127.0.0.1:8080"
     endpoint_token: str | None = Field(default=None, repr=False)
+    endpoint_workers: int = Field(default=2, ge=1, le=64)
+    endpoint_idle_seconds: int = Field(default=1800, ge=0)
+    endpoint_max_megabytes: int = Field(default=16, ge=1, le=1024)
     mlflow_tracking_uri: str = Field(
         default="", validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri")
     )
@@ -51,6 +55,30 @@ class Settings(BaseSettings):
     databricks_token: str | None = Field(
         default=None, repr=False, validation_alias=AliasChoices("DATABRICKS_TOKEN", "databricks_token")
     )
+    databricks_client_id: str | None = Field(
+        default=None, validation_alias=AliasChoices("DATABRICKS_CLIENT_ID", "databricks_client_id")
+    )
+    databricks_client_secret: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("DATABRICKS_CLIENT_SECRET", "databricks_client_secret"),
+    )
+    databricks_secret_scope: str = ""
+    databricks_volume: str = ""
+    databricks_staging: Literal["volume", "dbfs"] = "volume"
+    databricks_compute: Literal["run", "step", "existing", "pool"] = "run"
+    databricks_cluster_id: str = ""
+    databricks_pool_id: str = ""
+    databricks_spark_version: str = "17.3.x-scala2.13"
+    databricks_node_type: str = "i3.xlarge"
+    databricks_workers: int = Field(default=4, ge=0, le=1000)
+    databricks_poll_seconds: float = Field(default=1.0, gt=0, le=60)
+    databricks_dbu_rates: dict[str, float] = Field(default_factory=dict)
+    databricks_warehouse_id: str = ""
+    databricks_external_location: str = ""
+    databricks_engineers: str = ""
+    databricks_analysts: str = ""
+    alert_emails: str = ""
     dagster_home: Path | None = Field(
         default=None, validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home")
     )
@@ -61,6 +89,8 @@ class Settings(BaseSettings):
         lake = Path(values.get("lake_root") or "lake").expanduser().absolute()
         values["lake_root"] = lake
         landing = str(values.get("landing_root") or lake / "landing" / "events")
+        catalog = values.get("main_catalog") or "main_catalog"
+        values["databricks_volume"] = values.get("databricks_volume") or f"/Volumes/{catalog}/gold/churn"
         values["landing_root"] = landing if "://" in landing else str(Path(landing).expanduser().absolute())
         given = [name for name in ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri") if values.get(name)]
         if not given and values.get("deployment", "local") != "databricks":
@@ -88,11 +118,11 @@ class Settings(BaseSettings):
         env = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if value is None or value == "" or not field.repr:
+            if value in (None, "", {}) or not field.repr:
                 continue
             alias = field.validation_alias
             variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{name.upper()}"
-            env[variable] = str(value)
+            env[variable] = json.dumps(value) if isinstance(value, dict) else str(value)
         return env
 
 
