@@ -1,0 +1,70 @@
+"""Names that the server, its clients and the assets share. Imports nothing heavy: every worker loads it."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from churn_assets.errors import SettingsError
+from churn_assets.settings import Settings
+
+ENDPOINT_NAME = "churn-prediction-endpoint"
+
+# Which version answered, and of which feature_date the features were that the server looked up.
+VERSION_HEADER = "churn-model-version"
+FEATURE_DATE_HEADER = "churn-feature-date"
+
+
+def state_folder(settings: Settings) -> Path:
+    """Where the bundled server keeps what it serves: models, online features, configuration, token."""
+    return settings.lake_root / "serving"
+
+
+def online_folder(settings: Settings) -> Path:
+    """Where ``online_user_features`` publishes the features that the server looks up."""
+    return state_folder(settings) / "online"
+
+
+def endpoint_token(settings: Settings) -> str:
+    """The bearer token of the bundled server: the setting, or one that is made once for this lake.
+
+    Raises:
+        SettingsError: the file of the token can be read by others, is empty, or cannot be written.
+    """
+    if settings.endpoint_token:
+        return settings.endpoint_token
+    path = state_folder(settings) / "token"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_once(path)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        token = path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"The endpoint's token {path} cannot be used: {error.strerror}. Set CHURN_ENDPOINT_TOKEN."
+        ) from error
+    if mode & 0o077:
+        raise SettingsError(
+            f"The endpoint's token {path} has mode {mode:o}, so others can read it; expected 600. "
+            f"Delete it, and a new one is made, or: chmod 600 {path}"
+        )
+    if not token:
+        raise SettingsError(f"The endpoint's token {path} is empty. Delete it, and a new one is made.")
+    return token
+
+
+def _write_once(path: Path) -> None:
+    if path.exists():
+        return
+    # Complete under another name first, and linked only where there is none: of two processes that
+    # start at once both end with the same token, and neither reads half of it.
+    draft = path.with_name(f".token-{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
