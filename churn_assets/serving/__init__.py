@@ -1,1 +1,1 @@
-"""The endpoint: the bundled scoring server, what deploys a model version to it, and the proof that it agrees with the batch."""
+"""The endpoint: the scoring server, what deploys a version, and the proof that it agrees with the batch."""
