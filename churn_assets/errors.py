@@ -39,3 +39,7 @@ class ImportFileError(ChurnError):
 
 class ModelError(ChurnError):
     """No model can be trained or found."""
+
+
+class EndpointError(ChurnError):
+    """The endpoint cannot be deployed or asked, or it does not answer as the batch did."""
