@@ -29,12 +29,13 @@ class Rows:
     """The rows of one request, in the model's column order.
 
     ``matrix`` has one row for each of the request, float64; ``unknown`` are the user_ids, by row, of which
-    nothing is known: their rows are no features and must not be scored.
+    nothing is known: their rows are no features and must not be scored. ``looked_up`` is the version of the
+    online features that completed them, if one did.
     """
 
     matrix: np.ndarray
     unknown: dict[int, int]
-    looked_up: bool = False
+    looked_up: Snapshot | None = None
 
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,12 +48,12 @@ class Parser:
     """Reads bodies for a model with these columns."""
 
     def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = list(columns)
+        self.columns = list(columns)
         record = msgspec.defstruct(
             "Record",
             [
                 ("user_id", UserId | UnsetType, UNSET),
-                *((name, float | UnsetType, UNSET) for name in self._columns),
+                *((name, float | UnsetType, UNSET) for name in self.columns),
             ],
             forbid_unknown_fields=True,
         )
@@ -72,7 +73,7 @@ class Parser:
         )
         self._record = record
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
-        self._features = attrgetter(*self._columns)
+        self._features = attrgetter(*self.columns)
 
     def rows(self, body: bytes, features_of: Callable[[], Snapshot | None]) -> Rows:
         """Read the rows, completed from the online store where a user_id stands for features.
@@ -87,7 +88,8 @@ class Parser:
         """
         records = self._records(body)
         try:
-            matrix = np.array([self._features(record) for record in records], dtype=np.float64)
+            values = [self._features(record) for record in records]
+            matrix = np.array(values, dtype=np.float64).reshape(len(records), -1)
         except TypeError:  # a feature is not set
             return self._completed(records, features_of)
         self._require_finite(matrix)
@@ -114,7 +116,7 @@ class Parser:
         return records
 
     def _explained(self, message: str) -> str:
-        known = f"Known fields: user_id, {', '.join(self._columns)}."
+        known = f"Known fields: user_id, {', '.join(self.columns)}."
         return f"{message.rstrip('.')}. {known}" if "malformed" not in message else f"{message}."
 
     def _from_split(self, split: _Split) -> list[Any]:
@@ -132,7 +134,9 @@ class Parser:
         lists = {name: values if isinstance(values, list) else [values] for name, values in columns.items()}
         lengths = {len(values) for values in lists.values()}
         if len(lengths) > 1:
-            raise BadRequestError(f"inputs has columns of {sorted(lengths)} values; expected the same number.")
+            raise BadRequestError(
+                f"inputs has columns of {sorted(lengths)} values; expected the same number."
+            )
         count = lengths.pop() if lengths else 0
         return self._as_records([{name: values[i] for name, values in lists.items()} for i in range(count)])
 
@@ -144,10 +148,10 @@ class Parser:
             raise BadRequestError(self._explained(place)) from error
 
     def _completed(self, records: list[Any], features_of: Callable[[], Snapshot | None]) -> Rows:
-        matrix = np.full((len(records), len(self._columns)), np.nan)
+        matrix = np.full((len(records), len(self.columns)), np.nan)
         wanted: dict[int, int] = {}
         for row, record in enumerate(records):
-            for column, name in enumerate(self._columns):
+            for column, name in enumerate(self.columns):
                 value = getattr(record, name)
                 if value is not UNSET:
                     matrix[row, column] = value
@@ -155,10 +159,11 @@ class Parser:
                     raise BadRequestError(f"Row {row} lacks {name}. Send it, or a user_id to look it up by.")
                 else:
                     wanted[row] = record.user_id
-        unknown = self._look_up(matrix, wanted, features_of())
+        store = features_of()
+        unknown = self._look_up(matrix, wanted, store)
         known = np.delete(matrix, list(unknown), axis=0) if unknown else matrix
         self._require_finite(known)
-        return Rows(matrix, unknown, looked_up=True)
+        return Rows(matrix, unknown, looked_up=store)
 
     def _look_up(self, matrix: np.ndarray, wanted: dict[int, int], store: Snapshot | None) -> dict[int, int]:
         if store is None:
@@ -166,10 +171,10 @@ class Parser:
                 "No features have been published to look users up in. Materialise online_user_features, "
                 "or send all features."
             )
-        if list(store.columns) != self._columns:
+        if list(store.columns) != self.columns:
             raise UnavailableError(
                 f"The published features are {', '.join(store.columns)}; this model wants "
-                f"{', '.join(self._columns)}. Materialise online_user_features."
+                f"{', '.join(self.columns)}. Materialise online_user_features."
             )
         rows = np.fromiter(wanted, dtype=np.int64)
         found, there = store.lookup(np.fromiter(wanted.values(), dtype=np.int64))
@@ -182,6 +187,6 @@ class Parser:
         if not (np.abs(matrix) <= LARGEST).all():
             row, column = (int(i) for i in np.argwhere(~(np.abs(matrix) <= LARGEST))[0])
             raise BadRequestError(
-                f"Row {row} has {self._columns[column]} = {matrix[row, column]:g}; "
+                f"Row {row} has {self.columns[column]} = {matrix[row, column]:g}; "
                 f"the largest number that the model takes is {LARGEST:.2g}."
             )

@@ -45,7 +45,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     config_version: int = 0
     created_at: int = 0
     updated_at: int = 0
-    # What Production named when the follower last looked; a configuration that was asked for stays until it moves.
+    # What Production named when the follower last looked; what was asked for stays until that moves.
     followed: str = ""
     update: Update = "NOT_UPDATING"
     message: str = ""
