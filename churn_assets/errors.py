@@ -43,3 +43,7 @@ class ModelError(ChurnError):
 
 class EndpointError(ChurnError):
     """The endpoint cannot be deployed or asked, or it does not answer as the batch did."""
+
+
+class WorkspaceError(ChurnError):
+    """The Databricks workspace lacks something, refuses it, or ended what it was running."""
