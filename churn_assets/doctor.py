@@ -2,7 +2,6 @@
 
 import platform
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from importlib.metadata import version
 from pyspark.errors import PySparkException
 
 from churn_assets.errors import ChurnError, EnvironmentNotReadyError
-from churn_assets.lakehouse.ddl import require_contract
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
@@ -35,7 +33,7 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
     yield Finding("packages", is_well=True, says=packages)
     yield _asked("engine", lambda: _engine(lake))
-    yield _asked("lake", lambda: _writable(lake))
+    yield _asked("lake", lake.require_writable)
     yield _asked("landing zone", lambda: _landing(lake))
     yield _asked("tables", lambda: _contracts(lake))
     yield Finding("alerts", is_well=True, says="off: this version sends none")
@@ -76,13 +74,9 @@ def java_version(java: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _writable(lake: Lakehouse) -> str:
-    lake.require_writable()
-    free = shutil.disk_usage(lake.settings.lake_root).free / 1e9
-    return f"{lake.settings.lake_root} can be written, {free:.0f} GB free"
-
-
 def _landing(lake: Lakehouse) -> str:
+    if lake.finds_files_by == "auto loader":
+        return f"{lake.settings.landing_root} is listed on the cluster, by Auto Loader"
     listing = list_files(lake.settings.landing_root)
     others = f", {listing.ignored} others ignored" if listing.ignored else ""
     return f"{lake.settings.landing_root} has {len(listing.files)} event files{others}"
@@ -91,5 +85,5 @@ def _landing(lake: Lakehouse) -> str:
 def _contracts(lake: Lakehouse) -> str:
     there = [table for table in TABLES if lake.version(table) >= 0]
     for table in there:
-        require_contract(table, lake.location(table))
+        lake.require_contract(table)
     return f"{len(there)} of {len(TABLES)} exist, all as their contracts say"

@@ -1,13 +1,10 @@
-"""How the lake is, read from Delta logs and the model registry: no engine starts for it."""
+"""How the lake is, read from its tables' metadata and the model registry: of folders, without an engine."""
 
 import datetime as dt
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deltalake import DeltaTable
-
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse.commits import live_files
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
@@ -74,19 +71,7 @@ def lake_status(lake: Lakehouse) -> Status:
 
 
 def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
-    delta = DeltaTable(lake.location(table))
-    files = live_files(delta)
-    days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
-    changed = delta.history(1)[0]["timestamp"]
-    return TableStatus(
-        table=lake.table_name(table),
-        rows=sum(files["num_records"].to_pylist()),
-        first_date=min(days, default=None),
-        last_date=max(days, default=None),
-        version=delta.version(),
-        bytes=sum(files["size_bytes"].to_pylist()),
-        changed_at=dt.datetime.fromtimestamp(changed / 1000, dt.UTC).replace(microsecond=0),
-    )
+    return TableStatus(table=lake.table_name(table), **asdict(lake.details(table)))
 
 
 def _model_status(lake: Lakehouse) -> ModelStatus | None:
@@ -112,18 +97,14 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
 def _score_status(lake: Lakehouse) -> ScoreStatus | None:
     if lake.version(CHURN_PREDICTIONS) < 1:
         return None
-    delta = DeltaTable(lake.location(CHURN_PREDICTIONS))
-    days = live_files(delta)["partition.feature_date"].to_pylist()
+    days = lake.partition_rows(CHURN_PREDICTIONS)
     if not days:
         return None
     last = max(days)
-    rows = delta.to_pyarrow_table(
-        filters=[("feature_date", "=", last)],
-        columns=["churn_probability", "predicted_churn"],
-    ).to_pandas()
+    users, sums = lake.totals(CHURN_PREDICTIONS, last, ["churn_probability", "predicted_churn"])
     return ScoreStatus(
         feature_date=last,
-        users=len(rows),
-        predicted_churn=int(rows["predicted_churn"].sum()),
-        mean_churn_probability=float(rows["churn_probability"].mean()),
+        users=users,
+        predicted_churn=int(sums["predicted_churn"]),
+        mean_churn_probability=sums["churn_probability"] / users,
     )

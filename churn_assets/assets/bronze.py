@@ -37,7 +37,7 @@ def bronze_assets(settings: Settings) -> Assets:
         return dg.MaterializeResult(
             metadata={
                 "files_taken_in": ingestion.files,
-                "files_ignored": ingestion.ignored,
+                **({"files_ignored": ingestion.ignored} if ingestion.ignored is not None else {}),
                 **(write_metadata(ingestion.write) if ingestion.write else {"rows_written": 0}),
             },
             data_version=dg.DataVersion(str(lake.version(LANDED_EVENTS))),

@@ -7,14 +7,13 @@ no history is needed for that. Further on, Dagster's event log orders every mate
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
-from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.errors import DateRangeError
-from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import FEATURE_WINDOW_DAYS, last_complete_day
 from churn_assets.tables import (
@@ -72,7 +71,7 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
         DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
     """
     settings = lake.settings
-    days = sorted(coverage.partition_rows(lake, EVENTS))
+    days = sorted(lake.partition_rows(EVENTS))
     last = min(settings.end_date or dt.date.max, last_complete_day(now), days[-1] if days else dt.date.max)
     window_start = settings.start_date - (FEATURE_WINDOW_DAYS - 1) * ONE_DAY
     early = [day for day in days if window_start <= day < settings.start_date]
@@ -170,19 +169,21 @@ class History:
 
 
 def _plan_activity(plan: Plan, lake: Lakehouse, history: History) -> None:
-    landed = coverage.partition_rows(lake, EVENTS)
-    counted = {
-        row["event_date"]: row["events"]
-        for row in lake.read(USER_DAILY_ACTIVITY)
-        .groupBy("event_date")
-        .agg(F.sum("events").alias("events"))
-        .collect()
-    }
-    arrived = {
-        row["first_seen_date"]: row["users"]
-        for row in lake.read(USERS).groupBy("first_seen_date").agg(F.count(F.lit(1)).alias("users")).collect()
-    }
-    summed = {row["event_date"]: row["new_users"] for row in lake.read(DAILY_SUMMARY).collect()}
+    landed = lake.partition_rows(EVENTS)
+    counted = _by_day(
+        lake.query(
+            "SELECT event_date AS day, sum(events) AS n FROM {activity} GROUP BY event_date",
+            activity=USER_DAILY_ACTIVITY,
+        )
+    )
+    arrived = _by_day(
+        lake.query(
+            "SELECT first_seen_date AS day, count(*) AS n FROM {users} GROUP BY first_seen_date", users=USERS
+        )
+    )
+    summed = _by_day(
+        lake.query("SELECT event_date AS day, new_users AS n FROM {summary}", summary=DAILY_SUMMARY)
+    )
     activity: Reasons = {}
     summary: Reasons = {}
     plan.reasons[USER_DAILY_ACTIVITY], plan.reasons[DAILY_SUMMARY] = activity, summary
@@ -223,12 +224,14 @@ def _plan_features_and_labels(plan: Plan, lake: Lakehouse, history: History, dat
 
 def _dates_with_another_account_age(lake: Lakehouse) -> set[dt.date]:
     """Dates on which somebody has the wrong account age, because a late event was their first."""
-    users = lake.read(USERS).select("user_id", "first_seen_date")
-    age = F.datediff("feature_date", "first_seen_date")
-    wrong = (
-        lake.read(USER_FEATURES)
-        .select("user_id", "feature_date", "account_age_days")
-        .join(users, "user_id")
-        .where(F.col("account_age_days") != age)
+    wrong = lake.query(
+        "SELECT DISTINCT f.feature_date AS day FROM {features} f JOIN {users} u ON u.user_id = f.user_id "
+        "WHERE f.account_age_days != datediff(f.feature_date, u.first_seen_date)",
+        features=USER_FEATURES,
+        users=USERS,
     )
-    return {row[0] for row in wrong.select("feature_date").distinct().collect()}
+    return {row["day"] for row in wrong}
+
+
+def _by_day(rows: list[dict[str, Any]]) -> dict[dt.date, int]:
+    return {row["day"]: row["n"] for row in rows}

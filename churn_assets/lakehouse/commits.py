@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,9 +30,47 @@ class WriteReport:
     rows_by_partition: dict[dt.date, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TableDetails:
+    """A table now: rows, first and last date of its partition column, version, bytes, last change (UTC)."""
+
+    rows: int
+    first_date: dt.date | None
+    last_date: dt.date | None
+    version: int
+    bytes: int
+    changed_at: dt.datetime
+
+
 def live_files(table: DeltaTable) -> pa.Table:
     """The files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
     return pa.table(table.get_add_actions(flatten=True))
+
+
+def rows_by_partition(table: Table, location: Path) -> dict[dt.date, int]:
+    """How many rows each date of the partition column has."""
+    files = live_files(DeltaTable(location))
+    rows: Counter[dt.date] = Counter()
+    days = files[f"partition.{table.partition_column}"].to_pylist()
+    for day, count in zip(days, files["num_records"].to_pylist(), strict=True):
+        rows[day] += count
+    return dict(rows)
+
+
+def details(table: Table, location: Path) -> TableDetails:
+    """What the log says of the table."""
+    delta = DeltaTable(location)
+    files = live_files(delta)
+    days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
+    changed = delta.history(1)[0]["timestamp"]
+    return TableDetails(
+        rows=sum(files["num_records"].to_pylist()),
+        first_date=min(days, default=None),
+        last_date=max(days, default=None),
+        version=delta.version(),
+        bytes=sum(files["size_bytes"].to_pylist()),
+        changed_at=dt.datetime.fromtimestamp(changed / 1000, dt.UTC).replace(microsecond=0),
+    )
 
 
 def added_files(location: Path, since: int) -> pa.Table:
@@ -64,4 +103,22 @@ def report(table: Table, location: Path, before: int, seconds: float, dates: Dat
         bytes=sum(files["size_bytes"].to_pylist()),
         seconds=seconds,
         rows_by_partition=dict(sorted(by_partition.items())),
+    )
+
+
+def combined(reports: Sequence[WriteReport]) -> WriteReport | None:
+    """Several writes of one table as one: its version is the last one's; None where there was none."""
+    if not reports:
+        return None
+    rows: Counter[dt.date] = Counter()
+    for written in reports:
+        rows.update(written.rows_by_partition)
+    return WriteReport(
+        table=reports[-1].table,
+        version=reports[-1].version,
+        rows=sum(written.rows for written in reports),
+        bytes=sum(written.bytes for written in reports),
+        seconds=sum(written.seconds for written in reports),
+        committed=any(written.committed for written in reports),
+        rows_by_partition=dict(sorted(rows.items())),
     )

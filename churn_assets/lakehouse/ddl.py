@@ -1,11 +1,12 @@
-"""From a table's contract to SQL, and from a table on disk back to a comparison with its contract."""
+"""From a table's contract to SQL, and from a table back to a comparison with its contract."""
 
 from pathlib import Path
 
 from deltalake import DeltaTable
 
 from churn_assets.errors import ContractError
-from churn_assets.tables import Table
+from churn_assets.settings import Settings
+from churn_assets.tables import TABLES, Table
 
 # Delta's own names for the types that Spark calls otherwise.
 SPARK_TYPE = {"long": "bigint", "integer": "int"}
@@ -26,16 +27,64 @@ def register_table(name: str, location: Path) -> str:
 
 def create_table(table: Table, name: str, location: Path) -> str:
     """The statement that creates the table at ``location``."""
-    columns = ",\n  ".join(
+    partitioned = f"\nPARTITIONED BY (`{table.partition_column}`)" if table.partition_column else ""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table)}\n)\nUSING delta{partitioned}\n"
+        f"COMMENT {quoted(table.comment)}\nLOCATION {quoted(str(location))}"
+    )
+
+
+# What Databricks adds to a table: deletes and replacements that rewrite no file, and files of a sensible size
+# though each day is a small write.
+MANAGED_PROPERTIES = {
+    "delta.autoOptimize.autoCompact": "true",
+    "delta.autoOptimize.optimizeWrite": "true",
+    "delta.enableDeletionVectors": "true",
+}
+
+
+def create_managed_table(table: Table, name: str) -> str:
+    """The statement that creates the table in Unity Catalog, which chooses where it lies.
+
+    Partitioned where the contract says so, else clustered by its key: docs/adr/0011.
+    """
+    layout = (
+        f"PARTITIONED BY (`{table.partition_column}`)"
+        if table.partition_column
+        else f"CLUSTER BY ({', '.join(f'`{key}`' for key in table.key)})"
+    )
+    properties = ", ".join(f"{quoted(key)} = {quoted(value)}" for key, value in MANAGED_PROPERTIES.items())
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table)}\n)\nUSING delta\n{layout}\n"
+        f"COMMENT {quoted(table.comment)}\nTBLPROPERTIES ({properties})"
+    )
+
+
+def _columns(table: Table) -> str:
+    return ",\n  ".join(
         f"`{column.name}` {column.type.upper()}{'' if column.nullable else ' NOT NULL'} "
         f"COMMENT {quoted(column.comment)}"
         for column in table.columns
     )
-    partitioned = f"\nPARTITIONED BY (`{table.partition_column}`)" if table.partition_column else ""
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} (\n  {columns}\n)\nUSING delta{partitioned}\n"
-        f"COMMENT {quoted(table.comment)}\nLOCATION {quoted(str(location))}"
-    )
+
+
+def differences(table: Table, found: dict[str, str], partitions: list[str]) -> list[str]:
+    """How a table differs from its contract, a phrase each.
+
+    Args:
+        table: the contract.
+        found: the type of each column that is there, by Spark's names.
+        partitions: the columns that it is partitioned by.
+    """
+    expected = {column.name: column.type for column in table.columns}
+    differing = [
+        f"{name} {found.get(name, 'missing')} instead of {expected.get(name, 'none')}"
+        for name in {**expected, **found}
+        if found.get(name) != expected.get(name)
+    ]
+    if partitions != ([table.partition_column] if table.partition_column else []):
+        differing.append(f"partitioned by {partitions} instead of {table.partition_column}")
+    return differing
 
 
 def require_contract(table: Table, location: Path) -> None:
@@ -46,18 +95,9 @@ def require_contract(table: Table, location: Path) -> None:
     """
     on_disk = DeltaTable(location)
     found = {field.name: _spark_type(field.type) for field in on_disk.schema().fields}
-    expected = {column.name: column.type for column in table.columns}
-    differences = [
-        f"{name} {found.get(name, 'missing')} instead of {expected.get(name, 'none')}"
-        for name in {**expected, **found}
-        if found.get(name) != expected.get(name)
-    ]
-    partitions = on_disk.metadata().partition_columns
-    if partitions != ([table.partition_column] if table.partition_column else []):
-        differences.append(f"partitioned by {partitions} instead of {table.partition_column}")
-    if differences:
+    if differing := differences(table, found, on_disk.metadata().partition_columns):
         raise ContractError(
-            f"The table at {location} is not {table}: {'; '.join(differences)}. Its contract is "
+            f"The table at {location} is not {table}: {'; '.join(differing)}. Its contract is "
             f"tables.{table.constant}: move the folder away and run again, or set another CHURN_LAKE_ROOT."
         )
 
@@ -65,3 +105,8 @@ def require_contract(table: Table, location: Path) -> None:
 def _spark_type(delta_type: object) -> str:
     name = str(getattr(delta_type, "type", delta_type))
     return SPARK_TYPE.get(name, name)
+
+
+def schemas(settings: Settings) -> list[str]:
+    """The schemas that hold the tables, by their two-level names, once each."""
+    return list(dict.fromkeys(f"{getattr(settings, table.catalog)}.{table.schema}" for table in TABLES))

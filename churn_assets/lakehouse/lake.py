@@ -1,48 +1,47 @@
 """The lake: Delta tables in folders, read and written through Spark by name."""
 
+import datetime as dt
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse import commits, ddl, guard
-from churn_assets.lakehouse.commits import WriteReport
+from churn_assets.lakehouse import commits, ddl, guard, writes
+from churn_assets.lakehouse.commits import TableDetails, WriteReport
 from churn_assets.settings import Settings
-from churn_assets.tables import Table, WriteMode
+from churn_assets.tables import Table
 
-# What the engines say when another writer committed first: Sail, then Delta on Apache Spark.
-COMMIT_CONFLICTS = ("Failed to commit transaction", "DELTA_CONCURRENT", "ConcurrentModification")
-
-
-def is_commit_conflict(error: BaseException) -> bool:
-    """Whether a write failed only because another one was faster."""
-    return any(sign in str(error) for sign in COMMIT_CONFLICTS)
-
-
-retrying_conflicts = retry(
-    retry=retry_if_exception(is_commit_conflict),
-    stop=stop_after_attempt(6),
-    wait=wait_random_exponential(multiplier=0.2, max=5),
-    reraise=True,
-)
+# How new event files are found: by listing, by Spark's file stream, or by Databricks' Auto Loader.
+FindsFilesBy = Literal["listing", "file stream", "auto loader"]
 
 # A session's names are only pointers to folders, and two lakes in one process share the names:
 # (id of the session, name) -> the folder it points to now.
 _POINTERS: dict[tuple[int, str], Path] = {}
 
 
+class Totals(NamedTuple):
+    """One date's rows, and the sum of each column that was asked for."""
+
+    rows: int
+    sums: dict[str, float]
+
+
 class Lakehouse:
     """The tables of one deployment in ``<lake>/<catalog>/<schema>/<table>``.
 
     Sail knows three-level names; Apache Spark's session catalog knows two, so there the first two are joined.
+    ``unity.UnityLakehouse`` answers the same for Unity Catalog's tables, which have no folder of ours.
     """
 
     def __init__(self, settings: Settings, session: Callable[[], SparkSession]) -> None:
@@ -53,6 +52,11 @@ class Lakehouse:
     def spark(self) -> SparkSession:
         """The session that computes; started at its first use."""
         return self._session()
+
+    @property
+    def finds_files_by(self) -> FindsFilesBy:
+        """How ingestion finds new event files."""
+        return "file stream" if self.settings.deployment == "spark" else "listing"
 
     def catalog(self, table: Table) -> str:
         """The physical name of the table's catalog, which is a setting."""
@@ -66,10 +70,40 @@ class Lakehouse:
         """The table's folder."""
         return self.settings.lake_root / self.catalog(table) / table.schema / table.name
 
+    def checkpoint(self, table: Table) -> str:
+        """Where a stream into the table keeps what it has seen."""
+        return str(self.settings.lake_root / "_checkpoints" / self.table_name(table))
+
     def version(self, table: Table) -> int:
         """The table's Delta version, -1 if there is no table yet. Needs no engine."""
         location = self.location(table)
         return DeltaTable(location).version() if DeltaTable.is_deltatable(str(location)) else -1
+
+    def partition_rows(self, table: Table) -> dict[dt.date, int]:
+        """How many rows each date of the partition column has; nothing where there is no table."""
+        return commits.rows_by_partition(table, self.location(table)) if self.version(table) >= 0 else {}
+
+    def details(self, table: Table) -> TableDetails:
+        """Rows, dates, version, bytes and last change of a table that exists. Needs no engine."""
+        return commits.details(table, self.location(table))
+
+    def totals(self, table: Table, day: dt.date, columns: Sequence[str]) -> Totals:
+        """Rows of one date, and sums of numeric or boolean columns of it. Needs no engine."""
+        found = DeltaTable(self.location(table)).to_pyarrow_table(
+            filters=[(table.partition_column, "=", day)], columns=list(columns)
+        )
+        sums = {name: float(pc.sum(found[name]).as_py() or 0) for name in columns}  # type: ignore[attr-defined]  # made at run time
+        return Totals(found.num_rows, sums)
+
+    def query(self, sql: str, **tables: Table) -> list[dict[str, Any]]:
+        """The rows of a small result.
+
+        Args:
+            sql: a query with ``{placeholders}`` for tables; a timestamp is asked for as ``unix_micros``.
+            tables: the table of each placeholder.
+        """
+        names = {placeholder: self._open(table) for placeholder, table in tables.items()}
+        return [row.asDict() for row in self.spark.sql(sql.format(**names)).collect()]
 
     def read(self, table: Table, dates: DateRange | None = None) -> DataFrame:
         """The table's rows, or those of a range of its partition column."""
@@ -95,14 +129,14 @@ class Lakehouse:
         with self.lock(table):
             before, start = self.version(table), time.monotonic()
             try:
-                self._commit(table, name, rows, dates)
+                writes.commit(table, name, rows, dates)
             except Exception as error:
                 if refused := guard.contract_error(table, error):
                     raise refused from error
                 raise
-            return commits.report(table, self.location(table), before, time.monotonic() - start, dates)
+            return self._report(table, before, time.monotonic() - start, dates)
 
-    def lock(self, table: Table) -> FileLock:
+    def lock(self, table: Table) -> AbstractContextManager[Any]:
         """One writer a table at a time on this machine; Dagster's pools see to it across machines.
 
         May be taken again by who holds it.
@@ -111,39 +145,26 @@ class Lakehouse:
         self._require_writable(folder)
         return FileLock(folder / f"{self.table_name(table)}.lock", is_singleton=True)
 
-    @retrying_conflicts
-    def _commit(self, table: Table, name: str, rows: DataFrame, dates: DateRange | None) -> None:
-        match table.write_mode:
-            case WriteMode.APPEND:
-                rows.writeTo(name).append()
-            case WriteMode.REPLACE_ALL:
-                rows.writeTo(name).overwrite(F.lit(True))
-            case WriteMode.REPLACE_PARTITIONS:
-                if dates is None or table.partition_column is None:
-                    raise LakeError(f"{table} is replaced by partitions, and none were named.")
-                # Not saveAsTable with replaceWhere: Sail ignores the predicate and replaces the whole table.
-                # Not BETWEEN: Delta 4.4 on Spark crashes on it.
-                column = F.col(table.partition_column)
-                rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))
-            case WriteMode.MERGE_NEW:
-                self._merge_new(table, name, rows)
+    def require_contract(self, table: Table) -> None:
+        """Compare a table that exists with its contract.
 
-    def _merge_new(self, table: Table, name: str, rows: DataFrame) -> None:
-        """Insert the rows whose key is not there, looking only into the partitions that they touch."""
-        column = table.partition_column
-        if column is None:
-            raise LakeError(f"{table} is merged by partitions, and its contract names no partition column.")
-        touched = [row[0] for row in rows.select(column).distinct().collect()]
-        if not touched:
-            return
-        source = f"new_{table.schema}_{table.name}"
-        rows.createOrReplaceTempView(source)
-        partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
-        same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in (column, *table.key))
-        self.spark.sql(
-            f"MERGE INTO {name} t USING {source} s ON {same_key} AND t.`{column}` IN ({partitions}) "
-            "WHEN NOT MATCHED THEN INSERT *"
-        ).collect()
+        Raises:
+            ContractError: names, types or the partition column differ.
+        """
+        ddl.require_contract(table, self.location(table))
+
+    def require_writable(self) -> str:
+        """Say where the lake is and how much room it has.
+
+        Raises:
+            LakeError: it cannot be written; says why, and what to do.
+        """
+        root = self.settings.lake_root
+        self._require_writable(root)
+        return f"{root} can be written, {shutil.disk_usage(root).free / 1e9:.0f} GB free"
+
+    def _report(self, table: Table, before: int, seconds: float, dates: DateRange | None) -> WriteReport:
+        return commits.report(table, self.location(table), before, seconds, dates)
 
     def _open(self, table: Table) -> str:
         """The name by which the engine knows the table, created or registered if it does not yet."""
@@ -158,21 +179,13 @@ class Lakehouse:
         self._require_writable(location)
         statement = ddl.create_table(table, name, location)
         if DeltaTable.is_deltatable(str(location)):
-            ddl.require_contract(table, location)
+            self.require_contract(table)
             statement = ddl.register_table(name, location)
         self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {schema}").collect()
         self.spark.sql(f"DROP TABLE IF EXISTS {name}").collect()
         self.spark.sql(statement).collect()
         _POINTERS[pointer] = location
         return name
-
-    def require_writable(self) -> None:
-        """Fail in one line where the lake's folder cannot be written.
-
-        Raises:
-            LakeError: says why, and what to do.
-        """
-        self._require_writable(self.settings.lake_root)
 
     @staticmethod
     def _require_writable(folder: Path) -> None:

@@ -5,6 +5,7 @@ that start with ``.`` or ``_`` are somebody's unfinished work, as everywhere in 
 """
 
 import gzip
+import io
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -67,9 +68,18 @@ def read_lines(spark: SparkSession, root: str, files: list[str]) -> DataFrame:
     return names.mapInArrow(_reader(root), "line string, _source_file string")
 
 
+def lines_of(contents: DataFrame) -> DataFrame:
+    """The same of files whose contents the engine has read: name (string), content (binary).
+
+    Each file is in memory as a whole, and so are those of one partition, which Spark cuts at 128 MB.
+    """
+    return contents.select("name", "content").mapInArrow(_reader(None), "line string, _source_file string")
+
+
 def _reader(  # noqa: C901 - one closure, so that it travels to a worker by value: workers lack this package
-    root: str,
+    root: str | None,
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """From names, and contents where there is no root to read them from, to lines."""
     block_bytes = BLOCK_BYTES
 
     def blocks(stream: Any) -> Iterator[bytes]:
@@ -94,16 +104,23 @@ def _reader(  # noqa: C901 - one closure, so that it travels to a worker by valu
             text = pa.array([line.decode("utf-8", errors="replace") for line in lines], pa.string())
         return pa.RecordBatch.from_arrays([text, pa.repeat(name, len(lines))], ["line", "_source_file"])
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        filesystem, base = pyarrow.fs.FileSystem.from_uri(root)
+    def opened(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, Any]]:
+        filesystem, base = pyarrow.fs.FileSystem.from_uri(root) if root else (None, "")
         for names in batches:
-            for name in names.column(0).to_pylist():
-                with filesystem.open_input_file(f"{base}/{name}") as raw:
-                    stream: Any = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw  # type: ignore[call-overload]  # pyarrow's file is one in all but the type
-                    try:
-                        for block in blocks(stream):
-                            yield batch(block.split(b"\n"), name)
-                    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                        yield batch([f"[unreadable from here on: {error}]".encode()], name)
+            for row, name in enumerate(names.column(0).to_pylist()):
+                if filesystem:
+                    yield name, filesystem.open_input_file(f"{base}/{name}")
+                else:
+                    yield name, io.BytesIO(names.column(1)[row].as_py())
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for name, file in opened(batches):
+            with file as raw:
+                stream: Any = gzip.GzipFile(fileobj=raw) if name.endswith(".gz") else raw  # type: ignore[call-overload]  # pyarrow's file is one in all but the type
+                try:
+                    for block in blocks(stream):
+                        yield batch(block.split(b"\n"), name)
+                except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                    yield batch([f"[unreadable from here on: {error}]".encode()], name)
 
     return read

@@ -14,6 +14,8 @@ from pyspark.sql import SparkSession
 from churn_assets.errors import LandingError
 from churn_assets.lakehouse import ingestion
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.landing import read_lines
+from churn_assets.lakehouse.ledger import take_in
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 
@@ -103,7 +105,8 @@ def test_a_lost_checkpoint_doubles_nothing(lake: Lakehouse) -> None:
 
 def test_what_another_deployment_took_in_is_not_taken_in_again(lake: Lakehouse) -> None:
     land(lake, "day1.json", "a")
-    ingestion._take_in(lake, lake.settings.landing_root, {"day1.json"}, at_noon)
+    root = lake.settings.landing_root
+    take_in(lake, {"day1.json"}, lambda new: read_lines(lake.spark, root, new), at_noon)
 
     assert ingestion.ingest(lake, at_noon).files == 0
 

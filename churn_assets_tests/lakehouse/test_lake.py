@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
-from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
 from churn_assets_tests.conftest import MakeSettings
@@ -72,7 +71,7 @@ def test_a_write_says_its_version_rows_and_rows_of_each_date(
     assert (written.version, written.rows) == (before + 1, 2)
     assert written.rows_by_partition == {SECOND: 0, THIRD: 2}
     assert written.bytes > 0
-    assert coverage.partition_rows(two_days, USER_DAILY_ACTIVITY) == {FIRST: 1, THIRD: 2}
+    assert two_days.partition_rows(USER_DAILY_ACTIVITY) == {FIRST: 1, THIRD: 2}
 
 
 def test_a_row_outside_the_replaced_dates_is_refused_and_nothing_is_written(

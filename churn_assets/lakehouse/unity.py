@@ -1,0 +1,255 @@
+"""The lake on Databricks: managed tables of Unity Catalog, by their three-level names.
+
+Nothing here touches a file. What a table is and what a write did come from SQL (``DESCRIBE HISTORY``,
+``DESCRIBE DETAIL``, counts by partition), so that a cluster's session can say it, and a SQL warehouse too for
+a process that has no session.
+"""
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import ContractError, LakeError
+from churn_assets.lakehouse import ddl
+from churn_assets.lakehouse.commits import TableDetails, WriteReport
+from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals
+from churn_assets.settings import Settings
+from churn_assets.tables import Table, WriteMode
+
+# Runs one statement and gives its rows as plain values.
+RunSql = Callable[[str], list[dict[str, Any]]]
+
+# Commits that change no row: Databricks compacts after a write, and cleans up when it likes.
+MAINTENANCE = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES"})
+
+# What Databricks says where a table, its schema or its catalog is not there.
+NO_TABLE = ("TABLE_OR_VIEW_NOT_FOUND",)
+NO_SCHEMA = ("SCHEMA_NOT_FOUND", "NO_SUCH_CATALOG", "CATALOG_NOT_FOUND")
+REFUSED = ("INSUFFICIENT_PERMISSIONS", "PERMISSION_DENIED")
+
+# A write is followed by at most a compaction or two; with others at work, by a few commits more.
+HISTORY_LIMIT = 20
+
+
+class UnityLakehouse(Lakehouse):
+    """The tables of a ``databricks`` deployment.
+
+    A table that is missing is created by its contract; catalogs, schemas, volumes and grants are what
+    ``churn setup --databricks`` makes. There are no locks: Dagster's pools let one run at a time write a
+    table, and a commit that lost to another is tried again.
+    """
+
+    def __init__(
+        self, settings: Settings, session: Callable[[], SparkSession], run_sql: RunSql | None = None
+    ) -> None:
+        """On a cluster.
+
+        Args:
+            settings: the deployment's.
+            session: gives the cluster's own session.
+            run_sql: runs statements elsewhere, as on a SQL warehouse; in the session, without it.
+        """
+        super().__init__(settings, session)
+        self._run_sql = run_sql or self._in_session
+        self._opened: set[Table] = set()
+
+    @property
+    def finds_files_by(self) -> FindsFilesBy:
+        """Auto Loader, whose checkpoint lies in the volume."""
+        return "auto loader"
+
+    def location(self, table: Table) -> Path:
+        """There is none: Unity Catalog decides where a managed table lies.
+
+        Raises:
+            LakeError: always.
+        """
+        raise LakeError(f"{self.table_name(table)} is a managed table and has no folder. Use its name.")
+
+    def checkpoint(self, table: Table) -> str:
+        """A folder of the volume for each table."""
+        return f"{self.settings.databricks_volume}/_checkpoints/{self.table_name(table)}"
+
+    def lock(self, table: Table) -> AbstractContextManager[Any]:  # noqa: ARG002 - the base class asks for it
+        """None: see the class."""
+        return nullcontext()
+
+    def version(self, table: Table) -> int:
+        """The table's Delta version, -1 if there is no table yet."""
+        try:
+            history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT 1")
+        except Exception as error:
+            if _says(error, NO_TABLE + NO_SCHEMA):
+                return -1
+            raise
+        return int(history[0]["version"])
+
+    def partition_rows(self, table: Table) -> dict[dt.date, int]:
+        """How many rows each date of the partition column has; nothing where there is no table."""
+        return self._partition_rows(table) if self.version(table) >= 0 else {}
+
+    def details(self, table: Table) -> TableDetails:
+        """Rows, dates, version, bytes and last change of a table that exists."""
+        name = self.table_name(table)
+        day = f"`{table.partition_column}`" if table.partition_column else "CAST(NULL AS DATE)"
+        found = self._sql(f"SELECT count(*) AS n, min({day}) AS first, max({day}) AS last FROM {name}")[0]  # noqa: S608 - names of a contract and of settings that allow no quote
+        last = self._sql(f"DESCRIBE HISTORY {name} LIMIT 1")[0]
+        return TableDetails(
+            rows=int(found["n"]),
+            first_date=found["first"],
+            last_date=found["last"],
+            version=int(last["version"]),
+            bytes=int(self._sql(f"DESCRIBE DETAIL {name}")[0]["sizeInBytes"]),
+            # Naive, as PySpark collects it, means this machine's zone.
+            changed_at=last["timestamp"].astimezone(dt.UTC).replace(microsecond=0),
+        )
+
+    def totals(self, table: Table, day: dt.date, columns: Sequence[str]) -> Totals:
+        """Rows of one date, and sums of numeric or boolean columns of it."""
+        sums = ", ".join(f"sum(CAST(`{name}` AS DOUBLE)) AS `{name}`" for name in columns)
+        found = self._sql(
+            f"SELECT count(*) AS n, {sums} FROM {self.table_name(table)} "  # noqa: S608 - as above
+            f"WHERE `{table.partition_column}` = date'{day}'"
+        )[0]
+        return Totals(int(found["n"]), {name: float(found[name] or 0) for name in columns})
+
+    def query(self, sql: str, **tables: Table) -> list[dict[str, Any]]:
+        """The rows of a small result, of tables that exist or are created empty."""
+        return self._sql(sql.format(**{name: self._open(table) for name, table in tables.items()}))
+
+    def require_contract(self, table: Table) -> None:
+        """Compare a table that exists with its contract.
+
+        Raises:
+            ContractError: names, types or the partition column differ.
+        """
+        name = self.table_name(table)
+        found: dict[str, str] = {}
+        for row in self._sql(f"DESCRIBE TABLE {name}"):
+            # After the columns comes what the table is partitioned or clustered by.
+            if not row["col_name"] or row["col_name"].startswith("#"):
+                break
+            found[row["col_name"]] = row["data_type"]
+        detail = self._sql(f"DESCRIBE DETAIL {name}")[0]
+        if differing := ddl.differences(table, found, _parsed(detail["partitionColumns"])):
+            raise ContractError(
+                f"The table {name} is not {table}: {'; '.join(differing)}. Its contract is "
+                f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs."
+            )
+
+    def require_writable(self) -> str:
+        """Say which catalogs and schemas are used.
+
+        Raises:
+            LakeError: one of them is not there, or may not be used.
+        """
+        schemas = list(ddl.schemas(self.settings))
+        for schema in schemas:
+            try:
+                self._sql(f"DESCRIBE SCHEMA {schema}")
+            except Exception as error:
+                raise (self._mendable(error, schema) or error) from error
+        return f"{', '.join(schemas)} can be used"
+
+    def _report(self, table: Table, before: int, seconds: float, dates: DateRange | None) -> WriteReport:
+        name = self.table_name(table)
+        history = self._sql(f"DESCRIBE HISTORY {name} LIMIT {HISTORY_LIMIT}")
+        commits = [
+            (int(row["version"]), _parsed(row["operationMetrics"]) or {})
+            for row in history
+            if int(row["version"]) > before and row["operation"] not in MAINTENANCE
+        ]
+        rows = sum(_rows(metrics) for _, metrics in commits)
+        if not commits or (table.write_mode is WriteMode.MERGE_NEW and rows == 0):
+            # Databricks may commit a merge that inserts nothing; for whoever reads the table it is none.
+            return WriteReport(table, before, 0, 0, seconds, committed=False)
+        after = max(version for version, _ in commits)
+        return WriteReport(
+            table=table,
+            version=after,
+            rows=rows,
+            bytes=sum(_bytes(metrics) for _, metrics in commits),
+            seconds=seconds,
+            rows_by_partition=self._gained(table, before, after, dates),
+        )
+
+    def _gained(self, table: Table, before: int, after: int, dates: DateRange | None) -> dict[dt.date, int]:
+        """Rows of each replaced date, or those that each date gained, counted in the two versions."""
+        if table.partition_column is None:
+            return {}
+        now = self._partition_rows(table, f"VERSION AS OF {after}", dates)
+        if dates:
+            return {day: now.get(day, 0) for day in dates.days()}
+        gained = Counter(now)
+        gained.subtract(self._partition_rows(table, f"VERSION AS OF {before}"))
+        return {day: rows for day, rows in sorted(gained.items()) if rows}
+
+    def _partition_rows(
+        self, table: Table, version: str = "", dates: DateRange | None = None
+    ) -> dict[dt.date, int]:
+        # Of partition columns and counts Databricks reads the log only, no data.
+        column = f"`{table.partition_column}`"
+        inside = f"WHERE {column} >= date'{dates.start}' AND {column} <= date'{dates.end}'" if dates else ""
+        counted = self._sql(
+            f"SELECT {column} AS day, count(*) AS n FROM {self.table_name(table)} {version} {inside} "  # noqa: S608 - as above
+            f"GROUP BY {column}"
+        )
+        return {row["day"]: int(row["n"]) for row in counted}
+
+    def _open(self, table: Table) -> str:
+        name = self.table_name(table)
+        if table not in self._opened:
+            if self.version(table) >= 0:
+                self.require_contract(table)
+            else:
+                self._sql(ddl.create_managed_table(table, name))
+            self._opened.add(table)
+        return name
+
+    def _sql(self, statement: str) -> list[dict[str, Any]]:
+        try:
+            return self._run_sql(statement)
+        except Exception as error:
+            # A missing table is somebody's question; a missing schema is nobody's.
+            if statement.startswith("CREATE") or _says(error, REFUSED):
+                raise (self._mendable(error, statement.partition("(")[0].strip()) or error) from error
+            raise
+
+    @staticmethod
+    def _mendable(error: Exception, what: str) -> LakeError | None:
+        said = " ".join(str(error).split())[:300]
+        if _says(error, NO_SCHEMA):
+            return LakeError(f"{what}: {said} Create catalogs and schemas with: churn setup --databricks")
+        if _says(error, REFUSED):
+            return LakeError(
+                f"{what}: {said} Ask for the grants that this prints: churn setup --databricks --dry-run"
+            )
+        return None
+
+    def _in_session(self, statement: str) -> list[dict[str, Any]]:
+        return [row.asDict() for row in self.spark.sql(statement).collect()]
+
+
+def _says(error: Exception, signs: tuple[str, ...]) -> bool:
+    return any(sign in str(error) for sign in signs)
+
+
+def _parsed(value: Any) -> Any:
+    """Maps and arrays, which a warehouse gives as JSON."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _rows(metrics: dict[str, str]) -> int:
+    # A merge's numOutputRows counts rows that it copied, too.
+    return int(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0)))
+
+
+def _bytes(metrics: dict[str, str]) -> int:
+    return int(metrics.get("numTargetBytesAdded", metrics.get("numOutputBytes", 0)))

@@ -1,0 +1,66 @@
+"""One commit by a table's contract, the same on every engine and for tables in folders and in a catalog."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import LakeError
+from churn_assets.tables import Table, WriteMode
+
+# What the engines say when another writer committed first: Sail, then Delta on Apache Spark and Databricks.
+COMMIT_CONFLICTS = ("Failed to commit transaction", "DELTA_CONCURRENT", "ConcurrentModification")
+
+
+def is_commit_conflict(error: BaseException) -> bool:
+    """Whether a write failed only because another one was faster."""
+    return any(sign in str(error) for sign in COMMIT_CONFLICTS)
+
+
+retrying_conflicts = retry(
+    retry=retry_if_exception(is_commit_conflict),
+    stop=stop_after_attempt(6),
+    wait=wait_random_exponential(multiplier=0.2, max=5),
+    reraise=True,
+)
+
+
+@retrying_conflicts
+def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) -> None:
+    """Write rows to the table that the engine knows as ``name``, again if another writer was faster.
+
+    Raises:
+        LakeError: the contract replaces partitions, and none were named.
+    """
+    match table.write_mode:
+        case WriteMode.APPEND:
+            rows.writeTo(name).append()
+        case WriteMode.REPLACE_ALL:
+            rows.writeTo(name).overwrite(F.lit(True))
+        case WriteMode.REPLACE_PARTITIONS:
+            if dates is None or table.partition_column is None:
+                raise LakeError(f"{table} is replaced by partitions, and none were named.")
+            # Not saveAsTable with replaceWhere: Sail ignores the predicate and replaces the whole table.
+            # Not BETWEEN: Delta 4.4 on Spark crashes on it.
+            column = F.col(table.partition_column)
+            rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))
+        case WriteMode.MERGE_NEW:
+            _merge_new(table, name, rows)
+
+
+def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
+    """Insert the rows whose key is not there, looking only into the partitions that they touch."""
+    column = table.partition_column
+    if column is None:
+        raise LakeError(f"{table} is merged by partitions, and its contract names no partition column.")
+    touched = [row[0] for row in rows.select(column).distinct().collect()]
+    if not touched:
+        return
+    source = f"new_{table.schema}_{table.name}"
+    rows.createOrReplaceTempView(source)
+    partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
+    same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in (column, *table.key))
+    rows.sparkSession.sql(
+        f"MERGE INTO {name} t USING {source} s ON {same_key} AND t.`{column}` IN ({partitions}) "
+        "WHEN NOT MATCHED THEN INSERT *"
+    ).collect()
