@@ -40,7 +40,7 @@ class Rows:
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
     columns: list[str]
-    data: list[list[int | float]]
+    data: list[list[Any]]
     index: list[Any] | UnsetType = UNSET
 
 
@@ -57,7 +57,7 @@ class Parser:
             ],
             forbid_unknown_fields=True,
         )
-        by_column = dict[str, list[int | float] | int | float]
+        by_column = dict[str, Any]
         body: Any = msgspec.defstruct(
             "Body",
             [

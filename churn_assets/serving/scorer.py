@@ -26,7 +26,7 @@ class ServedModel:
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """The probability of churn of each row (float64), as the version's MLflow model gives it."""
-        return self.estimator.predict_proba(matrix)[:, 1]
+        return np.ascontiguousarray(self.estimator.predict_proba(matrix)[:, 1])
 
 
 def load(folder: Path, version: str) -> ServedModel:
