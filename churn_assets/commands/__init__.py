@@ -1,0 +1,1 @@
+"""What each command of ``churn`` does; ``cli.py`` names them."""

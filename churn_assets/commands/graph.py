@@ -1,0 +1,80 @@
+"""The graph: bring it up to date, and say how it is."""
+
+import datetime as dt
+import importlib
+import json
+import threading
+import time
+from typing import Annotated
+
+import typer
+
+from churn_assets import console
+from churn_assets import settings as settings_module
+from churn_assets.commands.days import today
+from churn_assets.console import out
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.errors import DateRangeError
+from churn_assets.settings import Settings
+
+
+def run(
+    from_: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First feature_date.")
+    ] = None,
+    to: Annotated[
+        dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last feature_date.")
+    ] = None,
+) -> None:
+    """Compute everything that is new, landing zone to scores."""
+    from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.definitions import build_defs
+    from churn_assets.resources import lakehouse
+    from churn_assets.status import lake_status
+
+    settings = settings_module.load()
+    wanted = _wanted(settings, from_, to)
+    lake = lakehouse(settings)
+    lake.require_writable()
+    started = time.monotonic()
+    threading.Thread(target=_import_what_models_need, daemon=True).start()
+    with console.steps() as step, dagster_instance(settings) as instance:
+        report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
+    out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
+    for note in report.notes:
+        out.print(note)
+    console.print_summary(lake_status(lake), settings)
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show each table's rows, dates, version, size and last change, the model and the latest scores."""
+    from churn_assets.resources import lakehouse
+    from churn_assets.status import lake_status
+
+    settings = settings_module.load()
+    found = lake_status(lakehouse(settings))
+    if as_json:
+        out.print_json(json.dumps(found.as_dict(), default=str))
+        return
+    if not found.tables:
+        out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
+        return
+    console.print_tables(found)
+    console.print_summary(found, settings)
+
+
+def _import_what_models_need() -> None:
+    """Three seconds of imports, while the engine is busy with the events."""
+    for name in ("mlflow.pyfunc", "sklearn.ensemble"):
+        importlib.import_module(name)
+
+
+def _wanted(settings: Settings, from_: dt.datetime | None, to: dt.datetime | None) -> DateRange | None:
+    if from_ is None and to is None:
+        return None
+    start = from_.date() if from_ else settings.start_date
+    end = to.date() if to else settings.end_date or today() - ONE_DAY
+    if end < start:
+        raise DateRangeError(f"--to {end} is before --from {start}. Swap them.")
+    return DateRange(start, end)

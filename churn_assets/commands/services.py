@@ -1,0 +1,50 @@
+"""What runs until it is stopped, and what it needs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from churn_assets import settings as settings_module
+from churn_assets.console import out
+
+
+def serve() -> None:
+    """Serve the Production model over HTTP at CHURN_ENDPOINT_URL, until stopped."""
+    # A process of its own, in place of this one: its workers start small and signals reach it.
+    command = [sys.executable, "-m", "churn_assets.serving.server"]
+    os.execv(command[0], command)  # noqa: S606 - ourselves
+
+
+def dev(
+    port: Annotated[int, typer.Option(help="Where the UI listens, on this machine only.")] = 3000,
+) -> None:
+    """Start Dagster's UI and daemon on this lake: ``dagster dev`` with its home beside the tables."""
+    from churn_assets.automation.instance import prepare_dagster_home
+
+    prepare_dagster_home(settings_module.load())
+    dagster = Path(sys.executable).with_name("dagster")
+    location = (
+        ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
+    )
+    command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
+    # In place of this process, so that Ctrl-C and signals reach Dagster itself.
+    os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
+
+
+def doctor() -> None:
+    """Say what this machine lacks, and how to mend it."""
+    from churn_assets.doctor import examine
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)
+    ill = 0
+    for finding in examine(lakehouse(settings)):
+        mark = "[green]ok  [/green]" if finding.is_well else "[red]mend[/red]"
+        out.print(f"{mark} {finding.name}: {finding.says}", soft_wrap=True)
+        ill += not finding.is_well
+    if ill:
+        raise typer.Exit(1)
