@@ -1,0 +1,254 @@
+"""The emulated workspace: start it, talk to its ``url`` with the real client, ask it what happened."""
+
+import importlib
+import importlib.util
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import anyio
+from databricks.sdk import WorkspaceClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as AnyPath
+
+from churn_assets_tests.workspace.auth import USER, Auth
+from churn_assets_tests.workspace.clusters import Clusters
+from churn_assets_tests.workspace.dbfs import Dbfs
+from churn_assets_tests.workspace.faults import Faults, LostResponse, Refused, Slow
+from churn_assets_tests.workspace.files import Files
+from churn_assets_tests.workspace.identity import Identity
+from churn_assets_tests.workspace.jobs import Jobs
+from churn_assets_tests.workspace.permissions import Permissions
+from churn_assets_tests.workspace.pools import Pools
+from churn_assets_tests.workspace.processes import Runtime
+from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation
+from churn_assets_tests.workspace.secret_scopes import Secrets
+from churn_assets_tests.workspace.shapes import check_fields, fields_of, parse_query
+from churn_assets_tests.workspace.workspace_files import WorkspaceFiles
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+# Written by others, each with ``routes(workspace) -> list[Route]``.
+PLUGGED_IN = ("catalog", "statements", "serving_endpoints")
+
+
+class Logged(NamedTuple):
+    """One request as it was answered; ``status`` is 0 if the answer was lost on purpose."""
+
+    method: str
+    path: str
+    body: Any
+    status: int
+
+
+class Workspace:
+    """A Databricks workspace whose state lives in a folder and in this object.
+
+    Args:
+        folder: an existing or new folder, for files of volumes, DBFS and clusters.
+        dbfs_enabled: whether the public DBFS root may be used; new workspaces answer 403.
+        python: the interpreter of clusters; by default the bare one that this process' environment is made of.
+        runtime: gives what the clusters' processes find beside that interpreter's own packages; it is called once,
+            when the first process starts, and may use ``at_close``.
+        plugins: more routes: called with this workspace.
+
+    Attributes:
+        url: where it listens. No trailing slash.
+        token: a personal access token.
+        auth: all tokens, and the service principal's ``client_id`` and ``client_secret``.
+        faults: what goes wrong on demand.
+        requests: every request in the order of the answers.
+        violations: requests that the real service would not have understood.
+        emails: what would have been sent: (event, address, run id).
+        files, dbfs, workspace_files, secrets, pools, permissions, clusters, jobs: the parts, for assertions.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dbfs_enabled: bool = True,
+        python: Path | None = None,
+        runtime: Callable[["Workspace"], Runtime] | None = None,
+        plugins: tuple[Callable[["Workspace"], list[Route]], ...] = (),
+    ) -> None:
+        # Imported here, because starting the server imports uvicorn's protocols.
+        from churn_assets_tests.workspace.server import Server
+
+        self.folder = folder.absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        app = Starlette(routes=[AnyPath("/{path:path}", self._serve, methods=METHODS)])
+        self._server = Server(app)
+        self.url = f"http://127.0.0.1:{self._server.port}"
+        self.auth = Auth(self.url)
+        self.token = self.auth.token
+        self.faults = Faults()
+        self.requests: list[Logged] = []
+        self.violations: list[str] = []
+        self.emails: list[tuple[str, str, int]] = []
+        self.files = Files(self.folder)
+        self.dbfs = Dbfs(self.folder, enabled=dbfs_enabled)
+        self.workspace_files = WorkspaceFiles(self.folder)
+        self.secrets = Secrets()
+        self.pools = Pools()
+        self.permissions = Permissions()
+        self.clusters = Clusters(self)
+        self.jobs = Jobs(self, python, lambda: runtime(self) if runtime else Runtime())
+        self._lock = threading.Lock()
+        self._closing: list[Callable[[], None]] = [self.jobs.close]
+        self.routes: list[Route] = [
+            *self.auth.routes(),
+            *self.files.routes(),
+            *self.dbfs.routes(),
+            *self.workspace_files.routes(),
+            *self.secrets.routes(),
+            *self.pools.routes(),
+            *self.permissions.routes(),
+            *Identity(self.auth).routes(),
+            *self.clusters.routes(),
+            *self.jobs.routes(),
+        ]
+        for plugin in (*map(_plugged_in, PLUGGED_IN), *plugins):
+            self.routes += plugin(self) if plugin else []
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for close in reversed(self._closing):
+            close()
+        self._server.stop()
+
+    def local(self, path: str) -> Path:
+        """The real path of ``/Volumes/…``, ``dbfs:/…``, ``/dbfs/…``, ``/Workspace/…`` or ``/Users/…``.
+
+        Raises:
+            ApiError: there is no such volume, or the path is none of these.
+        """
+        path = path.replace("dbfs:/Volumes/", "/Volumes/")
+        if path.startswith("/Volumes/"):
+            return self.files.local(path)
+        if path.startswith("dbfs:/"):
+            return self.dbfs.local(path)
+        if path.startswith("/dbfs/"):
+            return self.dbfs.local(path.removeprefix("/dbfs"))
+        return self.workspace_files.local(path)
+
+    def at_close(self, close: Callable[[], None]) -> None:
+        """Call this when the workspace closes, before what was registered earlier."""
+        self._closing.append(close)
+
+    def client(self, **config: Any) -> WorkspaceClient:
+        """The real client, with the personal access token unless ``config`` says otherwise."""
+        return WorkspaceClient(**({"host": self.url, "token": self.token, "auth_type": "pat"} | config))
+
+    def calls(self, method: str, path: str) -> list[Logged]:
+        """The requests of this method whose path ends so."""
+        return [one for one in self.requests if one.method == method and one.path.endswith(path)]
+
+    async def _serve(self, request: Request) -> Response:
+        body = await request.body()
+        answer = await anyio.to_thread.run_sync(self._answer, request, body)
+        if answer is None:
+            request.scope["extensions"]["break"]()
+            await anyio.sleep(0.05)  # uvicorn has to notice before it would answer by itself
+            return Response()
+        return Response(answer.content, answer.status, dict(answer.headers))
+
+    def _answer(self, request: Request, body: bytes) -> Answer | None:
+        method, path = request.method, request.scope["path"]
+        fault = self.faults.take(method, path)
+        if isinstance(fault, Slow):
+            time.sleep(fault.seconds)
+        try:
+            if isinstance(fault, Refused):
+                raise fault.error()
+            answer = self._dispatch(method, path, request, body, fault)
+        except ApiError as error:
+            retry = fault.retry_after if isinstance(fault, Refused) else None
+            answer = _error(error, retry)
+            if isinstance(error, Violation):
+                self.violations.append(f"{method} {path}: {error.message}")
+        except Exception as error:  # a bug of the emulator must fail the test, not hide in a 500
+            self.violations.append(f"{method} {path}: the emulator failed with {error!r}")
+            answer = _error(ApiError(500, "INTERNAL_ERROR", repr(error)), None)
+        lost = isinstance(fault, LostResponse)
+        with self._lock:
+            self.requests.append(Logged(method, path, _readable(body), 0 if lost else answer.status))
+        return None if lost else answer
+
+    def _dispatch(self, method: str, path: str, request: Request, body: bytes, fault: Any) -> Answer:
+        for route in self.routes:
+            params = route.match(method, path)
+            if params is not None:
+                break
+        else:
+            raise Violation(f"No API found for '{method} {path}'.", 404, "ENDPOINT_NOT_FOUND")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        user = USER if route.public else self.auth.user(headers)
+        fields = {} if route.anything else _fields(route, params, method, path, request, body)
+        answer = route.handler(Call(method, path, params, request.query_params, fields, body, headers, user))
+        answer = answer if isinstance(answer, Answer) else _json(answer or {})
+        change = getattr(fault, "state", None)
+        if change and answer.status == 200:
+            answer = _json(_with_state(json.loads(answer.content), change))
+        return answer
+
+
+def _plugged_in(name: str) -> Callable[[Workspace], list[Route]] | None:
+    module = f"{__package__}.{name}"
+    return importlib.import_module(module).routes if importlib.util.find_spec(module) else None
+
+
+def _fields(
+    route: Route, params: Mapping[str, str], method: str, path: str, request: Request, body: bytes
+) -> dict[str, Any]:
+    allowed = dict(fields_of(route.like)) if route.like else {}
+    allowed = {name: hint for name, hint in allowed.items() if name not in params} | route.fields
+    query = request.query_params.multi_items()
+    if method in ("GET", "HEAD", "DELETE"):
+        if body not in (b"", b"{}"):
+            raise Violation(f"{method} {path} has a body of {len(body)} bytes.")
+        return parse_query(query, allowed, path)
+    if query:
+        raise Violation(f"{method} {path} has a query: {query}.")
+    try:
+        fields = json.loads(body or b"{}")
+    except ValueError as error:
+        raise Violation(f"Malformed JSON in {path}: {error}.", code="MALFORMED_REQUEST") from error
+    if not isinstance(fields, dict):
+        raise Violation(f"The body of {path} is not an object.", code="MALFORMED_REQUEST")
+    check_fields(fields, allowed, path)
+    return fields
+
+
+def _json(value: Any) -> Answer:
+    return Answer(json.dumps(value).encode(), headers={"content-type": "application/json"})
+
+
+def _error(error: ApiError, retry_after: int | None) -> Answer:
+    headers = {"content-type": "application/json"}
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    content = json.dumps({"error_code": error.code, "message": error.message}).encode()
+    return Answer(content, error.status, headers)
+
+
+def _with_state(run: dict[str, Any], state: str) -> dict[str, Any]:
+    """The run as a newer service could tell it: a state of both kinds that the SDK does not know."""
+    for one in (run, *run.get("tasks", [])):
+        one["state"] = {"life_cycle_state": state, "state_message": ""}
+        one["status"] = {"state": state}
+    return run
+
+
+def _readable(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body

@@ -1,0 +1,137 @@
+"""What the settings of a job or of a submitted run may say, beyond the types of their fields."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from churn_assets_tests.workspace.references import check_references
+from churn_assets_tests.workspace.routing import Violation
+
+NOTED = {"email_notifications", "notification_settings", "timeout_seconds", "queue", "access_control_list"}
+SUBMIT_FIELDS = {"run_name", "tasks", "idempotency_token"} | NOTED
+JOB_FIELDS = {
+    "name",
+    "tasks",
+    "job_clusters",
+    "schedule",
+    "tags",
+    "parameters",
+    "max_concurrent_runs",
+} | NOTED
+JOB_FIELDS |= {"format", "description", "edit_mode", "deployment"}
+KINDS = {"spark_python_task", "python_wheel_task", "condition_task"}
+COMPUTE = {"new_cluster", "existing_cluster_id", "job_cluster_key"}
+TASK_FIELDS = (
+    {"task_key", "depends_on", "run_if", "description", "libraries", "timeout_seconds"} | KINDS | COMPUTE
+)
+TASK_FIELDS |= {"email_notifications", "notification_settings", "max_retries"}
+
+
+def check(settings: dict[str, Any], known: set[str]) -> None:
+    """Refuse settings that make no sense, or that are not emulated.
+
+    Raises:
+        Violation: naming what is wrong.
+    """
+    _only(settings, known, "The job")
+    tasks = settings.get("tasks") or []
+    if not 0 < len(tasks) <= 100:
+        raise Violation(f"A run takes 1 to 100 tasks, not {len(tasks)}.")
+    keys = [task["task_key"] for task in tasks]
+    if len(set(keys)) != len(keys):
+        raise Violation(f"Task keys must be unique: {keys}.")
+    clusters = {one["job_cluster_key"] for one in settings.get("job_clusters") or []}
+    upstream = _upstream(tasks)
+    for task in tasks:
+        _check_task(task, clusters, upstream[task["task_key"]])
+
+
+def with_overrides(settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """A job's settings with what ``run-now`` says otherwise.
+
+    Raises:
+        Violation: it asks for what is not emulated.
+    """
+    known = {"job_id", "idempotency_token", "job_parameters", "python_params", "python_named_params", "queue"}
+    _only(asked, known, "run-now")
+    tasks = []
+    for original in settings["tasks"]:
+        task = dict(original)
+        for kind in ("spark_python_task", "python_wheel_task"):
+            if kind in task and "python_params" in asked:
+                task[kind] = task[kind] | {"parameters": asked["python_params"]}
+        if "python_wheel_task" in task and "python_named_params" in asked:
+            named = (task["python_wheel_task"].get("named_parameters") or {}) | asked["python_named_params"]
+            task["python_wheel_task"] = task["python_wheel_task"] | {"named_parameters": named}
+        tasks.append(task)
+    return settings | {"tasks": tasks}
+
+
+def _only(given: dict[str, Any], known: set[str], what: str) -> None:
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise Violation(f"{what} says {', '.join(unknown)}, which the emulator does not act on.")
+
+
+def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) -> None:
+    key = task["task_key"]
+    where = f"Task {key}"
+    if not re.fullmatch(r"[\w-]{1,100}", key):
+        raise Violation(f"The task key {key!r} may hold letters, digits, - and _ only.")
+    _only(task, TASK_FIELDS, where)
+    if task.get("max_retries"):
+        raise Violation(f"{where} is to be retried by Databricks, which is not emulated.")
+    kinds, compute = KINDS & set(task), COMPUTE & set(task)
+    if len(kinds) != 1:
+        raise Violation(f"{where} is {sorted(kinds) or 'nothing'}; it must be one of {sorted(KINDS)}.")
+    if len(compute) != ("condition_task" not in task):
+        raise Violation(
+            f"{where} runs on {sorted(compute) or 'nothing'}; it must be one of {sorted(COMPUTE)}."
+        )
+    if "job_cluster_key" in task and task["job_cluster_key"] not in clusters:
+        raise Violation(
+            f"{where} runs on the job cluster {task['job_cluster_key']}, which is not in job_clusters."
+        )
+    if (
+        len(
+            [
+                one
+                for one in ("parameters", "named_parameters")
+                if (task.get("python_wheel_task") or {}).get(one)
+            ]
+        )
+        > 1
+    ):
+        raise Violation(f"{where} has both parameters and named_parameters.")
+    check_references(_texts(task), upstream, where)
+
+
+def _texts(task: dict[str, Any]) -> Iterator[str]:
+    for kind in KINDS & set(task):
+        for value in task[kind].values():
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, list):
+                yield from value
+            elif isinstance(value, dict):
+                yield from value.values()
+
+
+def _upstream(tasks: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """All tasks that run before each task."""
+    direct = {task["task_key"]: {one["task_key"] for one in task.get("depends_on") or []} for task in tasks}
+    for key, needed in direct.items():
+        if needed - set(direct):
+            raise Violation(
+                f"Task {key} depends on {sorted(needed - set(direct))}, which the job does not have."
+            )
+    closed: dict[str, set[str]] = {}
+    while len(closed) < len(direct):
+        ready = [key for key, needed in direct.items() if key not in closed and needed <= set(closed)]
+        if not ready:
+            raise Violation(
+                f"The tasks {sorted(set(direct) - set(closed))} depend on each other in a circle."
+            )
+        for key in ready:
+            closed[key] = direct[key].union(*(closed[one] for one in direct[key]))
+    return closed

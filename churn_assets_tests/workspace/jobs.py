@@ -1,0 +1,343 @@
+"""The Jobs API 2.1 and 2.2: jobs, runs, and what becomes of them."""
+
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from databricks.sdk.service.jobs import JobsAPI
+
+from churn_assets_tests.workspace import job_settings
+from churn_assets_tests.workspace.clusters import now_ms
+from churn_assets_tests.workspace.job_runner import JobRunner
+from churn_assets_tests.workspace.processes import Runtime, bare_python
+from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
+from churn_assets_tests.workspace.runs import CANCELED, TOO_MANY_RUNS, Run, TaskRun
+
+if TYPE_CHECKING:
+    from churn_assets_tests.workspace.emulator import Workspace
+
+
+class Jobs:
+    """Jobs and runs, for the API and for assertions.
+
+    Attributes:
+        runs: every run by its id, in the order of their starts.
+        jobs: every job by its id: its settings, and who made it when.
+        python: the clusters' interpreter.
+    """
+
+    def __init__(self, workspace: "Workspace", python: Path | None, runtime: Callable[[], Runtime]) -> None:
+        self._workspace = workspace
+        self.python = python or bare_python()
+        self._runtime = functools.cache(runtime)
+        self.runs: dict[int, Run] = {}
+        self.jobs: dict[int, dict[str, Any]] = {}
+        self._tokens: dict[tuple[int, str], int] = {}
+        self._threads: list[threading.Thread] = []
+        self._ids = itertools.count(100_000_000_000_000 + int(time.time()) % 1_000_000 * 1_000)
+        self._lock = threading.RLock()
+
+    def active(self) -> list[Run]:
+        """Runs that have not ended."""
+        return [run for run in list(self.runs.values()) if not run.end]
+
+    def processes(self) -> list[int]:
+        """The process ids of tasks that run now."""
+        tasks = [task for run in list(self.runs.values()) for task in run.tasks.values()]
+        return [task.process.pid for task in tasks if task.process and task.end is None]
+
+    def wait(self, run_id: int, seconds: float = 60) -> Run:
+        """The run, once it has ended.
+
+        Raises:
+            TimeoutError: it has not ended after so many seconds.
+        """
+        run = self.runs[run_id]
+        with run.changed:
+            if not run.changed.wait_for(lambda: run.end is not None, seconds):
+                raise TimeoutError(f"Run {run_id} is still {run.phase} after {seconds} s.")
+        return run
+
+    def wait_for_process(self, run_id: int, seconds: float = 30) -> int:
+        """The process id of the run's first task that has one, once there is one.
+
+        Raises:
+            TimeoutError: there is none after so many seconds.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for task in self.runs[run_id].tasks.values():
+                if task.process and not task.end:
+                    return task.process.pid
+            time.sleep(0.01)
+        raise TimeoutError(f"No process of run {run_id} after {seconds} s.")
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for run in self.active():
+            run.cancel()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def routes(self) -> list[Route]:
+        """Both versions of the API answer alike."""
+        api = [
+            ("POST", "runs/submit", self._submit, JobsAPI.submit),
+            ("GET", "runs/get", self._get_run, JobsAPI.get_run),
+            ("GET", "runs/get-output", self._get_output, JobsAPI.get_run_output),
+            ("GET", "runs/list", self._list_runs, JobsAPI.list_runs),
+            ("POST", "runs/cancel", self._cancel, JobsAPI.cancel_run),
+            ("POST", "runs/cancel-all", self._cancel_all, JobsAPI.cancel_all_runs),
+            ("POST", "runs/delete", self._delete_run, JobsAPI.delete_run),
+            ("POST", "create", self._create, JobsAPI.create),
+            ("GET", "get", self._get_job, JobsAPI.get),
+            ("GET", "list", self._list_jobs, JobsAPI.list),
+            ("POST", "update", self._update, JobsAPI.update),
+            ("POST", "reset", self._reset, JobsAPI.reset),
+            ("POST", "delete", self._delete_job, JobsAPI.delete),
+            ("POST", "run-now", self._run_now, JobsAPI.run_now),
+        ]
+        return [
+            Route(method, f"/api/{version}/jobs/{name}", handler, like)
+            for version in ("2.2", "2.1")
+            for method, name, handler, like in api
+        ]
+
+    def start(
+        self, job_id: int, name: str, run_type: str, settings: dict[str, Any], creator: str, **more: Any
+    ) -> Run:
+        """Start a run; returns at once."""
+        with self._lock:
+            run_id = next(self._ids)
+            folder = self._workspace.folder / "runs" / str(run_id)
+            tasks = {}
+            for task in settings["tasks"]:
+                key = task["task_key"]
+                tasks[key] = TaskRun(next(self._ids), task, folder / "tasks" / key)
+            run = Run(run_id, job_id, name, run_type, settings, creator, folder, tasks, **more)
+            self.runs[run_id] = run
+        return run
+
+    def _drive(self, run: Run) -> Run:
+        runner = JobRunner(self._workspace, run, self.python, self._runtime)
+        self._threads.append(runner.thread)
+        runner.thread.start()
+        return run
+
+    def _once(self, job_id: int, call: Call, make: Callable[[], Run]) -> dict[str, Any]:
+        """The run that this idempotency token already started, or a new one."""
+        token = call.fields.get("idempotency_token")
+        if token and len(token) > 64:
+            raise Violation(f"idempotency_token has {len(token)} characters; 64 are allowed.")
+        with self._lock:
+            if token and (job_id, token) in self._tokens:
+                run = self.runs[self._tokens[job_id, token]]
+                if run.deleted:
+                    raise ApiError(
+                        400, "INVALID_PARAMETER_VALUE", "The run of this idempotency_token was deleted."
+                    )
+            else:
+                run = make()
+                if token:
+                    self._tokens[job_id, token] = run.run_id
+        return {"run_id": run.run_id, "number_in_job": run.number}
+
+    def _submit(self, call: Call) -> dict[str, Any]:
+        settings = {"run_name": "Untitled", **call.fields}
+        job_settings.check(settings, job_settings.SUBMIT_FIELDS)
+
+        def make() -> Run:
+            job_id = next(self._ids)
+            return self._drive(self.start(job_id, settings["run_name"], "SUBMIT_RUN", settings, call.user))
+
+        return {"run_id": self._once(0, call, make)["run_id"]}
+
+    def _run_now(self, call: Call) -> dict[str, Any]:
+        job = self._job(call.fields["job_id"])
+        settings = job_settings.with_overrides(job["settings"], call.fields)
+        defaults = {one["name"]: one["default"] for one in settings.get("parameters") or []}
+        given = call.fields.get("job_parameters") or {}
+        if set(given) - set(defaults):
+            raise Violation(f"Job {job['job_id']} has no parameters {sorted(set(given) - set(defaults))}.")
+
+        def make() -> Run:
+            earlier = [run for run in self.runs.values() if run.job_id == job["job_id"]]
+            run = self.start(
+                job["job_id"],
+                settings.get("name", "Untitled"),
+                "JOB_RUN",
+                settings,
+                call.user,
+                parameters=defaults | given,
+                number=len(earlier) + 1,
+            )
+            if sum(not one.end for one in earlier) >= settings.get("max_concurrent_runs", 1):
+                run.end, run.ended = TOO_MANY_RUNS, now_ms()
+                for task in run.tasks.values():
+                    task.end = TOO_MANY_RUNS
+                return run
+            return self._drive(run)
+
+        return self._once(job["job_id"], call, make)
+
+    def _find(self, run_id: int) -> tuple[Run, TaskRun | None]:
+        """A run by its id or by that of one of its tasks."""
+        for run in list(self.runs.values()):
+            if not run.deleted:
+                if run.run_id == run_id:
+                    return run, None
+                for task in run.tasks.values():
+                    if task.run_id == run_id:
+                        return run, task
+        raise ApiError(400, "INVALID_PARAMETER_VALUE", f"Run {run_id} does not exist.")
+
+    def _get_run(self, call: Call) -> dict[str, Any]:
+        run, task = self._find(call.fields["run_id"])
+        url = self._workspace.url
+        if task is None:
+            return run.view(url)
+        view = task.view(run.page_url(url, task.run_id))
+        # A task's own run is told like a run with one task.
+        own = {name: view[name] for name in ("state", "status", "start_time", "end_time", "run_page_url")}
+        cluster = {"cluster_instance": view["cluster_instance"]} if "cluster_instance" in view else {}
+        return run.view(url) | own | cluster | {"run_id": task.run_id, "run_name": task.key, "tasks": [view]}
+
+    def _get_output(self, call: Call) -> dict[str, Any]:
+        run, task = self._find(call.fields["run_id"])
+        if task is None:
+            raise ApiError(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                "Retrieving the output of runs with multiple tasks is not supported. "
+                "Please retrieve the output of each individual task run instead.",
+            )
+        metadata = self._get_run(call)
+        return {"metadata": metadata, "logs": task.logs, "logs_truncated": False, **(task.error or {})}
+
+    def _list_runs(self, call: Call) -> dict[str, Any]:
+        known = {"active_only", "completed_only", "expand_tasks", "job_id", "limit", "page_token", "run_type"}
+        known |= {"start_time_from", "start_time_to", "offset"}
+        asked = {name: value for name, value in call.fields.items() if name in known}
+        limit = asked.get("limit", 20) or 25
+        if not 0 < limit <= 26:
+            raise ApiError(400, "INVALID_PARAMETER_VALUE", f"limit is {limit}; it must be from 1 to 25.")
+        found = [run for run in reversed(list(self.runs.values())) if not run.deleted and _wanted(run, asked)]
+        start = int(asked.get("page_token") or asked.get("offset") or 0)
+        views = [
+            run.view(self._workspace.url, with_tasks=bool(asked.get("expand_tasks")))
+            for run in found[start : start + limit]
+        ]
+        more = start + limit < len(found)
+        page = {"runs": views, "has_more": more}
+        return page | {"next_page_token": str(start + limit)} if more else page
+
+    def _cancel(self, call: Call) -> None:
+        run, task = self._find(call.fields["run_id"])
+        if task is None:
+            run.cancel()
+        else:
+            with run.changed:
+                task.stop(CANCELED)
+                run.changed.notify_all()
+
+    def _cancel_all(self, call: Call) -> None:
+        for run in self.active():
+            if run.job_id == call.fields.get("job_id"):
+                run.cancel()
+
+    def _delete_run(self, call: Call) -> None:
+        run, _ = self._find(call.fields["run_id"])
+        if not run.end:
+            raise ApiError(400, "INVALID_STATE", f"Cannot delete run {run.run_id}: it is active.")
+        run.deleted = True
+
+    def _job(self, job_id: int) -> dict[str, Any]:
+        if job_id not in self.jobs:
+            raise ApiError(400, "INVALID_PARAMETER_VALUE", f"Job {job_id} does not exist.")
+        return self.jobs[job_id]
+
+    def _create(self, call: Call) -> dict[str, Any]:
+        settings = {"name": "Untitled", "max_concurrent_runs": 1, "timeout_seconds": 0, **call.fields}
+        settings["format"] = "MULTI_TASK"
+        job_settings.check(settings, job_settings.JOB_FIELDS)
+        with self._lock:
+            job_id = next(self._ids)
+            self.jobs[job_id] = {
+                "job_id": job_id,
+                "creator_user_name": call.user,
+                "run_as_user_name": call.user,
+                "created_time": now_ms(),
+                "settings": settings,
+            }
+        return {"job_id": job_id}
+
+    def _get_job(self, call: Call) -> dict[str, Any]:
+        return self._job(call.fields["job_id"])
+
+    def _list_jobs(self, call: Call) -> dict[str, Any]:
+        name = (call.fields.get("name") or "").lower()
+        found = [
+            job
+            for job in reversed(list(self.jobs.values()))
+            if not name or job["settings"]["name"].lower() == name
+        ]
+        start, limit = (
+            int(call.fields.get("page_token") or call.fields.get("offset") or 0),
+            call.fields.get("limit", 20),
+        )
+        if not 0 < limit <= 100:
+            raise ApiError(400, "INVALID_PARAMETER_VALUE", f"limit is {limit}; it must be from 1 to 100.")
+        bulky = () if call.fields.get("expand_tasks") else ("tasks", "job_clusters")
+        views = [
+            job | {"settings": {key: value for key, value in job["settings"].items() if key not in bulky}}
+            for job in found[start : start + limit]
+        ]
+        more = start + limit < len(found)
+        page = {"jobs": views, "has_more": more}
+        return page | {"next_page_token": str(start + limit)} if more else page
+
+    def _update(self, call: Call) -> None:
+        job = self._job(call.fields["job_id"])
+        kept = {
+            k: v for k, v in job["settings"].items() if k not in (call.fields.get("fields_to_remove") or [])
+        }
+        new = call.fields.get("new_settings") or {}
+        for name, key in (("tasks", "task_key"), ("job_clusters", "job_cluster_key")):
+            if name in new:  # merged by key, as the service does
+                merged = {one[key]: one for one in kept.get(name) or []} | {
+                    one[key]: one for one in new[name]
+                }
+                new = new | {name: list(merged.values())}
+        self._replace(job, kept | new)
+
+    def _reset(self, call: Call) -> None:
+        defaults = {
+            "name": "Untitled",
+            "max_concurrent_runs": 1,
+            "timeout_seconds": 0,
+            "format": "MULTI_TASK",
+        }
+        self._replace(self._job(call.fields["job_id"]), defaults | call.fields["new_settings"])
+
+    def _replace(self, job: dict[str, Any], settings: dict[str, Any]) -> None:
+        job_settings.check(settings, job_settings.JOB_FIELDS)
+        job["settings"] = settings
+
+    def _delete_job(self, call: Call) -> None:
+        job = self._job(call.fields["job_id"])
+        self._cancel_all(call)
+        del self.jobs[job["job_id"]]
+
+
+def _wanted(run: Run, asked: dict[str, Any]) -> bool:
+    return (
+        asked.get("job_id") in (None, run.job_id)
+        and asked.get("run_type") in (None, run.run_type)
+        and not (asked.get("active_only") and run.end)
+        and not (asked.get("completed_only") and not run.end)
+        and asked.get("start_time_from", 0) <= run.started <= asked.get("start_time_to", run.started)
+    )
