@@ -161,8 +161,9 @@ class Parser:
                     wanted[row] = record.user_id
         store = features_of()
         unknown = self._look_up(matrix, wanted, store)
-        known = np.delete(matrix, list(unknown), axis=0) if unknown else matrix
-        self._require_finite(known)
+        # Not left out, or the row that a refusal names would be another.
+        matrix[list(unknown)] = 0.0
+        self._require_finite(matrix)
         return Rows(matrix, unknown, looked_up=store)
 
     def _look_up(self, matrix: np.ndarray, wanted: dict[int, int], store: Snapshot | None) -> dict[int, int]:
