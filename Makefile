@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-spark check lock clean
+.PHONY: help demo dev serve bench test test-spark check lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ demo: $(VENV)/installed  ## simulate events, run the whole graph, say what it ma
 dev: $(VENV)/installed  ## Dagster's UI with the graph, on sample data if the lake is empty
 	$(BIN)/churn simulate --sample
 	$(BIN)/churn dev
+
+serve: $(VENV)/installed  ## the Production model over HTTP
+	$(BIN)/churn serve
+
+bench: $(VENV)/installed-dev  ## the scoring server beside mlflow models serve, and what else is measured
+	$(BIN)/python -m bench
 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)

@@ -90,4 +90,13 @@ def print_summary(found: Status, settings: Settings) -> None:
             f"{scores.predicted_churn:,} predicted to churn, "
             f"mean probability {scores.mean_churn_probability:.3f}."
         )
+    if found.endpoint and found.endpoint.version:
+        endpoint = found.endpoint
+        update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""
+        out.print(
+            f"Endpoint {endpoint.url}: {endpoint.state}, serves version {endpoint.version}{update}.",
+            soft_wrap=True,
+        )
+    elif found.endpoint:
+        out.print(f"Endpoint {found.endpoint.url}: {found.endpoint.state}. Serve: make serve", soft_wrap=True)
     out.print(f"Tables are in {settings.lake_root}. Graph, lineage and runs: make dev")

@@ -6,6 +6,7 @@ from typing import Any
 
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.serving.look import EndpointStatus, look
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
 
@@ -48,6 +49,7 @@ class Status:
     tables: list[TableStatus] = field(default_factory=list)
     model: ModelStatus | None = None
     scores: ScoreStatus | None = None
+    endpoint: EndpointStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -67,6 +69,7 @@ def lake_status(lake: Lakehouse) -> Status:
         tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
         scores=_score_status(lake),
+        endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
     )
 
 

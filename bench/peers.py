@@ -1,0 +1,127 @@
+"""The scoring server and ``mlflow models serve``, side by side with the same model."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import requests
+
+from churn_assets import settings as settings_module
+from churn_assets.model import estimators, packaging, registry
+from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.settings import Settings
+from churn_assets.tables import FEATURE_COLUMNS
+
+START_SECONDS = 90
+TRAINING_ROWS = 25_000
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server: what it is called, where it scores, and what its requests need."""
+
+    name: str
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def settings_for(folder: Path, port: int, workers: int) -> Settings:
+    """Settings of a lake of its own."""
+    return settings_module.load(
+        _env_file=None,
+        lake_root=folder / "lake",
+        mlflow_tracking_uri="",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_token="bench",  # noqa: S106 - of a server that lives for a minute
+        endpoint_workers=workers,
+    )
+
+
+def rows(count: int, seed: int = 1) -> pd.DataFrame:
+    """Features as the platform's are: counts, and days."""
+    random = np.random.default_rng(seed)
+    highest = {"active_days_30d": 30, "days_since_last_event": 29, "account_age_days": 900}
+    return pd.DataFrame(
+        {name: random.integers(0, highest.get(name, 120), count) for name in FEATURE_COLUMNS}
+    ).astype("float64")
+
+
+def train(settings: Settings) -> Any:
+    """The default estimator on as many rows as a training uses, registered and in Production.
+
+    Returns:
+        The fitted estimator.
+    """
+    features = rows(TRAINING_ROWS)
+    chance = 1 / (1 + np.exp(-(features["days_since_last_event"] - features["active_days_30d"]) / 6))
+    labels = np.random.default_rng(2).random(TRAINING_ROWS) < chance
+    estimator = estimators.make().fit(features, labels)
+    registry.configure(settings)
+    mlflow.set_experiment(registry.experiment_name(settings))
+    with mlflow.start_run() as run:
+        uri = packaging.log_churn_model(mlflow, estimator, features.head(3))
+    registry.promote(settings, str(registry.register(settings, uri, run.info.run_id).version))
+    return estimator
+
+
+@contextlib.contextmanager
+def churn_serve(settings: Settings) -> Iterator[Peer]:
+    """The scoring server."""
+    peer = Peer(
+        "churn serve",
+        f"{settings.endpoint_url}/serving-endpoints/{ENDPOINT_NAME}/invocations",
+        {"Authorization": f"Bearer {settings.endpoint_token}"},
+    )
+    command = [sys.executable, "-m", "churn_assets.serving.server"]
+    own = {**settings.as_env(), "CHURN_ENDPOINT_TOKEN": str(settings.endpoint_token)}
+    with _running(command, {**os.environ, **own}, peer):
+        yield peer
+
+
+@contextlib.contextmanager
+def mlflow_serve(settings: Settings, port: int, workers: int) -> Iterator[Peer]:
+    """``mlflow models serve`` in this environment."""
+    peer = Peer("mlflow models serve", f"http://127.0.0.1:{port}/invocations")
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["-m", "models:/churn-prediction-model@Production", "-p", str(port), "--workers", str(workers)]
+    # MLflow starts uvicorn by its name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri, "PATH": path}
+    with _running(command, environment, peer):
+        yield peer
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str], peer: Peer) -> Iterator[None]:
+    server = subprocess.Popen(  # noqa: S603 - commands of this file
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(peer):
+            if time.monotonic() > deadline or server.poll() is not None:
+                raise SystemExit(f"{peer.name} does not start: {' '.join(command)}")
+            time.sleep(0.2)
+        yield
+    finally:
+        # MLflow's own workers are in the group as well.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, 15)
+        server.wait()
+
+
+def _answers(peer: Peer) -> bool:
+    body = {"dataframe_records": rows(1).to_dict("records")}
+    try:
+        return requests.post(peer.url, json=body, headers=peer.headers, timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
