@@ -37,7 +37,7 @@ class _Worker:
         self._options = options
         self._metrics = Metrics(options.metrics_folder)
         self._state = StateFolder(options.state)
-        self._host = ModelHost(self._state, self._metrics)
+        self._host = ModelHost(self._state, self._metrics, owns_process=options.has_a_parent)
 
     def app(self) -> Starlette:
         access = Access(self._options)

@@ -14,9 +14,10 @@ from churn_assets.serving.state import Entity, StateFolder
 class ModelHost:
     """Gives the published version to whoever answers a request."""
 
-    def __init__(self, state: StateFolder, metrics: Metrics) -> None:
+    def __init__(self, state: StateFolder, metrics: Metrics, *, owns_process: bool) -> None:
         self._state = state
         self._metrics = metrics
+        self._owns_process = owns_process
         self._serving: ServedModel | None = None
         self._shadow: ServedModel | None = None
         self._loading = asyncio.Lock()
@@ -92,9 +93,10 @@ class ModelHost:
         except Exception as error:
             raise UnavailableError(f"Version {version} cannot be loaded: {type(error).__name__}.") from error
         self._metrics.loaded(time.perf_counter() - started)
-        # A million objects of libraries that stay: looking through them again would stop answers for 50 ms.
-        gc.collect()
-        gc.freeze()
+        if self._owns_process:
+            # A million objects of libraries that stay: looking through them again would stop answers for 50 ms.
+            gc.collect()
+            gc.freeze()
         return model
 
     def note_activity(self) -> None:
