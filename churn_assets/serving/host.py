@@ -94,7 +94,7 @@ class ModelHost:
             raise UnavailableError(f"Version {version} cannot be loaded: {type(error).__name__}.") from error
         self._metrics.loaded(time.perf_counter() - started)
         if self._owns_process:
-            # A million objects of libraries that stay: looking through them again would stop answers for 50 ms.
+            # A million objects of libraries that stay: looking through them again would stop answers.
             gc.collect()
             gc.freeze()
         return model
