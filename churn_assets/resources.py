@@ -1,11 +1,11 @@
 """Every resource of one deployment: the only place that asks which one it is."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from churn_assets.errors import SettingsError
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
@@ -13,34 +13,68 @@ from churn_assets.settings import Settings
 
 
 def spark_resource(settings: Settings) -> LazySpark:
-    """The engine."""
+    """The engine, where there is one in this process."""
     match settings.deployment:
         case "local":
             return EmbeddedSail(catalogs=[settings.main_catalog, settings.raw_catalog])
         case "spark":
             return ApacheSpark(master=settings.spark_master)
         case "databricks":
-            raise SettingsError(
-                "CHURN_DEPLOYMENT=databricks is not part of this version; use local or spark."
-            )
+            from churn_assets.databricks.session import ClusterSpark, NoSpark, runs_on_cluster
+
+            return ClusterSpark() if runs_on_cluster() else NoSpark()
 
 
 def lakehouse(settings: Settings) -> Lakehouse:
     """The tables, for what runs outside Dagster."""
-    spark = spark_resource(settings)
-    return Lakehouse(settings, lambda: spark.spark_session)
+    return _lakehouse(settings, spark_resource(settings))
 
 
 def resources(settings: Settings) -> dict[str, Any]:
     """All resources by the keys that assets ask for."""
     spark = spark_resource(settings)
-    lake = Lakehouse(settings, lambda: spark.spark_session)
+    lake = _lakehouse(settings, spark)
+    computes_here = not _launches_steps(settings)
     return {
         "pyspark": spark,
         "lakehouse": lake,
         "lake_io": LakeIOManager(lake),
-        "mlflow": _mlflow(settings),
+        # Dagster makes a step's resources on both sides; an MLflow run must be opened by one alone.
+        "mlflow": _mlflow(settings) if computes_here else dg.ResourceDefinition.none_resource(),
+        "pyspark_step_launcher": dg.ResourceDefinition.none_resource()
+        if computes_here
+        else _step_launcher(settings),
     }
+
+
+def _lakehouse(settings: Settings, spark: LazySpark) -> Lakehouse:
+    if settings.deployment == "databricks":
+        from churn_assets.lakehouse.unity import UnityLakehouse
+
+        return UnityLakehouse(settings, lambda: spark.spark_session)
+    return Lakehouse(settings, lambda: spark.spark_session)
+
+
+def _launches_steps(settings: Settings) -> bool:
+    """Whether this process has its steps run elsewhere; the cluster that runs them has not."""
+    if settings.deployment != "databricks":
+        return False
+    from churn_assets.databricks.session import runs_on_cluster
+
+    return not runs_on_cluster()
+
+
+def _step_launcher(settings: Settings) -> dg.ResourceDefinition:
+    """The step launcher. It is made when a run starts: loading the definitions needs no credentials."""
+
+    @dg.resource(description="Runs each step on Databricks")
+    def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[Any]:
+        from churn_assets.databricks.launcher import ChurnStepLauncher
+
+        with ChurnStepLauncher(settings).for_run(context.instance, context.run_id) as launcher:
+            yield launcher
+
+    return pyspark_step_launcher
 
 
 def _mlflow(settings: Settings) -> dg.ResourceDefinition:

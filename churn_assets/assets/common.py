@@ -11,8 +11,8 @@ Assets = list[Any]
 
 OWNERS = ["team:churn"]
 
-# The engine, and the lake that the I/O manager writes; a step launcher joins them on Databricks.
-ON_SPARK = {"pyspark", "lakehouse"}
+# The engine, the lake that the I/O manager writes, and what takes the step to a cluster where there is one.
+ON_SPARK = {"pyspark", "lakehouse", "pyspark_step_launcher"}
 
 GROUPS = {"landing": "bronze", "clean": "silver", "gold": "gold"}
 

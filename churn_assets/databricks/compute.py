@@ -1,0 +1,102 @@
+"""What the settings mean for a cluster: its shape, its Python, its secrets."""
+
+import re
+from typing import Any
+
+from churn_assets.errors import SettingsError
+from churn_assets.settings import Settings
+
+OLDEST_RUNTIME = "15.4"
+# What ends a cluster that nobody ended: the shortest time that the service takes.
+AUTOTERMINATION_MINUTES = 10
+
+# Names of secrets in the scope that CHURN_DATABRICKS_SECRET_SCOPE names, by the variable that they become.
+SECRETS = {
+    "DATABRICKS_TOKEN": "databricks-token",
+    "DATABRICKS_CLIENT_SECRET": "databricks-client-secret",
+    "CHURN_ENDPOINT_TOKEN": "endpoint-token",
+}
+
+
+def require_compute(settings: Settings) -> None:
+    """Fail in one line where the settings name no cluster that could run this package.
+
+    Raises:
+        SettingsError: says which setting, and what it may be.
+    """
+    if settings.databricks_compute == "existing" and not settings.databricks_cluster_id:
+        raise SettingsError(
+            "CHURN_DATABRICKS_COMPUTE=existing needs CHURN_DATABRICKS_CLUSTER_ID, the cluster to use. Set it."
+        )
+    if settings.databricks_compute == "pool" and not settings.databricks_pool_id:
+        raise SettingsError(
+            "CHURN_DATABRICKS_COMPUTE=pool needs CHURN_DATABRICKS_POOL_ID, the pool of its nodes. Set it."
+        )
+    if settings.databricks_compute != "existing":
+        cluster_python(settings.databricks_spark_version)
+
+
+def cluster_python(spark_version: str) -> str:
+    """The Python of a runtime, such as ``3.12`` for ``17.3.x-scala2.13``.
+
+    Raises:
+        SettingsError: the runtime is no such name, or its Python is older than this package.
+    """
+    found = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
+    if not found:
+        raise SettingsError(
+            f"CHURN_DATABRICKS_SPARK_VERSION={spark_version!r} is no runtime. "
+            "Use one such as 17.3.x-scala2.13."
+        )
+    release = (int(found[1]), int(found[2]))
+    if release < tuple(int(part) for part in OLDEST_RUNTIME.split(".")):
+        raise SettingsError(
+            f"CHURN_DATABRICKS_SPARK_VERSION={spark_version} has Python 3.10 or older, "
+            f"and this package needs 3.11. Use {OLDEST_RUNTIME} LTS or newer, such as 17.3.x-scala2.13."
+        )
+    return "3.11" if release[0] == 15 else "3.12"
+
+
+def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A new cluster as the Clusters API wants it, shaped by the settings.
+
+    Args:
+        settings: runtime, node type or pool, workers.
+        secrets: keys that the scope has. The cluster reads them itself; it would not start with a reference
+            to one that is missing.
+    """
+    spec: dict[str, Any] = {
+        "spark_version": settings.databricks_spark_version,
+        "num_workers": settings.databricks_workers,
+        "custom_tags": {"project": "churn-assets"},
+        # Unity Catalog answers only clusters with a user behind them; this mode also allows MLflow's UDFs.
+        "data_security_mode": "SINGLE_USER",
+    }
+    if settings.databricks_compute == "pool":
+        spec["instance_pool_id"] = settings.databricks_pool_id
+    else:
+        spec["node_type_id"] = settings.databricks_node_type
+    if settings.databricks_workers == 0:
+        spec["spark_conf"] = {
+            "spark.databricks.cluster.profile": "singleNode",
+            "spark.master": "local[*, 4]",
+        }
+        spec["custom_tags"]["ResourceClass"] = "SingleNode"
+    if secrets:
+        spec["spark_env_vars"] = {
+            variable: f"{{{{secrets/{settings.databricks_secret_scope}/{key}}}}}"
+            for variable, key in SECRETS.items()
+            if key in secrets
+        }
+    return spec
+
+
+def run_config_cluster(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same cluster as dagster-databricks' run config wants it."""
+    rest = {name: value for name, value in spec.items() if name not in PLACED}
+    pool = spec.get("instance_pool_id")
+    nodes = {"instance_pool_id": pool} if pool else {"node_types": {"node_type_id": spec["node_type_id"]}}
+    return {"new": {**rest, "nodes": nodes, "size": {"num_workers": spec["num_workers"]}}}
+
+
+PLACED = {"instance_pool_id", "node_type_id", "num_workers"}

@@ -1,0 +1,46 @@
+"""What a step cost, as an estimate: hours x nodes x the node type's rate.
+
+The bill is ``system.billing.usage``, some hours later. Nothing here knows prices: a DBU of job compute and
+one of all-purpose compute differ in price, not in number.
+"""
+
+from collections.abc import Mapping
+
+# DBU an hour and node without Photon, as the vendor's pricing pages list them. Others, and Photon's higher
+# ones, go into CHURN_DATABRICKS_DBU_RATES.
+DBU_PER_HOUR: Mapping[str, float] = {
+    # AWS
+    "i3.xlarge": 1.0,
+    "i3.2xlarge": 2.0,
+    "i3.4xlarge": 4.0,
+    "i3.8xlarge": 8.0,
+    "i3.16xlarge": 16.0,
+    "m5.xlarge": 0.69,
+    "m5.2xlarge": 1.37,
+    "m5.4xlarge": 2.74,
+    "m5d.xlarge": 0.69,
+    "m5d.2xlarge": 1.37,
+    "m5d.4xlarge": 2.74,
+    # Azure
+    "Standard_DS3_v2": 0.75,
+    "Standard_DS4_v2": 1.5,
+    "Standard_DS5_v2": 3.0,
+}
+
+
+def dbu_estimate(
+    seconds: float, node_type: str | None, workers: int, rates: Mapping[str, float]
+) -> float | None:
+    """The DBU that a cluster uses in so many seconds.
+
+    Args:
+        seconds: for which the cluster was at work, or up for nothing else.
+        node_type: of driver and workers.
+        workers: their number; the driver comes on top.
+        rates: DBU an hour by node type, which win over those known here.
+
+    Returns:
+        DBU, None where the rate of the node type is unknown.
+    """
+    rate = {**DBU_PER_HOUR, **rates}.get(node_type or "")
+    return None if rate is None else seconds / 3600 * (workers + 1) * rate

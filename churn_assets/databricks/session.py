@@ -1,0 +1,48 @@
+"""The engine of a ``databricks`` deployment: the cluster's own session on a cluster, and none elsewhere."""
+
+import os
+from typing import TYPE_CHECKING
+
+from churn_assets.errors import WorkspaceError
+from churn_assets.lakehouse.engines import UTC_SESSION, LazySpark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def runs_on_cluster() -> bool:
+    """Whether this process is on a Databricks cluster, as its runtime says.
+
+    Not a setting: nobody sets it, and one that travelled would make an orchestrator compute by itself.
+    """
+    return bool(os.environ.get("DATABRICKS_RUNTIME_VERSION"))
+
+
+class ClusterSpark(LazySpark):
+    """The session that the cluster has started."""
+
+    @property
+    def spark_session(self) -> "SparkSession":
+        """The cluster's session, in UTC."""
+        from pyspark.sql import SparkSession
+
+        session = SparkSession.builder.getOrCreate()
+        for key, value in UTC_SESSION.items():
+            session.conf.set(key, value)
+        return session
+
+
+class NoSpark(LazySpark):
+    """Says that there is no engine here."""
+
+    @property
+    def spark_session(self) -> "SparkSession":
+        """Nothing.
+
+        Raises:
+            WorkspaceError: always.
+        """
+        raise WorkspaceError(
+            "With CHURN_DEPLOYMENT=databricks Spark runs on the cluster, and this process is not on one. "
+            "Let the asset require pyspark_step_launcher, or use CHURN_DEPLOYMENT=local."
+        )
