@@ -1,27 +1,31 @@
-"""A Databricks workspace on one machine: what the unmodified databricks-sdk and dagster-databricks talk to in tests.
+"""A Databricks workspace on one machine, for the unmodified databricks-sdk and dagster-databricks in tests.
 
 ``emulator.Workspace`` serves HTTP on a free port of 127.0.0.1. Tasks of jobs are real processes of another
-interpreter, files are real files, MLflow is a real ``mlflow server``. It is strict: a request with an unknown
-route, field, type or missing field is refused with 400 or 404, and remembered in ``Workspace.violations``, which
-fails the test. Fields that the real service knows and this one does not act on are refused as well.
+interpreter, files are real files, MLflow is a real ``mlflow server``. It is strict: a request with an
+unknown route, field or type, or with a missing field, is refused with 400 or 404, and remembered in
+``Workspace.violations``, which fails the test. Fields that the real service knows and this one does not act
+on are refused as well.
 
 Known differences from the real service:
 
 * The shapes of requests are those of databricks-sdk 0.60, not of the service's own specification.
-* ``/Volumes/…`` and ``dbfs:/…`` exist for a task only as arguments and as the file to run: the emulator puts the
-  path of the real folder there, and the folder itself in ``CHURN_EMULATED_ROOT``. A path inside an environment
-  variable or a file stays as it is.
+* ``/Volumes/…`` and ``dbfs:/…`` exist for a task only as arguments and as the file to run: the emulator puts
+  the path of the real folder there, and the folder itself in ``CHURN_EMULATED_ROOT``. A path in an
+  environment variable or in a file stays as it is. Whether a task may write into the middle of a file, which
+  FUSE on volumes forbids, is not checked.
 * A cluster is a folder and a record: no machines, no limits of memory or disk, no init scripts, no policies.
   Every cluster runs the one interpreter that the test gave; ``spark_version`` only names the runtime.
-* PyPI libraries are not downloaded: the interpreter's environment has them already, or the task fails as a failed
-  installation does. Wheels are installed without their dependencies.
-* A task is killed without a warning (SIGKILL) when it is cancelled, times out or loses its cluster; what the real
-  service sends first is not documented.
-* Like some, not all, runtimes it gives a Python file no ``__file__`` and no folder of its own on ``sys.path``, and
-  takes ``SystemExit``, whatever its code, for a failure.
-* Permissions are remembered, not enforced; every valid token may do everything. Rate limits, delays and failures
-  come only from ``Workspace.faults``. Schedules never fire. E-mails go to ``Workspace.emails``.
-* Which of TERMINATED and SKIPPED the service gives for the life cycle of an excluded task is not documented;
-  here it is SKIPPED. Retries of tasks, repairs, notebooks and serverless tasks are refused.
-* Listing pages are cut by count alone, and nothing is eventually consistent.
+* PyPI libraries are not downloaded: the interpreter's environment has them already, or the task fails as a
+  failed installation does. Wheels are installed without their dependencies.
+* A task is killed without a warning (SIGKILL) when it is cancelled, times out or loses its cluster; what the
+  real service sends first is not documented. Logs are delivered when a task ends, not every five minutes.
+* Like some, not all, runtimes it gives a Python file no ``__file__`` and no folder of its own on
+  ``sys.path``, and takes ``SystemExit``, whatever its code, for a failure.
+* ``python_file`` may lie in a volume; whether the real service always takes that is not documented.
+* Permissions are remembered, not enforced; every valid token may do everything. Rate limits, delays and
+  failures come only from ``Workspace.faults``. Schedules never fire. E-mails go to ``Workspace.emails``.
+* Which of TERMINATED and SKIPPED the service gives for the life cycle of a task that did not run (EXCLUDED,
+  UPSTREAM_FAILED, UPSTREAM_CANCELED) is not documented; here it is SKIPPED.
+* Retries of tasks, repairs, notebooks, Git sources and serverless tasks are refused; runs never queue.
+* Listings are cut by count alone, and nothing is eventually consistent.
 """

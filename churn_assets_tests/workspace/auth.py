@@ -72,7 +72,7 @@ class Auth:
             Route("POST", "/oidc/v1/token", self._give_token, anything=True, public=True),
         ]
 
-    def _discover(self, call: Call) -> dict[str, object]:
+    def _discover(self, _: Call) -> dict[str, object]:
         return {
             "issuer": f"{self._url}/oidc",
             "authorization_endpoint": f"{self._url}/oidc/v1/authorize",

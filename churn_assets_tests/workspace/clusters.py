@@ -192,9 +192,7 @@ class Clusters:
             raise Violation(f"Node type {node} is not supported.")
         if pool:
             self._workspace.pools.get(pool)
-        sizes = [name for name in ("num_workers", "autoscale", "is_single_node") if name in spec]
-        if len(sizes) != 1:
-            raise Violation(f"A cluster takes one of num_workers, autoscale and is_single_node, not {sizes}.")
+        _check_size(spec)
         minutes = spec.get("autotermination_minutes")
         if minutes and not 10 <= minutes <= 10000:
             raise Violation(f"autotermination_minutes is {minutes}; it must be 0 or from 10 to 10000.")
@@ -274,14 +272,23 @@ class Clusters:
         return {"events": events[: call.fields.get("limit") or 50], "total_count": len(events)}
 
 
+def _check_size(spec: dict[str, Any]) -> None:
+    sizes = [name for name in ("num_workers", "autoscale", "is_single_node") if name in spec]
+    if len(sizes) != 1:
+        raise Violation(f"A cluster takes one of num_workers, autoscale and is_single_node, not {sizes}.")
+    profile = (spec.get("spark_conf") or {}).get("spark.databricks.cluster.profile")
+    if spec.get("num_workers") == 0 and profile != "singleNode":
+        raise Violation("Without workers, spark_conf must say spark.databricks.cluster.profile: singleNode.")
+
+
 def now_ms() -> int:
     """The time of day in the service's unit."""
     return int(time.time() * 1000)
 
 
-def _node_types(call: Call) -> dict[str, Any]:
+def _node_types(_: Call) -> dict[str, Any]:
     return {"node_types": [one | {"node_type_id": name} for name, one in NODE_TYPES.items()]}
 
 
-def _spark_versions(call: Call) -> dict[str, Any]:
+def _spark_versions(_: Call) -> dict[str, Any]:
     return {"versions": [{"key": key, "name": name} for key, name in SPARK_VERSIONS.items()]}

@@ -1,3 +1,3 @@
-from churn_assets_tests.workspace.fixtures import workspace
+from churn_assets_tests.workspace.fixtures import remote_python, workspace
 
-__all__ = ["workspace"]
+__all__ = ["remote_python", "workspace"]

@@ -1,9 +1,10 @@
 """Runs one task in the cluster's interpreter: the last stage before the user's code.
 
-It is copied beside the cluster and started with ``python -I -u``, so that it imports nothing but the standard
-library, what the runtime adds, and the cluster's libraries. What to run comes as JSON through stdin, so that the
-run's credentials lie in no file. Like a Databricks driver it gives a Python file no ``__file__`` and no folder of
-its own on ``sys.path``, ends when the code ends, whatever threads are left, and takes any SystemExit as a failure.
+It is copied beside the cluster and started with ``python -I -u``, so that it imports nothing but the
+interpreter's own packages, what the runtime adds, and the cluster's libraries. What to run comes as JSON
+through stdin, so that the run's credentials lie in no file. Like a Databricks driver it gives a Python file
+no ``__file__`` and no folder of its own on ``sys.path``, ends when the code ends, whatever threads are left,
+and takes any SystemExit as a failure.
 """
 
 import importlib

@@ -5,7 +5,7 @@ import importlib.util
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,16 +19,15 @@ from starlette.routing import Route as AnyPath
 from churn_assets_tests.workspace.auth import USER, Auth
 from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.dbfs import Dbfs
-from churn_assets_tests.workspace.faults import Faults, LostResponse, Refused, Slow
+from churn_assets_tests.workspace.faults import Faults, LostResponse, Refused, Slow, UnknownState
 from churn_assets_tests.workspace.files import Files
 from churn_assets_tests.workspace.identity import Identity
 from churn_assets_tests.workspace.jobs import Jobs
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.processes import Runtime
-from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation
+from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, json_answer
 from churn_assets_tests.workspace.secret_scopes import Secrets
-from churn_assets_tests.workspace.shapes import check_fields, fields_of, parse_query
 from churn_assets_tests.workspace.workspace_files import WorkspaceFiles
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
@@ -51,9 +50,9 @@ class Workspace:
     Args:
         folder: an existing or new folder, for files of volumes, DBFS and clusters.
         dbfs_enabled: whether the public DBFS root may be used; new workspaces answer 403.
-        python: the interpreter of clusters; by default the bare one that this process' environment is made of.
-        runtime: gives what the clusters' processes find beside that interpreter's own packages; it is called once,
-            when the first process starts, and may use ``at_close``.
+        python: the interpreter of clusters; by default the bare one under this process' environment.
+        runtime: gives what the clusters' processes find beside that interpreter's own packages; it is called
+            once, when the first process starts, and may use ``at_close``.
         plugins: more routes: called with this workspace.
 
     Attributes:
@@ -145,7 +144,8 @@ class Workspace:
 
     def client(self, **config: Any) -> WorkspaceClient:
         """The real client, with the personal access token unless ``config`` says otherwise."""
-        return WorkspaceClient(**({"host": self.url, "token": self.token, "auth_type": "pat"} | config))
+        given: dict[str, Any] = {"host": self.url, "token": self.token, "auth_type": "pat", **config}
+        return WorkspaceClient(**given)
 
     def calls(self, method: str, path: str) -> list[Logged]:
         """The requests of this method whose path ends so."""
@@ -161,28 +161,31 @@ class Workspace:
         return Response(answer.content, answer.status, dict(answer.headers))
 
     def _answer(self, request: Request, body: bytes) -> Answer | None:
+        """The answer, logged; None if it is to be lost."""
         method, path = request.method, request.scope["path"]
         fault = self.faults.take(method, path)
         if isinstance(fault, Slow):
             time.sleep(fault.seconds)
         try:
             if isinstance(fault, Refused):
-                raise fault.error()
-            answer = self._dispatch(method, path, request, body, fault)
+                answer = fault.answer()
+            else:
+                answer = self._dispatch(method, path, request, body)
         except ApiError as error:
-            retry = fault.retry_after if isinstance(fault, Refused) else None
-            answer = _error(error, retry)
+            answer = error.answer()
             if isinstance(error, Violation):
                 self.violations.append(f"{method} {path}: {error.message}")
-        except Exception as error:  # a bug of the emulator must fail the test, not hide in a 500
+        except Exception as error:  # noqa: BLE001 - a bug of the emulator must fail the test, not hide in a 500
             self.violations.append(f"{method} {path}: the emulator failed with {error!r}")
-            answer = _error(ApiError(500, "INTERNAL_ERROR", repr(error)), None)
+            answer = ApiError(500, "INTERNAL_ERROR", repr(error)).answer()
+        if isinstance(fault, UnknownState) and answer.status == 200:
+            answer = fault.applied_to(answer)
         lost = isinstance(fault, LostResponse)
         with self._lock:
             self.requests.append(Logged(method, path, _readable(body), 0 if lost else answer.status))
         return None if lost else answer
 
-    def _dispatch(self, method: str, path: str, request: Request, body: bytes, fault: Any) -> Answer:
+    def _dispatch(self, method: str, path: str, request: Request, body: bytes) -> Answer:
         for route in self.routes:
             params = route.match(method, path)
             if params is not None:
@@ -191,60 +194,15 @@ class Workspace:
             raise Violation(f"No API found for '{method} {path}'.", 404, "ENDPOINT_NOT_FOUND")
         headers = {name.lower(): value for name, value in request.headers.items()}
         user = USER if route.public else self.auth.user(headers)
-        fields = {} if route.anything else _fields(route, params, method, path, request, body)
-        answer = route.handler(Call(method, path, params, request.query_params, fields, body, headers, user))
-        answer = answer if isinstance(answer, Answer) else _json(answer or {})
-        change = getattr(fault, "state", None)
-        if change and answer.status == 200:
-            answer = _json(_with_state(json.loads(answer.content), change))
-        return answer
+        query = request.query_params
+        fields = {} if route.anything else route.check(params, path, query.multi_items(), body)
+        answer = route.handler(Call(method, path, params, query, fields, body, headers, user))
+        return answer if isinstance(answer, Answer) else json_answer(answer or {})
 
 
 def _plugged_in(name: str) -> Callable[[Workspace], list[Route]] | None:
     module = f"{__package__}.{name}"
     return importlib.import_module(module).routes if importlib.util.find_spec(module) else None
-
-
-def _fields(
-    route: Route, params: Mapping[str, str], method: str, path: str, request: Request, body: bytes
-) -> dict[str, Any]:
-    allowed = dict(fields_of(route.like)) if route.like else {}
-    allowed = {name: hint for name, hint in allowed.items() if name not in params} | route.fields
-    query = request.query_params.multi_items()
-    if method in ("GET", "HEAD", "DELETE"):
-        if body not in (b"", b"{}"):
-            raise Violation(f"{method} {path} has a body of {len(body)} bytes.")
-        return parse_query(query, allowed, path)
-    if query:
-        raise Violation(f"{method} {path} has a query: {query}.")
-    try:
-        fields = json.loads(body or b"{}")
-    except ValueError as error:
-        raise Violation(f"Malformed JSON in {path}: {error}.", code="MALFORMED_REQUEST") from error
-    if not isinstance(fields, dict):
-        raise Violation(f"The body of {path} is not an object.", code="MALFORMED_REQUEST")
-    check_fields(fields, allowed, path)
-    return fields
-
-
-def _json(value: Any) -> Answer:
-    return Answer(json.dumps(value).encode(), headers={"content-type": "application/json"})
-
-
-def _error(error: ApiError, retry_after: int | None) -> Answer:
-    headers = {"content-type": "application/json"}
-    if retry_after is not None:
-        headers["retry-after"] = str(retry_after)
-    content = json.dumps({"error_code": error.code, "message": error.message}).encode()
-    return Answer(content, error.status, headers)
-
-
-def _with_state(run: dict[str, Any], state: str) -> dict[str, Any]:
-    """The run as a newer service could tell it: a state of both kinds that the SDK does not know."""
-    for one in (run, *run.get("tasks", [])):
-        one["state"] = {"life_cycle_state": state, "state_message": ""}
-        one["status"] = {"state": state}
-    return run
 
 
 def _readable(body: bytes) -> Any:

@@ -1,12 +1,13 @@
 """Failures on demand: which requests go wrong, how, and how often."""
 
+import json
 import re
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from churn_assets_tests.workspace.routing import ApiError
+from churn_assets_tests.workspace.answers import Answer, ApiError, json_answer
 
 NAMES = {
     401: "UNAUTHENTICATED",
@@ -30,9 +31,10 @@ class Refused:
     retry_after: int | None = None
     message: str = "A fault that the test asked for."
 
-    def error(self) -> ApiError:
-        """The error to answer with."""
-        return ApiError(self.status, NAMES.get(self.status, "INTERNAL_ERROR"), self.message)
+    def answer(self) -> Answer:
+        """What to answer instead."""
+        error = ApiError(self.status, NAMES.get(self.status, "INTERNAL_ERROR"), self.message)
+        return error.answer(**({} if self.retry_after is None else {"retry-after": str(self.retry_after)}))
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ class UnknownState:
     """``runs/get`` answers with a life-cycle state that no SDK knows yet."""
 
     state: str = "HIBERNATING"
+
+    def applied_to(self, answer: Answer) -> Answer:
+        """The run as a newer service could tell it, in ``state`` and in ``status``."""
+        run = json.loads(answer.content)
+        for one in (run, *run.get("tasks", [])):
+            one["state"] = {"life_cycle_state": self.state, "state_message": ""}
+            one["status"] = {"state": self.state}
+        return json_answer(run)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class Files:
     """Files and directories of volumes.
 
     Attributes:
-        volumes: the volumes that exist, as ``catalog.schema.volume``; None: any, as if somebody had created it.
+        volumes: those that exist, as ``catalog.schema.volume``; None: any, as if somebody had created it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Files:
         write_whole(target, call.body)
         return Answer(status=204)
 
-    def _upload_in_parts(self, call: Call) -> Answer:
+    def _upload_in_parts(self, _: Call) -> Answer:
         raise Violation("Uploads in parts, which the SDK chooses from 100 MB on, are not emulated.")
 
     def _download(self, call: Call) -> Answer:

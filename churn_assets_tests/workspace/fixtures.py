@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from churn_assets_tests.workspace import environment
 from churn_assets_tests.workspace.emulator import Workspace
 
 
@@ -14,3 +15,12 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     with Workspace(tmp_path / "workspace") as started:
         yield started
     assert started.violations == []
+
+
+@pytest.fixture(scope="session")
+def remote_python() -> Path:
+    """The interpreter of an environment of another Python minor version, with the locked requirements."""
+    try:
+        return environment.build()
+    except LookupError as error:
+        pytest.skip(str(error))

@@ -100,7 +100,7 @@ class JobRunner:
             end = infrastructure(str(error), "CLUSTER_ERROR")
         except ApiError as error:
             end = infrastructure(error.message, "INVALID_CLUSTER_REQUEST", "CLIENT_ERROR")
-        except Exception as error:  # a bug of the emulator must fail the test
+        except Exception as error:  # noqa: BLE001 - a bug of the emulator must fail the test
             self._workspace.violations.append(f"task {task.key}: the emulator failed with {error!r}")
             end = infrastructure(repr(error), "INTERNAL_ERROR", "INTERNAL_ERROR")
         self._finish(task, task.why if task.cancel.is_set() and end is not SUCCESS else end)
@@ -116,7 +116,8 @@ class JobRunner:
     def _on_cluster(self, task: TaskRun) -> End:
         cluster, own = self._cluster(task)
         task.cluster = cluster
-        cluster.on_termination.append(functools.partial(self._lost, task))
+        lost = functools.partial(self._lost, task)
+        cluster.on_termination.append(lost)
         self._workspace.clusters.occupy(cluster, 1)
         try:
             self._wait_until_ready(task, cluster)
@@ -128,6 +129,8 @@ class JobRunner:
             )
             return self._process(task, cluster) if not task.cancel.is_set() else task.why
         finally:
+            if lost in cluster.on_termination:  # from here on its end is no loss
+                cluster.on_termination.remove(lost)
             self._workspace.clusters.occupy(cluster, -1)
             self._linger(task)
             if own:
@@ -199,7 +202,8 @@ class JobRunner:
         if code > 0:
             task.error = {"error": f"The Python process exited with exit code {code}.", "error_trace": ""}
             return FAILED
-        message = f"Cluster '{cluster.cluster_id}' became unusable during the run since the driver died (signal {-code})."
+        why = f"became unusable during the run since the driver died (signal {-code})."
+        message = f"Cluster '{cluster.cluster_id}' {why}"
         return infrastructure(message)
 
     def _environment(self, cluster: Cluster, runtime: Runtime) -> dict[str, str]:

@@ -158,7 +158,7 @@ class Jobs:
 
     def _run_now(self, call: Call) -> dict[str, Any]:
         job = self._job(call.fields["job_id"])
-        settings = job_settings.with_overrides(job["settings"], call.fields)
+        settings = job_settings.with_overrides(job["settings"], dict(call.fields))
         defaults = {one["name"]: one["default"] for one in settings.get("parameters") or []}
         given = call.fields.get("job_parameters") or {}
         if set(given) - set(defaults):
@@ -207,7 +207,7 @@ class Jobs:
         return run.view(url) | own | cluster | {"run_id": task.run_id, "run_name": task.key, "tasks": [view]}
 
     def _get_output(self, call: Call) -> dict[str, Any]:
-        run, task = self._find(call.fields["run_id"])
+        _, task = self._find(call.fields["run_id"])
         if task is None:
             raise ApiError(
                 400,

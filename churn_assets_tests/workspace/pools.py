@@ -37,7 +37,7 @@ class Pools:
                 lambda call: self.get(call.fields["instance_pool_id"]),
                 InstancePoolsAPI.get,
             ),
-            Route("GET", f"{API}/list", lambda call: {"instance_pools": list(self._all.values())}),
+            Route("GET", f"{API}/list", lambda _: {"instance_pools": list(self._all.values())}),
             Route("POST", f"{API}/delete", self._delete, InstancePoolsAPI.delete),
         ]
 

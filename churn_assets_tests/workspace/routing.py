@@ -1,10 +1,16 @@
-"""Which function answers which request, and errors in the service's shape."""
+"""Which function answers which request."""
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.routing import compile_path
+
+from churn_assets_tests.workspace.answers import Answer, ApiError, Violation, json_answer, not_found
+from churn_assets_tests.workspace.shapes import check_fields, fields_of, parse_query
+
+__all__ = ["Answer", "ApiError", "Call", "Handler", "Route", "Violation", "json_answer", "not_found"]
 
 Handler = Callable[["Call"], "Answer | dict[str, Any] | list[Any] | None"]
 
@@ -34,38 +40,12 @@ class Call:
     user: str
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer that is not just JSON with status 200."""
-
-    content: bytes = b""
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class ApiError(Exception):
-    """An error of the service: answered as ``{"error_code": …, "message": …}``."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-
-class Violation(ApiError):
-    """A request that the real service cannot have meant to get: it also fails the test."""
-
-    def __init__(self, message: str, status: int = 400, code: str = "INVALID_PARAMETER_VALUE") -> None:
-        super().__init__(status, code, message)
-
-
 class Route:
-    """A method and a path pattern, such as ``/api/2.0/fs/files{path:path}``, and the function that answers.
+    """A method, a path pattern such as ``/api/2.0/fs/files{path:path}``, and the function that answers.
 
     Args:
         like: a method of databricks-sdk whose arguments are the fields that the query or body may have.
-        fields: type hints of more fields, or of all of them if there is no ``like``; ``X | None`` may be missing.
+        fields: type hints of more fields, or of all of them if there is no ``like``; ``X | None``: optional.
         anything: the handler looks at query and body itself.
         public: needs no token.
     """
@@ -94,7 +74,27 @@ class Route:
         found = self.pattern.match(path) if method == self.method else None
         return found.groupdict() if found else None
 
+    def check(
+        self, params: Mapping[str, str], path: str, query: list[tuple[str, str]], body: bytes
+    ) -> dict[str, Any]:
+        """The request's fields: of the body for POST, PUT and PATCH, of the query otherwise.
 
-def not_found(what: str, name: object) -> ApiError:
-    """The error for something that does not exist."""
-    return ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"{what} {name} does not exist.")
+        Raises:
+            Violation: one is unknown, missing or of another type, or they are in the wrong place.
+        """
+        allowed = {**(fields_of(self.like) if self.like else {}), **self.fields}
+        allowed = {name: hint for name, hint in allowed.items() if name not in params}
+        if self.method in ("GET", "HEAD", "DELETE"):
+            if body not in (b"", b"{}"):
+                raise Violation(f"{self.method} {path} has a body of {len(body)} bytes.")
+            return parse_query(query, allowed, path)
+        if query:
+            raise Violation(f"{self.method} {path} has a query: {query}.")
+        try:
+            fields = json.loads(body or b"{}")
+        except ValueError as error:
+            raise Violation(f"Malformed JSON in {path}: {error}.", code="MALFORMED_REQUEST") from error
+        if not isinstance(fields, dict):
+            raise Violation(f"The body of {path} is not an object.", code="MALFORMED_REQUEST")
+        check_fields(fields, allowed, path)
+        return fields

@@ -1,4 +1,4 @@
-"""Whether a task runs after its dependencies: ``run_if``, conditions' outcomes, and what a run as a whole is."""
+"""Whether a task runs after its dependencies, and what becomes of the run as a whole."""
 
 import dataclasses
 
@@ -71,5 +71,5 @@ def outcome(run: Run) -> End:
     if first in needed:
         message += " This caused all downstream tasks to get skipped."
     result = end.result if end.result in ("TIMEDOUT", "CANCELED") else "FAILED"
-    # The service calls even a run whose task raised an exception an INTERNAL_ERROR; the task itself is TERMINATED.
+    # The service calls even a run whose task raised an exception an INTERNAL_ERROR; the task is TERMINATED.
     return dataclasses.replace(end, life="INTERNAL_ERROR", result=result, message=message)

@@ -63,7 +63,7 @@ class Secrets:
         if call.fields.get("initial_manage_principal"):
             self._acls[name][call.fields["initial_manage_principal"]] = "MANAGE"
 
-    def _list_scopes(self, call: Call) -> dict[str, Any]:
+    def _list_scopes(self, _: Call) -> dict[str, Any]:
         return {"scopes": [{"name": name, "backend_type": "DATABRICKS"} for name in self._scopes]}
 
     def _delete_scope(self, call: Call) -> None:

@@ -1,4 +1,4 @@
-"""Checks a request's fields against the type hints of databricks-sdk: nothing unknown, missing or of another type."""
+"""Checks a request's fields against databricks-sdk's hints: nothing unknown, missing or of another type."""
 
 import dataclasses
 import enum
@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from churn_assets_tests.workspace.routing import Violation
+from churn_assets_tests.workspace.answers import Violation
 
 NoneType = type(None)
 

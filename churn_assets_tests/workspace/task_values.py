@@ -1,8 +1,8 @@
 """``dbruntime`` of the emulated cluster: what ``from databricks.sdk.runtime import dbutils`` finds in a task.
 
 This file runs in a task's process, under the name ``dbruntime``, and so imports nothing of ours. It has
-``dbutils.jobs.taskValues``, ``dbutils.secrets.get`` and the runtime's own credentials; the rest of ``dbutils`` is
-not emulated, and asking for it is an AttributeError.
+``dbutils.jobs.taskValues``, ``dbutils.secrets.get`` and the runtime's own credentials; the rest of
+``dbutils`` is not emulated, and asking for it is an AttributeError.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Workspace files: import, export, list, mkdirs, get-status, delete of files under ``/Workspace``."""
 
 import base64
+import email.policy
 import json
 import shutil
 import zlib
@@ -104,13 +105,14 @@ def import_fields(call: Call) -> dict[str, Any]:
         the fields, ``content`` as bytes.
     """
     if call.headers.get("content-type", "").startswith("multipart/form-data"):
-        form = BytesParser().parsebytes(
+        form = BytesParser(policy=email.policy.HTTP).parsebytes(
             f"Content-Type: {call.headers['content-type']}\r\n\r\n".encode() + call.body
         )
         fields: dict[str, Any] = {}
-        for part in form.get_payload():
-            name = part.get_param("name", header="content-disposition")
+        for part in form.iter_parts():
+            name = str(part.get_param("name", header="content-disposition"))
             content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
             fields[name] = content if name == "content" else content.decode()
         if "overwrite" in fields:
             fields["overwrite"] = fields["overwrite"] == "true"

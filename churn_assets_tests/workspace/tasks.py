@@ -1,0 +1,45 @@
+"""Small jobs for tests: a line of Python in a volume, run on a small cluster."""
+
+import io
+from typing import Any
+
+from databricks.sdk.service.compute import ClusterSpec
+from databricks.sdk.service.jobs import Run, SparkPythonTask, SubmitTask
+
+from churn_assets_tests.workspace.emulator import Workspace
+
+CLUSTER = ClusterSpec(spark_version="17.3.x-scala2.13", node_type_id="i3.xlarge", num_workers=1)
+VOLUME = "/Volumes/main_catalog/gold/churn"
+
+
+def python_task(workspace: Workspace, key: str, code: str, *arguments: str) -> SparkPythonTask:
+    """A file with this code in a volume, as a task."""
+    path = f"{VOLUME}/{key}.py"
+    workspace.client().files.upload(path, io.BytesIO(code.encode()), overwrite=True)
+    return SparkPythonTask(path, parameters=list(arguments))
+
+
+def submit(
+    workspace: Workspace, code: str, *arguments: str, cluster: ClusterSpec = CLUSTER, **task: Any
+) -> int:
+    """Submit a run with one task, ``main``; its run id."""
+    one = SubmitTask(
+        task_key="main",
+        new_cluster=None if "existing_cluster_id" in task else cluster,
+        spark_python_task=python_task(workspace, "main", code, *arguments),
+        **task,
+    )
+    return workspace.client().jobs.submit(run_name="test", tasks=[one]).response.run_id
+
+
+def finished(workspace: Workspace, run_id: int) -> Run:
+    """The run as the API tells it, once it has ended."""
+    workspace.jobs.wait(run_id)
+    return workspace.client().jobs.get_run(run_id)
+
+
+def logs(workspace: Workspace, run: Run, key: str = "main") -> str:
+    """What a task of the run printed."""
+    task = next(one for one in run.tasks or [] if one.task_key == key)
+    assert task.run_id is not None
+    return workspace.client().jobs.get_run_output(task.run_id).logs or ""
