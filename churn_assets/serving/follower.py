@@ -63,7 +63,7 @@ class Follower:
         try:
             registered = registry.production_version(self._settings)
         except Exception as error:  # noqa: BLE001 - whatever ails the registry, the old version goes on serving
-            self._note_registry(before, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+            self._note_registry(before, _in_one_line(error))
             return
         self._note_registry(before, "")
         version = str(registered.version) if registered else ""
@@ -94,11 +94,10 @@ class Follower:
                     entity.entity_version,
                     self._describe,
                 )
-        except ChurnError as error:
-            log.warning("version %s (%s) is refused: %s", wanted.serving.entity_version, why, error)
-            failed = msgspec.structs.replace(
-                before, update="UPDATE_FAILED", message=str(error), updated_at=now
-            )
+        except Exception as error:  # noqa: BLE001 - or the same wish would end the follower again and again
+            reason = str(error) if isinstance(error, ChurnError) else _in_one_line(error)
+            log.warning("version %s (%s) is refused: %s", wanted.serving.entity_version, why, reason)
+            failed = msgspec.structs.replace(before, update="UPDATE_FAILED", message=reason, updated_at=now)
             self._state.publish(failed)
             self._next_look = time.monotonic() + TRY_AGAIN_AFTER_SECONDS
             return
@@ -119,6 +118,10 @@ class Follower:
         name = registry.registered_model_name(self._settings)
         if entity.entity_name != name:
             raise ChurnError(f"This server serves {name} only, not {entity.entity_name}.")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def main(settings: Settings, folder: Path, stop: threading.Event, **options: Any) -> None:

@@ -16,6 +16,8 @@ from churn_assets.settings import Settings
 
 Describe = Callable[[Path], dict[str, Any]]
 
+TRY_SECONDS = 120
+
 
 def publish(settings: Settings, target: Path, version: str, describe: Describe) -> None:
     """Put a registered version where workers load it from; nothing is done where it is there already.
@@ -29,17 +31,15 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
     Raises:
         ModelError: there is no such version, or it is none that can be served.
     """
-    import mlflow
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     uri = registry.model_uri(settings, version)
     try:
-        registered = mlflow.MlflowClient().get_model_version(
-            registry.registered_model_name(settings), version
-        )
-        source = str(registered.source)
-        if _is_of(target, source):
+        source = _source(settings, version)
+        found = _source_of(target)
+        # A registry that fails does not take away what was served before.
+        if found and source in (found, None):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as scratch:
@@ -53,7 +53,7 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
     except (MlflowException, OSError) as error:
-        in_one_line = " ".join(str(error).split())
+        in_one_line = " ".join(str(error).split())[:300]
         raise ModelError(f"{uri} cannot be had: {in_one_line}. See: churn status") from error
 
 
@@ -64,8 +64,12 @@ def in_a_process(folder: Path) -> dict[str, Any]:
         ModelError: what it said, or how it ended.
     """
     command = [sys.executable, "-m", scorer.__name__, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603 - ourselves
-    if done.returncode != 0:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TRY_SECONDS)  # noqa: S603 - ourselves
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"The estimator does not load and answer within {TRY_SECONDS} s.") from error
+    # The status alone tells little: what a pickle calls may end the process with any.
+    if done.returncode != 0 or not done.stdout.strip():
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         raise ModelError(f"The estimator ends its process with {done.returncode}; it said: {last}")
     description = json.loads(done.stdout.splitlines()[-1])
@@ -74,11 +78,25 @@ def in_a_process(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _is_of(target: Path, source: str) -> bool:
+def _source(settings: Settings, version: str) -> str | None:
+    """Where the registry has the version from; None where the registry fails."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
     try:
-        return json.loads((target / scorer.DESCRIPTION_FILE).read_text())["source"] == source
+        name = registry.registered_model_name(settings)
+        return str(MlflowClient().get_model_version(name, version).source)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _source_of(target: Path) -> str | None:
+    try:
+        return json.loads((target / scorer.DESCRIPTION_FILE).read_text())["source"]
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        return False
+        return None
 
 
 def _estimator(model: Path, uri: str) -> Path:

@@ -52,7 +52,10 @@ class Client:
 
     def post_bytes(self, body: Any) -> requests.Response:
         """Ask for scores with a body that need not be JSON."""
-        path, headers = f"/serving-endpoints/{ENDPOINT_NAME}/invocations", {"content-type": "application/json"}
+        path, headers = (
+            f"/serving-endpoints/{ENDPOINT_NAME}/invocations",
+            {"content-type": "application/json"},
+        )
         return self.ask("POST", path, data=body, headers=headers)
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -53,7 +53,9 @@ def refused(body: Any, store: Callable[[], Snapshot | None] = no_store) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Callable[[], Snapshot | None]:
-    online_store.publish(tmp_path, list(PUBLISHED), list(PUBLISHED.values()), FEATURE_COLUMNS, FEATURE_DATE, 7)
+    online_store.publish(
+        tmp_path, list(PUBLISHED), list(PUBLISHED.values()), FEATURE_COLUMNS, FEATURE_DATE, 7
+    )
     return OnlineStore(tmp_path).snapshot
 
 

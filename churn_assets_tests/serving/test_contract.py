@@ -1,0 +1,92 @@
+"""The token that is made once."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from churn_assets.errors import SettingsError
+from churn_assets.serving.contract import endpoint_token, state_folder
+from churn_assets.settings import Settings
+from churn_assets_tests.model.conftest import local_settings
+
+PRINT_THE_TOKEN = """
+import sys
+from churn_assets import settings
+from churn_assets.serving.contract import endpoint_token
+ours = settings.load(_env_file=None, lake_root=sys.argv[1], deployment="local")
+print("ready", flush=True)
+sys.stdin.readline()
+print(endpoint_token(ours), end="")
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return local_settings(tmp_path)
+
+
+def test_the_token_of_the_settings_wins_and_makes_no_file(tmp_path: Path):
+    settings = local_settings(tmp_path, endpoint_token="given")
+
+    assert endpoint_token(settings) == "given"
+    assert not state_folder(settings).exists()
+
+
+def test_a_token_is_made_once_and_only_its_owner_can_read_it(settings: Settings):
+    token = endpoint_token(settings)
+
+    assert len(token) == 43  # 32 random bytes
+    assert endpoint_token(settings) == token
+    assert stat.S_IMODE((state_folder(settings) / "token").stat().st_mode) == 0o600
+    assert [file.name for file in state_folder(settings).iterdir()] == ["token"]
+
+
+def test_eight_processes_at_once_end_with_one_token(settings: Settings):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PRINT_THE_TOKEN, str(settings.lake_root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    tokens = [process.communicate(timeout=30)[0] for process in processes]
+
+    assert set(tokens) == {endpoint_token(settings)}
+    assert [process.returncode for process in processes] == [0] * 8
+    assert [file.name for file in state_folder(settings).iterdir()] == ["token"]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_token_that_others_can_read_is_refused(settings: Settings, mode: int):
+    endpoint_token(settings)
+    (state_folder(settings) / "token").chmod(mode)
+
+    with pytest.raises(SettingsError, match=rf"has mode {mode:o}, so others can read it; expected 600"):
+        endpoint_token(settings)
+
+
+def test_an_empty_token_is_refused(settings: Settings):
+    endpoint_token(settings)
+    (state_folder(settings) / "token").write_text("\n")
+
+    with pytest.raises(SettingsError, match="is empty"):
+        endpoint_token(settings)
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(settings: Settings):
+    state_folder(settings).write_text("a file where the folder should be")
+
+    with pytest.raises(SettingsError, match=r"cannot be used: File exists\. Set CHURN_ENDPOINT_TOKEN\.$"):
+        endpoint_token(settings)
