@@ -1,0 +1,202 @@
+"""Serving: features to look users up in, the endpoint, and the check that it answers as the batch did."""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.errors import EndpointError
+from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
+
+if TYPE_CHECKING:
+    from churn_assets.serving.deploy import Deployment
+    from churn_assets.serving.parity_report import ParityReport
+    from churn_assets.serving.rollout import RollOut
+
+ONLINE_USER_FEATURES = dg.AssetKey(["online_user_features"])
+CHURN_PREDICTION_ENDPOINT = dg.AssetKey(["churn_prediction_endpoint"])
+AGREES_WITH_BATCH = dg.AssetCheckKey(CHURN_PREDICTION_ENDPOINT, "agrees_with_batch")
+
+# The engine for the sample, and where the endpoint is.
+ON_SPARK_WITH_ENDPOINT = ON_SPARK | {"endpoint"}
+
+
+class EndpointConfig(dg.Config):
+    """How long a deployment may take, and which users are compared."""
+
+    timeout_seconds: float = Field(default=45 * 60.0, gt=0)
+    users: int = Field(default=200, ge=1)
+    seed: int = 1
+
+
+def endpoint_assets() -> Assets:
+    """The online features, and the endpoint with its check."""
+
+    @dg.asset(
+        key=ONLINE_USER_FEATURES,
+        group_name="serving",
+        description="The latest feature_date of user_features, where the endpoint looks users up by user_id.",
+        kinds={"numpy"},
+        owners=OWNERS,
+        deps=[USER_FEATURES.asset_key],
+        required_resource_keys=ON_SPARK_WITH_ENDPOINT,
+        pool="online_user_features",
+    )
+    def online_user_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from churn_assets.serving import online_features
+
+        lake, folder = context.resources.lakehouse, context.resources.endpoint.online_folder
+        found = online_features.latest(lake)
+        version = dg.DataVersion(found.data_version)
+        if folder is None:
+            reason = "this deployment's endpoint takes features only, and looks nobody up by user_id"
+            return dg.MaterializeResult(metadata={"not_published": reason}, data_version=version)
+        published = online_features.publish_latest(lake, found, folder)
+        return dg.MaterializeResult(
+            metadata={
+                "users": published.users,
+                "feature_date": str(published.feature_date),
+                "bytes": published.bytes,
+                "delta_version": published.source_version,
+                "folder": dg.MetadataValue.path(str(folder)),
+            },
+            data_version=version,
+        )
+
+    # One step, so that a deployment and its check share a server; the check runs alone as well.
+    @dg.multi_asset(
+        name="churn_prediction_endpoint",
+        specs=[
+            dg.AssetSpec(
+                CHURN_PREDICTION_ENDPOINT,
+                group_name="serving",
+                description="churn-prediction-endpoint serves the Production version, and its answers "
+                "are those of the batch.",
+                kinds={"mlflow"},
+                owners=OWNERS,
+                deps=[CHURN_PREDICTION_MODEL, CHURN_PREDICTIONS.asset_key, ONLINE_USER_FEATURES],
+                skippable=True,
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                AGREES_WITH_BATCH.name,
+                asset=CHURN_PREDICTION_ENDPOINT,
+                description="A sample of users gets from the endpoint what churn_predictions holds, to 1e-9.",
+            )
+        ],
+        can_subset=True,
+        required_resource_keys=ON_SPARK_WITH_ENDPOINT,
+        pool="churn_prediction_endpoint",
+    )
+    def churn_prediction_endpoint(
+        context: dg.AssetExecutionContext, config: EndpointConfig
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        from churn_assets.serving.rollout import roll_out
+
+        deploys = CHURN_PREDICTION_ENDPOINT in context.selected_asset_keys
+        done = roll_out(
+            context.resources.lakehouse,
+            context.resources.endpoint,
+            context.log.info,
+            deploys=deploys,
+            users=config.users,
+            seed=config.seed,
+            timeout=config.timeout_seconds,
+        )
+        found = done.report.description(scored_by(context.instance, done.report.feature_date))
+        if AGREES_WITH_BATCH in context.selected_asset_check_keys:
+            yield dg.AssetCheckResult(
+                passed=done.report.passed,
+                check_name=AGREES_WITH_BATCH.name,
+                asset_key=CHURN_PREDICTION_ENDPOINT,
+                description=found,
+                metadata={"server": done.server, **_compared(done.report)},
+            )
+        if deploys and not done.report.passed:
+            raise EndpointError(f"{found}. See the worst rows in the check {AGREES_WITH_BATCH.name}.")
+        if deploys and done.deployment:
+            yield _materialized(done, done.deployment)
+
+    return [online_user_features, churn_prediction_endpoint]
+
+
+def endpoint_schedules() -> list[dg.ScheduleDefinition]:
+    """The comparison, every hour."""
+    job = dg.define_asset_job(
+        "endpoint_parity",
+        selection=dg.AssetSelection.checks(AGREES_WITH_BATCH),
+        description="Compares the endpoint with the batch, and deploys nothing.",
+    )
+
+    def once_deployed(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if context.instance.get_latest_materialization_event(CHURN_PREDICTION_ENDPOINT) is None:
+            return dg.SkipReason("churn_prediction_endpoint has never been deployed.")
+        return dg.RunRequest()
+
+    return [
+        dg.ScheduleDefinition(
+            job=job,
+            # Not on the hour, when everything else starts.
+            cron_schedule="17 * * * *",
+            execution_timezone="UTC",
+            execution_fn=once_deployed,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+        )
+    ]
+
+
+def scored_by(instance: dg.DagsterInstance, feature_date: dt.date) -> str:
+    """The version that scored this date, as its last materialisation says; "unknown" without one."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(CHURN_PREDICTIONS.asset_key, asset_partitions=[feature_date.isoformat()]),
+        limit=1,
+    ).records
+    found = records[0].asset_materialization if records else None
+    version = found.metadata.get("model_version") if found else None
+    return str(version.value) if version else "unknown"
+
+
+def _materialized(done: "RollOut", deployment: "Deployment") -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        asset_key=CHURN_PREDICTION_ENDPOINT,
+        metadata={
+            "model_version": deployment.version,
+            "url": dg.MetadataValue.url(done.url),
+            "server": done.server,
+            "seconds_to_ready": round(deployment.seconds, 3),
+            "changed": deployment.changed,
+            **{f"note_{place}": note for place, note in enumerate(deployment.notes, start=1)},
+            **_compared(done.report),
+        },
+        data_version=dg.DataVersion(deployment.version),
+    )
+
+
+def _compared(report: "ParityReport") -> dict[str, Any]:
+    return {
+        "feature_date": str(report.feature_date),
+        "compared_users": report.users,
+        "asked_by": ", ".join(report.asked_by),
+        "served_versions": ", ".join(report.versions) or "unknown",
+        "largest_difference": report.largest_difference,
+        "p50_request_ms": round(report.p50_request_ms, 3),
+        "worst_rows": dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "user_id": one.user_id,
+                        "asked_by": one.asked_by,
+                        "batch": one.batch,
+                        "endpoint": "none" if one.endpoint is None else repr(one.endpoint),
+                        "difference": repr(one.size),
+                    }
+                )
+                for one in report.worst
+            ]
+        ),
+    }

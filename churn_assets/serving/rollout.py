@@ -1,0 +1,108 @@
+"""Deploys the Production version where it is not served yet, and compares the endpoint with the batch."""
+
+import datetime as dt
+from pathlib import Path
+from typing import NamedTuple
+
+from databricks.sdk import WorkspaceClient
+
+from churn_assets.dates import DateRange
+from churn_assets.errors import EndpointError, ModelError
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.model import registry
+from churn_assets.serving import parity
+from churn_assets.serving.clients import EndpointLocation
+from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.deploy import Deployment, Progress, deploy
+from churn_assets.serving.endpoint_errors import in_one_line
+from churn_assets.serving.online_store import OnlineStore
+from churn_assets.serving.parity_report import ParityReport
+from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
+
+
+class RollOut(NamedTuple):
+    """``deployment`` is None where the endpoint was only compared; ``server`` says what answered."""
+
+    deployment: Deployment | None
+    report: ParityReport
+    server: str
+    url: str
+
+
+def production(lake: Lakehouse) -> str:
+    """The number of the Production version.
+
+    Raises:
+        ModelError: there is none.
+    """
+    registry.configure(lake.settings)
+    version = registry.production_version(lake.settings)
+    if version is None:
+        raise ModelError(
+            "No Production model is registered, so there is nothing to serve. Materialise "
+            "churn_prediction_model first; it takes 10,000 labelled rows."
+        )
+    return str(version.version)
+
+
+def roll_out(  # noqa: PLR0913 - what to deploy where, and whom to ask for
+    lake: Lakehouse,
+    location: EndpointLocation,
+    progress: Progress,
+    *,
+    deploys: bool,
+    users: int,
+    seed: int,
+    timeout: float,
+) -> RollOut:
+    """Deploy, if asked to, and compare a sample of the last feature_date's users.
+
+    Args:
+        lake: predictions, features, and the settings of the registry.
+        location: where the endpoint is.
+        progress: told what happens.
+        deploys: whether to put Production behind the endpoint first. A temporary server, which serves nothing
+            yet, gets it in any case.
+        users: how many to compare, at most.
+        seed: which.
+        timeout: seconds for the deployment.
+
+    Raises:
+        EndpointError: not deployed, not reachable, or there is nothing to compare with.
+        ModelError: there is no Production model.
+    """
+    # First what may be missing: nothing is deployed that cannot be compared.
+    version = production(lake)
+    feature_date, sampled = _sample(lake, users, seed)
+    with location.open() as endpoint:
+        progress(f"server: {endpoint.server}")
+        deployment = None
+        if deploys or endpoint.is_temporary:
+            name = registry.registered_model_name(lake.settings)
+            deployment = deploy(endpoint.client, location.target(name, version), progress, timeout)
+        report = _compare(endpoint.client, location.online_folder, feature_date, sampled)
+    return RollOut(deployment, report, endpoint.server, endpoint.url)
+
+
+def _sample(lake: Lakehouse, users: int, seed: int) -> tuple[dt.date, list[parity.SampledUser]]:
+    scored = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
+    if not scored:
+        raise EndpointError(
+            f"{CHURN_PREDICTIONS} is empty, so the endpoint cannot be compared with it. Materialise it first."
+        )
+    last = DateRange(max(scored), max(scored))
+    return last.end, parity.sample(
+        lake.read(CHURN_PREDICTIONS, last), lake.read(USER_FEATURES, last), users, seed
+    )
+
+
+def _compare(
+    client: WorkspaceClient,
+    online_folder: Path | None,
+    feature_date: dt.date,
+    users: list[parity.SampledUser],
+) -> ParityReport:
+    online = OnlineStore(online_folder).snapshot() if online_folder else None
+    looks_up = online is not None and online.feature_date == feature_date
+    with in_one_line(ENDPOINT_NAME, f"answer for users of {feature_date}"):
+        return parity.compare(parity.asking(client), feature_date, users, by_user_id=looks_up)
