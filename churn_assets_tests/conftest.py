@@ -17,6 +17,15 @@ from churn_assets.settings import Settings
 MakeSettings = Callable[..., Settings]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On Apache Spark only what touches the engine: the rest has nothing new to show, and takes minutes."""
+    if settings_module.load().deployment != "spark":
+        return
+    engine_tests = [item for item in items if "spark" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in engine_tests])
+    items[:] = engine_tests
+
+
 @pytest.fixture(autouse=True)
 def _mlflow_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # dagster-mlflow's resource exports the tracking URI, which the next settings would read.
