@@ -1,6 +1,6 @@
-"""The engines: Sail, embedded; Apache Spark with Delta; and the Databricks cluster that one runs on.
+"""The two engines that a laptop or a cluster of one's own runs: Sail, embedded, and Apache Spark with Delta.
 
-All give a ``SparkSession`` in UTC through dagster-pyspark's resource, started when it is first used and
+Both give a ``SparkSession`` in UTC through dagster-pyspark's resource, started when it is first used and
 shared by everything in the process.
 """
 
@@ -74,20 +74,6 @@ class ApacheSpark(LazySpark):
     def spark_session(self) -> "SparkSession":
         """The process's one classic session."""
         return _apache_session(self.master, tuple(sorted(self.spark_config.items())))
-
-
-class ClusterSpark(LazySpark):
-    """The session of the Databricks cluster that this process runs on; it is never stopped."""
-
-    @property
-    def spark_session(self) -> "SparkSession":
-        """The cluster's own session, in UTC."""
-        from pyspark.sql import SparkSession
-
-        session = SparkSession.builder.getOrCreate()
-        for key, value in {**UTC_SESSION, **self.spark_config}.items():
-            session.conf.set(key, value)
-        return session
 
 
 @cache

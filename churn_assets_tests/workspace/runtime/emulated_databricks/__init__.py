@@ -1,0 +1,24 @@
+"""What a Databricks Runtime has and Sail has not, added to Spark Connect's client.
+
+This package is copied beside the interpreter of the emulated cluster, so it imports nothing of the working
+tree. ``session`` is the cluster's session, ``unity`` what the metastore knows, ``grammar`` the statements
+that Sail does not take, ``describe`` what is read from Delta logs, ``auto_loader`` the source
+``cloudFiles``, and ``server`` the process that is the cluster's engine and the SQL warehouse.
+
+Known differences from Databricks:
+
+* The engine is Sail 0.7, a Spark Connect server; a dedicated cluster has a classic session.
+  ``foreachBatch`` therefore runs in the caller's process, as there, and not in a worker, as on a standard
+  cluster.
+* Grants, owners and comments are remembered, not enforced: whoever asks may do everything.
+* ``MANAGED LOCATION``, external locations and credentials are remembered; managed tables all lie in a
+  folder of the workspace, ``managed/<catalog>/<schema>/<table>``.
+* Table properties and clustering are remembered; no file is compacted, clustered or given a deletion
+  vector, and no commit follows a write by itself. Sail's own checks apply, and its commit conflicts read as
+  Sail says them.
+* ``DESCRIBE HISTORY`` has the columns of Databricks; its metrics are those that Sail commits, as far as it
+  does.
+* Only the catalogs that the test named can be created: Sail learns its catalogs when it starts.
+* Auto Loader lists its folder each time, keeps its files in JSON, knows the format ``binaryFile`` and the
+  trigger ``availableNow``, and has run when ``start`` returns.
+"""

@@ -1,0 +1,74 @@
+"""``DESCRIBE HISTORY`` and ``DESCRIBE DETAIL``, read from a table's Delta log."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+HISTORY = (
+    "version BIGINT, timestamp TIMESTAMP, userId STRING, userName STRING, operation STRING, "
+    "operationParameters MAP<STRING, STRING>, readVersion BIGINT, isolationLevel STRING, "
+    "isBlindAppend BOOLEAN, operationMetrics MAP<STRING, STRING>, userMetadata STRING, engineInfo STRING"
+)
+DETAIL = (
+    "format STRING, id STRING, name STRING, description STRING, location STRING, createdAt TIMESTAMP, "
+    "lastModified TIMESTAMP, partitionColumns ARRAY<STRING>, clusteringColumns ARRAY<STRING>, "
+    "numFiles BIGINT, sizeInBytes BIGINT, properties MAP<STRING, STRING>, "
+    "minReaderVersion INT, minWriterVersion INT"
+)
+
+
+def history(location: Path, limit: int | None) -> list[tuple[Any, ...]]:
+    """One row a commit, the latest first, in the columns of ``HISTORY``."""
+    from deltalake import DeltaTable
+
+    return [
+        (
+            commit["version"],
+            _at(commit["timestamp"]),
+            None,
+            None,
+            commit["operation"],
+            _texts(commit.get("operationParameters")),
+            commit["version"] - 1 if commit["version"] else None,
+            "WriteSerializable",
+            commit.get("isBlindAppend"),
+            _texts(commit.get("operationMetrics")),
+            None,
+            commit.get("engineInfo"),
+        )
+        for commit in DeltaTable(location).history(limit)
+    ]
+
+
+def detail(table: dict[str, Any]) -> tuple[Any, ...]:
+    """One table in the columns of ``DETAIL``; ``table`` is what the metastore knows of it."""
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(table["location"])
+    files = pa.table(delta.get_add_actions(flatten=True))
+    metadata, protocol = delta.metadata(), delta.protocol()
+    return (
+        "delta",
+        str(metadata.id),
+        table["name"],
+        table.get("comment"),
+        table["location"],
+        _at(table["created_at"]),
+        _at(delta.history(1)[0]["timestamp"]),
+        list(metadata.partition_columns),
+        table.get("cluster_by", []),
+        files.num_rows,
+        sum(files["size_bytes"].to_pylist()),
+        {**metadata.configuration, **table.get("properties", {})},
+        protocol.min_reader_version,
+        protocol.min_writer_version,
+    )
+
+
+def _at(milliseconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.timezone.utc)  # noqa: UP017 - one name for both is enough
+
+
+def _texts(values: dict[str, Any] | None) -> dict[str, str]:
+    return {key: str(value) for key, value in (values or {}).items()}

@@ -1,0 +1,172 @@
+"""The cluster's session: Spark Connect's own, with Unity Catalog's statements and Auto Loader."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import AnalysisException
+from pyspark.sql.connect import session as connect
+
+from . import describe
+from .auto_loader import StreamReader
+from .grammar import Statement, parse
+from .unity import Unity, UnityError
+
+# The workspace's folder, by which a process on the cluster finds its metastore.
+FOLDER = "EMULATED_DATABRICKS"
+
+PlainSession = connect.SparkSession
+
+
+class ClusterSession(PlainSession):
+    """A session of the emulated runtime.
+
+    Names of tables are known to Sail by session, so each statement first makes known what is new.
+    """
+
+    unity: Unity
+
+    def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> Any:  # noqa: N803 - Spark's name
+        """Run a statement, as the cluster does."""
+        try:
+            statement = parse(sqlQuery)
+            self._make_known()
+            return super().sql(sqlQuery, args, **kwargs) if statement is None else self._run(statement)
+        except UnityError as error:
+            raise AnalysisException(str(error)) from error
+
+    def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
+        """A table by its name."""
+        self._make_known()
+        return super().table(tableName)
+
+    @property
+    def readStream(self) -> Any:  # noqa: N802 - Spark's name
+        """Streams: Auto Loader's."""
+        return StreamReader(self)
+
+    def _run(self, statement: Statement) -> Any:
+        kind, name, values = statement.kind, statement.name, statement.values
+        match statement.verb:
+            case "create":
+                self._create(kind, name, dict(values))
+            case "drop":
+                self._drop(name, missing_is_fine=values["exists"])
+            case "comment":
+                self.unity.update(kind, name, comment=values["comment"])
+            case "set properties":
+                known = self.unity.require(kind, name)["properties"]
+                self.unity.update(kind, name, properties=known | values["properties"])
+            case "grant":
+                self.unity.grant(kind, name, values["principal"], values["privileges"])
+            case "revoke":
+                self.unity.revoke(kind, name, values["principal"], values["privileges"])
+            case _:
+                return self._shown(statement)
+        return self.createDataFrame([], "ok BOOLEAN").limit(0)
+
+    def _shown(self, statement: Statement) -> Any:
+        kind, name = statement.kind, statement.name
+        found = self.unity.require(kind, name)
+        match statement.verb:
+            case "history":
+                rows = describe.history(Path(found["location"]), statement.values.get("limit"))
+                return self.createDataFrame(rows, describe.HISTORY)
+            case "detail":
+                return self.createDataFrame([describe.detail(found)], describe.DETAIL)
+            case "show properties":
+                return self.createDataFrame(sorted(found["properties"].items()), "key STRING, value STRING")
+            case "show grants":
+                rows = [
+                    (principal, privilege, kind.upper(), name)
+                    for principal, privileges in self.unity.grants(kind, name).items()
+                    for privilege in privileges
+                ]
+                return self.createDataFrame(
+                    rows, "Principal STRING, ActionType STRING, ObjectType STRING, ObjectKey STRING"
+                )
+        return self.createDataFrame(
+            [("Name", name), ("Comment", found.get("comment"))], "info_name STRING, info_value STRING"
+        )
+
+    def _create(self, kind: str, name: str, values: dict[str, Any]) -> None:
+        if_not_exists = values.pop("exists")
+        if kind == "catalog" and name not in self._catalogs():
+            raise UnityError(
+                "NOT_EMULATED", f"the catalog {name}; the runtime was started for {self._catalogs()}"
+            )
+        if kind != "table":
+            self.unity.create(kind, name, if_not_exists=if_not_exists, **values)
+            if kind == "volume":
+                self.unity.local("/Volumes/" + name.replace(".", "/")).mkdir(parents=True, exist_ok=True)
+            return
+        if self.unity.get("table", name):
+            self.unity.create(kind, name, if_not_exists=if_not_exists)
+            return
+        self.unity.require("schema", name.rpartition(".")[0])
+        if "location" in values or values.get("using", "delta") != "delta":
+            raise UnityError("NOT_EMULATED", f"{name} as an external table or in another format than Delta")
+        location = self.unity.managed_location(name)
+        location.mkdir(parents=True, exist_ok=True)
+        partitioned = ", ".join(f"`{column}`" for column in values.get("partitioned_by", []))
+        super().sql(f"CREATE DATABASE IF NOT EXISTS {name.rpartition('.')[0]}").collect()
+        super().sql(
+            f"CREATE TABLE {name} ({values.pop('columns')}) USING delta "
+            + (f"PARTITIONED BY ({partitioned}) " if partitioned else "")
+            + (f"COMMENT {_quoted(values['comment'])} " if "comment" in values else "")
+            + f"LOCATION {_quoted(str(location))}"
+        ).collect()
+        self._known.add(name)
+        self.unity.create(kind, name, if_not_exists=if_not_exists, location=str(location), **values)
+
+    def _drop(self, name: str, *, missing_is_fine: bool) -> None:
+        if missing_is_fine and not self.unity.get("table", name):
+            return
+        found = self.unity.require("table", name)
+        super().sql(f"DROP TABLE IF EXISTS {name}").collect()
+        self.unity.drop("table", name)
+        self._known.discard(name)
+        shutil.rmtree(found["location"])
+
+    def _make_known(self) -> None:
+        for table in self.unity.all("table"):
+            name = table["name"]
+            if name not in self._known:
+                super().sql(f"CREATE DATABASE IF NOT EXISTS {name.rpartition('.')[0]}").collect()
+                # Without columns: with them Sail compares by position, its own partition columns last.
+                location = _quoted(table["location"])
+                super().sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {location}").collect()
+                self._known.add(name)
+
+    def _catalogs(self) -> list[str]:
+        return sorted(
+            row["catalog"] for row in super().sql("SHOW CATALOGS").collect() if row["catalog"] != "system"
+        )
+
+    @property
+    def _known(self) -> set[str]:
+        return self.__dict__.setdefault("_known_tables", set())
+
+
+def attach(session: PlainSession, folder: Path) -> ClusterSession:
+    """Make one session of Spark Connect a session of the cluster; others stay as they are."""
+    session.__class__ = ClusterSession
+    assert isinstance(session, ClusterSession)
+    session.unity = Unity(folder)
+    return session
+
+
+def install() -> None:
+    """Make every session of this process a session of the cluster, as on a cluster each one is."""
+    plain = PlainSession.__init__
+
+    def start(self: Any, *args: Any, **kwargs: Any) -> None:
+        plain(self, *args, **kwargs)
+        attach(self, Path(os.environ[FOLDER]))
+
+    PlainSession.__init__ = start  # type: ignore[method-assign]  # what the runtime itself does, in its own way
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

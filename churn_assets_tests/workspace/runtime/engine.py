@@ -1,0 +1,155 @@
+"""The engine of one emulated workspace: a process with Sail and the SQL warehouse, for all its clusters."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from churn_assets_tests.workspace.processes import Runtime, bare_python
+from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
+
+if TYPE_CHECKING:
+    from churn_assets_tests.workspace.emulator import Workspace
+
+PACKAGE = Path(__file__).parent / "emulated_databricks"
+CATALOGS = ("main_catalog", "raw_catalog")
+
+
+class Engine:
+    """Starts when it is made, and stops when it is closed or this process ends, whatever way.
+
+    Args:
+        folder: the workspace's; volumes are in ``Volumes`` there, managed tables in ``managed``.
+        python: the cluster's interpreter, whose environment has pysail: functions travel to it by cloudpickle.
+        catalogs: those that can be created.
+
+    Attributes:
+        runtime: what a process on a cluster gets.
+        unity: the metastore, for assertions and for Unity Catalog's API.
+        statements: what the warehouse was asked to run, in order.
+    """
+
+    def __init__(
+        self, folder: Path, python: Path | None = None, catalogs: tuple[str, ...] = CATALOGS
+    ) -> None:
+        self._site = folder / "engine"
+        self._site.mkdir(parents=True)
+        shutil.copytree(PACKAGE, self._site / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.unity = Unity(folder)
+        self.statements: list[str] = []
+        self._lock = threading.Lock()
+        self._process = self._start(folder, python or Path(sys.executable), catalogs)
+        self._remote = f"sc://127.0.0.1:{self._read()['port']}"
+        self.runtime = Runtime(
+            environment={"SPARK_REMOTE": self._remote, "EMULATED_DATABRICKS": str(folder)},
+            path=(self._site,),
+            imports=("emulated_databricks.hook",),
+        )
+
+    def execute(self, sql: str) -> dict[str, Any]:
+        """Run one statement as a SQL warehouse: ``columns`` and ``rows``, or ``error``."""
+        with self._lock:
+            self.statements.append(sql)
+            assert self._process.stdin
+            self._process.stdin.write(json.dumps({"sql": sql}) + "\n")
+            self._process.stdin.flush()
+            return self._read()
+
+    def session(self) -> Any:
+        """A session of the cluster in this process; the process's other sessions stay as they are."""
+        from pyspark.sql import SparkSession
+
+        from churn_assets_tests.workspace.runtime.emulated_databricks.session import attach
+
+        session: Any = SparkSession.builder.remote(self._remote).create()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        return attach(session, self.unity.folder)
+
+    def close(self) -> None:
+        """Stop."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self, folder: Path, python: Path, catalogs: tuple[str, ...]) -> "subprocess.Popen[str]":
+        listed = ", ".join(
+            f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs
+        )
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(self._site),
+            "TZ": "UTC",
+            "RUST_LOG": "error",
+            "EMULATED_DATABRICKS": str(folder),
+            "SAIL_CATALOG__LIST": f"[{listed}]",
+            "SAIL_CATALOG__DEFAULT_CATALOG": catalogs[0],
+        }
+        with (self._site / "server.log").open("w") as log:
+            return subprocess.Popen(
+                [python, "-m", "emulated_databricks.server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=self._site,
+                text=True,
+            )
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            log = (self._site / "server.log").read_text()
+            raise RuntimeError(f"The emulated engine has ended: {log[-2000:]}")
+        return json.loads(line)
+
+
+class ExistingVolumes(set[str]):
+    """The volumes that the metastore knows, for the Files API."""
+
+    def __init__(self, unity: Unity) -> None:
+        super().__init__()
+        self._unity = unity
+
+    def __contains__(self, name: object) -> bool:
+        return self._unity.get("volume", str(name)) is not None
+
+
+def engine_of(workspace: "Workspace") -> Engine:
+    """The workspace's engine, started at its first use. From then on files need volumes that exist."""
+    with LOCK:
+        engine = ENGINES.get(id(workspace))
+        if engine is None:
+            python = workspace.jobs.python
+            # The bare interpreter that simple tasks run on has no Spark.
+            engine = Engine(workspace.folder, None if python == bare_python() else python)
+            ENGINES[id(workspace)] = engine
+            workspace.files.volumes = ExistingVolumes(engine.unity)
+            workspace.at_close(lambda: ENGINES.pop(id(workspace)).close())
+    return engine
+
+
+ENGINES: dict[int, Engine] = {}
+# Tasks that start at the same time ask for it from threads of their own.
+LOCK = threading.Lock()
+
+
+def start_runtime(workspace: "Workspace") -> Runtime:
+    """What the clusters' processes get: ``Workspace(folder, runtime=start_runtime)``."""
+    return engine_of(workspace).runtime
