@@ -10,6 +10,7 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import EndpointError, ModelError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model import registry
+from churn_assets.model.quiet import quieten
 from churn_assets.serving import parity
 from churn_assets.serving.clients import EndpointLocation
 from churn_assets.serving.contract import ENDPOINT_NAME
@@ -35,13 +36,15 @@ def production(lake: Lakehouse) -> str:
     Raises:
         ModelError: there is none.
     """
-    registry.configure(lake.settings)
+    quieten()
     version = registry.production_version(lake.settings)
     if version is None:
         raise ModelError(
             "No Production model is registered, so there is nothing to serve. Materialise "
             "churn_prediction_model first; it takes 10,000 labelled rows."
         )
+    # Only now: it makes a registry where there is none.
+    registry.configure(lake.settings)
     return str(version.version)
 
 
