@@ -1,5 +1,6 @@
 """Databricks' pages about endpoints, of the one endpoint that this server has."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from churn_assets.serving.replies import (
 from churn_assets.serving.state import Config, Entity, StateFolder
 
 API = "/api/2.0/serving-endpoints"
+
+VERSION_NUMBER = "[1-9][0-9]{0,17}"
 
 
 class _Entity(msgspec.Struct):
@@ -153,7 +156,8 @@ def _config(wanted: _Wanted) -> Config:
         for given in wanted.served_entities
     ]
     for entity in entities:
-        if not entity.entity_version.isdigit() or len(entity.entity_version) > 18:
+        # Not isdigit(), which takes other scripts' digits; and 07 would be 7 under another name.
+        if not re.fullmatch(VERSION_NUMBER, entity.entity_version):
             raise BadRequestError(
                 f"entity_version is {entity.entity_version[:50]!r}; expected the number of a version."
             )

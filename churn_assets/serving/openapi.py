@@ -165,7 +165,7 @@ def _put_config() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "entity_name": {"type": "string"},
-            "entity_version": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+            "entity_version": {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"},
             "name": {"type": "string"},
         },
         "required": ["entity_name", "entity_version"],

@@ -29,7 +29,7 @@ class ServedModel:
         import sklearn
 
         # What these would look at, for a tenth of an answer's time, has been looked at: see payload.py.
-        # At each call (0.2 us), because scikit-learn keeps it by thread, and not only the loading one answers.
+        # At each call, which takes 0.2 us: scikit-learn keeps it by thread, and many may answer.
         sklearn.set_config(assume_finite=True, skip_parameter_validation=True)
         return np.ascontiguousarray(self.estimator.predict_proba(matrix)[:, 1])
 
