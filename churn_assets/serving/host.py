@@ -72,12 +72,18 @@ class ModelHost:
                     f"No model is served yet{reason}. Materialise churn_prediction_model, or: churn run"
                 )
             serving = await self._load(endpoint.config.serving)
-            shadow = endpoint.config.shadow
-            self._shadow = await self._load(shadow) if shadow else None
+            self._shadow = await self._load_shadow(endpoint.config.shadow)
             self._serving, self._config_version = serving, endpoint.config_version
             self._served_name = endpoint.config.serving.served_name
             self._metrics.model_is(serving.version)
             return serving
+
+    async def _load_shadow(self, entity: Entity | None) -> ServedModel | None:
+        try:
+            return await self._load(entity) if entity else None
+        except UnavailableError:
+            self._metrics.shadow_failed()
+            return None
 
     async def _load(self, entity: Entity) -> ServedModel:
         version = entity.entity_version

@@ -44,6 +44,10 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return versions
 
 
+def host_of(state: StateFolder) -> ModelHost:
+    return ModelHost(state, Metrics(None), owns_process=False)
+
+
 def serve(state: StateFolder, version: str, shadow: str | None = None) -> None:
     config = Config(Entity(NAME, version), Entity(NAME, shadow) if shadow else None)
     before = state.read()
@@ -51,7 +55,7 @@ def serve(state: StateFolder, version: str, shadow: str | None = None) -> None:
 
 
 def test_many_who_wait_for_a_model_cause_one_loading(state: StateFolder, loaded: list[str]):
-    host = ModelHost(state, Metrics(None))
+    host = host_of(state)
 
     async def ask() -> list[str]:
         return [model.version for model in await asyncio.gather(*(host.published() for _ in range(50)))]
@@ -65,7 +69,7 @@ def test_many_who_wait_for_a_model_cause_one_loading(state: StateFolder, loaded:
 
 
 def test_what_was_published_is_not_answered_by_what_was_there_before(state: StateFolder, loaded: list[str]):
-    host = ModelHost(state, Metrics(None))
+    host = host_of(state)
     asyncio.run(host.published())
 
     serve(state, "2")
@@ -76,7 +80,7 @@ def test_what_was_published_is_not_answered_by_what_was_there_before(state: Stat
 
 
 def test_a_version_that_is_in_memory_is_not_loaded_again(state: StateFolder, loaded: list[str]):
-    host = ModelHost(state, Metrics(None))
+    host = host_of(state)
     asyncio.run(host.published())
     serve(state, "1", shadow="2")
     asyncio.run(host.published())
@@ -94,7 +98,7 @@ def test_a_version_that_is_in_memory_is_not_loaded_again(state: StateFolder, loa
 
 
 def test_a_version_that_cannot_be_loaded_is_503_until_it_can(state: StateFolder):
-    host = ModelHost(state, Metrics(None))
+    host = host_of(state)
     content = (state.model("1") / scorer.ESTIMATOR_FILE).read_bytes()
     shutil.rmtree(state.model("1"))
 
@@ -107,8 +111,17 @@ def test_a_version_that_cannot_be_loaded_is_503_until_it_can(state: StateFolder)
     assert asyncio.run(host.published()).version == "1"
 
 
+def test_a_shadow_that_cannot_be_loaded_takes_no_answer_away(state: StateFolder):
+    host = host_of(state)
+    shutil.rmtree(state.model("3"))
+    serve(state, "2", shadow="3")
+
+    assert asyncio.run(host.published()).version == "2"
+    assert host.shadow is None
+
+
 def test_a_request_keeps_the_endpoint_from_being_idle_and_a_look_does_not(state: StateFolder):
-    host = ModelHost(state, Metrics(None))
+    host = host_of(state)
 
     asyncio.run(host.published(in_use=False))
     host.note_activity()
@@ -121,4 +134,4 @@ def test_a_request_keeps_the_endpoint_from_being_idle_and_a_look_does_not(state:
 
 
 def test_an_endpoint_that_nobody_has_asked_is_not_idle(tmp_path: Path):
-    assert ModelHost(StateFolder(tmp_path), Metrics(None)).idle_seconds() == 0
+    assert host_of(StateFolder(tmp_path)).idle_seconds() == 0
