@@ -79,6 +79,15 @@ class Settings(BaseSettings):
     databricks_engineers: str = ""
     databricks_analysts: str = ""
     alert_emails: str = ""
+    alert_webhook: str | None = Field(default=None, repr=False)
+    smtp_host: str = ""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str | None = Field(default=None, repr=False)
+    smtp_from: str = ""
+    sla_minutes: int = Field(default=60, ge=1, le=1079)
+    dagster_url: str = "http://127.0.0.1:3000"
     dagster_home: Path | None = Field(
         default=None, validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home")
     )
