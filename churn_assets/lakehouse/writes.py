@@ -1,5 +1,7 @@
 """One commit by a table's contract, the same on every engine and for tables in folders and in a catalog."""
 
+import uuid
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -56,11 +58,15 @@ def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
     touched = [row[0] for row in rows.select(column).distinct().collect()]
     if not touched:
         return
-    source = f"new_{table.schema}_{table.name}"
+    # A name of its own: a session's views are shared by its threads.
+    source = f"new_{table.name}_{uuid.uuid4().hex}"
     rows.createOrReplaceTempView(source)
     partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
     same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in (column, *table.key))
-    rows.sparkSession.sql(
-        f"MERGE INTO {name} t USING {source} s ON {same_key} AND t.`{column}` IN ({partitions}) "
-        "WHEN NOT MATCHED THEN INSERT *"
-    ).collect()
+    try:
+        rows.sparkSession.sql(
+            f"MERGE INTO {name} t USING {source} s ON {same_key} AND t.`{column}` IN ({partitions}) "
+            "WHEN NOT MATCHED THEN INSERT *"
+        ).collect()
+    finally:
+        rows.sparkSession.catalog.dropTempView(source)

@@ -12,10 +12,33 @@ from pyspark.sql import functions as F
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.tables import EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
 from churn_assets_tests.conftest import MakeSettings
 
 FIRST, SECOND, THIRD = (dt.date(2026, 1, day) for day in (1, 2, 3))
+
+
+@pytest.fixture(params=["folders", "unity catalog"])
+def storage(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def spark(storage: str, spark: SparkSession, request: pytest.FixtureRequest) -> SparkSession:
+    """The session that the lake of this test computes with."""
+    return spark if storage == "folders" else request.getfixturevalue("cluster").session
+
+
+@pytest.fixture
+def lake(storage: str, spark: SparkSession, make_settings: MakeSettings) -> Lakehouse:
+    if storage == "folders":
+        return Lakehouse(make_settings(), lambda: spark)
+    return UnityLakehouse(make_settings(deployment="databricks"), lambda: spark)
+
+
+# For tests that look at a table's folder.
+in_folders = pytest.mark.parametrize("storage", ["folders"], indirect=True)
 
 
 def activity(spark: SparkSession, *rows: tuple[int, dt.date, int, int]) -> DataFrame:
@@ -148,6 +171,7 @@ def test_a_merge_of_nothing_new_leaves_the_version(lake: Lakehouse, spark: Spark
     assert lake.version(EVENTS) == first.version
 
 
+@in_folders
 def test_a_merge_rewrites_no_file(lake: Lakehouse, spark: SparkSession) -> None:
     lake.write(EVENTS, event(spark, "a", "2026-01-01"))
     before = set(DeltaTable(lake.location(EVENTS)).file_uris())
@@ -157,6 +181,7 @@ def test_a_merge_rewrites_no_file(lake: Lakehouse, spark: SparkSession) -> None:
     assert before < set(DeltaTable(lake.location(EVENTS)).file_uris())
 
 
+@in_folders
 @pytest.mark.parametrize("table", TABLES, ids=str)
 def test_every_table_on_disk_is_as_its_contract_says(lake: Lakehouse, table: Table) -> None:
     assert lake.read(table).count() == 0
@@ -170,6 +195,7 @@ def test_every_table_on_disk_is_as_its_contract_says(lake: Lakehouse, table: Tab
     assert on_disk.metadata().description == table.comment
 
 
+@in_folders
 def test_a_table_on_disk_with_other_columns_is_named_and_left_alone(
     lake: Lakehouse, spark: SparkSession
 ) -> None:
@@ -184,6 +210,7 @@ def test_a_table_on_disk_with_other_columns_is_named_and_left_alone(
     assert "tables.USERS" in str(error.value)
 
 
+@in_folders
 def test_two_lakes_in_one_process_do_not_mix(
     two_days: Lakehouse, make_settings: MakeSettings, tmp_path: Path, spark: SparkSession
 ) -> None:
@@ -193,6 +220,7 @@ def test_two_lakes_in_one_process_do_not_mix(
     assert users_by_day(two_days) == [(FIRST, 1), (SECOND, 2)]
 
 
+@in_folders
 def test_a_lake_that_cannot_be_written_is_one_line(
     make_settings: MakeSettings, tmp_path: Path, spark: SparkSession
 ) -> None:

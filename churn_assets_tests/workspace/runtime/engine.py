@@ -24,7 +24,7 @@ class Engine:
 
     Args:
         folder: the workspace's; volumes are in ``Volumes`` there, managed tables in ``managed``.
-        python: the cluster's interpreter, whose environment has pysail: functions travel to it by cloudpickle.
+        python: the cluster's interpreter, with pysail; functions travel to it by cloudpickle.
         catalogs: those that can be created.
 
     Attributes:
