@@ -71,7 +71,8 @@ def _step_launcher(settings: Settings) -> dg.ResourceDefinition:
     def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[Any]:
         from churn_assets.databricks.launcher import ChurnStepLauncher
 
-        with ChurnStepLauncher(settings).for_run(context.instance, context.run_id) as launcher:
+        run_id = context.run.run_id if context.run else None
+        with ChurnStepLauncher(settings).for_run(context.instance, run_id) as launcher:
             yield launcher
 
     return pyspark_step_launcher

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagster._core.execution.context.system import StepExecutionContext
 from databricks.sdk.errors import InvalidParameterValue, NotFound
+from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute import SECRETS, cluster_python, cluster_spec, run_config_cluster
@@ -71,10 +72,14 @@ class StepClusters:
         settings = self._settings
         node_type: str | None = settings.databricks_node_type
         workers = settings.databricks_workers
-        if settings.databricks_compute == "existing":
-            node_type, workers = self._existing.node_type_id, self._existing.num_workers or 0
-        elif settings.databricks_compute == "pool":
-            node_type = self._pool_node_type
+        try:
+            if settings.databricks_compute == "existing":
+                node_type, workers = self._existing.node_type_id, self._existing.num_workers or 0
+            elif settings.databricks_compute == "pool":
+                node_type = self._pool_node_type
+        except (DatabricksError, WorkspaceError):
+            # An estimate is not worth a step.
+            return None
         own = settings.databricks_compute in ("step", "pool")
         seconds = state.cluster_seconds if own else state.execution_seconds
         return dbu_estimate(seconds, node_type, workers, settings.databricks_dbu_rates)

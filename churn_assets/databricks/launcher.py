@@ -3,11 +3,10 @@
 What differs from dagster-databricks' own, whose subclass it is, and why, is in docs/adr/0010.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.code_pointer import CodePointer
@@ -18,15 +17,21 @@ from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster_databricks import DatabricksPySparkStepLauncher
 from dagster_shared.utils.warnings import disable_dagster_warnings
+from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.archive import package_folder
-from churn_assets.databricks.client import PATIENCE_SECONDS, WorkspaceUnavailableError, workspace_client
+from churn_assets.databricks.client import (
+    PATIENCE_SECONDS,
+    WorkspaceUnavailableError,
+    one_line,
+    workspace_client,
+)
 from churn_assets.databricks.clusters import StepClusters
 from churn_assets.databricks.compute import require_compute
+from churn_assets.databricks.following import Following, InfrastructureError
 from churn_assets.databricks.launch import Launch, noted
 from churn_assets.databricks.leftovers import clear_leftovers
-from churn_assets.databricks.relay import EventRelay
-from churn_assets.databricks.run_state import RunState
+from churn_assets.databricks.preflight import require_workspace
 from churn_assets.databricks.staging import staging
 from churn_assets.databricks.step_runs import StepRuns
 from churn_assets.errors import WorkspaceError
@@ -42,12 +47,6 @@ STAGED_BESIDE = "dagster_pyspark"
 # A beat costs a request. Five minutes are enough for a run worker to be restarted and to re-attach.
 HEARTBEAT_SECONDS = 10.0
 MISSED_HEARTBEATS = 30
-# Once the step itself has ended, its process needs only a moment more.
-ENDING_POLL_SECONDS = 0.1
-
-
-class InfrastructureError(WorkspaceError):
-    """A machine, the service or the network failed, not the step: its retry policy applies."""
 
 
 class ChurnStepLauncher(DatabricksPySparkStepLauncher):
@@ -78,7 +77,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         require_compute(settings)
         workspace = workspace_client(settings, patience_seconds)
         folder = package or package_folder(definitions.split(".", maxsplit=1)[0])
-        # Superseded by Pipes, with no plan to remove it: the package is built on it, and a log need not say so.
+        # Superseded by Pipes, with no plan to remove it, as every run's log would say.
         with disable_dagster_warnings():
             super().__init__(
                 run_config={},
@@ -96,6 +95,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         self.databricks_runner.client._workspace_client = workspace
         self._settings = settings
         self._definitions = definitions
+        self._patience_seconds = patience_seconds
         self._heartbeat = {"seconds": heartbeat_seconds, "missed": missed_heartbeats}
         self._staging = staging(settings, workspace)
         packages = [folder, package_folder(STAGED_BESIDE)]
@@ -110,11 +110,20 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
             RetryRequested: the same, by a failure that is not its own, where the asset has a retry policy.
         """
         if step_context.is_sda_step:
+            # Before the step, as Dagster does it for steps here: what is there now is what it reads.
             step_context.fetch_external_input_asset_version_info()
         try:
             attached = self._find(step_context)
-            launch = attached or self._start(step_context)
-            yield from self._follow(step_context, launch, attached=attached is not None)
+            following = Following(
+                step_context,
+                self._runs,
+                self._clusters,
+                attached or self._start(step_context),
+                attached=attached is not None,
+                poll_seconds=self._settings.databricks_poll_seconds,
+                heartbeat_seconds=self._heartbeat["seconds"],
+            )
+            yield from following.events()
         except (InfrastructureError, WorkspaceUnavailableError) as error:
             policy = step_context.op_retry_policy
             if policy is None:
@@ -124,20 +133,28 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
                 max_retries=policy.max_retries,
                 seconds_to_wait=policy.calculate_delay(step_context.previous_attempt_count + 1),
             ) from error
+        except DatabricksError as error:
+            raise WorkspaceError(
+                f"Databricks refuses what the step launcher asks: {one_line(error)}"
+            ) from error
 
     @contextmanager
     def for_run(
         self, instance: dg.DagsterInstance | None, run_id: str | None
     ) -> Iterator["ChurnStepLauncher"]:
-        """The launcher for the time of one Dagster run, whose own cluster ends with it, whatever way it ends.
+        """The launcher for one Dagster run, whose own cluster ends with it, whatever way it ends.
 
-        Before, it clears up after runs whose worker was killed; see ``leftovers``. It is meant for one process
-        a run: of several, the first to end would take the cluster from the others.
+        Before, it clears up after runs whose worker was killed; see ``leftovers``. It is for one process a
+        run: of several, the first to end would take the cluster from the others.
 
         Args:
             instance: Dagster's.
             run_id: of the Dagster run.
+
+        Raises:
+            WorkspaceError: the workspace does not answer, or does not accept the credentials.
         """
+        require_workspace(self._settings, self._patience_seconds)
         if instance:
             clear_leftovers(self.workspace, self._staging, instance)
         try:
@@ -162,6 +179,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
             step_context.log.info(
                 "Databricks run %s is followed again: %s", launch.databricks_run_id, state.url
             )
+            self._runs.beat(launch)
             return launch
         return None
 
@@ -171,85 +189,23 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         before = noted(step_context.instance, run_id, step_key, attempt)
         launch = Launch(run_id, step_key, attempt, before.restart + 1 if before else 0)
         try:
-            cluster, libraries, secrets = self._clusters.of_step(step_context)
-            config = {
-                "package": self._definitions.split(".", maxsplit=1)[0],
-                "environment": self._environment(),
-                "secrets": secrets,
-                "heartbeat": self._heartbeat,
-            }
-            self._runs.stage(launch, self._reference(step_context), config)
-            launch = self._runs.submit(launch, cluster, libraries)
-            launch.note(step_context.instance)
+            # Not before: an interrupt must find somebody who cancels what it interrupted.
+            with raise_execution_interrupts():
+                cluster, libraries, secrets = self._clusters.of_step(step_context)
+                config = {
+                    "package": self._definitions.split(".", maxsplit=1)[0],
+                    "environment": self._environment(),
+                    "secrets": secrets,
+                    "heartbeat": self._heartbeat,
+                }
+                self._runs.stage(launch, self._reference(step_context), config)
+                launch = self._runs.submit(launch, cluster, libraries)
+                launch.note(step_context.instance)
         except BaseException:
             self._runs.cancel(launch)
             self._runs.clean(launch)
             raise
         return launch
-
-    def _follow(
-        self, step_context: StepExecutionContext, launch: Launch, *, attached: bool
-    ) -> Iterator[DagsterEvent]:
-        relay = EventRelay(step_context, lambda name: self._runs.read(launch, name), attached=attached)
-        state = RunState("UNKNOWN")
-        try:
-            yield self.get_databricks_run_dagster_event(step_context, launch.databricks_run_id or 0)
-            # Where Dagster holds interrupts back, as in a run worker, waiting is where it may be interrupted.
-            with raise_execution_interrupts():
-                for state in self._states(launch, relay):  # noqa: B007 - the last one is read below
-                    yield from relay.pass_on(relay.gather())
-            yield from relay.release(self._metadata(launch, state))
-        except BaseException:
-            self._runs.cancel(launch)
-            # What was materialised is there, though nobody may be left to hear of it.
-            for _ in relay.release(self._metadata(launch, state)):
-                pass
-            self._runs.clean(launch)
-            raise
-        problem = None if relay.ending else self._problem(step_context, launch, state, relay)
-        self._runs.clean(launch)
-        if problem:
-            raise problem
-
-    def _states(self, launch: Launch, relay: EventRelay) -> Iterator[RunState]:
-        """The run's state again and again, the last time when it has ended."""
-        next_beat = time.monotonic() + self._heartbeat["seconds"]
-        while True:
-            state = self._runs.state(launch)
-            yield state
-            if state.has_ended:
-                return
-            if time.monotonic() > next_beat:
-                self._runs.beat(launch)
-                next_beat = time.monotonic() + self._heartbeat["seconds"]
-            poll = self._settings.databricks_poll_seconds
-            time.sleep(min(poll, ENDING_POLL_SECONDS) if relay.ending else poll)
-
-    def _problem(
-        self, step_context: StepExecutionContext, launch: Launch, state: RunState, relay: EventRelay
-    ) -> WorkspaceError:
-        """Why a run has ended without its step having come to an end."""
-        if said := relay.error():
-            step_context.log.error(said["trace"])
-            return WorkspaceError(
-                f"{launch.step_key} did not start on the cluster. {said['type']}: {said['message']}"
-            )
-        output = self._runs.output(state)
-        if output:
-            step_context.log.error(output)
-        what = f"The Databricks run of {launch.step_key} ended without a result ({state}). See {state.url}"
-        return WorkspaceError(what) if state.is_clients_fault else InfrastructureError(what)
-
-    def _metadata(self, launch: Launch, state: RunState) -> dict[str, Any]:
-        """What joins each materialisation. Of a range, each partition says what the whole range took."""
-        dbu = self._clusters.dbu_estimate(state)
-        return {
-            "run_url": dg.MetadataValue.url(state.url),
-            "run_id": launch.databricks_run_id or 0,
-            "cluster": state.cluster_id,
-            "execution_seconds": round(state.execution_seconds, 3),
-            **({} if dbu is None else {"dbu_estimate": round(dbu, 6)}),
-        }
 
     def _environment(self) -> dict[str, str]:
         """The settings, for the cluster; no secret is among them."""

@@ -61,7 +61,7 @@ class EventRelay:
             if event and (self._held or event.event_type == DagsterEventType.ASSET_MATERIALIZATION):
                 self._held.append(entry)
             else:
-                yield from self._store(entry)
+                yield from self._store(mended(entry, self._step_context, {}))
 
     def release(self, metadata: Mapping[str, Any]) -> Iterator[DagsterEvent]:
         """Store and pass on what waited, with what is known now that the run is over."""

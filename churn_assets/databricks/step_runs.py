@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dagster._core.definitions.step_launcher import StepRunRef
 from dagster_databricks.databricks import DatabricksJobRunner
+from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import RunType
 
@@ -90,14 +91,10 @@ class StepRuns:
         try:
             # The token makes it one run however often it is asked for.
             databricks_run_id = self._patiently(lambda: self._runner.submit_run(config, task))
-        except BaseException as error:
-            # Whatever came of it on the other side must not run on.
-            self._cancel_unheard_of(launch)
-            if isinstance(error, DatabricksError):
-                raise WorkspaceError(
-                    f"Databricks does not take the step {launch.step_key}: {one_line(error)}"
-                ) from error
-            raise
+        except DatabricksError as error:
+            raise WorkspaceError(
+                f"Databricks does not take the step {launch.step_key}: {one_line(error)}"
+            ) from error
         return replace(launch, databricks_run_id=databricks_run_id)
 
     def state(self, launch: Launch) -> RunState:
@@ -108,7 +105,7 @@ class StepRuns:
         """How its Databricks run is, None where there is no such run any more."""
         try:
             return self.state(launch)
-        except DatabricksError:
+        except (NotFound, InvalidParameterValue):
             return None
 
     def read(self, launch: Launch, name: str) -> bytes | None:
@@ -134,6 +131,9 @@ class StepRuns:
         """Cancel its Databricks run and wait for its end. What goes wrong is logged: silence ends it, too."""
         if launch.databricks_run_id is not None:
             self._cancel(launch, launch.databricks_run_id)
+        else:
+            # It may have been taken though nobody heard of it.
+            self._cancel_by_name(launch)
 
     def clean(self, launch: Launch) -> None:
         """Delete its staged files. What goes wrong is logged; the next run of this instance tries again."""
@@ -190,15 +190,15 @@ class StepRuns:
         try:
             patiently(lambda: self.workspace.jobs.cancel_run(databricks_run_id), CANCEL_SECONDS)
             submitted = replace(launch, databricks_run_id=databricks_run_id)
-            while time.monotonic() < until:
-                if self._ask_state(submitted).has_ended:
+            while (left := until - time.monotonic()) > 0:
+                if patiently(lambda: self._ask_state(submitted), left).has_ended:
                     return
                 time.sleep(0.2)
             log.warning("Databricks run %s was cancelled and has not ended yet.", databricks_run_id)
         except (DatabricksError, WorkspaceError, OSError, TimeoutError) as error:
             log.warning("Databricks run %s may still run: %s", databricks_run_id, one_line(error))
 
-    def _cancel_unheard_of(self, launch: Launch) -> None:
+    def _cancel_by_name(self, launch: Launch) -> None:
         try:
             for run in self.workspace.jobs.list_runs(active_only=True, run_type=RunType.SUBMIT_RUN):
                 if run.run_name == launch.name and run.run_id:

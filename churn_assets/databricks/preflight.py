@@ -1,0 +1,130 @@
+"""What a ``databricks`` deployment needs of its workspace, asked before anything is paid for."""
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+import requests
+from databricks.sdk.errors import InvalidParameterValue, NotFound
+from databricks.sdk.errors.base import DatabricksError
+
+from churn_assets.databricks.client import one_line, workspace_client
+from churn_assets.databricks.compute import SECRETS, require_compute
+from churn_assets.databricks.cost import DBU_PER_HOUR
+from churn_assets.databricks.staging import staging
+from churn_assets.errors import WorkspaceError
+from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+# A wrong host is not worth the patience that a long run has.
+PATIENCE_SECONDS = 15.0
+PROBE = b"churn"
+
+Question = Callable[[], str]
+
+
+def questions(settings: Settings) -> dict[str, Question]:
+    """What to ask, by what it is about, in the order in which a run needs it.
+
+    Each question returns what was found, or raises a ``ChurnError`` that says what is missing and what to do.
+    """
+    return {
+        "workspace": lambda: require_workspace(settings),
+        "staging": lambda: _staging(settings, _client(settings)),
+        "compute": lambda: _compute(settings, _client(settings)),
+        "secrets": lambda: _secrets(settings, _client(settings)),
+        "cost": lambda: _cost(settings),
+    }
+
+
+def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> str:
+    """Who the workspace takes this deployment for.
+
+    Raises:
+        SettingsError: host or credentials are not set.
+        WorkspaceError: it does not answer, or does not accept the credentials.
+    """
+    client = workspace_client(settings, min(patience_seconds, PATIENCE_SECONDS))
+    try:
+        return f"{settings.databricks_host} knows this deployment as {client.current_user.me().user_name}"
+    except (DatabricksError, requests.RequestException, TimeoutError) as error:
+        # The SDK's own words, for a connection that failed, are in the cause.
+        said = one_line(error.__cause__ or error)
+        raise WorkspaceError(
+            f"{settings.databricks_host} does not let this deployment in: {said} "
+            "Check DATABRICKS_HOST and the token or the service principal."
+        ) from error
+
+
+def _client(settings: Settings) -> "WorkspaceClient":
+    return workspace_client(settings, PATIENCE_SECONDS)
+
+
+def _staging(settings: Settings, client: "WorkspaceClient") -> str:
+    place = staging(settings, client)
+    folder = f"{place.root}/probe"
+    try:
+        place.put(f"{folder}/probe", PROBE)
+        found = place.get(f"{folder}/probe")
+        place.delete(folder)
+    except DatabricksError as error:
+        raise WorkspaceError(f"{place.root} cannot be used for staging: {one_line(error)}") from error
+    if found != PROBE:
+        raise WorkspaceError(f"{place.root} gave back something else than was put there. Use another place.")
+    return f"{place.root} can be written and read"
+
+
+def _compute(settings: Settings, client: "WorkspaceClient") -> str:
+    require_compute(settings)
+    try:
+        match settings.databricks_compute:
+            case "existing":
+                cluster = client.clusters.get(settings.databricks_cluster_id)
+                return f"the cluster {cluster.cluster_name}, {cluster.spark_version}"
+            case "pool":
+                pool = client.instance_pools.get(settings.databricks_pool_id)
+                nodes = f"{settings.databricks_workers} workers from the pool {pool.instance_pool_name}"
+            case _:
+                known = {node.node_type_id for node in client.clusters.list_node_types().node_types or []}
+                _require_known("CHURN_DATABRICKS_NODE_TYPE", settings.databricks_node_type, known)
+                nodes = f"{settings.databricks_workers} workers of {settings.databricks_node_type}"
+        versions = {version.key for version in client.clusters.spark_versions().versions or []}
+    except (NotFound, InvalidParameterValue) as error:
+        raise WorkspaceError(
+            f"CHURN_DATABRICKS_COMPUTE={settings.databricks_compute} names what is not there: "
+            f"{one_line(error)}"
+        ) from error
+    _require_known("CHURN_DATABRICKS_SPARK_VERSION", settings.databricks_spark_version, versions)
+    shared = "one cluster a Dagster run" if settings.databricks_compute == "run" else "one cluster a step"
+    return f"{shared}: {nodes}, {settings.databricks_spark_version}"
+
+
+def _require_known(variable: str, value: str, known: Collection[str | None]) -> None:
+    if value not in known:
+        some = ", ".join(sorted(one for one in known if one)[:5])
+        raise WorkspaceError(
+            f"{variable}={value} is not offered by this workspace. Use another, such as {some}."
+        )
+
+
+def _secrets(settings: Settings, client: "WorkspaceClient") -> str:
+    scope = settings.databricks_secret_scope
+    if not scope:
+        return "no scope: clusters get no secrets but their own"
+    try:
+        keys = {secret.key for secret in client.secrets.list_secrets(scope)}
+    except (NotFound, InvalidParameterValue) as error:
+        raise WorkspaceError(
+            f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. Create it, or unset it."
+        ) from error
+    found = [key for key in SECRETS.values() if key in keys]
+    return f"{scope} has {', '.join(found) or 'none of ' + ', '.join(SECRETS.values())}"
+
+
+def _cost(settings: Settings) -> str:
+    rates = {**DBU_PER_HOUR, **settings.databricks_dbu_rates}
+    node_type = settings.databricks_node_type
+    if node_type not in rates:
+        return f"no estimates: the rate of {node_type} is not known; CHURN_DATABRICKS_DBU_RATES can say it"
+    return f"{node_type} is counted as {rates[node_type]} DBU an hour"

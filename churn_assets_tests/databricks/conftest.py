@@ -1,0 +1,67 @@
+"""A workspace whose clusters have this environment's packages, but not this project."""
+
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from churn_assets.databricks.launcher import ChurnStepLauncher
+from churn_assets.settings import Settings
+from churn_assets_tests.databricks import tiny
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.fixtures import remote_python
+from churn_assets_tests.workspace.processes import bare_python
+
+__all__ = ["remote_python"]
+
+
+@pytest.fixture(scope="session")
+def cluster_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter that has this environment's packages, but not the project.
+
+    A ``.pth`` file puts the folder of packages on the path without obeying the ``.pth`` files in it, which is
+    how the project's working tree comes into this environment. It takes milliseconds; that another minor
+    version works is tested once, with ``remote_python``.
+    """
+    root = tmp_path_factory.mktemp("cluster")
+    python = root / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(bare_python())
+    (root / "pyvenv.cfg").write_text(f"home = {bare_python().parent}\ninclude-system-site-packages = false\n")
+    site = root / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "packages.pth").write_text(sysconfig.get_paths()["purelib"])
+    return python
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, cluster_python: Path) -> Iterator[Workspace]:
+    """An empty workspace. At the end it must be so again: no run, no cluster, no staged file of a step."""
+    with Workspace(tmp_path / "workspace", python=cluster_python) as started:
+        yield started
+        assert [run.name for run in started.jobs.active()] == []
+        assert [cluster.cluster_id for cluster in started.clusters.alive()] == []
+        assert tiny.staged(started) == []
+    assert started.violations == []
+
+
+@pytest.fixture
+def make_settings(workspace: Workspace, tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a ``databricks`` deployment in the workspace."""
+    return lambda **overrides: tiny.make_settings(workspace, tmp_path, **overrides)
+
+
+@pytest.fixture
+def make_launcher(workspace: Workspace, tmp_path: Path) -> Callable[..., ChurnStepLauncher]:
+    """A launcher of the tiny graph; overrides are its options or settings."""
+    return lambda **overrides: tiny.make_launcher(workspace, tmp_path, **overrides)
+
+
+@pytest.fixture
+def materialize(instance: dg.DagsterInstance) -> Callable[..., Any]:
+    """Runs assets of the tiny graph through a launcher."""
+    return lambda launcher, *names, **more: tiny.materialize(launcher, instance, *names, **more)

@@ -1,0 +1,86 @@
+"""Assets that do what the test tells them by configuration. Neither Spark nor churn_assets is needed."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+LAUNCHED = {"pyspark_step_launcher"}
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
+
+log = logging.getLogger(__name__)
+
+
+class ProbeConfig(dg.Config):
+    """What a step does: marks that it ran, says something, waits for a file, fails."""
+
+    marks: str = ""
+    waits_for: str = ""
+    says: str = ""
+    fails: bool = False
+
+
+@dg.asset(required_resource_keys=LAUNCHED, code_version="1")
+def source(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    context.log.info("source says hello")
+    return dg.MaterializeResult(metadata={"pid": os.getpid()}, data_version=dg.DataVersion("seven"))
+
+
+@dg.asset(deps=[source], required_resource_keys=LAUNCHED, code_version="1")
+def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata={"python": f"{sys.version_info.major}.{sys.version_info.minor}"})
+
+
+@dg.asset(
+    partitions_def=DAYS, required_resource_keys=LAUNCHED, backfill_policy=dg.BackfillPolicy.single_run()
+)
+def by_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata={"first": context.partition_key_range.start})
+
+
+@dg.asset(required_resource_keys=LAUNCHED)
+def probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.MaterializeResult:
+    return _probe(context, config)
+
+
+@dg.asset(required_resource_keys=LAUNCHED, retry_policy=dg.RetryPolicy(max_retries=1))
+def retried_probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.MaterializeResult:
+    return _probe(context, config)
+
+
+@dg.asset_check(asset=source, required_resource_keys=LAUNCHED)
+def source_is_seven(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True, metadata={"checked": True})
+
+
+def _probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.MaterializeResult:
+    if config.marks:
+        with Path(config.marks).open("a") as marks:
+            marks.write(f"{os.getpid()}\n")
+    if config.says:
+        context.log.info(config.says)
+        log.info("a logger says %s", config.says)
+        print(f"print says {config.says}")
+    while config.waits_for and not Path(config.waits_for).exists():
+        time.sleep(0.05)
+    if config.fails:
+        raise ValueError("the asset's own error")
+    return dg.MaterializeResult(metadata={"environment": dict(os.environ)})
+
+
+def build_defs(step_launcher: Any) -> dg.Definitions:
+    """The graph, with what takes its steps to a cluster."""
+    return dg.Definitions(
+        assets=[source, derived, by_day, probe, retried_probe],
+        asset_checks=[source_is_seven],
+        resources={"pyspark_step_launcher": step_launcher},
+        executor=dg.in_process_executor,
+    )
+
+
+# What the cluster loads: no launcher, or it would launch again.
+defs = build_defs(dg.ResourceDefinition.none_resource())

@@ -1,0 +1,50 @@
+"""A run worker of the tiny graph, as a process that can be interrupted and killed.
+
+Takes one JSON object on standard input: ``home`` (folder of the Dagster instance), ``settings``, ``launcher``
+(options), ``asset``, ``config``, and ``run_id`` to go on with that run. Prints the Dagster run's id and, at
+the end, its status.
+"""
+
+import json
+import sys
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+
+from churn_assets import settings as settings_module
+from churn_assets.databricks.launcher import ChurnStepLauncher
+from churn_assets_tests.databricks import tiny
+from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
+
+
+def main(asked: dict[str, Any]) -> None:
+    """Run the asset, or go on with the run that another worker has left."""
+    settings = settings_module.load(_env_file=None, **asked["settings"])
+    launcher = tiny.as_resource(
+        lambda: ChurnStepLauncher(
+            settings, package=tiny.TINY_CHURN, definitions="tiny_churn.definitions", **asked["launcher"]
+        )
+    )
+    key = dg.AssetKey(asked["asset"])
+    job = build_defs(launcher).resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+    with dg.DagsterInstance.local_temp(asked["home"]) as instance:
+        before = asked.get("run_id")
+        run = instance.get_run_by_id(before) if before else None
+        run = run or instance.create_run_for_job(
+            job,
+            run_config={"ops": {asked["asset"]: {"config": asked["config"]}}},
+            asset_selection=frozenset({key}),
+        )
+        print(run.run_id, flush=True)
+        for _ in execute_run_iterator(
+            InMemoryJob(job), run, instance, resume_from_failure=before is not None
+        ):
+            pass
+        finished = instance.get_run_by_id(run.run_id)
+        print(finished.status.value if finished else "gone", flush=True)
+
+
+if __name__ == "__main__":
+    main(json.load(sys.stdin))
