@@ -20,12 +20,18 @@ class WriteMode(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column: Spark's name of its type, and a comment with meaning and unit."""
+    """One column: Spark's name of its type, and a comment with meaning and unit.
+
+    Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``.
+    """
 
     name: str
     type: str
     comment: str
     nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Table:
     """One table of the lake.
 
     ``catalog`` is the design's name, in asset keys; the physical one is a setting. ``key`` is unique.
+    ``rules`` are SQL that holds for each row. ``references`` is a table in whose key each row is found.
     ``lineage`` says for each column which upstream columns its values are worked out from.
     """
 
@@ -44,6 +51,8 @@ class Table:
     write_mode: WriteMode
     key: tuple[str, ...] = ()
     partition_column: str | None = None
+    rules: tuple[str, ...] = ()
+    references: "Table | None" = field(default=None, compare=False, repr=False)
     lineage: Mapping[str, tuple["Source", ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def __getitem__(self, column: str) -> "Source":
@@ -153,6 +162,16 @@ EVENTS = Table(
     },
 )
 
+QUARANTINE_REASONS = (
+    "corrupt",
+    "missing_event_id",
+    "missing_user_id",
+    "bad_user_id",
+    "bad_event_ts",
+    "future_event_ts",
+    "conflicting_duplicate",
+)
+
 QUARANTINED_EVENTS = Table(
     "main_catalog",
     "clean",
@@ -164,6 +183,7 @@ QUARANTINED_EVENTS = Table(
             "string",
             "Why: corrupt, missing_event_id, missing_user_id, bad_user_id, bad_event_ts, future_event_ts "
             "or conflicting_duplicate.",
+            allowed=QUARANTINE_REASONS,
         ),
         Column("event_id", "string", "Field event_id as landed.", nullable=True),
         Column("_raw", "string", "The line as it landed."),
@@ -172,6 +192,7 @@ QUARANTINED_EVENTS = Table(
             "occurrence",
             "int",
             "1 for the first of identical lines of one file, 2 for the second, and so on.",
+            minimum=1,
         ),
         INGESTED_AT,
         PROCESSING_DATE,
@@ -212,6 +233,7 @@ USERS = Table(
     ),
     WriteMode.REPLACE_ALL,
     key=("user_id",),
+    rules=("first_seen_date <= last_seen_date",),
     lineage={
         "user_id": (EVENTS["user_id"],),
         "first_seen_date": (EVENTS["event_date"],),
@@ -231,12 +253,14 @@ USER_DAILY_ACTIVITY = Table(
     (
         USER_ID,
         EVENT_DATE,
-        Column("events", "bigint", "Events of the user on the day, at least 1."),
-        Column("purchases", "bigint", "Events of type purchase among them."),
+        Column("events", "bigint", "Events of the user on the day, at least 1.", minimum=1),
+        Column("purchases", "bigint", "Events of type purchase among them.", minimum=0),
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "event_date"),
     partition_column="event_date",
+    rules=("purchases <= events",),
+    references=USERS,
     lineage={
         "user_id": (EVENTS["user_id"],),
         "event_date": (EVENTS["event_date"],),
@@ -252,14 +276,15 @@ DAILY_SUMMARY = Table(
     "One row for each UTC day with at least one event.",
     (
         EVENT_DATE,
-        Column("events", "bigint", "Events of the day."),
-        Column("active_users", "bigint", "Users with an event on the day."),
-        Column("new_users", "bigint", "Users whose first event was on the day."),
-        Column("purchases", "bigint", "Events of type purchase on the day."),
+        Column("events", "bigint", "Events of the day.", minimum=1),
+        Column("active_users", "bigint", "Users with an event on the day.", minimum=1),
+        Column("new_users", "bigint", "Users whose first event was on the day.", minimum=0),
+        Column("purchases", "bigint", "Events of type purchase on the day.", minimum=0),
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("event_date",),
     partition_column="event_date",
+    rules=("active_users <= events", "new_users <= active_users"),
     lineage={
         "event_date": (USER_DAILY_ACTIVITY["event_date"],),
         "events": (USER_DAILY_ACTIVITY["events"],),
@@ -270,12 +295,26 @@ DAILY_SUMMARY = Table(
 )
 
 FEATURES = (
-    Column("event_count_30d", "bigint", "Events in the 30 days up to and including feature_date."),
-    Column("active_days_30d", "bigint", "Days with at least one event in those 30 days, 1 to 30."),
-    Column("days_since_last_event", "bigint", "Days from the last event to feature_date, 0 to 29."),
-    Column("purchase_count_30d", "bigint", "Events of type purchase in those 30 days."),
-    Column("account_age_days", "bigint", "Days from the user's first event to feature_date."),
-    Column("rolling_7d_events", "bigint", "Events in the 7 days up to and including feature_date."),
+    Column("event_count_30d", "bigint", "Events in the 30 days up to and including feature_date.", minimum=1),
+    Column(
+        "active_days_30d",
+        "bigint",
+        "Days with at least one event in those 30 days, 1 to 30.",
+        minimum=1,
+        maximum=30,
+    ),
+    Column(
+        "days_since_last_event",
+        "bigint",
+        "Days from the last event to feature_date, 0 to 29.",
+        minimum=0,
+        maximum=29,
+    ),
+    Column("purchase_count_30d", "bigint", "Events of type purchase in those 30 days.", minimum=0),
+    Column("account_age_days", "bigint", "Days from the user's first event to feature_date.", minimum=0),
+    Column(
+        "rolling_7d_events", "bigint", "Events in the 7 days up to and including feature_date.", minimum=0
+    ),
 )
 # The order in which a model and its endpoint take them.
 FEATURE_COLUMNS = [column.name for column in FEATURES]
@@ -289,6 +328,13 @@ USER_FEATURES = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
+    rules=(
+        "active_days_30d <= event_count_30d",
+        "purchase_count_30d <= event_count_30d",
+        "rolling_7d_events <= event_count_30d",
+        "days_since_last_event <= account_age_days",
+    ),
+    references=USERS,
     lineage={
         "user_id": (USER_DAILY_ACTIVITY["user_id"],),
         "feature_date": (USER_DAILY_ACTIVITY["event_date"],),
@@ -309,11 +355,18 @@ CHURN_LABELS = Table(
     (
         USER_ID,
         FEATURE_DATE,
-        Column("label", "int", "1: no event in the horizon after feature_date (churned); 0: at least one."),
+        Column(
+            "label",
+            "int",
+            "1: no event in the horizon after feature_date (churned); 0: at least one.",
+            minimum=0,
+            maximum=1,
+        ),
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
+    references=USER_FEATURES,
     lineage={
         "user_id": (USER_FEATURES["user_id"],),
         "feature_date": (USER_FEATURES["feature_date"],),
@@ -329,13 +382,18 @@ CHURN_PREDICTIONS = Table(
     (
         USER_ID,
         FEATURE_DATE,
-        Column("churn_probability", "double", "Probability that the user churns, 0 to 1."),
+        Column(
+            "churn_probability", "double", "Probability that the user churns, 0 to 1.", minimum=0, maximum=1
+        ),
         Column("predicted_churn", "boolean", "Whether churn_probability is at least 0.5."),
         Column("scored_at", "timestamp", "When the row was scored, UTC."),
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
+    # A double: Sail makes a decimal of 0.5 and cannot compare NaN with it.
+    rules=("predicted_churn = (churn_probability >= 0.5D)",),
+    references=USER_FEATURES,
     lineage={
         "user_id": (USER_FEATURES["user_id"],),
         "feature_date": (USER_FEATURES["feature_date"],),

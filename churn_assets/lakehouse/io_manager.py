@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.tables import TABLES, Table
+from churn_assets.tables import TABLES, Column, Table
 
 BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
 
@@ -76,12 +76,18 @@ def column_metadata(table: Table) -> dict[str, Any]:
             type=column.type,
             description=column.comment,
             constraints=dg.TableColumnConstraints(
-                nullable=column.nullable, unique=(column.name,) == table.key
+                nullable=column.nullable, unique=(column.name,) == table.key, other=_range(column)
             ),
         )
         for column in table.columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def _range(column: Column) -> list[str]:
+    bounds = [("at least", column.minimum), ("at most", column.maximum)]
+    found = [f"{words} {bound:g}" for words, bound in bounds if bound is not None]
+    return [*found, *([f"one of {', '.join(column.allowed)}"] if column.allowed else [])]
 
 
 def _dates(context: dg.InputContext | dg.OutputContext) -> DateRange:
