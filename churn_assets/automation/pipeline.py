@@ -1,4 +1,4 @@
-"""Everything that is new, from the landing zone to the scores, as runs that Dagster records."""
+"""Everything that is new, from the landing zone to the endpoint, as runs that Dagster records."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.instance import STARTED_BY_CLI, bury_dead_runs
-from churn_assets.automation.plan import Plan, make_plan
+from churn_assets.automation.plan import MODEL_NEWER, Plan, make_plan
+from churn_assets.automation.serving import Serving
 from churn_assets.dates import DateRange
 from churn_assets.errors import ChurnError, LakeError
 from churn_assets.lakehouse.lake import Lakehouse
@@ -49,6 +51,9 @@ class Pipeline:
         self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
     ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
+        # A graph may end with the predictions.
+        graph = definitions.resolve_asset_graph()
+        self._serves = CHURN_PREDICTION_ENDPOINT in graph.get_all_asset_keys()
         self._lake = lake
         self._instance = instance
         self._progress = progress
@@ -72,10 +77,10 @@ class Pipeline:
                 self._materialize("users", [USERS.asset_key])
             plan = make_plan(self._lake, self._instance, now, wanted)
             self.report.covered = plan.covered
-            self._compute(plan)
+            self._compute(plan, wanted or plan.covered)
         return self.report
 
-    def _compute(self, plan: Plan) -> None:
+    def _compute(self, plan: Plan, dates: DateRange) -> None:
         predictions = plan.reasons.pop(CHURN_PREDICTIONS)
         for step in plan.steps():
             names = ", ".join(table.name for table in step.tables)
@@ -84,13 +89,32 @@ class Pipeline:
             )
         if self._labels_are_newer_than_the_model():
             self._materialize("model", [CHURN_PREDICTION_MODEL])
-        if not self._has_production_model():
+        production = self._production()
+        if production is None:
             self.report.notes.append(
                 f"Nothing was scored: there is no Production model yet ({self._why_no_model()})."
             )
             return
+        serving = Serving(self._lake, self._instance, production)
+        # What is served must agree with the last scores, so these follow a promotion.
+        if dates.end == plan.covered.end and serving.scored_by_another(dates.end):
+            predictions.setdefault(dates.end, MODEL_NEWER)
         for step in Plan(plan.covered, {CHURN_PREDICTIONS: predictions}).steps():
             self._materialize(f"churn_predictions: {step.dates}", [CHURN_PREDICTIONS.asset_key], step.dates)
+        if self._serves:
+            self._serve(serving, production)
+
+    def _serve(self, serving: Serving, production: str) -> None:
+        if serving.online_features_are_behind():
+            self._materialize("online features", [ONLINE_USER_FEATURES])
+        last = serving.last_scored()
+        if last and (version := serving.scored_by_another(last)):
+            self.report.notes.append(
+                f"The endpoint was left as it is: {last} was scored by version {version}, and Production is "
+                f"version {production}. Score that date as well: churn run"
+            )
+        elif last and serving.endpoint_is_behind():
+            self._materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
 
     def _materialize(self, what: str, keys: Sequence[dg.AssetKey], dates: DateRange | None = None) -> None:
         self._progress(what)
@@ -138,10 +162,11 @@ class Pipeline:
         records = self._instance.get_asset_records([key])
         return records[0].asset_entry.last_materialization_storage_id if records else None
 
-    def _has_production_model(self) -> bool:
+    def _production(self) -> str | None:
         from churn_assets.model import registry
 
-        return registry.production_version(self._lake.settings) is not None
+        version = registry.production_version(self._lake.settings)
+        return str(version.version) if version else None
 
     def _why_no_model(self) -> str:
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)

@@ -30,6 +30,7 @@ from churn_assets.transforms.labels import last_labelled_date
 
 MISSING = "missing"
 UPSTREAM_NEWER = "upstream newer"
+MODEL_NEWER = "model newer"
 
 Reasons = dict[dt.date, str]
 
