@@ -1,0 +1,140 @@
+"""Which dates are missing or behind, worked out from the tables alone: no clock and no history is needed.
+
+A task of the Databricks job has no Dagster event log that outlives it. What ``plan`` reads there, this module
+counts: Silver only gains rows, and so does all that it counts here, so equal counts mean equal rows.
+Why that holds for each table is in docs/adr/0012.
+"""
+
+import datetime as dt
+from typing import Any
+
+from churn_assets.automation.plan import MISSING, UPSTREAM_NEWER, Plan, Reasons, covered_dates
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.partitions import FEATURE_WINDOW_DAYS
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    EVENTS,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    USERS,
+)
+from churn_assets.transforms.labels import last_labelled_date
+
+ACTIVITY = "SELECT event_date AS day, sum(events) AS events FROM {activity} GROUP BY event_date"
+ARRIVALS = "SELECT first_seen_date AS day, count(*) AS users FROM {users} GROUP BY first_seen_date"
+SUMMARY = "SELECT event_date AS day, events, new_users FROM {summary}"
+FEATURES = """
+    SELECT f.feature_date AS day, sum(f.event_count_30d) AS events,
+        count(CASE WHEN f.account_age_days != datediff(f.feature_date, u.first_seen_date) THEN 1 END) AS older
+    FROM {features} f JOIN {users} u ON u.user_id = f.user_id
+    GROUP BY f.feature_date"""
+LABELS = """
+    SELECT feature_date AS day, count(*) AS users, sum(1 - label) AS stayed
+    FROM {labels} GROUP BY feature_date"""
+# A user's last day of activity up to a feature_date is in the features; whether the next one lies in the
+# horizon is the label. One equal join, where the label itself copies each day to all dates that it reaches.
+EXPECTED_LABELS = """
+    WITH activity AS (
+        SELECT user_id, event_date,
+            lead(event_date) OVER (PARTITION BY user_id ORDER BY event_date) AS next_date
+        FROM {activity}
+    )
+    SELECT f.feature_date AS day, count(*) AS users,
+        count(CASE WHEN a.next_date <= date_add(f.feature_date, HORIZON) THEN 1 END) AS stayed
+    FROM {features} f LEFT JOIN activity a ON a.user_id = f.user_id
+        AND a.event_date = date_sub(f.feature_date, CAST(f.days_since_last_event AS INT))
+    GROUP BY f.feature_date"""
+
+Counts = dict[dt.date, tuple[int, ...]]
+
+
+def plan_from_data(lake: Lakehouse, now: dt.datetime) -> Plan:
+    """Find the dates of activity, summary, features and labels to compute.
+
+    Args:
+        lake: Silver and users are current.
+        now: the clock, for which days are over.
+
+    Raises:
+        DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
+    """
+    plan = Plan(covered_dates(lake, now))
+    days = list(plan.covered.days())
+    landed = lake.partition_rows(EVENTS)
+    arrived = _counts(lake.query(ARRIVALS, users=USERS), "users")
+    events = {day: (landed.get(day, 0),) for day in days}
+
+    counted = _counts(lake.query(ACTIVITY, activity=USER_DAILY_ACTIVITY), "events")
+    activity = _behind(days, counted, events)
+
+    summed = _counts(lake.query(SUMMARY, summary=DAILY_SUMMARY), "events", "new_users")
+    arrivals = {day: (*events[day], *arrived.get(day, (0,))) for day in days}
+    summary = _behind(days, summed, arrivals)
+
+    windows = {day: (_in_window(landed, day), 0) for day in days}
+    found = _counts(lake.query(FEATURES, features=USER_FEATURES, users=USERS), "events", "older")
+    features = _behind(days, found, windows)
+
+    plan.reasons[USER_DAILY_ACTIVITY] = activity
+    plan.reasons[DAILY_SUMMARY] = summary
+    plan.reasons[USER_FEATURES] = features
+    plan.reasons[CHURN_LABELS] = _labels(lake, plan)
+    return plan
+
+
+def dates_to_score(lake: Lakehouse, latest: dt.date) -> DateRange:
+    """The latest date, whose features may be newer than its scores, and before it what was missed.
+
+    Earlier dates than the last one that was scored are history, and stay as they are.
+    """
+    scored = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
+    return DateRange(min(max(scored) + ONE_DAY, latest) if scored else latest, latest)
+
+
+def _labels(lake: Lakehouse, plan: Plan) -> Reasons:
+    horizon = lake.settings.horizon_days
+    last = last_labelled_date(plan.covered.end, horizon)
+    days = [day for day in plan.covered.days() if day <= last]
+    if not days:
+        return {}
+    labelled = _counts(lake.query(LABELS, labels=CHURN_LABELS), "users", "stayed")
+    expected = _counts(
+        lake.query(
+            EXPECTED_LABELS.replace("HORIZON", str(horizon)),
+            activity=USER_DAILY_ACTIVITY,
+            features=USER_FEATURES,
+        ),
+        "users",
+        "stayed",
+    )
+    reasons = _behind(days, labelled, expected)
+    # What was asked of the tables as they are; what is to be computed now may change more of them.
+    activity, features = plan.reasons[USER_DAILY_ACTIVITY], plan.reasons[USER_FEATURES]
+    for day in days:
+        ahead = DateRange(day + ONE_DAY, day + horizon * ONE_DAY)
+        if day in features or any(read in activity for read in ahead.days()):
+            reasons.setdefault(day, UPSTREAM_NEWER if day in labelled else MISSING)
+    return dict(sorted(reasons.items()))
+
+
+def _behind(days: list[dt.date], found: Counts, expected: Counts) -> Reasons:
+    """The days whose counts are not the expected ones. A day without rows counts zero of everything."""
+    width = len(next(iter(expected.values()), ()))
+    nothing = (0,) * width
+    return {
+        day: UPSTREAM_NEWER if day in found else MISSING
+        for day in days
+        if found.get(day, nothing) != expected.get(day, nothing)
+    }
+
+
+def _in_window(landed: dict[dt.date, int], day: dt.date) -> int:
+    window = DateRange(day, day).widened(before=FEATURE_WINDOW_DAYS - 1, after=0)
+    return sum(landed.get(read, 0) for read in window.days())
+
+
+def _counts(rows: list[dict[str, Any]], *columns: str) -> Counts:
+    return {row["day"]: tuple(int(row[name]) for name in columns) for row in rows}

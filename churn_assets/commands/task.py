@@ -1,0 +1,85 @@
+"""The entry point of the wheel on the job's cluster: ``churn-task NAME``.
+
+Without the command line's libraries, which a cluster does not have.
+"""
+
+import datetime as dt
+import sys
+import traceback
+from typing import cast
+
+import dagster as dg
+
+from churn_assets import settings as settings_module
+from churn_assets.automation.pipeline import RunFailedError
+from churn_assets.automation.task_pipeline import TaskPipeline
+from churn_assets.databricks.tasks import (
+    ENTRY_POINT,
+    FEATURE_COUNT,
+    TASKS,
+    TaskName,
+    leave_task_value,
+    require_cluster,
+)
+from churn_assets.definitions import build_defs
+from churn_assets.errors import ChurnError
+from churn_assets.resources import lakehouse
+
+
+def main() -> None:
+    """Run the task that the first argument names.
+
+    Raises:
+        SystemExit: with the one line that says why it failed, which the job shows as the task's error; with 2
+            where the argument is no task.
+    """
+    # Returns where all is well: a Databricks driver takes any exit for a failure.
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in TASKS:
+        print(f"Usage: {ENTRY_POINT} {'|'.join(TASKS)}", file=sys.stderr)
+        raise SystemExit(2)
+    try:
+        run_task(cast("TaskName", name))
+    except RunFailedError as error:
+        traceback.print_exception(error)
+        # The history of this process ends with it.
+        said = str(error).partition(" Its run in Dagster")[0]
+        raise SystemExit(f"{said} The task's log has the whole trace.") from error
+    except ChurnError as error:
+        raise SystemExit(str(error)) from error
+
+
+def run_task(name: TaskName) -> None:
+    """Run one task, and say what it does as it goes.
+
+    Args:
+        name: of the task.
+
+    Raises:
+        ChurnError: in one line, what stopped it.
+    """
+    require_cluster()
+    settings = settings_module.load()
+    now = dt.datetime.now(dt.UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        pipeline = TaskPipeline(build_defs(settings), lakehouse(settings), instance, _say)
+        match name:
+            case "ingest":
+                pipeline.ingest()
+            case "featurize":
+                count = pipeline.featurize(now)
+                leave_task_value(FEATURE_COUNT, count)
+                _say(f"Data covers {pipeline.report.covered}; {count:,} labelled rows.")
+            case "train":
+                pipeline.train()
+            case "score":
+                pipeline.score(now)
+            case "deploy":
+                pipeline.deploy()
+    for note in pipeline.report.notes:
+        _say(note)
+    _say(f"{name}: done, {len(pipeline.report.runs)} runs")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
