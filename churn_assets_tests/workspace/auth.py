@@ -7,7 +7,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 
-from churn_assets_tests.workspace.routing import ApiError, Call, Route
+from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, json_answer
 
 USER = "engineer@example.com"
 TOKEN_SECONDS = 3600
@@ -81,7 +81,7 @@ class Auth:
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }
 
-    def _give_token(self, call: Call) -> dict[str, object]:
+    def _give_token(self, call: Call) -> dict[str, object] | Answer:
         form = dict(urllib.parse.parse_qsl(call.body.decode()))
         scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
         given = (form.get("client_id", ""), form.get("client_secret", ""))
@@ -89,9 +89,11 @@ class Auth:
             client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
             given = (client_id, secret)
         if form.get("grant_type") != "client_credentials" or form.get("scope") != "all-apis":
-            raise ApiError(400, "invalid_request", f"Unsupported grant {form.get('grant_type')!r} or scope.")
+            return _oauth_error(
+                400, "invalid_request", f"Unsupported grant {form.get('grant_type')!r} or scope."
+            )
         if given != (self.client_id, self.client_secret):
-            raise ApiError(401, "invalid_client", "Client authentication failed.")
+            return _oauth_error(401, "invalid_client", "Client authentication failed.")
         self.issued += 1
         token = self.issue(self.client_id, prefix="eyJ", seconds=TOKEN_SECONDS)
         return {
@@ -100,3 +102,8 @@ class Auth:
             "expires_in": TOKEN_SECONDS,
             "scope": "all-apis",
         }
+
+
+def _oauth_error(status: int, code: str, why: str) -> Answer:
+    """An error in OAuth's shape, not the workspace's."""
+    return json_answer({"error": code, "error_description": why}, status)

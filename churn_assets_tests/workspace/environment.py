@@ -1,4 +1,4 @@
-"""The clusters' environment: another Python minor version with the locked requirements and nothing of ours."""
+"""The clusters' environment: another Python minor version with the locked requirements, nothing of ours."""
 
 import hashlib
 import shutil

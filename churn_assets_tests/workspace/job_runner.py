@@ -50,12 +50,16 @@ class JobRunner:
         deadline = time.monotonic() + seconds if seconds else None
         with run.changed:
             while any(task.end is None for task in run.tasks.values()):
-                for task in run.tasks.values():
-                    if task.end is None and task.phase == "BLOCKED":
-                        self._consider(task)
+                blocked = [
+                    task for task in run.tasks.values() if task.end is None and task.phase == "BLOCKED"
+                ]
+                for task in blocked:
+                    self._consider(task)
                 if deadline and time.monotonic() > deadline:
                     run.cancel(TIMED_OUT)
-                run.changed.wait(TICK_SECONDS if deadline else None)
+                # A task that ended without running may have unblocked others.
+                if not any(task.end for task in blocked):
+                    run.changed.wait(TICK_SECONDS if deadline else None)
             end = outcome(run)
             run.phase = "TERMINATING"
         for cluster in run.job_clusters.values():

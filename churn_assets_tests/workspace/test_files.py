@@ -1,0 +1,116 @@
+"""Files of volumes, of DBFS and of the workspace."""
+
+import io
+
+import pytest
+from databricks.sdk.errors import (
+    AlreadyExists,
+    BadRequest,
+    NotFound,
+    PermissionDenied,
+    ResourceAlreadyExists,
+)
+from databricks.sdk.service.workspace import ImportFormat
+
+from churn_assets_tests.workspace.emulator import Workspace
+
+VOLUME = "/Volumes/main_catalog/gold/churn"
+
+
+def test_a_file_comes_back_as_it_was_uploaded(workspace: Workspace) -> None:
+    files = workspace.client().files
+    content = bytes(range(256)) * 5000
+    files.upload(f"{VOLUME}/a b/data.bin", io.BytesIO(content))
+    found = files.download(f"{VOLUME}/a b/data.bin")
+    assert found.contents
+    assert found.contents.read() == content
+    assert files.get_metadata(f"{VOLUME}/a b/data.bin").content_length == len(content)
+
+
+def test_a_file_is_replaced_only_on_request(workspace: Workspace) -> None:
+    files = workspace.client().files
+    files.upload(f"{VOLUME}/x", io.BytesIO(b"1"), overwrite=False)
+    with pytest.raises(AlreadyExists):
+        files.upload(f"{VOLUME}/x", io.BytesIO(b"2"), overwrite=False)
+    files.upload(f"{VOLUME}/x", io.BytesIO(b"2"), overwrite=True)
+    found = files.download(f"{VOLUME}/x").contents
+    assert found
+    assert found.read() == b"2"
+
+
+def test_what_is_not_there_is_not_found(workspace: Workspace) -> None:
+    files = workspace.client().files
+    for ask in (files.download, files.get_metadata, files.delete, files.get_directory_metadata):
+        with pytest.raises(NotFound):
+            ask(f"{VOLUME}/missing")
+
+
+def test_a_directory_lists_its_entries_page_by_page_and_must_be_empty_to_go(workspace: Workspace) -> None:
+    files = workspace.client().files
+    for name in ("a", "b", "c"):
+        files.upload(f"{VOLUME}/run/{name}", io.BytesIO(b"12"))
+    entries = list(files.list_directory_contents(f"{VOLUME}/run", page_size=2))
+    assert [(one.name, one.file_size, one.is_directory) for one in entries] == [
+        ("a", 2, False),
+        ("b", 2, False),
+        ("c", 2, False),
+    ]
+    assert len(workspace.calls("GET", "/run")) == 2
+    with pytest.raises(BadRequest, match="not empty"):
+        files.delete_directory(f"{VOLUME}/run")
+    for one in entries:
+        files.delete(str(one.path))
+    files.delete_directory(f"{VOLUME}/run")
+    assert list(files.list_directory_contents(VOLUME)) == []
+
+
+def test_a_volume_that_was_not_created_is_not_found_once_volumes_are_known(workspace: Workspace) -> None:
+    workspace.files.volumes = {"main_catalog.gold.churn"}
+    workspace.client().files.upload(f"{VOLUME}/x", io.BytesIO(b""))
+    with pytest.raises(NotFound, match=r"other\.gold\.churn"):
+        workspace.client().files.upload("/Volumes/other/gold/churn/x", io.BytesIO(b""))
+
+
+def test_no_path_leads_out_of_its_volume(workspace: Workspace) -> None:
+    with pytest.raises(BadRequest, match="Invalid path"):
+        workspace.client().api_client.do("GET", f"/api/2.0/fs/files{VOLUME}/%2e%2e/secret")
+
+
+def test_dbfs_writes_in_blocks_and_reads_them_back(workspace: Workspace) -> None:
+    dbfs = workspace.client().dbfs
+    content = b"x" * (1024 * 1024 + 7)
+    dbfs.upload("dbfs:/stage/code.zip", io.BytesIO(content))
+    assert dbfs.download("/stage/code.zip").read() == content
+    assert [(one.path, one.file_size) for one in dbfs.list("/stage")] == [("/stage/code.zip", len(content))]
+    assert len(workspace.calls("POST", "/add-block")) == 2
+    with pytest.raises(ResourceAlreadyExists):
+        dbfs.put("/stage/code.zip", contents="")
+    with pytest.raises(BadRequest, match="non-empty"):
+        workspace.client().api_client.do("POST", "/api/2.0/dbfs/delete", body={"path": "/stage"})
+    dbfs.delete("/stage", recursive=True)
+    assert not dbfs.exists("/stage")
+
+
+def test_dbfs_answers_403_where_its_root_is_disabled(workspace: Workspace) -> None:
+    workspace.dbfs.enabled = False
+    with pytest.raises(PermissionDenied, match="Public DBFS root is disabled"):
+        workspace.client().dbfs.mkdirs("/stage")
+
+
+def test_workspace_files_are_imported_and_exported(workspace: Workspace) -> None:
+    tree = workspace.client().workspace
+    tree.mkdirs("/Workspace/Shared/churn")
+    tree.upload("/Workspace/Shared/churn/main.py", io.BytesIO(b"print(1)"), format=ImportFormat.AUTO)
+    with pytest.raises(ResourceAlreadyExists):
+        tree.upload("/Shared/churn/main.py", io.BytesIO(b""), format=ImportFormat.AUTO)
+    tree.upload("/Shared/churn/main.py", io.BytesIO(b"print(2)"), format=ImportFormat.RAW, overwrite=True)
+    assert tree.download("/Shared/churn/main.py").read() == b"print(2)"
+    assert [one.path for one in tree.list("/Shared/churn")] == ["/Shared/churn/main.py"]
+    tree.delete("/Shared", recursive=True)
+    with pytest.raises(NotFound):
+        tree.get_status("/Shared/churn/main.py")
+
+
+def test_a_workspace_file_needs_its_folder(workspace: Workspace) -> None:
+    with pytest.raises(NotFound, match="parent folder"):
+        workspace.client().workspace.upload("/Users/me/x.py", io.BytesIO(b""), format=ImportFormat.AUTO)

@@ -1,0 +1,267 @@
+"""Jobs of several tasks: their order, conditions, values, parameters, lists and notices."""
+
+from typing import Any
+
+import pytest
+from databricks.sdk.errors import BadRequest, ResourceDoesNotExist
+from databricks.sdk.service.jobs import (
+    ConditionTask,
+    ConditionTaskOp,
+    CronSchedule,
+    JobCluster,
+    JobEmailNotifications,
+    JobParameterDefinition,
+    JobSettings,
+    PauseStatus,
+    Run,
+    RunIf,
+    RunLifeCycleState,
+    RunResultState,
+    RunType,
+    Task,
+    TaskDependency,
+)
+
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.tasks import CLUSTER, finished, logs, python_task
+
+SET = "from databricks.sdk.runtime import dbutils; dbutils.jobs.taskValues.set('feature_count', {})"
+
+
+def _task(workspace: Workspace, key: str, code: str = "print(1)", after: Any = (), **more: Any) -> Task:
+    needed = [one if isinstance(one, TaskDependency) else TaskDependency(one) for one in after]
+    return Task(
+        task_key=key,
+        job_cluster_key="main",
+        depends_on=needed or None,
+        spark_python_task=python_task(workspace, key, code, *more.pop("parameters", [])),
+        **more,
+    )
+
+
+def _create(workspace: Workspace, tasks: list[Task], **settings: Any) -> int:
+    clusters = [JobCluster("main", CLUSTER)]
+    return (
+        workspace.client().jobs.create(name="churn", tasks=tasks, job_clusters=clusters, **settings).job_id
+        or 0
+    )
+
+
+def _run(workspace: Workspace, tasks: list[Task], **settings: Any) -> Run:
+    job_id = _create(workspace, tasks, **settings)
+    return finished(workspace, workspace.client().jobs.run_now(job_id).response.run_id)
+
+
+def _results(run: Run) -> dict[str, str]:
+    return {
+        one.task_key: one.state.result_state.value
+        for one in run.tasks or []
+        if one.state and one.state.result_state
+    }
+
+
+def _result(run: Run) -> str:
+    assert run.state
+    assert run.state.result_state
+    return run.state.result_state.value
+
+
+def test_tasks_run_after_those_they_depend_on_and_share_their_cluster(workspace: Workspace) -> None:
+    run = _run(
+        workspace,
+        [_task(workspace, "b", after=["a"]), _task(workspace, "a"), _task(workspace, "c", after=["b"])],
+    )
+    assert _results(run) == {"a": "SUCCESS", "b": "SUCCESS", "c": "SUCCESS"}
+    by_key = {one.task_key: one for one in run.tasks or []}
+    assert (by_key["a"].end_time or 0) <= (by_key["b"].start_time or 0) <= (by_key["c"].start_time or 0)
+    assert len({one.cluster_instance.cluster_id for one in by_key.values() if one.cluster_instance}) == 1
+    assert workspace.clusters.alive() == []
+    assert _result(run) == "SUCCESS"
+
+
+@pytest.mark.parametrize(("count", "train"), [(9_999, "EXCLUDED"), (10_000, "SUCCESS")])
+def test_a_condition_on_a_task_value_decides_whether_training_runs(
+    workspace: Workspace, remote_python: Any, count: int, train: str
+) -> None:
+    workspace.jobs.python = remote_python
+    count_rows = "{{tasks.featurize.values.feature_count}}"
+    run = _run(
+        workspace,
+        [
+            _task(workspace, "featurize", SET.format(count)),
+            Task(
+                task_key="enough",
+                depends_on=[TaskDependency("featurize")],
+                condition_task=ConditionTask(ConditionTaskOp.GREATER_THAN_OR_EQUAL, count_rows, "10000"),
+            ),
+            _task(workspace, "train", "print('trained')", [TaskDependency("enough", outcome="true")]),
+            _task(
+                workspace,
+                "score",
+                "import sys; print(sys.argv[1])",
+                ["featurize", "train"],
+                run_if=RunIf.NONE_FAILED,
+                parameters=[f"rows={count_rows}"],
+            ),
+        ],
+    )
+    assert _results(run) == {"featurize": "SUCCESS", "enough": "SUCCESS", "train": train, "score": "SUCCESS"}
+    assert logs(workspace, run, "score") == f"rows={count}\n"
+    condition = next(one.condition_task for one in run.tasks or [] if one.task_key == "enough")
+    assert condition
+    assert (condition.left, condition.outcome) == (str(count), str(count >= 10_000).lower())
+
+
+def test_a_value_that_nobody_set_is_the_default_or_an_error(workspace: Workspace, remote_python: Any) -> None:
+    workspace.jobs.python = remote_python
+    get = "from databricks.sdk.runtime import dbutils; print(dbutils.jobs.taskValues.get('a', 'n'{}))"
+    run = _run(
+        workspace,
+        [_task(workspace, "given", get.format(", default=7")), _task(workspace, "none", get.format(""))],
+    )
+    assert _results(run) == {"given": "SUCCESS", "none": "FAILED"}
+    assert logs(workspace, run, "given") == "7\n"
+    assert "No task value found" in logs(workspace, run, "none")
+
+
+def test_a_task_whose_only_dependency_is_excluded_is_excluded_as_well(workspace: Workspace) -> None:
+    never = Task(task_key="never", condition_task=ConditionTask(ConditionTaskOp.EQUAL_TO, "12.0", "12"))
+    run = _run(
+        workspace,
+        [
+            never,
+            _task(workspace, "train", after=[TaskDependency("never", outcome="true")]),
+            _task(workspace, "score", after=["train"], run_if=RunIf.ALL_DONE),
+        ],
+    )
+    assert _results(run) == {"never": "SUCCESS", "train": "EXCLUDED", "score": "EXCLUDED"}
+    assert _result(run) == "SUCCESS"
+
+
+def test_a_failed_leaf_fails_the_run_and_a_failure_that_is_handled_does_not(workspace: Workspace) -> None:
+    notify = JobEmailNotifications(on_failure=["ops@example.com"], on_success=["team@example.com"])
+    bad = _task(workspace, "bad", "raise ValueError('rows')")
+    failed = _run(workspace, [bad, _task(workspace, "after", after=["bad"])], email_notifications=notify)
+    assert _result(failed) == "FAILED"
+    assert failed.state
+    assert failed.state.life_cycle_state == RunLifeCycleState.INTERNAL_ERROR
+    assert "Task bad failed with message: Workload failed" in (failed.state.state_message or "")
+    assert workspace.emails == [("on_failure", "ops@example.com", failed.run_id)]
+    handled = _run(workspace, [bad, _task(workspace, "after", after=["bad"], run_if=RunIf.ALL_DONE)])
+    assert _result(handled) == "SUCCESS_WITH_FAILURES"
+
+
+def test_cancelling_a_run_ends_what_runs_and_what_waits(workspace: Workspace) -> None:
+    job_id = _create(
+        workspace, [_task(workspace, "a", "import time; time.sleep(600)"), _task(workspace, "b", after=["a"])]
+    )
+    run_id = workspace.client().jobs.run_now(job_id).response.run_id
+    workspace.jobs.wait_for_process(run_id)
+    workspace.client().jobs.cancel_run(run_id)
+    run = finished(workspace, run_id)
+    assert _results(run) == {"a": "CANCELED", "b": "CANCELED"}
+    assert _result(run) == "CANCELED"
+    assert workspace.clusters.alive() == []
+
+
+def test_a_job_runs_once_at_a_time(workspace: Workspace) -> None:
+    jobs = workspace.client().jobs
+    job_id = _create(workspace, [_task(workspace, "a", "import time; time.sleep(600)")])
+    first = jobs.run_now(job_id, idempotency_token="t").response.run_id
+    assert jobs.run_now(job_id, idempotency_token="t").response.run_id == first
+    second = finished(workspace, jobs.run_now(job_id).response.run_id)
+    assert second.state
+    assert second.state.life_cycle_state == RunLifeCycleState.SKIPPED
+    jobs.cancel_all_runs(job_id=job_id)
+    assert _result(finished(workspace, first)) == "CANCELED"
+
+
+def test_parameters_of_the_job_and_of_the_run_reach_the_task(workspace: Workspace) -> None:
+    echo = "import sys; print(sys.argv[1:])"
+    task = _task(workspace, "a", echo, parameters=["{{job.parameters.day}}", "{{job.name}}", "{{task.name}}"])
+    job_id = _create(workspace, [task], parameters=[JobParameterDefinition(name="day", default="2026-01-01")])
+    jobs = workspace.client().jobs
+    default = finished(workspace, jobs.run_now(job_id).response.run_id)
+    assert logs(workspace, default, "a").strip() == "['2026-01-01', 'churn', 'a']"
+    given = finished(workspace, jobs.run_now(job_id, job_parameters={"day": "2026-02-02"}).response.run_id)
+    assert logs(workspace, given, "a").strip() == "['2026-02-02', 'churn', 'a']"
+
+
+def test_runs_are_listed_newest_first_page_by_page(workspace: Workspace) -> None:
+    jobs = workspace.client().jobs
+    job_id = _create(workspace, [_task(workspace, "a")])
+    ids = [finished(workspace, jobs.run_now(job_id).response.run_id).run_id for _ in range(3)]
+    assert [one.run_id for one in jobs.list_runs(job_id=job_id, limit=2)] == ids[::-1]
+    assert len(workspace.calls("GET", "/runs/list")) == 2
+    assert list(jobs.list_runs(job_id=job_id, active_only=True)) == []
+    assert len(list(jobs.list_runs(run_type=RunType.SUBMIT_RUN))) == 0
+    jobs.delete_run(ids[0] or 0)
+    assert [one.run_id for one in jobs.list_runs(job_id=job_id)] == ids[:0:-1]
+
+
+def test_a_job_is_kept_changed_and_deleted(workspace: Workspace) -> None:
+    jobs = workspace.client().jobs
+    nightly = CronSchedule("0 0 2 * * ?", "UTC", pause_status=PauseStatus.PAUSED)
+    job_id = _create(workspace, [_task(workspace, "a")], schedule=nightly, tags={"team": "churn"})
+    assert [one.job_id for one in jobs.list(name="CHURN")] == [job_id]
+    jobs.update(
+        job_id,
+        new_settings=JobSettings(tasks=[_task(workspace, "b", after=["a"])]),
+        fields_to_remove=["tags"],
+    )
+    settings = jobs.get(job_id).settings
+    assert settings
+    assert [one.task_key for one in settings.tasks or []] == ["a", "b"]
+    assert (settings.schedule, settings.tags) == (nightly, None)
+    jobs.reset(job_id, JobSettings(name="other", tasks=settings.tasks, job_clusters=settings.job_clusters))
+    settings = jobs.get(job_id).settings
+    assert settings
+    assert (settings.name, settings.schedule) == ("other", None)
+    jobs.delete(job_id)
+    with pytest.raises(ResourceDoesNotExist, match="does not exist"):
+        jobs.get(job_id)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depends_on": [TaskDependency("nobody")]}, "which the job does not have"),
+        ({"depends_on": [TaskDependency("a")]}, "in a circle"),
+        ({"job_cluster_key": "other"}, "not in job_clusters"),
+        ({"new_cluster": CLUSTER}, "must be one of"),
+        ({"max_retries": 2}, "not emulated"),
+        ({"task_key": "a b"}, "letters, digits"),
+    ],
+)
+def test_a_job_that_makes_no_sense_is_refused(
+    workspace: Workspace, change: dict[str, Any], message: str
+) -> None:
+    task = _task(workspace, "a")
+    for name, value in change.items():
+        setattr(task, name, value)
+    with pytest.raises(BadRequest, match=message):
+        _create(workspace, [task])
+    assert [one for one in workspace.violations if message in one]
+    workspace.violations.clear()
+
+
+@pytest.mark.parametrize("reference", ["{{job.mood}}", "{{tasks.later.values.x}}"])
+def test_a_reference_that_cannot_have_a_value_is_refused(workspace: Workspace, reference: str) -> None:
+    tasks = [_task(workspace, "a", parameters=[reference]), _task(workspace, "later")]
+    with pytest.raises(BadRequest, match=r"Unknown reference|refers to a task"):
+        _create(workspace, tasks)
+    workspace.violations.clear()
+
+
+def test_the_status_of_a_run_says_the_same_in_newer_words(workspace: Workspace) -> None:
+    run = _run(workspace, [_task(workspace, "a")])
+    assert run.status
+    assert run.status.termination_details
+    assert run.status.termination_details.code
+    assert run.status.termination_details.type
+    assert (run.status.termination_details.code.value, run.status.termination_details.type.value) == (
+        "SUCCESS",
+        "SUCCESS",
+    )
+    assert run.state
+    assert run.state.result_state == RunResultState.SUCCESS
