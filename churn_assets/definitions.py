@@ -7,6 +7,7 @@ import dagster as dg
 from churn_assets import settings as settings_module
 from churn_assets.assets.bronze import bronze_assets
 from churn_assets.assets.checks import asset_checks
+from churn_assets.assets.endpoint import endpoint_assets, endpoint_schedules
 from churn_assets.assets.gold import gold_assets
 from churn_assets.assets.model import model_assets
 from churn_assets.assets.predictions import prediction_assets
@@ -29,8 +30,10 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
             *gold_assets(settings),
             *model_assets(settings),
             *prediction_assets(settings),
+            *endpoint_assets(),
         ],
         asset_checks=asset_checks(),
+        schedules=endpoint_schedules(),
         resources={**resources(settings), **overrides},
         # One process a run: its steps share an engine that has started.
         executor=dg.in_process_executor,

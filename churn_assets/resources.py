@@ -9,6 +9,7 @@ import dagster as dg
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.serving.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 
 
@@ -39,6 +40,7 @@ def resources(settings: Settings) -> dict[str, Any]:
         "pyspark": spark,
         "lakehouse": lake,
         "lake_io": LakeIOManager(lake),
+        "endpoint": _endpoint(settings),
         # Dagster makes a step's resources on both sides; an MLflow run must be opened by one alone.
         "mlflow": _mlflow(settings) if computes_here else dg.ResourceDefinition.none_resource(),
         "pyspark_step_launcher": dg.ResourceDefinition.none_resource()
@@ -53,6 +55,14 @@ def _lakehouse(settings: Settings, spark: LazySpark) -> Lakehouse:
 
         return UnityLakehouse(settings, lambda: spark.spark_session)
     return Lakehouse(settings, lambda: spark.spark_session)
+
+
+def _endpoint(settings: Settings) -> EndpointLocation:
+    if settings.deployment == "databricks":
+        from churn_assets.databricks.client import workspace_client
+
+        return WorkspaceEndpoint(settings, lambda: workspace_client(settings))
+    return BundledEndpoint(settings)
 
 
 def _launches_steps(settings: Settings) -> bool:
