@@ -133,8 +133,10 @@ def _listening(url: str) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=BACKLOG)
     except OSError as error:
+        # create_server repeats the address in brackets.
+        reason = (error.strerror or str(error)).partition(" (")[0]
         raise EndpointError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Set CHURN_ENDPOINT_URL to a free port."
+            f"Cannot listen on {host}:{port}: {reason}. Set CHURN_ENDPOINT_URL to a free port."
         ) from error
 
 
