@@ -14,26 +14,23 @@ UNKNOWN = "unknown_references"
 NOT_NULL = "not null: "
 
 
-def broken_rules(table: Table) -> dict[str, Column]:
-    """What a row is tested for alone: the name of each rule, and a condition that is true where it is broken.
+def rules(table: Table) -> dict[str, str]:
+    """What each row is tested for alone: SQL that is true for a good row, by the name of the rule.
 
     Names start with ``NOT_NULL`` for columns that must have a value; the rest are ranges and rules.
     """
-    broken = {
-        f"{NOT_NULL}{column.name}": F.col(column.name).isNull()
-        for column in table.columns
-        if not column.nullable
-    }
+    found = {f"{NOT_NULL}{c.name}": f"`{c.name}` IS NOT NULL" for c in table.columns if not c.nullable}
     for column in table.columns:
-        value = F.col(column.name)
-        # Not "value < minimum": NaN is no smaller than anything, and no value at all either.
         if column.minimum is not None:
-            broken[f"{column.name} >= {column.minimum:g}"] = ~_holds(value >= column.minimum)
+            rule = f"{column.name} >= {column.minimum:g}"
+            found[rule] = rule
         if column.maximum is not None:
-            broken[f"{column.name} <= {column.maximum:g}"] = ~_holds(value <= column.maximum)
+            rule = f"{column.name} <= {column.maximum:g}"
+            found[rule] = rule
         if column.allowed:
-            broken[f"{column.name} in ({', '.join(column.allowed)})"] = ~_holds(value.isin(*column.allowed))
-    return broken | {rule: ~_holds(F.expr(rule)) for rule in table.rules}
+            values = ", ".join(f"'{value}'" for value in column.allowed)
+            found[f"{column.name} in ({', '.join(column.allowed)})"] = f"{column.name} IN ({values})"
+    return found | {rule: rule for rule in table.rules}
 
 
 def violations(table: Table, rows: DataFrame, referenced: DataFrame | None = None) -> DataFrame:
@@ -46,7 +43,7 @@ def violations(table: Table, rows: DataFrame, referenced: DataFrame | None = Non
 
     Returns:
         ``rows``; ``repeated_keys``, how many keys occur more than once; ``unknown_references``, rows whose
-        reference is not there; and ``broken_0``, ``broken_1``, … in the order of ``broken_rules``.
+        reference is not there; and ``broken_0``, ``broken_1``, … in the order of ``rules``.
     """
     tested = rows
     unknown: Column = F.lit(False)
@@ -56,7 +53,7 @@ def violations(table: Table, rows: DataFrame, referenced: DataFrame | None = Non
         unknown = F.col("_known").isNull()
     counts = [
         _count_if(unknown).alias(UNKNOWN),
-        *[_count_if(broken).alias(f"broken_{i}") for i, broken in enumerate(broken_rules(table).values())],
+        *[_count_if(_breaks(rule)).alias(f"broken_{i}") for i, rule in enumerate(rules(table).values())],
     ]
     by_key = tested.groupBy(*table.key).agg(F.count(F.lit(1)).alias(ROWS), *counts)
     if not table.key:
@@ -70,21 +67,21 @@ def violations(table: Table, rows: DataFrame, referenced: DataFrame | None = Non
 
 
 def by_rule(table: Table, counted: Mapping[str, int | None]) -> dict[str, int]:
-    """The counts of ``violations`` by the names of ``broken_rules``."""
-    return {name: counted[f"broken_{i}"] or 0 for i, name in enumerate(broken_rules(table))}
+    """The counts of ``violations`` by the names of ``rules``."""
+    return {name: counted[f"broken_{i}"] or 0 for i, name in enumerate(rules(table))}
 
 
 def examples(table: Table, rows: DataFrame, limit: int = 5) -> DataFrame:
-    """A few rows that break one of ``broken_rules``."""
+    """A few rows that break one of ``rules``."""
     broken = F.lit(False)
-    for condition in broken_rules(table).values():
-        broken |= condition
+    for rule in rules(table).values():
+        broken |= _breaks(rule)
     return rows.where(broken).limit(limit)
 
 
-def _holds(condition: Column) -> Column:
-    # A condition of NULL is neither; that a value is missing is what another rule says.
-    return F.coalesce(condition, F.lit(True))
+def _breaks(rule: str) -> Column:
+    # A rule that is NULL is neither kept nor broken; that a value is missing is what another rule says.
+    return ~F.coalesce(F.expr(rule), F.lit(True))
 
 
 def _count_if(condition: Column) -> Column:

@@ -1,0 +1,179 @@
+"""One step a table that says whether what a run wrote keeps the table's contract, in one pass over it."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from churn_assets.assets.checks.volume import volumes
+from churn_assets.assets.common import ON_SPARK
+from churn_assets.dates import DateRange
+from churn_assets.lakehouse.freshness import DATED_TABLES, last_date
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.partitions import last_complete_day
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    EVENTS,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    Table,
+)
+from churn_assets.transforms import conformance
+
+NOT_NULL = "not_null"
+UNIQUE_KEY = "unique_key"
+VALUES = "values"
+REFERENCES = "references"
+VOLUME = "volume"
+LATEST_DATE = "latest_date"
+
+# The model would learn from them: what reads them does not start.
+BLOCKING_TABLES = (USER_FEATURES, CHURN_LABELS)
+BLOCKING_CHECKS = (NOT_NULL, UNIQUE_KEY, VALUES)
+
+WITH_VOLUME = (EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, CHURN_PREDICTIONS)
+
+DESCRIPTIONS = {
+    NOT_NULL: "Columns that must have a value have one.",
+    UNIQUE_KEY: "No key occurs twice.",
+    VALUES: "Values lie in the contract's ranges and keep its rules.",
+    REFERENCES: "Every row is of somebody whom the upstream table knows.",
+    VOLUME: "Each date has between half and double the rows of the same weekday in the four weeks before; "
+    "of the last seven dates of the run. A warning.",
+    LATEST_DATE: "The table holds the last date that is due, whatever was written last.",
+}
+
+RUN_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def contract_checks(table: Table) -> dg.AssetChecksDefinition:
+    """All checks of one table, as one step.
+
+    In a run that writes the table they look at what it wrote: the dates of the run, or else the newest
+    ingestion. Executed alone they look at the whole table.
+    """
+
+    @dg.multi_asset_check(
+        name=f"check_{'__'.join(table.asset_key.path)}",
+        specs=[_spec(table, name) for name in names(table)],
+        required_resource_keys=ON_SPARK,
+        can_subset=True,
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        lake, selected = context.resources.lakehouse, {key.name for key in context.selected_asset_check_keys}
+        now, dates = dt.datetime.now(dt.UTC), _dates_of_run(context.run.tags, table)
+        if selected - {VOLUME, LATEST_DATE}:
+            is_written = table.asset_key in context.job_def.asset_layer.selected_asset_keys
+            yield from _of_rows(lake, table, dates, newest_only=is_written, selected=selected)
+        if VOLUME in selected:
+            yield _of_volume(lake, table, dates, last_complete_day(now))
+        if LATEST_DATE in selected:
+            found = last_date(lake, table, now)
+            yield dg.AssetCheckResult(
+                asset_key=table.asset_key,
+                check_name=LATEST_DATE,
+                passed=found.is_fresh,
+                description=found.says,
+                metadata={"held": str(found.held), "due": str(found.due)},
+            )
+
+    return check
+
+
+def names(table: Table) -> list[str]:
+    """The checks that a table has, by what its contract says."""
+    has = {
+        NOT_NULL: any(not column.nullable for column in table.columns),
+        UNIQUE_KEY: bool(table.key),
+        VALUES: any(not rule.startswith(conformance.NOT_NULL) for rule in conformance.rules(table)),
+        REFERENCES: table.references is not None,
+        VOLUME: table in WITH_VOLUME,
+        LATEST_DATE: table in DATED_TABLES,
+    }
+    return [name for name, is_there in has.items() if is_there]
+
+
+def _spec(table: Table, name: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        name,
+        asset=table.asset_key,
+        description=DESCRIPTIONS[name],
+        blocking=table in BLOCKING_TABLES and name in BLOCKING_CHECKS,
+        additional_deps=[table.references.asset_key] if table.references and name == REFERENCES else None,
+    )
+
+
+def _dates_of_run(tags: Mapping[str, str], table: Table) -> DateRange | None:
+    if table not in DATED_TABLES or table is EVENTS:
+        return None
+    one = tags.get("dagster/partition")
+    start, end = (tags.get(tag, one) for tag in RUN_RANGE)
+    return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
+
+
+def _of_rows(
+    lake: Lakehouse, table: Table, dates: DateRange | None, *, newest_only: bool, selected: set[str]
+) -> Iterator[dg.AssetCheckResult]:
+    rows, scope = lake.read(table, dates), f"{dates}" if dates else "whole table"
+    if dates is None and newest_only and "_ingested_at" in table.column_names:
+        rows, scope = _newest(rows), "newest ingestion"
+    referenced = None
+    if table.references:
+        # A table of the same dates is cut to them, too.
+        same_dates = table.references.partition_column == table.partition_column
+        referenced = lake.read(table.references, dates if same_dates else None)
+    counted = conformance.violations(table, rows, referenced).collect()[0].asDict()
+    by_rule = conformance.by_rule(table, counted)
+    nulls = {rule: n for rule, n in by_rule.items() if rule.startswith(conformance.NOT_NULL)}
+    broken = {
+        NOT_NULL: nulls,
+        UNIQUE_KEY: {f"({', '.join(table.key)}) occurs twice": counted[conformance.REPEATED_KEYS] or 0},
+        VALUES: {rule: n for rule, n in by_rule.items() if rule not in nulls},
+        REFERENCES: {f"not in {table.references}": counted[conformance.UNKNOWN] or 0},
+    }
+    for name in broken.keys() & selected:
+        found = {rule: n for rule, n in broken[name].items() if n}
+        metadata: dict[str, Any] = {"rows": counted[conformance.ROWS] or 0, "scope": scope, **found}
+        if found and name in (NOT_NULL, VALUES):
+            metadata["examples"] = dg.MetadataValue.md(_as_markdown(conformance.examples(table, rows)))
+        yield dg.AssetCheckResult(
+            asset_key=table.asset_key,
+            check_name=name,
+            passed=not found,
+            description="; ".join(f"{rule}: {n} of {metadata['rows']} rows" for rule, n in found.items())
+            or None,
+            metadata=metadata,
+        )
+
+
+def _of_volume(
+    lake: Lakehouse, table: Table, dates: DateRange | None, last_complete: dt.date
+) -> dg.AssetCheckResult:
+    rows_by_day = lake.partition_rows(table)
+    # A day that is not over has fewer events than others, and nothing is wrong with it.
+    last = min(max(rows_by_day, default=last_complete), last_complete)
+    found = volumes(rows_by_day, min(dates.end, last) if dates else last, dates.start if dates else None)
+    odd = [volume for volume in found if volume.is_odd]
+    return dg.AssetCheckResult(
+        asset_key=table.asset_key,
+        check_name=VOLUME,
+        passed=not odd,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{v.day}: {v.rows} rows, usually {v.usual:g}" for v in odd) or None,
+        metadata={"dates": len(found), "odd_dates": len(odd)},
+    )
+
+
+def _newest(rows: DataFrame) -> DataFrame:
+    micros = F.unix_micros("_ingested_at")
+    newest = rows.agg(F.max(micros)).first()
+    return rows.where(micros == F.lit(newest[0] if newest else None))
+
+
+def _as_markdown(rows: DataFrame) -> str:
+    lines = [rows.columns, ["---"] * len(rows.columns), *(map(str, row) for row in rows.collect())]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,68 @@
+"""Up to which date each table should hold data by now, and whether it does.
+
+Dagster's freshness policies look at when a table was last written, so that a backfill of last year makes it
+look fresh. This looks at the last date that it holds.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from churn_assets.dates import ONE_DAY
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, EVENT_DATE, FEATURE_DATE, TABLES, Table
+
+# A day is computed from 06:00 UTC of the next one.
+DAILY_START = dt.timedelta(hours=6)
+
+DATED_TABLES = tuple(
+    table for table in TABLES if table.partition_column in (EVENT_DATE.name, FEATURE_DATE.name)
+)
+
+
+@dataclass(frozen=True)
+class LastDate:
+    """The last date that a table holds, and the one that is due; ``held`` is None without any row."""
+
+    table: Table
+    held: dt.date | None
+    due: dt.date
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether everything that is due is there. Before the first date is due, nothing is missing."""
+        return self.held is not None and self.held >= self.due
+
+    @property
+    def says(self) -> str:
+        """In a few words, for people."""
+        days = (self.due - self.held).days if self.held else None
+        column = self.table.partition_column
+        if self.is_fresh:
+            return f"{column} {self.held}, due {self.due}"
+        behind = f"{days} {'day' if days == 1 else 'days'} behind" if days else "no row"
+        return f"{column} {self.held or 'none'}, due {self.due}: {behind}"
+
+
+def due_at(day: dt.date, settings: Settings) -> dt.datetime:
+    """When the predictions of a feature_date are due: 06:00 UTC of the next day, and the SLA's minutes."""
+    midnight = dt.datetime.combine(day + ONE_DAY, dt.time(), dt.UTC)
+    return midnight + DAILY_START + dt.timedelta(minutes=settings.sla_minutes)
+
+
+def last_due_day(now: dt.datetime, settings: Settings) -> dt.date:
+    """The last day whose predictions are due at ``now``; none after ``CHURN_END_DATE``."""
+    today = now.astimezone(dt.UTC).date()
+    day = today - ONE_DAY if now >= due_at(today - ONE_DAY, settings) else today - 2 * ONE_DAY
+    return min(day, settings.end_date) if settings.end_date else day
+
+
+def last_date(lake: Lakehouse, table: Table, now: dt.datetime) -> LastDate:
+    """What a dated table holds and should hold. Labels are due one horizon later than the rest.
+
+    Reads metadata only. A table that does not exist holds nothing.
+    """
+    day = last_due_day(now, lake.settings)
+    lag = lake.settings.horizon_days if table is CHURN_LABELS else 0
+    held = lake.details(table).last_date if lake.version(table) >= 0 else None
+    return LastDate(table, held, day - lag * ONE_DAY)
