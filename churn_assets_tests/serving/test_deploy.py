@@ -88,6 +88,7 @@ def test_an_endpoint_that_is_not_there_is_created_and_waited_for(
     assert (deployment.version, deployment.changed) == ("1", True)
     assert versions(serving) == ["1"]
     assert endpoint(serving).tags == {"project": "churn"}
+    assert workspace.calls("PATCH", "/tags") == []
     entity = (endpoint(serving).config or {})["served_entities"][0]
     assert (entity["workload_size"], entity["scale_to_zero_enabled"]) == ("Small", True)
     assert not endpoint(serving).route_optimized
