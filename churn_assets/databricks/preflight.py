@@ -48,8 +48,8 @@ def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SEC
     client = workspace_client(settings, min(patience_seconds, PATIENCE_SECONDS))
     try:
         return f"{settings.databricks_host} knows this deployment as {client.current_user.me().user_name}"
-    except (DatabricksError, requests.RequestException, TimeoutError) as error:
-        # The SDK's own words, for a connection that failed, are in the cause.
+    except (DatabricksError, requests.RequestException, TimeoutError, ValueError) as error:
+        # ValueError: a service principal's secret is wrong. Why a connection failed is in the cause.
         said = one_line(error.__cause__ or error)
         raise WorkspaceError(
             f"{settings.databricks_host} does not let this deployment in: {said} "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
+from databricks.sdk.service.files import DbfsAPI
 
 from churn_assets.databricks.client import one_line
 from churn_assets.errors import WorkspaceError
@@ -207,7 +208,8 @@ class DbfsStaging:
     def delete_if_empty(self, path: str) -> None:
         """Delete a folder unless something is in it."""
         try:
-            self._dbfs.delete(path, recursive=False)
+            # The SDK's own refuses every folder; the API only those that something is in.
+            DbfsAPI.delete(self._dbfs, path, recursive=False)
         except DatabricksError:
             return
 

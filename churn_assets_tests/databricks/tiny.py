@@ -111,7 +111,7 @@ class Worker:
         asked = {
             "home": str(self.home),
             "settings": {**settings_fields(workspace, folder), **more.pop("settings", {})},
-            "launcher": {"patience_seconds": 3, "heartbeat_seconds": 0.3, "missed_heartbeats": 20}
+            "launcher": {"patience_seconds": 3, "heartbeat_seconds": 0.3, "missed_heartbeats": 200}
             | more.pop("launcher", {}),
             "asset": asset,
             "config": config,

@@ -1,0 +1,66 @@
+"""What a deployment asks of its workspace before it runs there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from churn_assets.databricks.preflight import questions
+from churn_assets.errors import ChurnError
+from churn_assets_tests.workspace.emulator import Workspace
+
+Make = Callable[..., Any]
+
+
+def answers(settings: Any) -> dict[str, str]:
+    found = {}
+    for name, question in questions(settings).items():
+        try:
+            found[name] = question()
+        except ChurnError as error:
+            found[name] = f"! {error}"
+    return found
+
+
+def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, make_settings: Make) -> None:
+    client = workspace.client()
+    client.secrets.create_scope("ours")
+    client.secrets.put_secret("ours", "endpoint-token", string_value="x")
+    runtime = "15.4.x-scala2.12"
+    found = answers(make_settings(databricks_secret_scope="ours", databricks_spark_version=runtime))
+    assert found == {
+        "workspace": f"{workspace.url} knows this deployment as engineer@example.com",
+        "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
+        "compute": f"one cluster a Dagster run: 1 workers of i3.xlarge, {runtime}",
+        "secrets": "ours has endpoint-token",
+        "cost": "i3.xlarge is counted as 1.0 DBU an hour",
+    }
+    assert not list(workspace.folder.rglob("probe"))
+
+
+def test_nothing_set_is_said_for_each_and_nothing_is_asked(workspace: Workspace, make_settings: Make) -> None:
+    found = answers(make_settings(databricks_host=None, databricks_token=None))
+    assert "! CHURN_DEPLOYMENT=databricks needs DATABRICKS_HOST and DATABRICKS_TOKEN" in found["workspace"]
+    assert workspace.requests == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"databricks_node_type": "i3.tiny"}, "CHURN_DATABRICKS_NODE_TYPE=i3.tiny is not offered"),
+        (
+            {"databricks_spark_version": "99.1.x-scala2.13"},
+            "CHURN_DATABRICKS_SPARK_VERSION=99.1.x-scala2.13 is not",
+        ),
+        ({"databricks_compute": "existing", "databricks_cluster_id": "gone"}, "Cluster gone does not exist"),
+        ({"databricks_compute": "pool", "databricks_pool_id": "dry"}, "CHURN_DATABRICKS_COMPUTE=pool names"),
+    ],
+)
+def test_compute_that_is_not_there_is_named(
+    make_settings: Make, overrides: dict[str, str], says: str
+) -> None:
+    assert says in answers(make_settings(**overrides))["compute"]
+
+
+def test_a_node_type_without_a_rate_gives_no_estimates(make_settings: Make) -> None:
+    assert "no estimates" in answers(make_settings(databricks_node_type="r5d.xlarge"))["cost"]
