@@ -148,8 +148,10 @@ def test_a_failed_run_is_an_alert_and_exit_code_1_until_one_succeeds(job: Job, w
     lines = report(job.status())
     assert lines[0].startswith(f"Run {failed.run_id}: INTERNAL_ERROR FAILED ")
     assert lines[1:] == [
-        f"ALERT: Pipeline failed - {workspace.url}/?o=1234567890123456#job/"
-        f"{workspace.jobs.runs[failed.run_id].job_id}/run/{failed.run_id}",
+        (
+            f"ALERT: Pipeline failed - {workspace.url}/?o=1234567890123456#job/"
+            f"{workspace.jobs.runs[failed.run_id].job_id}/run/{failed.run_id}"
+        ),
         "  train: train found no event.",
     ]
     assert [(event, address) for event, address, _ in workspace.emails] == [

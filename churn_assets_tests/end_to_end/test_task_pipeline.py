@@ -1,0 +1,213 @@
+"""The tasks of the Databricks job, in parts and without a history: the same dates, the same tables."""
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from churn_assets.automation.task_pipeline import TaskPipeline
+from churn_assets.automation.task_plan import plan_from_data
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    Table,
+)
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, NOW, House
+
+LAST = 40
+GOLD = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS)
+
+
+def day(number: int) -> dt.date:
+    """The so-manieth day of the data, from 1 on."""
+    return FIRST_DAY + (number - 1) * ONE_DAY
+
+
+def land(house: House, name: str, *events: tuple[int, int]) -> None:
+    """A file of events, each a user and the number of a day."""
+    house.landing.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({"event_id": f"{name}-{place}", "user_id": user, "event_ts": f"{day(number)}T12:00:00Z"})
+        for place, (user, number) in enumerate(events)
+    ]
+    (house.landing / f"{name}.json").write_text("\n".join(lines) + "\n")
+
+
+def planned(house: House) -> dict[Table, list[dt.date]]:
+    plan = plan_from_data(house.lake, NOW)
+    return {table: sorted(reasons) for table, reasons in plan.reasons.items() if reasons}
+
+
+def days(first: int, last: int) -> list[dt.date]:
+    return list(DateRange(day(first), day(last)).days())
+
+
+Tasks = Callable[[House], TaskPipeline]
+
+
+@pytest.fixture
+def tasks() -> Iterator[Tasks]:
+    """A task's own pipeline: with an instance that has never heard of any other."""
+    with ExitStack() as instances:
+
+        def make(house: House) -> TaskPipeline:
+            instance = instances.enter_context(dg.DagsterInstance.ephemeral())
+            return TaskPipeline(house.definitions, house.lake, instance, lambda _: None)
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def first_night(
+    deployment: str, make_house: Callable[..., House], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[House, int]:
+    """A lake after its first ingest and featurize, and the count that featurize returned.
+
+    User 1 comes every day of 40, user 2 on every tenth, user 3 once, on the first.
+    """
+    if deployment == "spark":
+        pytest.skip("what is behind is asked in SQL that both engines run; its runs take minutes here")
+    made = make_house(tmp_path_factory.mktemp("first_night"))
+    regular = [(1, number) for number in range(1, LAST + 1)]
+    land(made, "first", *regular, *((2, number) for number in (10, 20, 30, 40)), (3, 1))
+    with dg.DagsterInstance.ephemeral() as instance:
+        task = TaskPipeline(made.definitions, made.lake, instance, lambda _: None)
+        task.ingest()
+        return made, task.featurize(NOW)
+
+
+@pytest.fixture
+def featurized(first_night: tuple[House, int], make_house: Callable[..., House], tmp_path: Path) -> House:
+    """A copy of that lake, for one test."""
+    shutil.copytree(Path(first_night[0].settings.landing_root).parent, tmp_path / "copy")
+    return make_house(tmp_path / "copy")
+
+
+def test_the_tables_are_those_of_churn_run(
+    featurized: House, make_house: Callable[..., House], tmp_path: Path
+) -> None:
+    at_once = make_house(tmp_path / "at_once")
+    shutil.copytree(featurized.landing, at_once.landing)
+    at_once.run()
+
+    for table in GOLD:
+        assert featurized.content(table).equals(at_once.content(table)), table
+
+
+def test_the_count_is_that_of_the_labelled_rows(first_night: tuple[House, int]) -> None:
+    # Dates 1 to 33 have a whole horizon: user 1 on all of them, user 2 from day 10 on, user 3 up to day 30.
+    assert first_night[1] == 33 + 24 + 30
+
+
+def test_with_nothing_new_nothing_is_behind(featurized: House, tasks: Tasks) -> None:
+    assert planned(featurized) == {}
+
+    before = featurized.versions()
+    again = tasks(featurized)
+    again.featurize(NOW)
+
+    assert again.report.runs == []
+    assert featurized.versions() == before
+
+
+def test_a_late_event_makes_its_windows_and_horizons_stale_and_no_other_date(
+    featurized: House, tasks: Tasks
+) -> None:
+    land(featurized, "late", (2, 5))
+    tasks(featurized).ingest()
+
+    # User 2 is now known from day 5 on, so ages differ as long as there are features of user 2: to the end.
+    assert planned(featurized) == {
+        USER_DAILY_ACTIVITY: days(5, 5),
+        DAILY_SUMMARY: [day(5), day(10)],
+        USER_FEATURES: days(5, LAST),
+        CHURN_LABELS: days(1, LAST - HORIZON),
+    }
+
+    land(featurized, "later", (1, 20))
+    tasks(featurized).ingest()
+    tasks(featurized).featurize(NOW)
+
+    assert planned(featurized) == {}
+
+
+def test_a_second_event_of_a_day_makes_only_what_reads_that_day_stale(
+    featurized: House, tasks: Tasks
+) -> None:
+    land(featurized, "late", (1, 8))
+    tasks(featurized).ingest()
+
+    assert planned(featurized) == {
+        USER_DAILY_ACTIVITY: days(8, 8),
+        DAILY_SUMMARY: days(8, 8),
+        USER_FEATURES: days(8, 37),
+        CHURN_LABELS: days(1, LAST - HORIZON),
+    }
+
+
+def test_what_a_death_after_the_activity_left_undone_is_found(featurized: House, tasks: Tasks) -> None:
+    land(featurized, "late", (3, 15))
+    tasks(featurized).ingest()
+    dying = tasks(featurized)
+    dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
+
+    assert planned(featurized) == {
+        DAILY_SUMMARY: days(15, 15),
+        USER_FEATURES: days(15, LAST),
+        CHURN_LABELS: days(8, LAST - HORIZON),
+    }
+
+
+def test_what_a_death_before_the_labels_left_undone_is_found(featurized: House, tasks: Tasks) -> None:
+    land(featurized, "late", (3, 15))
+    tasks(featurized).ingest()
+    dying = tasks(featurized)
+    dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
+    dying._materialize("features", [USER_FEATURES.asset_key], DateRange(day(15), day(LAST)))
+
+    # Of days 8 to 14 user 3 has stayed now. On days 31 to 33, more than 30 days after the first event, there
+    # were no features of user 3 before, and so no label.
+    assert planned(featurized)[CHURN_LABELS] == [*days(8, 14), *days(31, 33)]
+
+
+def test_a_new_day_adds_its_date_and_the_label_that_it_completes(featurized: House, tasks: Tasks) -> None:
+    land(featurized, "next", (1, LAST + 1))
+    tasks(featurized).ingest()
+
+    assert planned(featurized) == {
+        USER_DAILY_ACTIVITY: [day(LAST + 1)],
+        DAILY_SUMMARY: [day(LAST + 1)],
+        USER_FEATURES: [day(LAST + 1)],
+        CHURN_LABELS: [day(LAST + 1 - HORIZON)],
+    }
+
+
+def test_without_a_model_nothing_is_scored_and_nothing_deployed(featurized: House, tasks: Tasks) -> None:
+    task = tasks(featurized)
+
+    task.score(NOW)
+    task.deploy()
+
+    assert task.report.notes == [
+        "Nothing was scored: there is no Production model yet.",
+        "Nothing was deployed: there is no Production model yet.",
+    ]
+    assert featurized.lake.partition_rows(CHURN_PREDICTIONS) == {}
+
+
+def test_too_few_rows_train_nothing_and_say_so(featurized: House, tasks: Tasks) -> None:
+    task = tasks(featurized)
+
+    task.train()
+
+    assert task.report.notes[0] == "skipped_insufficient_data"
+    assert "87 labelled rows are too few" in task.report.notes[1]
