@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, json_answer
 
 USER = "engineer@example.com"
+WORKSPACE_ID = "1234567890123456"
 TOKEN_SECONDS = 3600
 
 

@@ -1,7 +1,6 @@
 """The emulated workspace: start it, talk to its ``url`` with the real client, ask it what happened."""
 
 import importlib
-import importlib.util
 import json
 import threading
 import time
@@ -16,22 +15,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as AnyPath
 
-from churn_assets_tests.workspace.auth import USER, Auth
+from churn_assets_tests.workspace.auth import USER, WORKSPACE_ID, Auth
 from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.dbfs import Dbfs
 from churn_assets_tests.workspace.faults import Faults, LostResponse, Refused, Slow, UnknownState
 from churn_assets_tests.workspace.files import Files
 from churn_assets_tests.workspace.identity import Identity
 from churn_assets_tests.workspace.jobs import Jobs
+from churn_assets_tests.workspace.mlflow import MlflowServer
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.processes import Runtime
+from churn_assets_tests.workspace.registered_models import RegisteredModels
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, json_answer
 from churn_assets_tests.workspace.secret_scopes import Secrets
 from churn_assets_tests.workspace.workspace_files import WorkspaceFiles
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
-# Written by others, each with ``routes(workspace) -> list[Route]``.
+# With every answer; it is how clients learn the workspace's id.
+ORG_HEADER = {"x-databricks-org-id": WORKSPACE_ID}
+# Each has ``routes(workspace) -> list[Route]``; they import this module.
 PLUGGED_IN = ("catalog", "statements", "serving_endpoints")
 
 
@@ -63,7 +66,7 @@ class Workspace:
         requests: every request in the order of the answers.
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
-        files, dbfs, workspace_files, secrets, pools, permissions, clusters, jobs: the parts, for assertions.
+        files, dbfs, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs: the parts.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Workspace:
         self.secrets = Secrets()
         self.pools = Pools()
         self.permissions = Permissions()
+        self.mlflow = MlflowServer(self)
         self.clusters = Clusters(self)
         self.jobs = Jobs(self, python, lambda: runtime(self) if runtime else Runtime())
         self._lock = threading.Lock()
@@ -108,11 +112,15 @@ class Workspace:
             *self.pools.routes(),
             *self.permissions.routes(),
             *Identity(self.auth).routes(),
+            *RegisteredModels().routes(),
+            *self.mlflow.routes(),
             *self.clusters.routes(),
             *self.jobs.routes(),
         ]
-        for plugin in (*map(_plugged_in, PLUGGED_IN), *plugins):
-            self.routes += plugin(self) if plugin else []
+        for name in PLUGGED_IN:
+            self.routes += importlib.import_module(f"{__package__}.{name}").routes(self)
+        for plugin in plugins:
+            self.routes += plugin(self)
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -158,7 +166,7 @@ class Workspace:
             request.scope["extensions"]["break"]()
             await anyio.sleep(0.05)  # uvicorn has to notice before it would answer by itself
             return Response()
-        return Response(answer.content, answer.status, dict(answer.headers))
+        return Response(answer.content, answer.status, {**answer.headers, **ORG_HEADER})
 
     def _answer(self, request: Request, body: bytes) -> Answer | None:
         """The answer, logged; None if it is to be lost."""
@@ -198,11 +206,6 @@ class Workspace:
         fields = {} if route.anything else route.check(params, path, query.multi_items(), body)
         answer = route.handler(Call(method, path, params, query, fields, body, headers, user))
         return answer if isinstance(answer, Answer) else json_answer(answer or {})
-
-
-def _plugged_in(name: str) -> Callable[[Workspace], list[Route]] | None:
-    module = f"{__package__}.{name}"
-    return importlib.import_module(module).routes if importlib.util.find_spec(module) else None
 
 
 def _readable(body: bytes) -> Any:

@@ -24,12 +24,14 @@ class Files:
         self.volumes: set[str] | None = None
 
     def local(self, path: str) -> Path:
-        """The real file or folder of a path that starts with ``/Volumes/``.
+        """The real file or folder of a path below ``/Volumes/``, or of a model's version below ``/Models/``.
 
         Raises:
             ApiError: the path is not in a volume, or the volume does not exist.
         """
         parts = path.strip("/").split("/")
+        if parts[0] == "Models" and len(parts) >= 5 and not {"", ".", ".."} & set(parts):
+            return self._folder.joinpath(*parts)
         if parts[0] != "Volumes" or len(parts) < 4 or any(part in ("", ".", "..") for part in parts):
             raise ApiError(400, "INVALID_PARAMETER_VALUE", f"Invalid path: {path}. It must be in /Volumes/….")
         volume = ".".join(parts[1:4])

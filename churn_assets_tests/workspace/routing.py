@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.datastructures import QueryParams
 from starlette.routing import compile_path
 
 from churn_assets_tests.workspace.answers import Answer, ApiError, Violation, json_answer, not_found
@@ -33,7 +34,7 @@ class Call:
     method: str
     path: str
     params: Mapping[str, str]
-    query: Mapping[str, str]
+    query: QueryParams
     fields: Mapping[str, Any]
     body: bytes
     headers: Mapping[str, str]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from churn_assets_tests.workspace.auth import WORKSPACE_ID
 from churn_assets_tests.workspace.clusters import Cluster, now_ms
 from churn_assets_tests.workspace.processes import Process
 
@@ -197,7 +198,7 @@ class Run:
 
     def page_url(self, url: str, run_id: int | None = None) -> str:
         """Where a person would look at the run, or at one of its tasks."""
-        return f"{url}/?o=1234567890123456#job/{self.job_id}/run/{run_id or self.run_id}"
+        return f"{url}/?o={WORKSPACE_ID}#job/{self.job_id}/run/{run_id or self.run_id}"
 
 
 def state_fields(phase: str, end: End | None) -> dict[str, Any]:

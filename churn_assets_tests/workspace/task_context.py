@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
+from churn_assets_tests.workspace.auth import WORKSPACE_ID
 from churn_assets_tests.workspace.references import resolve
 from churn_assets_tests.workspace.runs import Run, TaskRun
 
@@ -74,7 +75,7 @@ class TaskContext:
             "task.name": task.key,
             "task.run_id": task.run_id,
             "task.execution_count": 1,
-            "workspace.id": 1234567890123456,
+            "workspace.id": WORKSPACE_ID,
             "workspace.url": self._workspace.url,
         }.get(reference)
 

@@ -1,0 +1,157 @@
+"""Models in Unity Catalog, as MLflow's ``databricks-uc`` registry sees them.
+
+A version's files go through the Files API, below ``/Models/<catalog>/<schema>/<model>/<version>``, which is
+one of the two ways of the real service; it says so where MLflow asks. Lineage is taken and forgotten; grants,
+deletions, other filters than a model's name and deployment jobs are not emulated.
+"""
+
+import threading
+from typing import Any
+
+from churn_assets_tests.workspace.clusters import now_ms
+from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation, not_found
+
+API = "/api/2.0/mlflow/unity-catalog"
+MODEL = f"{API}/registered-models"
+VERSION = f"{API}/model-versions"
+ENABLED = f"{MODEL}:is-databricks-sdk-models-artifact-repository-enabled"
+NAMED = {"name": str}
+ONE = {"name": str, "version": str}
+LINEAGE = {"model_version_lineage_info": dict[str, Any] | None, "securable": dict[str, Any] | None}
+PAGED = {"max_results": int | None, "page_token": str | None}
+
+
+class RegisteredModels:
+    """Registered models, their versions and aliases, by three-level name."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, dict[str, Any]] = {}
+        self._versions: dict[str, dict[str, dict[str, Any]]] = {}
+        self._lock = threading.RLock()
+
+    def routes(self) -> list[Route]:
+        """What MLflow's client calls to register a model and to find it again."""
+        text = str | None
+        tagged = {"tags": list[dict[str, Any]] | None, "description": text}
+        version = {
+            "name": str,
+            "source": text,
+            "run_id": text,
+            "model_id": text,
+            "run_tracking_server_id": text,
+            "feature_deps": text,
+            "model_version_dependencies": list[dict[str, Any]] | None,
+        }
+        return [
+            Route("GET", ENABLED, lambda _: {"is_databricks_sdk_models_artifact_repository_enabled": True}),
+            Route(
+                "POST", f"{MODEL}/create", self._create, fields=NAMED | tagged | {"deployment_job_id": text}
+            ),
+            Route("GET", f"{MODEL}/get", lambda call: self._told(call.fields["name"]), fields=NAMED),
+            Route("GET", f"{MODEL}/search", self._search, fields=PAGED),
+            Route("POST", f"{MODEL}/alias", self._set_alias, fields=ONE | {"alias": str}),
+            Route("GET", f"{MODEL}/alias", self._by_alias, fields=NAMED | {"alias": str}),
+            Route("POST", f"{VERSION}/create", self._create_version, fields=version | tagged),
+            Route("GET", f"{VERSION}/get", self._get_version, fields=ONE),
+            Route("GET", f"{VERSION}/search", self._search_versions, fields=PAGED | {"filter": text}),
+            Route("POST", f"{VERSION}/finalize", self._finalize, fields=ONE),
+            Route("PATCH", f"{VERSION}/update", self._update_version, fields=ONE | {"description": text}),
+            Route("POST", f"{VERSION}/emit-lineage", lambda _: None, fields=ONE | LINEAGE),
+            Route("GET", f"{VERSION}/get-download-uri", self._download_uri, fields=ONE),
+            Route("POST", f"{VERSION}/set-tag", self._set_tag, fields=ONE | {"key": str, "value": str}),
+        ]
+
+    def _model(self, name: str) -> dict[str, Any]:
+        if name not in self._models:
+            raise not_found("Routine or Model", f"'{name}'")
+        return self._models[name]
+
+    def _version(self, name: str, version: str) -> dict[str, Any]:
+        self._model(name)
+        if version not in self._versions[name]:
+            raise not_found("Model version", f"'{name}' version {version}")
+        found = self._versions[name][version]
+        aliases = [one for one, number in self._models[name]["aliases"].items() if number == version]
+        return found | {"aliases": [{"alias": one, "version": version} for one in aliases]}
+
+    def _told(self, name: str) -> dict[str, Any]:
+        model = self._model(name)
+        aliases = [{"alias": alias, "version": version} for alias, version in model["aliases"].items()]
+        return {"registered_model": model | {"aliases": aliases}}
+
+    def _create(self, call: Call) -> dict[str, Any]:
+        name = call.fields["name"]
+        if name.count(".") != 2:
+            raise ApiError(400, "INVALID_PARAMETER_VALUE", f"'{name}' is not a three-level name.")
+        with self._lock:
+            if name in self._models:
+                raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Function or Model '{name}' already exists.")
+            times = {"creation_timestamp": now_ms(), "last_updated_timestamp": now_ms()}
+            self._models[name] = {**call.fields, **times, "user_id": call.user, "aliases": {}}
+            self._versions[name] = {}
+        return self._told(name)
+
+    def _search(self, _: Call) -> dict[str, Any]:
+        return {"registered_models": [self._told(name)["registered_model"] for name in self._models]}
+
+    def _set_alias(self, call: Call) -> None:
+        self._version(call.fields["name"], call.fields["version"])
+        self._models[call.fields["name"]]["aliases"][call.fields["alias"]] = call.fields["version"]
+
+    def _by_alias(self, call: Call) -> dict[str, Any]:
+        name, alias = call.fields["name"], call.fields["alias"]
+        version = self._model(name)["aliases"].get(alias)
+        if version is None:
+            raise not_found("Model version", f"alias '{alias}' of '{name}'")
+        return {"model_version": self._version(name, version)}
+
+    def _create_version(self, call: Call) -> dict[str, Any]:
+        name = call.fields["name"]
+        with self._lock:
+            self._model(name)
+            version = str(len(self._versions[name]) + 1)
+            self._versions[name][version] = {
+                **{key: value for key, value in call.fields.items() if key not in ("feature_deps", "tags")},
+                "tags": call.fields.get("tags") or [],
+                "version": version,
+                "creation_timestamp": now_ms(),
+                "last_updated_timestamp": now_ms(),
+                "user_id": call.user,
+                "status": "PENDING_REGISTRATION",
+                "storage_location": f"s3://emulated/{name}/{version}",
+            }
+        return {"model_version": self._version(name, version)}
+
+    def _get_version(self, call: Call) -> dict[str, Any]:
+        return {"model_version": self._version(call.fields["name"], call.fields["version"])}
+
+    def _search_versions(self, call: Call) -> dict[str, Any]:
+        left, _, name = (call.fields.get("filter") or "").partition("=")
+        if left.strip() != "name":
+            raise Violation(f"Searching model versions by {call.fields.get('filter')!r} is not emulated.")
+        name = name.strip().strip("'\"")
+        return {
+            "model_versions": [self._version(name, one) for one in reversed(self._versions.get(name, {}))]
+        }
+
+    def _change(self, call: Call, **changes: Any) -> dict[str, Any]:
+        self._version(call.fields["name"], call.fields["version"])
+        stored = self._versions[call.fields["name"]][call.fields["version"]]
+        stored |= {**changes, "last_updated_timestamp": now_ms()}
+        return self._get_version(call)
+
+    def _finalize(self, call: Call) -> dict[str, Any]:
+        return self._change(call, status="READY")
+
+    def _update_version(self, call: Call) -> dict[str, Any]:
+        return self._change(call, description=call.fields.get("description") or "")
+
+    def _download_uri(self, call: Call) -> dict[str, Any]:
+        return {
+            "artifact_uri": self._version(call.fields["name"], call.fields["version"])["storage_location"]
+        }
+
+    def _set_tag(self, call: Call) -> None:
+        tags = self._version(call.fields["name"], call.fields["version"])["tags"]
+        kept = [one for one in tags if one["key"] != call.fields["key"]]
+        self._change(call, tags=[*kept, {"key": call.fields["key"], "value": call.fields["value"]}])
