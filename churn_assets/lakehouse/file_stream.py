@@ -3,8 +3,8 @@
 Both hand over paths. Auto Loader hands over contents too: its files may lie where only the engine can read.
 """
 
+import re
 from collections.abc import Callable
-from urllib.parse import urlparse
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
@@ -110,5 +110,10 @@ def relative(path: str, root: str) -> str:
 
     Spark says ``file:/folder/name``, Databricks ``dbfs:/Volumes/…/name`` or ``s3://bucket/folder/name``.
     """
-    folder = urlparse(root).path.rstrip("/") if "://" in root else root.rstrip("/")
-    return path[path.index(f"{folder}/") + len(folder) + 1 :]
+    folder = _without_scheme(root).rstrip("/")
+    return _without_scheme(path).removeprefix(f"{folder}/")
+
+
+def _without_scheme(path: str) -> str:
+    # Not urlparse: a file's name may hold ? and #.
+    return re.sub(r"^\w+:(//[^/]*)?", "", path)

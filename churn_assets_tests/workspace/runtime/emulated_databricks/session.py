@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pyspark.errors import AnalysisException
 from pyspark.sql.connect import session as connect
 
 from . import describe
@@ -29,12 +28,9 @@ class ClusterSession(PlainSession):
 
     def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> Any:  # noqa: N803 - Spark's name
         """Run a statement, as the cluster does."""
-        try:
-            statement = parse(sqlQuery)
-            self._make_known()
-            return super().sql(sqlQuery, args, **kwargs) if statement is None else self._run(statement)
-        except UnityError as error:
-            raise AnalysisException(str(error)) from error
+        statement = parse(sqlQuery)
+        self._make_known()
+        return super().sql(sqlQuery, args, **kwargs) if statement is None else self._run(statement)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
         """A table by its name."""

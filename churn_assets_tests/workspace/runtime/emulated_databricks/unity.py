@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pyspark.errors import AnalysisException
+
 KINDS = ("catalog", "schema", "volume", "table", "external location")
 
 PRIVILEGES = {
@@ -25,11 +27,11 @@ PRIVILEGES = {
 }
 
 
-class UnityError(Exception):
-    """An error with the code that Databricks gives it."""
+class UnityError(AnalysisException):
+    """An error with the code that Databricks gives it, as Spark raises it."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"[{code}] {message}")
+        super().__init__(message=f"[{code}] {message}")
         self.code = code
 
 
