@@ -4,11 +4,13 @@ import datetime as dt
 
 import dagster as dg
 
+from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, table_spec
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.io_manager import write_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import LANDED_EVENTS
+from churn_assets.transforms import parsing
 
 LANDING_EVENTS = dg.AssetKey(["landing", "events"])
 
@@ -28,6 +30,7 @@ def bronze_assets(settings: Settings) -> Assets:
     @dg.asset(
         **table_spec(LANDED_EVENTS, settings),
         deps=[LANDING_EVENTS],
+        code_version=code_version(parsing.landed_events),
         required_resource_keys=ON_SPARK,
         pool=pool(LANDED_EVENTS),
     )

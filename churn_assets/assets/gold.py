@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.lakehouse import coverage
 from churn_assets.partitions import (
@@ -35,7 +36,12 @@ def gold_assets(settings: Settings) -> Assets:
     by_day = {"partitions_def": feature_dates(settings), "backfill_policy": ONE_RUN_PER_RANGE}
     horizon_days = settings.horizon_days
 
-    @dg.asset(**table_asset(USER_DAILY_ACTIVITY, settings), **by_day, ins={"events": reading(EVENTS)})
+    @dg.asset(
+        **table_asset(USER_DAILY_ACTIVITY, settings),
+        **by_day,
+        ins={"events": reading(EVENTS)},
+        code_version=code_version(activity_transforms.user_daily_activity),
+    )
     def user_daily_activity(context: dg.AssetExecutionContext, events: DataFrame) -> DataFrame:
         return activity_transforms.user_daily_activity(events, date_range(context))
 
@@ -43,6 +49,7 @@ def gold_assets(settings: Settings) -> Assets:
         **table_asset(DAILY_SUMMARY, settings),
         **by_day,
         ins={"activity": reading(USER_DAILY_ACTIVITY), "users": reading(USERS)},
+        code_version=code_version(activity_transforms.daily_summary),
     )
     def daily_summary(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
         return activity_transforms.daily_summary(activity, users, date_range(context))
@@ -51,6 +58,7 @@ def gold_assets(settings: Settings) -> Assets:
         **table_asset(USER_FEATURES, settings),
         **by_day,
         ins={"activity": reading(USER_DAILY_ACTIVITY, LAST_30_DAYS), "users": reading(USERS)},
+        code_version=code_version(feature_transforms.user_features),
     )
     def user_features(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
         return feature_transforms.user_features(activity, users, date_range(context))
@@ -63,6 +71,7 @@ def gold_assets(settings: Settings) -> Assets:
             "features": reading(USER_FEATURES),
             "activity": reading(USER_DAILY_ACTIVITY, next_days(horizon_days)),
         },
+        code_version=code_version(label_transforms.churn_labels, horizon_days),
     )
     def churn_labels(
         context: dg.AssetExecutionContext, features: DataFrame, activity: DataFrame

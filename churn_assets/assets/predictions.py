@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.assets.gold import reading
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
@@ -25,6 +26,7 @@ def prediction_assets(settings: Settings) -> Assets:
         backfill_policy=ONE_RUN_PER_RANGE,
         ins={"features": reading(USER_FEATURES)},
         deps=[CHURN_PREDICTION_MODEL],
+        code_version=code_version(scoring.churn_predictions),
     )
     def churn_predictions(context: dg.AssetExecutionContext, features: DataFrame) -> DataFrame:
         from churn_assets.model import registry

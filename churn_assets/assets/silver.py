@@ -6,7 +6,10 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from churn_assets.assets.common import ON_SPARK, Assets, pool, table_asset, table_spec
+from churn_assets.assets.code_version import code_version
+from churn_assets.assets.common import ON_SPARK, Assets, pool, table_spec
+from churn_assets.lakehouse import evidence
+from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
 from churn_assets.transforms import accounting, activity, cleaning
@@ -34,15 +37,32 @@ def silver_assets(settings: Settings) -> Assets:
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
 
+    # It writes for itself: what it says of Gold is true only once the users are there.
     @dg.asset(
-        **table_asset(USERS, settings),
+        **table_spec(USERS, settings),
         ins={"events": dg.AssetIn(EVENTS.asset_key, input_manager_key="lake_io")},
+        required_resource_keys=ON_SPARK,
+        pool=pool(USERS),
+        code_version=code_version(activity.users),
     )
-    def users(events: DataFrame) -> DataFrame:
-        return activity.users(events)
+    def users(context: dg.AssetExecutionContext, events: DataFrame) -> dg.MaterializeResult:
+        lake = context.resources.lakehouse
+        written = lake.write(USERS, activity.users(events))
+        return dg.MaterializeResult(
+            metadata={
+                **write_metadata(written),
+                **lineage_metadata(USERS),
+                evidence.METADATA_NAME: dg.MetadataValue.json(evidence.gather(lake).as_json()),
+            },
+            data_version=dg.DataVersion(str(written.version)),
+        )
 
     return [clean_events, users]
 
 
 def _out(table: Table, settings: Settings) -> dg.AssetOut:
-    return dg.AssetOut(**table_spec(table, settings), io_manager_key="lake_io")
+    return dg.AssetOut(
+        **table_spec(table, settings),
+        io_manager_key="lake_io",
+        code_version=code_version(cleaning.clean_batch),
+    )

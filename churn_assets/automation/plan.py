@@ -1,21 +1,22 @@
 """Which dates of which tables are missing or behind what they read, and why.
 
-Silver only ever gains rows, so its row counts a day say whether user_daily_activity is current: no clock and
-no history is needed for that. Further on, Dagster's event log orders every materialisation of every date.
+What the tables themselves say is ``lakehouse.evidence``; further on, Dagster's event log orders every
+materialisation of every date. See docs/adr/0009 and 0013.
 """
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
-from dagster import DagsterEventType
 
+from churn_assets.automation.partition_history import Evidenced, History
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.errors import DateRangeError
+from churn_assets.lakehouse.evidence import gather
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import FEATURE_WINDOW_DAYS, last_complete_day
+from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -23,7 +24,6 @@ from churn_assets.tables import (
     EVENTS,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
-    USERS,
     Table,
 )
 from churn_assets.transforms.labels import last_labelled_date
@@ -31,8 +31,12 @@ from churn_assets.transforms.labels import last_labelled_date
 MISSING = "missing"
 UPSTREAM_NEWER = "upstream newer"
 MODEL_NEWER = "model newer"
+CODE_CHANGED = "code_version changed"
+ASKED_FOR = "asked for"
 
 Reasons = dict[dt.date, str]
+# Of each table's transform, by the asset's key.
+CodeVersions = Mapping[dg.AssetKey, str]
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,16 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
     Raises:
         DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
     """
-    settings = lake.settings
-    days = sorted(lake.partition_rows(EVENTS))
+    return covered_by(lake.partition_rows(EVENTS), lake.settings, now)
+
+
+def covered_by(event_days: Iterable[dt.date], settings: Settings, now: dt.datetime) -> DateRange:
+    """The same, from the days of which Silver holds events.
+
+    Raises:
+        DateRangeError: as ``covered_dates``.
+    """
+    days = sorted(event_days)
     last = min(settings.end_date or dt.date.max, last_complete_day(now), days[-1] if days else dt.date.max)
     window_start = settings.start_date - (FEATURE_WINDOW_DAYS - 1) * ONE_DAY
     early = [day for day in days if window_start <= day < settings.start_date]
@@ -102,137 +114,126 @@ def _first_day_in_reach(days: list[dt.date], start: dt.date) -> dt.date:
     return first
 
 
-def make_plan(
-    lake: Lakehouse, instance: dg.DagsterInstance, now: dt.datetime, wanted: DateRange | None = None
+def make_plan(  # noqa: PLR0913 - each is a question that the one who asks may leave open
+    lake: Lakehouse,
+    instance: dg.DagsterInstance,
+    now: dt.datetime,
+    wanted: DateRange | None = None,
+    *,
+    code_versions: CodeVersions | None = None,
+    scores_again: bool = False,
 ) -> Plan:
-    """Find what is to be computed.
+    """Find what is to be computed, with an engine to look at the tables.
 
     Args:
         lake: Silver and users are current.
         instance: where materialisations are recorded.
         now: the clock.
         wanted: feature_dates to bring up to date; all that the data covers, without it.
+        code_versions: of the tables' transforms as they are now; dates that others computed are stale then.
+        scores_again: score all of these dates, though past predictions are history.
 
     Raises:
         DateRangeError: the data does not cover the dates.
     """
-    covered = covered_dates(lake, now)
+    found = Evidenced(gather(lake))
+    return plan_from(
+        found, instance, lake.settings, now, wanted, code_versions=code_versions, scores_again=scores_again
+    )
+
+
+def plan_from(  # noqa: PLR0913 - as above
+    found: Evidenced,
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    now: dt.datetime,
+    wanted: DateRange | None = None,
+    *,
+    code_versions: CodeVersions | None = None,
+    scores_again: bool = False,
+) -> Plan:
+    """The same from evidence that was gathered before: no table is looked at.
+
+    Raises:
+        DateRangeError: as ``make_plan``.
+    """
+    covered = covered_by(found.evidence.event_days, settings, now)
     if wanted and not covered.start <= wanted.start <= wanted.end <= covered.end:
         raise DateRangeError(f"Data covers {covered}, not all of {wanted}. Ask for dates in that range.")
     dates = wanted or covered
-    history = History(lake, instance)
+    history = History(found, instance, code_versions or {})
     plan = Plan(covered)
-    _plan_activity(plan, lake, history)
-    _plan_features_and_labels(plan, lake, history, dates)
-    predictions = {day: MISSING for day in dates.days() if history.ids(CHURN_PREDICTIONS).get(day) is None}
-    # Predictions of past dates are history; those of the last one follow its features.
-    if covered.end == dates.end and history.behind(
-        plan, CHURN_PREDICTIONS, covered.end, {USER_FEATURES: [covered.end]}
-    ):
-        predictions.setdefault(covered.end, UPSTREAM_NEWER)
-    plan.reasons[CHURN_PREDICTIONS] = dict(sorted(predictions.items()))
+    _plan_activity(plan, history)
+    _plan_features_and_labels(plan, history, dates, settings.horizon_days)
+    _plan_predictions(plan, history, dates, scores_again=scores_again)
     return plan
 
 
-class History:
-    """The latest materialisation of every date of every table, as a number that rises with time."""
-
-    def __init__(self, lake: Lakehouse, instance: dg.DagsterInstance) -> None:
-        self._lake = lake
-        self._instance = instance
-        self._ids: dict[Table, dict[dt.date, int]] = {}
-
-    def ids(self, table: Table) -> Mapping[dt.date, int]:
-        """By date; empty where the table is not on disk, whatever the history says."""
-        if table not in self._ids:
-            by_key = (
-                self._instance.get_latest_storage_id_by_partition(
-                    table.asset_key, DagsterEventType.ASSET_MATERIALIZATION
-                )
-                if self._lake.version(table) > 0
-                else {}
-            )
-            self._ids[table] = {dt.date.fromisoformat(key): id_ for key, id_ in by_key.items()}
-        return self._ids[table]
-
-    def behind(
-        self, plan: Plan, table: Table, day: dt.date, reads: Mapping[Table, Iterable[dt.date]]
-    ) -> str | None:
-        """Why this date of the table is to be computed, if it is."""
-        own = self.ids(table).get(day)
-        if own is None:
-            return MISSING
-        for upstream, days in reads.items():
-            stale, ids = plan.reasons.get(upstream, {}), self.ids(upstream)
-            if any(read in stale or ids.get(read, 0) > own for read in days):
-                return UPSTREAM_NEWER
-        return None
+def _behind(
+    plan: Plan, history: History, table: Table, day: dt.date, reads: Mapping[Table, Iterable[dt.date]]
+) -> str | None:
+    """Why this date of the table is to be computed, if it is."""
+    own = history.ids(table).get(day)
+    if own is None:
+        return MISSING
+    for upstream, days in reads.items():
+        stale, ids = plan.reasons.get(upstream, {}), history.ids(upstream)
+        if any(read in stale or ids.get(read, 0) > own for read in days):
+            return UPSTREAM_NEWER
+    return CODE_CHANGED if history.made_by_other_code(table, day) else None
 
 
-def _plan_activity(plan: Plan, lake: Lakehouse, history: History) -> None:
-    landed = lake.partition_rows(EVENTS)
-    counted = _by_day(
-        lake.query(
-            "SELECT event_date AS day, sum(events) AS n FROM {activity} GROUP BY event_date",
-            activity=USER_DAILY_ACTIVITY,
-        )
-    )
-    arrived = _by_day(
-        lake.query(
-            "SELECT first_seen_date AS day, count(*) AS n FROM {users} GROUP BY first_seen_date", users=USERS
-        )
-    )
-    summed = _by_day(
-        lake.query("SELECT event_date AS day, new_users AS n FROM {summary}", summary=DAILY_SUMMARY)
-    )
+def _plan_activity(plan: Plan, history: History) -> None:
     activity: Reasons = {}
     summary: Reasons = {}
     plan.reasons[USER_DAILY_ACTIVITY], plan.reasons[DAILY_SUMMARY] = activity, summary
+    uncounted, arrivals = history.uncounted(), history.other_arrivals()
     for day in plan.covered.days():
-        if history.ids(USER_DAILY_ACTIVITY).get(day) is None:
-            activity[day] = MISSING
-        elif landed.get(day, 0) != counted.get(day, 0):
-            activity[day] = UPSTREAM_NEWER
-        reason = history.behind(plan, DAILY_SUMMARY, day, {USER_DAILY_ACTIVITY: [day]})
-        if reason is None and arrived.get(day, 0) != summed.get(day, 0):
-            # A late event made somebody arrive earlier.
+        reason = _behind(plan, history, USER_DAILY_ACTIVITY, day, {})
+        if day in uncounted and reason != MISSING:
             reason = UPSTREAM_NEWER
         if reason:
-            summary[day] = reason
+            activity[day] = reason
+        reason = _behind(plan, history, DAILY_SUMMARY, day, {USER_DAILY_ACTIVITY: [day]})
+        # A late event made somebody arrive earlier.
+        if reason or day in arrivals:
+            summary[day] = reason or UPSTREAM_NEWER
 
 
-def _plan_features_and_labels(plan: Plan, lake: Lakehouse, history: History, dates: DateRange) -> None:
-    horizon = lake.settings.horizon_days
-    older = _dates_with_another_account_age(lake)
+def _plan_features_and_labels(plan: Plan, history: History, dates: DateRange, horizon: int) -> None:
+    older = history.other_ages()
     features: Reasons = {}
     labels: Reasons = {}
     plan.reasons[USER_FEATURES], plan.reasons[CHURN_LABELS] = features, labels
     last_label = last_labelled_date(plan.covered.end, horizon)
     for day in dates.days():
         window = DateRange(day, day).widened(before=FEATURE_WINDOW_DAYS - 1, after=0)
-        reason = history.behind(plan, USER_FEATURES, day, {USER_DAILY_ACTIVITY: window.days()})
+        reason = _behind(plan, history, USER_FEATURES, day, {USER_DAILY_ACTIVITY: window.days()})
         if reason or day in older:
             features[day] = reason or UPSTREAM_NEWER
         if day > last_label:
             continue
         ahead = DateRange(day + ONE_DAY, day + horizon * ONE_DAY)
-        reason = history.behind(
-            plan, CHURN_LABELS, day, {USER_FEATURES: [day], USER_DAILY_ACTIVITY: ahead.days()}
-        )
-        if reason:
+        reads = {USER_FEATURES: [day], USER_DAILY_ACTIVITY: ahead.days()}
+        if reason := _behind(plan, history, CHURN_LABELS, day, reads):
             labels[day] = reason
 
 
-def _dates_with_another_account_age(lake: Lakehouse) -> set[dt.date]:
-    """Dates on which somebody has the wrong account age, because a late event was their first."""
-    wrong = lake.query(
-        "SELECT DISTINCT f.feature_date AS day FROM {features} f JOIN {users} u ON u.user_id = f.user_id "
-        "WHERE f.account_age_days != datediff(f.feature_date, u.first_seen_date)",
-        features=USER_FEATURES,
-        users=USERS,
-    )
-    return {row["day"] for row in wrong}
+def _plan_predictions(plan: Plan, history: History, dates: DateRange, *, scores_again: bool) -> None:
+    predictions: Reasons = {}
+    plan.reasons[CHURN_PREDICTIONS] = predictions
+    for day in dates.days():
+        if history.ids(CHURN_PREDICTIONS).get(day) is None:
+            predictions[day] = MISSING
+        elif scores_again:
+            predictions[day] = ASKED_FOR
+    # Predictions of past dates are history; those of the last one follow its features.
+    if covered_to_the_end(plan, dates) and dates.end not in predictions:
+        reason = _behind(plan, history, CHURN_PREDICTIONS, dates.end, {USER_FEATURES: [dates.end]})
+        if reason:
+            predictions[dates.end] = reason
 
 
-def _by_day(rows: list[dict[str, Any]]) -> dict[dt.date, int]:
-    return {row["day"]: row["n"] for row in rows}
+def covered_to_the_end(plan: Plan, dates: DateRange) -> bool:
+    """Whether these dates end with the last one that the data covers."""
+    return dates.end == plan.covered.end

@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.tables import TABLES, Column, Table
+from churn_assets.lakehouse.late_data import gained_metadata
+from churn_assets.tables import EVENTS, TABLES, Column, Table
 
 BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
 
@@ -30,6 +31,9 @@ class LakeIOManager(dg.IOManager):
         table = written.table
         if dates is None:
             context.add_output_metadata(lineage_metadata(table))
+            if table is EVENTS:
+                held = self._lake.partition_rows(table)
+                context.add_output_metadata(gained_metadata(written.rows_by_partition, held))
             return
         for day in dates.days():
             # A range is one run; each of its partitions still says how many rows are its own.

@@ -1,0 +1,125 @@
+"""What Dagster's event log knows of every date of every table, beside what the tables said of themselves."""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from churn_assets.lakehouse.evidence import METADATA_NAME, Days, Evidence, is_written
+from churn_assets.tables import DAILY_SUMMARY, EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, USERS, Table
+
+
+@dataclass(frozen=True)
+class Evidenced:
+    """Evidence, and where in the event log it stands.
+
+    ``id`` is the storage id of the users that carry it, and ``events_id`` that of the Silver that those users
+    read; both are None of evidence that was gathered a moment ago, after everything in the log.
+    """
+
+    evidence: Evidence
+    id: int | None = None
+    events_id: int = 0
+
+
+def recorded_evidence(instance: dg.DagsterInstance) -> Evidenced | None:
+    """The evidence of the last ingestion; None before the first one."""
+    found = instance.fetch_materializations(USERS.asset_key, limit=1).records
+    if not found or found[0].asset_materialization is None:
+        return None
+    value = found[0].asset_materialization.metadata.get(METADATA_NAME)
+    if not isinstance(value, dg.JsonMetadataValue) or not isinstance(value.data, dict):
+        return None
+    return Evidenced(Evidence.from_json(value.data), found[0].storage_id, _read_id(found[0], EVENTS))
+
+
+class History:
+    """The latest materialisation of every date of every table, as a number that rises with time."""
+
+    def __init__(
+        self, found: Evidenced, instance: dg.DagsterInstance, code_versions: Mapping[dg.AssetKey, str]
+    ) -> None:
+        self._found = found
+        self._instance = instance
+        self._code_versions = code_versions
+        self._ids: dict[Table, dict[dt.date, int]] = {}
+        self._made_by: dict[Table, dict[dt.date, str | None]] = {}
+
+    def ids(self, table: Table) -> Mapping[dt.date, int]:
+        """By date; of a table that was moved away, only what was made since."""
+        if table not in self._ids:
+            by_key = self._instance.get_latest_storage_id_by_partition(
+                table.asset_key, DagsterEventType.ASSET_MATERIALIZATION
+            )
+            if not is_written(self._found.evidence, table):
+                since = self._found.id
+                by_key = {key: id_ for key, id_ in by_key.items() if since is not None and id_ > since}
+            self._ids[table] = {dt.date.fromisoformat(key): id_ for key, id_ in by_key.items()}
+        return self._ids[table]
+
+    def uncounted(self) -> Days:
+        """Days of which user_daily_activity has not counted all events."""
+        return self._unless_read_since(
+            self._found.evidence.activity, USER_DAILY_ACTIVITY, EVENTS, self._found.events_id
+        )
+
+    def other_arrivals(self) -> Days:
+        """Days on which daily_summary counts another number of new users."""
+        return self._unless_read_since(
+            self._found.evidence.summary, DAILY_SUMMARY, USERS, self._found.id or 0
+        )
+
+    def other_ages(self) -> Days:
+        """Dates on which somebody's account age in user_features is not that of users."""
+        return self._unless_read_since(self._found.evidence.ages, USER_FEATURES, USERS, self._found.id or 0)
+
+    def made_by_other_code(self, table: Table, day: dt.date) -> bool:
+        """Whether this date was computed by another version of the transform than today's."""
+        current = self._code_versions.get(table.asset_key)
+        if current is None:
+            return False
+        if table not in self._made_by:
+            self._made_by[table] = {
+                dt.date.fromisoformat(record.partition_key or ""): _code_version(record)
+                for record in self._records(table, self.ids(table).values())
+            }
+        made_by = self._made_by[table].get(day)
+        return made_by is not None and made_by != current
+
+    def _unless_read_since(self, days: Days, table: Table, upstream: Table, read_id: int) -> Days:
+        """Those days that nobody has computed since the evidence, from what the evidence was about.
+
+        Later is not enough: a run that began before the evidence and ended later read what was there before.
+        """
+        since = self._found.id
+        if since is None:
+            return days
+        later = {day: id_ for day in days if (id_ := self.ids(table).get(day, 0)) > since}
+        records = {record.storage_id: record for record in self._records(table, later.values())}
+        mended = {day for day, id_ in later.items() if _read_id(records[id_], upstream) >= read_id}
+        return days - mended
+
+    def _records(self, table: Table, ids: Collection[int]) -> Iterable[dg.EventLogRecord]:
+        if not ids:
+            return []
+        wanted = dg.AssetRecordsFilter(table.asset_key, storage_ids=list(ids))
+        return self._instance.fetch_materializations(wanted, limit=len(ids)).records
+
+
+def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:
+    materialized = record.asset_materialization
+    return (materialized.tags or {}) if materialized else {}
+
+
+def _read_id(record: dg.EventLogRecord, upstream: Table) -> int:
+    """The storage id of the upstream materialisation that this one read, 0 where none is known."""
+    tag = _tags(record).get(f"dagster/input_event_pointer/{upstream.asset_key.to_user_string()}", "")
+    return int(tag) if tag.isdigit() else 0
+
+
+def _code_version(record: dg.EventLogRecord) -> str | None:
+    """None where the code had no version: Dagster then puts the run's id."""
+    version = _tags(record).get("dagster/code_version")
+    return None if version == record.run_id else version
