@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from mlflow.sklearn import log_model
 from sklearn.linear_model import LinearRegression
 
 from churn_assets_tests.workspace.emulator import Workspace
@@ -36,7 +37,7 @@ def test_a_model_is_logged_registered_found_by_its_alias_and_loaded(
     with mlflow.start_run() as run:
         mlflow.log_metric("auc", 0.9)
         # Named requirements save MLflow the start of a process that finds them out.
-        logged = mlflow.sklearn.log_model(
+        logged = log_model(
             model,
             name="model",
             signature=infer_signature(rows, twice),
