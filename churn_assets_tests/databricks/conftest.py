@@ -1,7 +1,5 @@
 """A workspace whose clusters have this environment's packages, but not this project."""
 
-import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,28 +12,14 @@ from churn_assets.settings import Settings
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
-from churn_assets_tests.workspace.processes import bare_python
 
 __all__ = ["remote_python"]
 
 
 @pytest.fixture(scope="session")
 def cluster_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that has this environment's packages, but not the project.
-
-    A ``.pth`` file puts the folder of packages on the path without obeying the ``.pth`` files in it, which is
-    how the project's working tree comes into this environment. It takes milliseconds; that another minor
-    version works is tested once, with ``remote_python``.
-    """
-    root = tmp_path_factory.mktemp("cluster")
-    python = root / "bin" / "python"
-    python.parent.mkdir()
-    python.symlink_to(bare_python())
-    (root / "pyvenv.cfg").write_text(f"home = {bare_python().parent}\ninclude-system-site-packages = false\n")
-    site = root / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    site.mkdir(parents=True)
-    (site / "packages.pth").write_text(sysconfig.get_paths()["purelib"])
-    return python
+    """An interpreter that has this environment's packages, but not the project."""
+    return tiny.make_cluster_python(tmp_path_factory.mktemp("cluster"))
 
 
 @pytest.fixture
