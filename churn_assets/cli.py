@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from churn_assets.commands import events, graph, services
+from churn_assets.commands import events, graph, services, workspace
 from churn_assets.console import err
 from churn_assets.errors import ChurnError
 
@@ -22,6 +22,8 @@ app.command()(graph.status)
 app.command()(services.dev)
 app.command()(services.serve)
 app.command()(services.doctor)
+app.command()(workspace.setup)
+app.add_typer(workspace.workflow, name="workflow", help="The pipeline as a Databricks job.")
 
 
 def main() -> None:

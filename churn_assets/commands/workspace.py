@@ -1,0 +1,100 @@
+"""The Databricks workspace: what it needs, and the job that runs the pipeline without Dagster's daemon."""
+
+from typing import Annotated
+
+import typer
+
+from churn_assets import console
+from churn_assets import settings as settings_module
+from churn_assets.console import out
+from churn_assets.errors import SettingsError
+from churn_assets.settings import Settings
+
+workflow = typer.Typer(no_args_is_help=True)
+
+WORKSPACE_ONLY = (
+    "This is for CHURN_DEPLOYMENT=databricks, and it is {deployment}. Set it, and DATABRICKS_HOST."
+)
+
+
+def setup(
+    databricks: Annotated[
+        bool, typer.Option("--databricks", help="Catalogs, schemas, volume, tables and grants.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, run nothing.")] = False,
+) -> None:
+    """Create in Unity Catalog what the deployment databricks needs; local and spark need nothing."""
+    from churn_assets.databricks import setup as unity
+    from churn_assets.databricks.client import workspace_client
+
+    settings = settings_module.load()
+    if not databricks:
+        out.print("Nothing to set up for local and spark. For a workspace: churn setup --databricks")
+        return
+    if dry_run:
+        # Not through rich, which would break lines and read brackets.
+        typer.echo(unity.render(unity.plan(settings)))
+        return
+    with console.steps() as step:
+        done = unity.apply(workspace_client(settings), settings, step)
+    out.print(f"Ran {len(done)} statements; all may run again. See what is missing: churn doctor")
+
+
+@workflow.command()
+def create(
+    paused: Annotated[bool, typer.Option("--paused", help="Leave the schedule switched off.")] = False,
+) -> None:
+    """Create the job churn-prediction-pipeline, or make the one that is there what it should be."""
+    from churn_assets.databricks import workflow as job
+    from churn_assets.databricks.client import workspace_client
+
+    settings = _of_a_workspace()
+    job_id = job.create(workspace_client(settings), settings, paused=paused)
+    out.print(f"Job {job_id} is as it should be. Run it: churn workflow run")
+
+
+@workflow.command()
+def run(
+    wait: Annotated[bool, typer.Option(help="Until it has ended.")] = True,
+) -> None:
+    """Start the job now; exit code 1 if it fails."""
+    from churn_assets.databricks import workflow as job
+    from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.workflow_status import exit_code, report
+
+    settings = _of_a_workspace()
+    ended = job.run(workspace_client(settings), settings, wait=wait, progress=typer.echo)
+    typer.echo("\n".join(report([ended])))
+    raise typer.Exit(exit_code([ended]))
+
+
+@workflow.command()
+def status(
+    limit: Annotated[int, typer.Option(min=1, max=25, help="How many runs.")] = 5,
+) -> None:
+    """Show the job's last runs, an ALERT line for each that failed; exit code 1 if the latest did."""
+    from churn_assets.databricks import workflow as job
+    from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.workflow_status import exit_code, report
+
+    runs = job.status(workspace_client(_of_a_workspace()), limit)
+    typer.echo("\n".join(report(runs)) if runs else "The job has not run yet: churn workflow run")
+    raise typer.Exit(exit_code(runs))
+
+
+@workflow.command()
+def delete() -> None:
+    """Delete the job and its wheels; tables and models stay."""
+    from churn_assets.databricks import workflow as job
+    from churn_assets.databricks.client import workspace_client
+
+    settings = _of_a_workspace()
+    job_id = job.delete(workspace_client(settings), settings)
+    out.print(f"Job {job_id} is deleted." if job_id else "There was no such job.")
+
+
+def _of_a_workspace() -> Settings:
+    settings = settings_module.load()
+    if settings.deployment != "databricks":
+        raise SettingsError(WORKSPACE_ONLY.format(deployment=settings.deployment))
+    return settings
