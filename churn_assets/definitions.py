@@ -12,6 +12,8 @@ from churn_assets.assets.gold import gold_assets
 from churn_assets.assets.model import model_assets
 from churn_assets.assets.predictions import prediction_assets
 from churn_assets.assets.silver import silver_assets
+from churn_assets.automation.alerts import alert_sensors
+from churn_assets.automation.freshness import with_freshness
 from churn_assets.resources import resources
 from churn_assets.settings import Settings
 
@@ -23,17 +25,19 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         settings: which deployment, and where everything is.
         overrides: resources that replace those of the deployment, by key.
     """
+    assets = [
+        *bronze_assets(settings),
+        *silver_assets(settings),
+        *gold_assets(settings),
+        *model_assets(settings),
+        *prediction_assets(settings),
+        *endpoint_assets(),
+    ]
     return dg.Definitions(
-        assets=[
-            *bronze_assets(settings),
-            *silver_assets(settings),
-            *gold_assets(settings),
-            *model_assets(settings),
-            *prediction_assets(settings),
-            *endpoint_assets(),
-        ],
+        assets=with_freshness(assets, settings),
         asset_checks=asset_checks(),
         schedules=endpoint_schedules(),
+        sensors=alert_sensors(settings),
         resources={**resources(settings), **overrides},
         # One process a run: its steps share an engine that has started.
         executor=dg.in_process_executor,

@@ -1,0 +1,63 @@
+"""The one line of an error that helps: ours where there is one, else what went wrong first."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from churn_assets.errors import ChurnError
+
+LONGEST = 500
+
+
+class RecordedError(Protocol):
+    """An error as Dagster's event log keeps it."""
+
+    @property
+    def message(self) -> str:
+        """Class and text."""
+        ...
+
+    @property
+    def cls_name(self) -> str | None:
+        """Its class."""
+        ...
+
+    @property
+    def cause(self) -> "RecordedError | None":
+        """What it was raised from."""
+        ...
+
+    @property
+    def context(self) -> "RecordedError | None":
+        """What was being handled when it was raised."""
+        ...
+
+
+def one_line(error: RecordedError) -> str:
+    """The text of the first ``ChurnError`` in the chain, or else class and text of its last link."""
+    links = list(_chain(error))
+    ours = _names_of(ChurnError)
+    for link in links:
+        if link.cls_name in ours:
+            return _squeezed(link.message.partition(": ")[2] or link.message)
+    return _squeezed(_without_module(links[-1].message))
+
+
+def _chain(error: RecordedError) -> Iterator[RecordedError]:
+    current: RecordedError | None = error
+    while current is not None:
+        yield current
+        current = current.cause or current.context
+
+
+def _names_of(kind: type) -> set[str]:
+    return {kind.__name__}.union(*(_names_of(below) for below in kind.__subclasses__()))
+
+
+def _without_module(message: str) -> str:
+    name, colon, text = message.partition(": ")
+    return f"{name.rpartition('.')[2]}{colon}{text}"
+
+
+def _squeezed(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
