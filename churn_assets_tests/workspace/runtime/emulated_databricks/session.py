@@ -28,9 +28,14 @@ class ClusterSession(PlainSession):
 
     def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> Any:  # noqa: N803 - Spark's name
         """Run a statement, as the cluster does."""
-        statement = parse(sqlQuery)
+        found = self.execute(sqlQuery, args, **kwargs)
+        return self.createDataFrame([], "ok BOOLEAN").limit(0) if found is None else found
+
+    def execute(self, sql: str, args: Any = None, **kwargs: Any) -> Any:
+        """Run a statement: a DataFrame, or None where there is nothing to see."""
+        statement = parse(sql)
         self._make_known()
-        return super().sql(sqlQuery, args, **kwargs) if statement is None else self._run(statement)
+        return super().sql(sql, args, **kwargs) if statement is None else self._run(statement)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
         """A table by its name."""
@@ -60,7 +65,7 @@ class ClusterSession(PlainSession):
                 self.unity.revoke(kind, name, values["principal"], values["privileges"])
             case _:
                 return self._shown(statement)
-        return self.createDataFrame([], "ok BOOLEAN").limit(0)
+        return None
 
     def _shown(self, statement: Statement) -> Any:
         kind, name = statement.kind, statement.name
