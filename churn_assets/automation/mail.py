@@ -3,6 +3,7 @@
 import smtplib
 import socket
 import ssl
+from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
@@ -29,7 +30,8 @@ class Mail:
         Raises:
             DeliveryError: the server did not take it, also the second time.
         """
-        message = EmailMessage()
+        # Unfolded: a long subject would come out with a blank before it.
+        message = EmailMessage(policy.SMTP.clone(max_line_length=998))
         message["Subject"] = subject
         message["From"] = self._sender()
         message["To"] = ", ".join(self.recipients)
