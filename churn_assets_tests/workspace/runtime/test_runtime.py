@@ -1,0 +1,188 @@
+"""A process on the emulated cluster finds its session; clusters and warehouse share one metastore."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from churn_assets_tests.databricks.tiny import make_cluster_python
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.runtime import Engine, engine_of, start_runtime
+from churn_assets_tests.workspace.runtime.emulated_databricks.grammar import parse
+from churn_assets_tests.workspace.runtime.emulated_databricks.unity import UnityError
+from churn_assets_tests.workspace.tasks import finished, logs, submit
+
+DAYS = """
+    CREATE TABLE main_catalog.gold.days (day DATE NOT NULL COMMENT 'UTC (day)', n BIGINT) USING delta
+    PARTITIONED BY (day) COMMENT 'it\\'s (new)' TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')
+"""
+MAKE = (
+    "CREATE CATALOG main_catalog",
+    "CREATE SCHEMA main_catalog.gold COMMENT 'Gold'",
+    "CREATE VOLUME main_catalog.gold.churn",
+    DAYS,
+    "INSERT INTO main_catalog.gold.days SELECT date'2026-01-01', 1",
+)
+
+TASK = """
+import json
+from pyspark.sql import SparkSession, functions as F
+
+spark = SparkSession.builder.getOrCreate()
+
+def doubled(batches):
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    for batch in batches:
+        yield pa.RecordBatch.from_arrays([batch.column(0), pc.multiply(batch.column(1), 2)], ["day", "n"])
+
+days = spark.table("main_catalog.gold.days").mapInArrow(doubled, "day date, n bigint")
+days.withColumn("day", F.lit("2026-01-02").cast("date")).writeTo("main_catalog.gold.days").append()
+seen = []
+(
+    spark.readStream.format("cloudFiles").option("cloudFiles.format", "binaryFile")
+    .load("/Volumes/main_catalog/gold/churn")
+    .writeStream.foreachBatch(lambda found, number: seen.extend(found.select("path", "content").collect()))
+    .option("checkpointLocation", "/Volumes/main_catalog/gold/churn/_checkpoint")
+    .trigger(availableNow=True).start().awaitTermination()
+)
+history = spark.sql("DESCRIBE HISTORY main_catalog.gold.days").collect()
+print(json.dumps({
+    "files": [row["path"] for row in seen],
+    "has_content": all(b"spark" in row["content"] for row in seen),
+    "operations": [row["operation"] for row in history],
+    "rows_written": history[0]["operationMetrics"]["numOutputRows"],
+    "session": type(spark).__name__,
+}))
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    python = make_cluster_python(tmp_path / "python")
+    with Workspace(tmp_path / "workspace", python=python, runtime=start_runtime) as started:
+        yield started
+    assert started.violations == []
+
+
+def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) -> None:
+    engine = engine_of(workspace)
+    for statement in MAKE:
+        assert "error" not in engine.execute(statement)
+
+    run = finished(workspace, submit(workspace, TASK))
+
+    assert json.loads(logs(workspace, run).splitlines()[-1]) == {
+        "files": ["dbfs:/Volumes/main_catalog/gold/churn/main.py"],
+        "has_content": True,
+        "operations": ["WRITE", "WRITE", "CREATE TABLE"],
+        "rows_written": "1",
+        "session": "ClusterSession",
+    }
+    found = engine.execute("SELECT day, n FROM main_catalog.gold.days ORDER BY day")
+    assert found["rows"] == [["2026-01-01", "1"], ["2026-01-02", "2"]]
+    table = workspace.client().tables.get("main_catalog.gold.days")
+    assert (table.comment, table.properties) == ("it's (new)", {"delta.enableDeletionVectors": "true"})
+    assert [(column.name, column.comment) for column in table.columns or []] == [
+        ("day", "UTC (day)"),
+        ("n", ""),
+    ]
+
+
+def test_a_file_needs_a_volume_that_exists(workspace: Workspace) -> None:
+    engine_of(workspace)
+
+    with pytest.raises(Exception, match=r"Volume 'main_catalog.gold.churn' does not exist"):
+        submit(workspace, "print()")
+
+
+def test_the_engine_ends_with_its_workspace(tmp_path: Path) -> None:
+    before = set(psutil.Process().children())
+    with Workspace(tmp_path) as workspace:
+        engine_of(workspace)
+        [server] = set(psutil.Process().children()) - before
+        assert "emulated_databricks.server" in server.cmdline()
+
+    assert not server.is_running()
+
+
+def test_the_engine_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
+    code = """
+        import sys, time
+        from pathlib import Path
+        from churn_assets_tests.workspace.runtime import Engine
+        engine = Engine(Path(sys.argv[1]))
+        print(engine._process.pid, flush=True)
+        time.sleep(60)
+    """
+    script = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout
+        server = psutil.Process(int(tests.stdout.readline()))
+        tests.send_signal(signal.SIGKILL)
+
+    psutil.wait_procs([server], timeout=10)
+    assert not server.is_running()
+
+
+def test_what_a_catalog_lies_in_has_to_be_there(tmp_path: Path) -> None:
+    with Engine(tmp_path) as engine:
+        errors = [
+            engine.execute(statement).get("error", "").partition(" ")[0]
+            for statement in (
+                "CREATE SCHEMA main_catalog.gold",
+                "CREATE CATALOG main_catalog",
+                "CREATE CATALOG main_catalog",
+                "CREATE TABLE main_catalog.gold.t (n INT)",
+                "CREATE SCHEMA IF NOT EXISTS main_catalog.gold",
+                "CREATE TABLE main_catalog.gold.t (n INT) CLUSTER BY (n)",
+                "CREATE TABLE main_catalog.gold.t (n INT)",
+                "DESCRIBE HISTORY main_catalog.gold.u",
+                "GRANT SELECT ON VOLUME main_catalog.gold.v TO a",
+                "GRANT READ VOLUME ON SCHEMA main_catalog.gold TO a",
+                "GRANT FLY ON SCHEMA main_catalog.gold TO a",
+            )
+        ]
+
+    assert errors == [
+        "[NO_SUCH_CATALOG_EXCEPTION]",
+        "",
+        "[CATALOG_ALREADY_EXISTS]",
+        "[SCHEMA_NOT_FOUND]",
+        "",
+        "",
+        "[TABLE_ALREADY_EXISTS]",
+        "[TABLE_OR_VIEW_NOT_FOUND]",
+        "[VOLUME_NOT_FOUND]",
+        "",
+        "[INVALID_PARAMETER_VALUE]",
+    ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE CATALOG a LIKE b",
+        "CREATE CATALOG a COMMENT 'x' COMMENT 'y'",
+        "CREATE VOLUME a.b.c PARTITIONED BY (x)",
+        "CREATE TABLE a.b.c (n INT) PARTITIONED BY (n) CLUSTER BY (n)",
+        "CREATE TABLE a.b.c (n INT",
+        "CREATE TABLE a.b.c (n INT) TBLPROPERTIES ('a' = b)",
+        "GRANT SELECT ON a TO b",
+    ],
+)
+def test_a_statement_that_goes_wrong_after_its_first_words_is_refused(statement: str) -> None:
+    with pytest.raises(UnityError):
+        parse(statement)
+
+
+def test_what_is_not_unity_catalogs_is_left_to_the_engine() -> None:
+    assert parse("SELECT * FROM main_catalog.gold.t") is None
+    assert parse("DESCRIBE TABLE main_catalog.gold.t") is None
+    assert parse("MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED THEN INSERT *") is None
