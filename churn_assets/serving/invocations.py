@@ -6,6 +6,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from churn_assets.errors import EndpointError
 from churn_assets.serving.access import Access
 from churn_assets.serving.batching import Batcher
 from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
@@ -13,7 +14,7 @@ from churn_assets.serving.host import ModelHost
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.online_store import OnlineStore, Snapshot
 from churn_assets.serving.payload import Rows
-from churn_assets.serving.replies import NotFoundError, ReplyError, refusal, reply
+from churn_assets.serving.replies import NotFoundError, ReplyError, UnavailableError, refusal, reply
 from churn_assets.serving.scorer import ServedModel
 from churn_assets.serving.shadow import Shadow
 
@@ -42,14 +43,16 @@ class Invocations:
             response, scored = await self._score(body)
         except ReplyError as error:
             response = refusal(error)
+        except Exception:
+            self._metrics.answered(ReplyError.status, 0, time.perf_counter() - started)
+            raise
         self._metrics.answered(response.status_code, scored, time.perf_counter() - started)
         return response
 
     async def _score(self, body: bytes) -> tuple[Response, int]:
         # One look at the model and one at the features: an answer is never of two versions or dates.
         model = self._host.at_hand() or await self._host.published()
-        store = self._store.snapshot
-        rows = model.parser.rows(body, store)
+        rows = model.parser.rows(body, self._features)
         headers = {VERSION_HEADER: model.version, "served-model-name": self._host.served_name}
         if rows.looked_up:
             headers[FEATURE_DATE_HEADER] = str(rows.looked_up.feature_date)
@@ -57,6 +60,12 @@ class Invocations:
             return await self._partial(model, rows, rows.looked_up, headers)
         predictions = await self._predict(model, rows.matrix)
         return reply({"predictions": predictions}, 200, headers), len(rows.matrix)
+
+    def _features(self) -> Snapshot | None:
+        try:
+            return self._store.snapshot()
+        except EndpointError as error:
+            raise UnavailableError(str(error)) from error
 
     async def _predict(self, model: ServedModel, matrix: np.ndarray) -> np.ndarray:
         predictions = await self._batcher.predict(model, matrix)

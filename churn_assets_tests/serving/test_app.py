@@ -1,6 +1,7 @@
 """Who gets an answer, who does not, and what the pages say, over real connections."""
 
 import json
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 import requests
 
 from churn_assets.serving import access
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
+from churn_assets.serving.online_store import current_version
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import (
     FEATURE_DATE,
@@ -21,6 +23,7 @@ from churn_assets_tests.serving.conftest import (
     RECORD,
     Client,
     mlflow_answers,
+    publish_features,
     server_of,
 )
 
@@ -276,6 +279,24 @@ def test_before_features_are_published_a_lookup_is_503_and_features_are_scored(
         assert error_of(lookup) == (503, "TEMPORARILY_UNAVAILABLE")
         assert "Materialise online_user_features" in lookup.json()["message"]
         assert client.post(BODY).json() == {"predictions": [expected["1"]]}
+
+
+def test_damaged_features_are_503_with_what_to_do_and_features_are_scored(
+    lake: Settings, expected: dict[str, float]
+):
+    publish_features(lake)
+    with server_of(lake, "1") as client:
+        assert client.post({"inputs": [{"user_id": 42}]}).status_code == 200
+        publish_features(lake)
+        shutil.rmtree(online_folder(lake) / current_version(online_folder(lake)))
+
+        lookup = client.post({"inputs": [{"user_id": 42}]})
+
+        assert error_of(lookup) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert "materialise online_user_features" in lookup.json()["message"]
+        assert client.post(BODY).json() == {"predictions": [expected["1"]]}
+        publish_features(lake)
+        assert client.post({"inputs": [{"user_id": 42}]}).status_code == 200
 
 
 def test_a_version_that_is_not_there_is_no_server(lake: Settings):

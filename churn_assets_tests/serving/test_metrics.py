@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -50,6 +51,25 @@ def test_requests_are_counted_by_status_and_rows_by_what_was_scored(registered: 
     assert found["churn_request_seconds_count"] == 8
     assert found["churn_request_seconds_bucket le=+Inf"] == 8
     assert 0 < found["churn_request_seconds_sum"] < 8
+
+
+def test_a_fault_of_the_server_is_counted_as_500_and_tells_nothing(
+    registered: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def faulty(*_: object) -> None:
+        raise KeyError("a secret")
+
+    with server_of(registered, "1") as client:
+        monkeypatch.setattr("churn_assets.serving.payload.Parser.rows", faulty)
+        answer = client.post({"inputs": [RECORD]})
+        found = samples(client)
+
+    assert answer.status_code == 500
+    assert answer.json() == {
+        "error_code": "INTERNAL_ERROR",
+        "message": "The server failed; its log says why.",
+    }
+    assert found["churn_requests_total status=500"] == 1
 
 
 def test_the_version_in_memory_is_the_one_that_is_1(registered: Settings):
