@@ -13,7 +13,12 @@ from churn_assets.assets.model import model_assets
 from churn_assets.assets.predictions import prediction_assets
 from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts import alert_sensors
+from churn_assets.automation.conditions import automation_sensor, with_conditions
+from churn_assets.automation.date_watch import date_sensors
 from churn_assets.automation.freshness import with_freshness
+from churn_assets.automation.jobs import INGEST
+from churn_assets.automation.schedules import pipeline_job, pipeline_schedule
+from churn_assets.automation.sensors import sensors
 from churn_assets.resources import resources
 from churn_assets.settings import Settings
 
@@ -33,11 +38,13 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *prediction_assets(settings),
         *endpoint_assets(),
     ]
+    pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
     return dg.Definitions(
-        assets=with_freshness(assets, settings),
+        assets=with_conditions(with_freshness(assets, settings)),
         asset_checks=asset_checks(),
-        schedules=endpoint_schedules(),
-        sensors=alert_sensors(settings),
+        jobs=[INGEST, pipeline],
+        schedules=[*endpoint_schedules(), pipeline_schedule(pipeline)],
+        sensors=[*alert_sensors(settings), *date_sensors(settings), *sensors(settings), automation_sensor()],
         resources={**resources(settings), **overrides},
         # One process a run: its steps share an engine that has started.
         executor=dg.in_process_executor,

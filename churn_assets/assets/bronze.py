@@ -8,6 +8,7 @@ from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, table_spec
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.io_manager import write_metadata
+from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets.transforms import parsing
@@ -36,10 +37,13 @@ def bronze_assets(settings: Settings) -> Assets:
     )
     def landed_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake = context.resources.lakehouse
+        # Before it is taken in: what lands meanwhile is for the next time.
+        seen = landing_state(settings.landing_root) if lake.finds_files_by != "auto loader" else None
         ingestion = ingest(lake, now=lambda: dt.datetime.now(dt.UTC))
         return dg.MaterializeResult(
             metadata={
                 "files_taken_in": ingestion.files,
+                **({METADATA_NAME: seen} if seen else {}),
                 **({"files_ignored": ingestion.ignored} if ingestion.ignored is not None else {}),
                 **(write_metadata(ingestion.write) if ingestion.write else {"rows_written": 0}),
             },

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.lakehouse.evidence import METADATA_NAME, Days, Evidence, is_written
 from churn_assets.tables import DAILY_SUMMARY, EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, USERS, Table
 
@@ -33,6 +34,24 @@ def recorded_evidence(instance: dg.DagsterInstance) -> Evidenced | None:
     if not isinstance(value, dg.JsonMetadataValue) or not isinstance(value.data, dict):
         return None
     return Evidenced(Evidence.from_json(value.data), found[0].storage_id, _read_id(found[0], EVENTS))
+
+
+def is_behind(instance: dg.DagsterInstance, table: Table, upstream: Table) -> bool:
+    """Whether the last materialisation read another data version of its upstream than there is now."""
+    tag = f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"
+    read = _latest_tags(instance, table.asset_key).get(tag)
+    return read is None or read != _latest_tags(instance, upstream.asset_key).get("dagster/data_version")
+
+
+def has_production_model(instance: dg.DagsterInstance) -> bool:
+    """Whether the last training left a Production version, as it says itself."""
+    return _latest_tags(instance, CHURN_PREDICTION_MODEL).get("dagster/data_version", "none") != "none"
+
+
+def latest_id(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
+    """The storage id of an asset's last materialisation, 0 without one."""
+    records = instance.get_asset_records([key])
+    return (records[0].asset_entry.last_materialization_storage_id if records else None) or 0
 
 
 class History:
@@ -123,3 +142,8 @@ def _code_version(record: dg.EventLogRecord) -> str | None:
     """None where the code had no version: Dagster then puts the run's id."""
     version = _tags(record).get("dagster/code_version")
     return None if version == record.run_id else version
+
+
+def _latest_tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:
+    event = instance.get_latest_materialization_event(key)
+    return (event.asset_materialization.tags or {}) if event and event.asset_materialization else {}

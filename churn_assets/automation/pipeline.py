@@ -1,19 +1,22 @@
 """Everything that is new, from the landing zone to the endpoint, as runs that Dagster records."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import dagster as dg
-from filelock import FileLock, Timeout
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.instance import STARTED_BY_CLI, bury_dead_runs
-from churn_assets.automation.plan import MODEL_NEWER, Plan, make_plan
+from churn_assets.automation.alone import Alone
+from churn_assets.automation.instance import STARTED_BY_CLI
+from churn_assets.automation.partition_history import is_behind
+from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, make_plan
+from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
 from churn_assets.dates import DateRange
-from churn_assets.errors import ChurnError, LakeError
+from churn_assets.errors import ChurnError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -26,6 +29,9 @@ from churn_assets.tables import (
 
 # Told what starts.
 Progress = Callable[[str], None]
+MakePlan = Callable[[], Plan]
+
+Stage = Literal["ingest", "featurize", "train", "score", "deploy"]
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -69,40 +75,100 @@ class Pipeline:
         Raises:
             ChurnError: in one line, what stopped it.
         """
-        with self._alone():
-            self._materialize("files to events", [LANDED_EVENTS.asset_key])
-            if self._is_behind(EVENTS.asset_key, LANDED_EVENTS.asset_key):
-                self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
-            if self._is_behind(USERS.asset_key, EVENTS.asset_key):
-                self._materialize("users", [USERS.asset_key])
-            plan = make_plan(self._lake, self._instance, now, wanted)
-            self.report.covered = plan.covered
-            self._compute(plan, wanted or plan.covered)
+        with Alone(self._lake.settings, self._instance):
+            self._ingest()
+            plan = self._planned(now, wanted)
+            self._compute(plan)
+            self._train()
+            self._score(plan, wanted or plan.covered)
+            self._deploy()
         return self.report
 
-    def _compute(self, plan: Plan, dates: DateRange) -> None:
-        predictions = plan.reasons.pop(CHURN_PREDICTIONS)
-        for step in plan.steps():
-            names = ", ".join(table.name for table in step.tables)
-            self._materialize(
-                f"{names}: {step.dates}", [table.asset_key for table in step.tables], step.dates
-            )
+    def run_stage(self, stage: Stage, now: dt.datetime) -> PipelineReport:
+        """One part of ``run``, as a step of the daily job.
+
+        Raises:
+            ChurnError: in one line, what stopped it.
+        """
+        with Alone(self._lake.settings, self._instance):
+            match stage:
+                case "ingest":
+                    self._ingest()
+                case "featurize":
+                    self._compute(self._planned(now))
+                case "train":
+                    self._train()
+                case "score":
+                    plan = self._planned(now)
+                    self._score(plan, plan.covered)
+                case "deploy":
+                    self._deploy()
+        return self.report
+
+    def backfill(self, wanted: DateRange, plan: MakePlan) -> PipelineReport:
+        """Bring these dates up to date, and no other, from the events that have been taken in.
+
+        Args:
+            wanted: the feature_dates.
+            plan: makes the plan, once Silver and users are current.
+
+        Raises:
+            ChurnError: in one line, what stopped it.
+        """
+        with Alone(self._lake.settings, self._instance):
+            self._clean()
+            found = plan()
+            self.report.covered = found.covered
+            self._compute(found)
+            self._score(found, wanted)
+        return self.report
+
+    def _ingest(self) -> None:
+        self._materialize("files to events", [LANDED_EVENTS.asset_key])
+        self._clean()
+
+    def _clean(self) -> None:
+        if is_behind(self._instance, EVENTS, LANDED_EVENTS):
+            self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
+        if is_behind(self._instance, USERS, EVENTS):
+            self._materialize("users", [USERS.asset_key])
+
+    def _planned(self, now: dt.datetime, wanted: DateRange | None = None) -> Plan:
+        plan = make_plan(self._lake, self._instance, now, wanted)
+        self.report.covered = plan.covered
+        return plan
+
+    def _compute(self, plan: Plan) -> None:
+        for step in plan.steps_without(CHURN_PREDICTIONS):
+            self._run_step(plan, step)
+
+    def _train(self) -> None:
         if self._labels_are_newer_than_the_model():
             self._materialize("model", [CHURN_PREDICTION_MODEL])
+
+    def _score(self, plan: Plan, dates: DateRange) -> None:
         production = self._production()
         if production is None:
             self.report.notes.append(
                 f"Nothing was scored: there is no Production model yet ({self._why_no_model()})."
             )
             return
-        serving = Serving(self._lake, self._instance, production)
         # What is served must agree with the last scores, so these follow a promotion.
+        serving = Serving(self._lake, self._instance, production)
         if dates.end == plan.covered.end and serving.scored_by_another(dates.end):
-            predictions.setdefault(dates.end, MODEL_NEWER)
-        for step in Plan(plan.covered, {CHURN_PREDICTIONS: predictions}).steps():
-            self._materialize(f"churn_predictions: {step.dates}", [CHURN_PREDICTIONS.asset_key], step.dates)
-        if self._serves:
-            self._serve(serving, production)
+            plan.reasons[CHURN_PREDICTIONS].setdefault(dates.end, MODEL_NEWER)
+        for step in plan.only(CHURN_PREDICTIONS).steps():
+            self._run_step(plan, step)
+
+    def _deploy(self) -> None:
+        production = self._production()
+        if production and self._serves:
+            self._serve(Serving(self._lake, self._instance, production), production)
+
+    def _run_step(self, plan: Plan, step: Step) -> None:
+        names = ", ".join(table.name for table in step.tables)
+        keys = [table.asset_key for table in step.tables]
+        self._materialize(f"{names}: {step.dates}", keys, step.dates, plan.why(step))
 
     def _serve(self, serving: Serving, production: str) -> None:
         if serving.online_features_are_behind():
@@ -116,12 +182,13 @@ class Pipeline:
         elif last and serving.endpoint_is_behind():
             self._materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
 
-    def _materialize(self, what: str, keys: Sequence[dg.AssetKey], dates: DateRange | None = None) -> None:
+    def _materialize(
+        self, what: str, keys: Sequence[dg.AssetKey], dates: DateRange | None = None, why: str = ""
+    ) -> None:
         self._progress(what)
         tags = dict(STARTED_BY_CLI)
         if dates:
-            tags["dagster/asset_partition_range_start"] = dates.start.isoformat()
-            tags["dagster/asset_partition_range_end"] = dates.end.isoformat()
+            tags |= {**range_tags(dates), REASON_TAG: why}
         try:
             result = self._job.execute_in_process(
                 instance=self._instance, asset_selection=list(keys), tags=tags, run_config=QUIET
@@ -141,15 +208,6 @@ class Pipeline:
             days = len(list(dates.days())) if dates else 1
             name = ".".join(key.path)
             self.report.computed[name] = self.report.computed.get(name, 0) + days
-
-    def _is_behind(self, key: dg.AssetKey, upstream: dg.AssetKey) -> bool:
-        """Whether the last materialisation read another data version of its upstream than there is now."""
-        read = self._latest_tags(key).get(f"dagster/input_data_version/{upstream.to_user_string()}")
-        return read is None or read != self._latest_tags(upstream).get("dagster/data_version")
-
-    def _latest_tags(self, key: dg.AssetKey) -> Mapping[str, str]:
-        event = self._instance.get_latest_materialization_event(key)
-        return (event.asset_materialization.tags or {}) if event and event.asset_materialization else {}
 
     def _labels_are_newer_than_the_model(self) -> bool:
         labels = self._instance.get_latest_storage_id_by_partition(
@@ -174,31 +232,6 @@ class Pipeline:
             return "no feature_date has a label yet"
         metadata = event.asset_materialization.metadata
         return str(metadata["reason"].value if "reason" in metadata else metadata["status"].value).rstrip(".")
-
-    def _alone(self) -> "_Alone":
-        return _Alone(self._lake, self._instance)
-
-
-class _Alone:
-    """Holds the lock of ``churn run``; what an earlier, killed one left behind is cleared away."""
-
-    def __init__(self, lake: Lakehouse, instance: dg.DagsterInstance) -> None:
-        folder = lake.settings.lake_root / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / "churn-run.lock", timeout=0)
-        self._instance = instance
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise LakeError(
-                "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
-            ) from error
-        bury_dead_runs(self._instance)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def _chain(error: BaseException) -> Iterable[BaseException]:

@@ -5,6 +5,7 @@ materialisation of every date. See docs/adr/0009 and 0013.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -46,6 +47,11 @@ class Step:
     tables: tuple[Table, ...]
     dates: DateRange
 
+    @property
+    def days(self) -> frozenset[dt.date]:
+        """Each of the dates."""
+        return frozenset(self.dates.days())
+
 
 @dataclass
 class Plan:
@@ -53,6 +59,21 @@ class Plan:
 
     covered: DateRange
     reasons: dict[Table, Reasons] = field(default_factory=dict)
+
+    def only(self, *tables: Table) -> "Plan":
+        """The part of the plan that computes these tables."""
+        return Plan(self.covered, {table: found for table, found in self.reasons.items() if table in tables})
+
+    def steps_without(self, *tables: Table) -> list[Step]:
+        """The steps of all other tables."""
+        return self.only(*(table for table in self.reasons if table not in tables)).steps()
+
+    def why(self, step: Step) -> str:
+        """The reasons of a step, each with its number of dates of all its tables."""
+        counted: Counter[str] = Counter()
+        for table in step.tables:
+            counted.update(reason for day, reason in self.reasons[table].items() if day in step.days)
+        return ", ".join(f"{reason} ({count})" for reason, count in sorted(counted.items()))
 
     def steps(self) -> list[Step]:
         """One run for each contiguous range; neighbours in the graph with equal ranges share their runs."""

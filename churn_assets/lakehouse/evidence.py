@@ -1,8 +1,8 @@
 """What the tables themselves say about which dates of Gold are behind Silver.
 
 Worked out where an engine is at hand, at the end of each ingestion, and written into Dagster's history with
-the users. Whatever decides later what to run (a sensor's tick, every few seconds) reads it from there: it starts
-no engine, scans no table, and on Databricks needs no SQL warehouse.
+the users. Whatever decides later what to run (a sensor's tick, every few seconds) reads it from there: it
+starts no engine, scans no table, and on Databricks needs no SQL warehouse.
 """
 
 import datetime as dt

@@ -15,8 +15,8 @@ def gained_metadata(gained: Mapping[dt.date, int], held: Mapping[dt.date, int]) 
     """What a merge brought, by date, and how late it was.
 
     A row is late where the table already held rows of a later date before the write; its days late are
-    counted from the last of those dates. So the first load of a long past is not late, and a file of yesterday that
-    comes today is not either.
+    counted from the last of those dates. So the first load of a long past is not late, and a file of
+    yesterday that comes today is not either.
 
     Args:
         gained: rows that each date gained.

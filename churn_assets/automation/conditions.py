@@ -1,0 +1,138 @@
+"""What keeps itself current by a condition of its own: users, the model, and what is served.
+
+The dated tables have a sensor instead: see ``stale_dates``.
+"""
+
+import datetime as dt
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+from dagster import AutomationCondition
+
+from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.automation.partition_history import has_production_model
+from churn_assets.model.dataset import MINIMUM_ROWS
+from churn_assets.tables import CHURN_LABELS, USERS
+
+# A horizon ripens by one date a day; late events that change a few labels are worth no training of their own.
+RETRAIN_AFTER = dt.timedelta(hours=20)
+
+
+class EnoughLabels(AutomationCondition):
+    """There are as many labelled rows as a training takes, by what the labels' runs have written down."""
+
+    @property
+    def name(self) -> str:
+        """For the UI."""
+        return f"at least {MINIMUM_ROWS:,} labelled rows"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """All of the asset, or nothing."""
+        enough = labelled_rows(context.asset_graph_view.instance, MINIMUM_ROWS) >= MINIMUM_ROWS
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=enough))
+
+
+class NotTrainedLately(AutomationCondition):
+    """The last training, successful or skipped, is long enough ago."""
+
+    @property
+    def name(self) -> str:
+        """For the UI."""
+        return f"not trained in the last {RETRAIN_AFTER.total_seconds() / 3600:.0f} hours"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """All of the asset, or nothing."""
+        event = context.asset_graph_view.instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
+        last = dt.datetime.fromtimestamp(event.timestamp, dt.UTC) if event else None
+        due = last is None or context.evaluation_time - last >= RETRAIN_AFTER
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=due))
+
+
+class ProductionModelExists(AutomationCondition):
+    """The last training left a Production version."""
+
+    @property
+    def name(self) -> str:
+        """For the UI."""
+        return "there is a Production model"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """All of the asset, or nothing."""
+        exists = has_production_model(context.asset_graph_view.instance)
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=exists))
+
+
+def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> Any:
+    return context.candidate_subset if holds else context.get_empty_subset()
+
+
+def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
+    """How many rows the labels' partitions say they have, counted from the newest until it is enough."""
+    ids = instance.get_latest_storage_id_by_partition(
+        CHURN_LABELS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    newest = sorted(ids.values(), reverse=True)
+    rows = 0
+    for start in range(0, len(newest), 50):
+        some = newest[start : start + 50]
+        wanted = dg.AssetRecordsFilter(CHURN_LABELS.asset_key, storage_ids=some)
+        for record in instance.fetch_materializations(wanted, limit=len(some)).records:
+            materialized = record.asset_materialization
+            count = materialized.metadata.get("dagster/partition_row_count") if materialized else None
+            rows += int(str(count.value)) if count else 0
+        if rows >= enough:
+            break
+    return rows
+
+
+def conditions() -> dict[dg.AssetKey, AutomationCondition]:
+    """The condition of each asset that has one."""
+    idle = ~AutomationCondition.in_progress() & ~AutomationCondition.any_deps_in_progress()
+    updated = AutomationCondition.any_deps_updated().since_last_handled()
+    new_labels = (
+        AutomationCondition.any_deps_updated()
+        .allow(dg.AssetSelection.assets(CHURN_LABELS.asset_key))
+        .since(AutomationCondition.newly_updated())
+    )
+    return {
+        # An ingestion makes them too; this is for events that somebody cleaned by hand.
+        USERS.asset_key: (updated & idle).with_label("events are newer"),
+        CHURN_PREDICTION_MODEL: (new_labels & EnoughLabels() & NotTrainedLately() & idle).with_label(
+            "new labels"
+        ),
+        ONLINE_USER_FEATURES: (updated & idle).with_label("features are newer"),
+        CHURN_PREDICTION_ENDPOINT: (updated & ProductionModelExists() & idle).with_label(
+            "model, predictions or online features are newer"
+        ),
+    }
+
+
+def with_conditions(assets: Iterable[Any]) -> list[Any]:
+    """The same assets; those that can keep themselves current know when."""
+    found = conditions()
+
+    def conditioned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.key not in found:
+            return spec
+        return spec.replace_attributes(automation_condition=found[spec.key])
+
+    return list(dg.map_asset_specs(conditioned, assets))
+
+
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """What evaluates the conditions: in the code location, as the daemon knows none of these classes."""
+    with warnings.catch_warnings():
+        # That one parameter is beta, and the documented way to have conditions of one's own.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AutomationConditionSensorDefinition(
+            name="automation",
+            target=dg.AssetSelection.all(),
+            use_user_code_server=True,
+            emit_backfills=False,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=30,
+            description="Evaluates the conditions of users, the model, and what is served.",
+        )

@@ -1,0 +1,15 @@
+"""The jobs: what a sensor, a schedule or a person starts as a whole."""
+
+import dagster as dg
+
+from churn_assets.lakehouse.evidence import DATED_TABLES
+from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS
+
+INGESTED = [table.asset_key for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)]
+DATED = [table.asset_key for table in DATED_TABLES]
+
+INGEST = dg.define_asset_job(
+    "ingest_files",
+    selection=dg.AssetSelection.assets(*INGESTED),
+    description="Takes in the files that have landed: Bronze, Silver, its quarantine, and users.",
+)

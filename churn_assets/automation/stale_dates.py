@@ -1,0 +1,102 @@
+"""The trigger of the dated tables: each stale range of dates becomes one run, upstream before downstream.
+
+A sensor and not conditions on the assets: a condition asks for one run a date, or for a backfill whose daemon
+takes half a minute from one table to the next; and no partition mapping can say that a late first event
+changes the account ages since then. See docs/adr/0013.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import dagster as dg
+
+from churn_assets.automation.attempts import at_work, attempt, backing_off
+from churn_assets.automation.jobs import DATED
+from churn_assets.automation.partition_history import has_production_model, latest_id, recorded_evidence
+from churn_assets.automation.plan import Plan, Step, plan_from
+from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG, range_tags
+from churn_assets.errors import DateRangeError
+from churn_assets.settings import Settings
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    Table,
+)
+
+READS: dict[Table, set[Table]] = {
+    USER_DAILY_ACTIVITY: set(),
+    DAILY_SUMMARY: {USER_DAILY_ACTIVITY},
+    USER_FEATURES: {USER_DAILY_ACTIVITY},
+    CHURN_LABELS: {USER_DAILY_ACTIVITY, USER_FEATURES},
+    CHURN_PREDICTIONS: {USER_FEATURES},
+}
+
+
+def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Dates that are missing or behind what they read are computed, one run for each contiguous range."""
+
+    @dg.sensor(
+        name="stale_dates",
+        # No job of its own: the assets of a job must share their partitions, and labels have theirs.
+        asset_selection=dg.AssetSelection.assets(*DATED),
+        minimum_interval_seconds=10,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Computes exactly the dates that late or new events, or a new day, have made stale.",
+    )
+    def stale_dates(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        return decide(context.instance, settings, dt.datetime.now(dt.UTC))
+
+    return stale_dates
+
+
+def decide(
+    instance: dg.DagsterInstance, settings: Settings, now: dt.datetime
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick: the runs to start now, or why there are none."""
+    found = recorded_evidence(instance)
+    if found is None:
+        return dg.SkipReason("Nothing has been taken in yet.")
+    if busy := at_work(instance, settings, now, DATED):
+        return dg.SkipReason(busy)
+    try:
+        plan = plan_from(found, instance, settings, now)
+    except DateRangeError as error:
+        return dg.SkipReason(str(error))
+    if not has_production_model(instance):
+        plan.reasons[CHURN_PREDICTIONS].clear()
+    requests, waiting = [], []
+    for step in ready_steps(plan):
+        name = ", ".join(table.name for table in step.tables)
+        if wait := backing_off(instance, name, now):
+            waiting.append(wait)
+        else:
+            requests.append(_request(instance, plan, step, name, found.id))
+    if not requests:
+        return dg.SkipReason(" ".join(waiting) or f"All dates of {plan.covered} are current.")
+    return dg.SensorResult(run_requests=requests)
+
+
+def _request(
+    instance: dg.DagsterInstance, plan: Plan, step: Step, name: str, evidence_id: int | None
+) -> dg.RunRequest:
+    upstream = {read for table in step.tables for read in READS[table]} - set(step.tables)
+    read = max((latest_id(instance, table.asset_key) for table in upstream), default=0)
+    why = plan.why(step)
+    return dg.RunRequest(
+        # Of what it reads and of the attempt: an unchanged world never asks for the same run twice.
+        run_key=f"{name}: {step.dates}, {why}, {evidence_id}, {read}, {attempt(instance, name)}",
+        asset_selection=[table.asset_key for table in step.tables],
+        tags={**range_tags(step.dates), STEP_TAG: name, REASON_TAG: why},
+    )
+
+
+def ready_steps(plan: Plan) -> Sequence[Step]:
+    """The steps of which nothing upstream waits to be computed by another."""
+    groups = {step.tables for step in plan.steps()}
+    waiting = {group: {table for other in groups - {group} for table in other} for group in groups}
+    return [
+        step for step in plan.steps() if not any(READS[table] & waiting[step.tables] for table in step.tables)
+    ]
