@@ -2,6 +2,7 @@
 
 import platform
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from importlib.metadata import version
 
 from pyspark.errors import PySparkException
 
-from churn_assets.errors import ChurnError, EnvironmentNotReadyError
+from churn_assets.errors import ChurnError, EnvironmentNotReadyError, SettingsError
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
+from churn_assets.settings import Settings
 from churn_assets.tables import TABLES
 
 OLDEST_JAVA = 17
@@ -36,7 +38,7 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
     yield _asked("lake", lake.require_writable)
     yield _asked("landing zone", lambda: _landing(lake))
     yield _asked("tables", lambda: _contracts(lake))
-    yield Finding("alerts", is_well=True, says="off: this version sends none")
+    yield _asked("alerts", lambda: _alerts(lake.settings))
 
 
 def _asked(name: str, question: Callable[[], str]) -> Finding:
@@ -72,6 +74,30 @@ def java_version(java: str) -> int | None:
     asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
     found = re.search(r'version "(?:1\.)?(\d+)', asked.stderr)
     return int(found.group(1)) if found else None
+
+
+def _alerts(settings: Settings) -> str:
+    if bool(settings.alert_emails) != bool(settings.smtp_host):
+        given, missing = "CHURN_ALERT_EMAILS", "CHURN_SMTP_HOST"
+        if settings.smtp_host:
+            given, missing = missing, given
+        raise SettingsError(f"{given} is set and {missing} is not, so no mail is sent. Set both, or neither.")
+    told = ["a webhook"] if settings.alert_webhook else []
+    if settings.smtp_host:
+        server = (settings.smtp_host, settings.smtp_port)
+        try:
+            socket.create_connection(server, timeout=5).close()
+        except OSError as error:
+            raise EnvironmentNotReadyError(
+                f"The mail server {server[0]}:{server[1]} does not answer ({error}). "
+                "Check CHURN_SMTP_HOST and CHURN_SMTP_PORT."
+            ) from error
+        told.insert(0, f"{settings.alert_emails} by {server[0]}:{server[1]}")
+    if not told:
+        return (
+            "off: set CHURN_ALERT_EMAILS and CHURN_SMTP_HOST, or CHURN_ALERT_WEBHOOK, to be told of failures"
+        )
+    return f"to {' and '.join(told)}"
 
 
 def _landing(lake: Lakehouse) -> str:

@@ -73,7 +73,8 @@ def tick(  # noqa: PLR0913, PLR0917 - what it looks at, whom it tells, and when
             continue
         state.recent_runs = [*state.recent_runs, record.dagster_run.run_id][-RECENT_RUNS:]
         for incident in failures(instance, record, settings, is_partitioned):
-            state.opened(incident, told, now)
+            if not incident.blocked:
+                state.opened(incident, told, now)
     state.looked_at = now
     standing = standing_incidents(instance, settings, graph.get_all_asset_keys(), graph.asset_check_keys, now)
     for incident in standing.values():

@@ -19,7 +19,7 @@ PLANNED_EVENTS = {
 }
 MOST_EVENTS = 1000
 
-# A check that blocks says itself what is wrong; that its step failed is no second incident.
+# What Dagster raises in the step of a check that blocks.
 BLOCKED = "DagsterAssetCheckFailedError"
 
 RUN_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -41,8 +41,6 @@ def failures(
     planned = _planned(instance, run.run_id) if steps else {}
     for event, at in steps:
         error = event.step_failure_data.error
-        if error and error.cls_name == BLOCKED:
-            continue
         step = event.step_key or run.job_name
         asset = planned.get(step)
         yield Incident(
@@ -55,6 +53,7 @@ def failures(
             last_good=last_written(instance, [asset]).get(asset) if asset else None,
             partitions=_partitions(run) if asset and is_partitioned(asset) else [],
             job=run.job_name,
+            blocked=bool(error and error.cls_name == BLOCKED),
         )
     if not steps:
         yield _of_run(record, entries, url)

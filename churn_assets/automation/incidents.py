@@ -17,7 +17,8 @@ class Incident(BaseModel):
     """One thing that is wrong.
 
     ``id`` stays the same while it is wrong. ``what`` is a few words for the subject, ``says`` the reason in
-    one line, ``last_good`` when it was well (UTC). A failure also has the run's partitions and job.
+    one line, ``last_good`` when it was well (UTC). A failure also has the run's partitions and job,
+    and whether it was ``blocked`` by a check, which is an incident of its own.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Incident(BaseModel):
     last_good: dt.datetime | None = None
     partitions: list[str] = Field(default_factory=list)
     job: str = ""
+    blocked: bool = False
     selection: list[str] = Field(default_factory=list)
 
     def alert(self) -> tuple[str, str]:

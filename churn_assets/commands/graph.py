@@ -5,7 +5,8 @@ import importlib
 import json
 import threading
 import time
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,10 @@ from churn_assets.console import out
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from churn_assets.automation.freshness import Freshness
+    from churn_assets.lakehouse.lake import Lakehouse
 
 
 def run(
@@ -48,20 +53,44 @@ def run(
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show each table's rows, dates, version, size and last change, the model and the latest scores."""
+    """Show each table's rows, dates, version, size and freshness, the model and the latest scores."""
     from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 
     settings = settings_module.load()
-    found = lake_status(lakehouse(settings))
+    lake = lakehouse(settings)
+    found = lake_status(lake)
+    fresh = _freshness(lake)
     if as_json:
-        out.print_json(json.dumps(found.as_dict(), default=str))
+        as_dict = {**found.as_dict(), "freshness": [asdict(one) for one in fresh]}
+        out.print_json(json.dumps(as_dict, default=str))
         return
     if not found.tables:
         out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
         return
     console.print_tables(found)
+    _print_freshness(fresh)
     console.print_summary(found, settings)
+
+
+def _freshness(lake: "Lakehouse") -> "list[Freshness]":
+    """As Dagster's UI has it; nothing where there is no history, as looking must leave no trace."""
+    if not (lake.settings.dagster_home_folder / "dagster.yaml").exists():
+        return []
+    from churn_assets.automation.freshness import freshness
+    from churn_assets.automation.instance import dagster_instance
+
+    with dagster_instance(lake.settings) as instance:
+        return freshness(lake, instance, dt.datetime.now(dt.UTC))
+
+
+def _print_freshness(found: "list[Freshness]") -> None:
+    """How many are fresh, and a line for each that is not."""
+    others = [one for one in found if one.state != "fresh"]
+    if found:
+        out.print(f"{len(found) - len(others)} of {len(found)} assets are fresh.")
+    for one in others:
+        out.print(f"  {one.state}: {one.asset}: {one.says}", soft_wrap=True)
 
 
 def _import_what_models_need() -> None:
