@@ -35,10 +35,8 @@ class Invocations:
         started = time.perf_counter()
         scored = 0
         try:
-            name = request.path_params.get("name", ENDPOINT_NAME)
             self._access.require_token(request)
-            if name != ENDPOINT_NAME:
-                raise NotFoundError(f"There is no endpoint {name[:100]!r}; this server has {ENDPOINT_NAME}.")
+            _require_this_endpoint(request)
             body = await self._access.body(request)
             response, scored = await self._score(body)
         except ReplyError as error:
@@ -99,3 +97,9 @@ class Invocations:
             return reply(content, 200, headers), len(known)
         first = {key: errors[0][key] for key in ("error_code", "message")}
         return reply({**first, **content}, NotFoundError.status, headers), 0
+
+
+def _require_this_endpoint(request: Request) -> None:
+    name = request.path_params.get("name", ENDPOINT_NAME)
+    if name != ENDPOINT_NAME:
+        raise NotFoundError(f"There is no endpoint {name[:100]!r}; this server has {ENDPOINT_NAME}.")

@@ -1,8 +1,10 @@
 """The token that is made once."""
 
+import secrets
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,22 @@ from churn_assets.serving.contract import endpoint_token, state_folder
 from churn_assets.settings import Settings
 from churn_assets_tests.model.conftest import local_settings
 
-PRINT_THE_TOKEN = """
-import sys
+# Of so many lakes, each at a moment that all processes wait for: they shall meet at least once.
+LAKES = 40
+PRINT_THE_TOKENS = """
+import sys, time
+from pathlib import Path
 from churn_assets import settings
 from churn_assets.serving.contract import endpoint_token
-ours = settings.load(_env_file=None, lake_root=sys.argv[1], deployment="local")
+root, count = Path(sys.argv[1]), int(sys.argv[2])
+ours = [
+    settings.load(_env_file=None, lake_root=root / str(lake), deployment="local") for lake in range(count)
+]
 print("ready", flush=True)
-sys.stdin.readline()
-print(endpoint_token(ours), end="")
+begin = float(sys.stdin.readline())
+for number, lake in enumerate(ours):
+    time.sleep(max(0, begin + number / 100 - time.time()))
+    print(endpoint_token(lake))
 """
 
 
@@ -44,10 +54,10 @@ def test_a_token_is_made_once_and_only_its_owner_can_read_it(settings: Settings)
     assert [file.name for file in state_folder(settings).iterdir()] == ["token"]
 
 
-def test_eight_processes_at_once_end_with_one_token(settings: Settings):
+def test_eight_processes_at_once_end_with_one_token(tmp_path: Path):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PRINT_THE_TOKEN, str(settings.lake_root)],
+            [sys.executable, "-c", PRINT_THE_TOKENS, str(tmp_path), str(LAKES)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -57,14 +67,30 @@ def test_eight_processes_at_once_end_with_one_token(settings: Settings):
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    tokens = [process.communicate(timeout=30)[0] for process in processes]
+    begin = time.time() + 0.2
+    said = [process.communicate(f"{begin}\n", timeout=30)[0].split() for process in processes]
 
-    assert set(tokens) == {endpoint_token(settings)}
     assert [process.returncode for process in processes] == [0] * 8
+    for lake, tokens in enumerate(zip(*said, strict=True)):
+        settings = local_settings(tmp_path / str(lake))
+        assert set(tokens) == {endpoint_token(settings)}
+        assert [file.name for file in state_folder(settings).iterdir()] == ["token"]
+
+
+def test_who_comes_second_in_the_same_moment_takes_the_first_ones_token(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    of_the_first: list[str] = []
+
+    def make(size: int) -> str:
+        # Between the look for a file and the making of one, somebody else makes it.
+        monkeypatch.undo()
+        of_the_first.append(endpoint_token(settings))
+        return secrets.token_urlsafe(size)
+
+    monkeypatch.setattr("churn_assets.serving.contract.secrets.token_urlsafe", make)
+
+    assert [endpoint_token(settings)] == of_the_first
     assert [file.name for file in state_folder(settings).iterdir()] == ["token"]
 
 
