@@ -11,7 +11,9 @@ import importlib
 import importlib.metadata
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -50,9 +52,25 @@ def run(spec: dict[str, Any]) -> None:
     getattr(module, entry)()
 
 
+def end_with_the_emulator() -> None:
+    """Kill this process and its children once stdin, which the emulator holds, is closed.
+
+    So that nothing is left when the tests are killed. The task itself has an empty stdin.
+    """
+    held = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def watch() -> None:
+        os.read(held, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
     """Run the task and leave its error, if any, where the emulator looks for it."""
-    spec = json.load(sys.stdin)
+    spec = json.loads(sys.stdin.buffer.readline())
+    end_with_the_emulator()
     code = 0
     try:
         install_runtime(spec)

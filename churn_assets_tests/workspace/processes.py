@@ -1,5 +1,6 @@
 """Processes of tasks: another interpreter, another working directory, another environment."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -76,7 +77,8 @@ class Process:
                 start_new_session=True,
             )
         self.pid = self._popen.pid
-        _give(self._popen.stdin, json.dumps(spec).encode())
+        self._stdin = self._popen.stdin
+        self._give(json.dumps(spec).encode() + b"\n")
 
     def wait(self, seconds: float | None) -> int | None:
         """The exit code, or None if it still runs after so many seconds."""
@@ -86,21 +88,21 @@ class Process:
             return None
 
     def kill(self) -> None:
-        """Kill the process and its children, without a warning."""
-        try:
+        """Kill the process and its children, without a warning. Needed after its own end as well."""
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        if self._stdin and self._popen.poll() is not None:
+            self._stdin.close()
 
     def error(self) -> dict[str, str] | None:
         """The exception that ended the task's code: ``error`` and ``error_trace``."""
         return json.loads(self._result.read_text()) if self._result.exists() else None
 
-
-def _give(stdin: IO[bytes] | None, content: bytes) -> None:
-    assert stdin is not None
-    try:
-        with stdin:
-            stdin.write(content)
-    except BrokenPipeError:
-        return  # it died at once; the exit code tells
+    def _give(self, content: bytes) -> None:
+        """Write to its stdin, which stays open: the process ends when it is closed."""
+        assert self._stdin is not None
+        try:
+            self._stdin.write(content)
+            self._stdin.flush()
+        except BrokenPipeError:
+            return  # it died at once; the exit code tells

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -85,6 +87,25 @@ def test_a_task_ends_with_its_code_whatever_threads_are_left(workspace: Workspac
     run = finished(workspace, submit(workspace, code))
     assert run.state
     assert run.state.result_state == RunResultState.SUCCESS
+
+
+def test_a_task_ends_when_the_emulator_is_killed(tmp_path: Path) -> None:
+    script = """
+        import sys, time, pathlib
+        from churn_assets_tests.workspace.emulator import Workspace
+        from churn_assets_tests.workspace.tasks import submit
+        with Workspace(pathlib.Path(sys.argv[1])) as workspace:
+            run_id = submit(workspace, "import time; time.sleep(600)")
+            print(workspace.jobs.wait_for_process(run_id), flush=True)
+            time.sleep(600)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as emulator:
+        assert emulator.stdout
+        task = psutil.Process(int(emulator.stdout.readline()))
+        emulator.kill()
+    task.wait(10)
+    assert not task.is_running()
 
 
 def test_a_killed_process_is_a_death_of_the_driver(workspace: Workspace) -> None:
