@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from churn_assets.assets.bronze import LANDING_EVENTS
+from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.definitions import build_defs
 from churn_assets.tables import (
@@ -23,7 +24,7 @@ from churn_assets.tables import (
 from churn_assets_tests.conftest import MakeSettings
 
 # By the layers of the design; within Gold, labels look at what features have counted.
-LAYERS = {"landing": 0, "bronze": 1, "silver": 2, "gold": 3, "model": 4, "predictions": 5}
+LAYERS = {"landing": 0, "bronze": 1, "silver": 2, "gold": 3, "model": 4, "predictions": 5, "serving": 6}
 PARTITIONED = [USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS, CHURN_PREDICTIONS]
 HORIZON = 17
 
@@ -52,10 +53,11 @@ def layer(graph, key: dg.AssetKey) -> int:
     return LAYERS[graph.get(key).group_name]
 
 
-def test_the_graph_is_the_landing_zone_every_table_and_the_model(graph) -> None:
+def test_the_graph_is_the_landing_zone_every_table_the_model_and_what_serves_it(graph) -> None:
     tables = {table.asset_key for table in TABLES}
+    served = {CHURN_PREDICTION_MODEL, ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT}
 
-    assert set(graph.get_all_asset_keys()) == tables | {LANDING_EVENTS, CHURN_PREDICTION_MODEL}
+    assert set(graph.get_all_asset_keys()) == tables | {LANDING_EVENTS} | served
 
 
 def test_data_flows_one_way(graph) -> None:
@@ -124,9 +126,9 @@ def test_no_two_steps_share_a_pool(definitions: dg.Definitions) -> None:
     steps = {asset for asset in assets_of(definitions).values() if asset.is_executable}
     pools = [asset.node_def.pool for asset in steps if isinstance(asset.node_def, dg.OpDefinition)]
 
-    # Eight of tables, of which events and their quarantine share one, and the model's.
+    # Eight of tables, of which events and their quarantine share one, the model's, and two of serving.
     assert None not in pools
-    assert len(set(pools)) == len(pools) == 9
+    assert len(set(pools)) == len(pools) == 11
 
 
 @pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
