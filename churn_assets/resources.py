@@ -6,9 +6,11 @@ from typing import Any
 
 import dagster as dg
 
+from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.unity import RunSql, UnityLakehouse
 from churn_assets.serving.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 
@@ -21,7 +23,7 @@ def spark_resource(settings: Settings) -> LazySpark:
         case "spark":
             return ApacheSpark(master=settings.spark_master)
         case "databricks":
-            from churn_assets.databricks.session import ClusterSpark, NoSpark, runs_on_cluster
+            from churn_assets.databricks.session import ClusterSpark, NoSpark
 
             return ClusterSpark() if runs_on_cluster() else NoSpark()
 
@@ -51,10 +53,22 @@ def resources(settings: Settings) -> dict[str, Any]:
 
 def _lakehouse(settings: Settings, spark: LazySpark) -> Lakehouse:
     if settings.deployment == "databricks":
-        from churn_assets.lakehouse.unity import UnityLakehouse
-
-        return UnityLakehouse(settings, lambda: spark.spark_session)
+        return UnityLakehouse(
+            settings, lambda: spark.spark_session, None if runs_on_cluster() else _warehouse(settings)
+        )
     return Lakehouse(settings, lambda: spark.spark_session)
+
+
+def _warehouse(settings: Settings) -> RunSql:
+    """Runs SQL for a process without Spark, on the warehouse that the settings name."""
+
+    def run(statement: str) -> list[dict[str, Any]]:
+        from churn_assets.databricks.client import workspace_client
+        from churn_assets.databricks.warehouse import Warehouse
+
+        return Warehouse(workspace_client(settings), settings).run(statement)
+
+    return run
 
 
 def _endpoint(settings: Settings) -> EndpointLocation:
@@ -67,11 +81,7 @@ def _endpoint(settings: Settings) -> EndpointLocation:
 
 def _launches_steps(settings: Settings) -> bool:
     """Whether this process has its steps run elsewhere; the cluster that runs them has not."""
-    if settings.deployment != "databricks":
-        return False
-    from churn_assets.databricks.session import runs_on_cluster
-
-    return not runs_on_cluster()
+    return settings.deployment == "databricks" and not runs_on_cluster()
 
 
 def _step_launcher(settings: Settings) -> dg.ResourceDefinition:

@@ -9,6 +9,7 @@ from databricks.sdk import errors as sdk_errors
 from databricks.sdk.errors.base import DatabricksError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.errors import SettingsError, WorkspaceError
 from churn_assets.settings import Settings
 
@@ -62,6 +63,8 @@ def require_credentials(settings: Settings) -> None:
 def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> "WorkspaceClient":
     """A client of the workspace that the settings name. A service principal goes before a token.
 
+    On a cluster, which has neither unless a secret scope gives it one, it is whoever the cluster runs as.
+
     Args:
         settings: host, and a token or a service principal's id and secret.
         patience_seconds: how long the SDK asks again after 429 and 503 before it gives up.
@@ -70,16 +73,18 @@ def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECO
         SettingsError: host or credentials are missing.
         WorkspaceError: the workspace gives the service principal no token.
     """
-    require_credentials(settings)
+    oauth = settings.databricks_client_id and settings.databricks_client_secret
+    as_cluster = runs_on_cluster() and not oauth and not settings.databricks_token
+    if not as_cluster:
+        require_credentials(settings)
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.config import Config
 
-    oauth = settings.databricks_client_id and settings.databricks_client_secret
     try:
         config = Config(
             host=settings.databricks_host,
             # Named, so that the SDK looks for no other credentials on this machine.
-            auth_type="oauth-m2m" if oauth else "pat",
+            auth_type="runtime" if as_cluster else "oauth-m2m" if oauth else "pat",
             token=None if oauth else settings.databricks_token,
             client_id=settings.databricks_client_id if oauth else None,
             client_secret=settings.databricks_client_secret if oauth else None,

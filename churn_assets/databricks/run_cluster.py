@@ -51,7 +51,6 @@ class RunCluster:
             secrets: what ``compute.cluster_spec`` takes.
         """
         with self._lock:
-            # Asked before each making: where the answer to the last was lost, the cluster is found by name.
             cluster_id = patiently(
                 lambda: self._find(run_id) or self._make(run_id, secrets), self._patience_seconds
             )
@@ -63,9 +62,8 @@ class RunCluster:
     def end(self, run_id: str) -> None:
         """End the run's cluster, if there is one. What goes wrong is logged: it ends by itself when idle."""
         try:
-            for cluster in clusters_of_runs(self._workspace):
-                if cluster.cluster_name == NAME_PREFIX + run_id:
-                    end_cluster(self._workspace, cluster.cluster_id or "")
+            for cluster_id in self._all(run_id):
+                end_cluster(self._workspace, cluster_id)
         except (DatabricksError, OSError, TimeoutError) as error:
             log.warning(
                 "The cluster of run %s was not ended (%s) It ends by itself after %d idle minutes.",
@@ -73,18 +71,25 @@ class RunCluster:
             )  # fmt: skip
 
     def _find(self, run_id: str) -> str | None:
-        for cluster in clusters_of_runs(self._workspace):
-            if cluster.cluster_name == NAME_PREFIX + run_id:
-                return cluster.cluster_id
-        return None
+        return next(iter(self._all(run_id)), None)
+
+    def _all(self, run_id: str) -> list[str]:
+        """The run's clusters that are starting or up, in an order that does not depend on who asks."""
+        found = clusters_of_runs(self._workspace)
+        return sorted(one.cluster_id or "" for one in found if one.cluster_name == NAME_PREFIX + run_id)
 
     def _make(self, run_id: str, secrets: frozenset[str]) -> str:
         spec = cluster_spec(self._settings, secrets)
         spec["data_security_mode"] = DataSecurityMode(spec["data_security_mode"])
-        created = self._workspace.clusters.create(
+        self._workspace.clusters.create(
             cluster_name=NAME_PREFIX + run_id, autotermination_minutes=AUTOTERMINATION_MINUTES, **spec
         )
-        return created.response.cluster_id
+        # The request has no idempotency token: where its answer was lost the SDK has sent it again, and
+        # another worker of the run may have been as fast.
+        ours, *others = self._all(run_id)
+        for cluster_id in others:
+            end_cluster(self._workspace, cluster_id)
+        return ours
 
 
 def clusters_of_runs(workspace: "WorkspaceClient") -> "list[ClusterDetails]":

@@ -1,6 +1,5 @@
 """The engine of a ``databricks`` deployment: the cluster's own session on a cluster, and none elsewhere."""
 
-import os
 from typing import TYPE_CHECKING
 
 from churn_assets.errors import WorkspaceError
@@ -8,14 +7,6 @@ from churn_assets.lakehouse.engines import UTC_SESSION, LazySpark
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-def runs_on_cluster() -> bool:
-    """Whether this process is on a Databricks cluster, as its runtime says.
-
-    Not a setting: nobody sets it, and one that travelled would make an orchestrator compute by itself.
-    """
-    return bool(os.environ.get("DATABRICKS_RUNTIME_VERSION"))
 
 
 class ClusterSpark(LazySpark):

@@ -56,22 +56,22 @@ def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
     client = workspace.client()
     client.secrets.create_scope("ours")
     client.secrets.put_secret("ours", "endpoint-token", string_value="told-to-the-cluster-alone")
-    cluster = client.clusters.create(
+    cluster_id = client.clusters.create(
         "15.4.x-scala2.12" if sys.version_info.minor == 11 else "17.3.x-scala2.13",
         node_type_id="i3.2xlarge",
         num_workers=2,
-    ).result()
+    ).response.cluster_id
     launcher = make_launcher(
         databricks_staging="dbfs",
         databricks_compute="existing",
-        databricks_cluster_id=cluster.cluster_id,
+        databricks_cluster_id=cluster_id,
         databricks_secret_scope="ours",
         databricks_dbu_rates={"i3.2xlarge": 1200.0},
     )
     result = materialize(launcher, "probe", config={"says": "x"})
     (found,) = result.asset_materializations_for_node("probe")
     seconds = found.metadata["execution_seconds"].value
-    assert found.metadata["cluster"].value == cluster.cluster_id
+    assert found.metadata["cluster"].value == cluster_id
     # Two workers and a driver at 1,200 DBU an hour: one a second.
     assert found.metadata["dbu_estimate"].value == pytest.approx(seconds, abs=1e-3)
     # A cluster that is there cannot be told of secrets any more: the step asks for them by name.
@@ -82,8 +82,8 @@ def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
     )
     assert not [one for one in workspace.requests if "/fs/" in one.path]
     assert [file.name for file in workspace.local("/dbfs/churn_staging").rglob("*.zip")] == ["code.zip"]
-    assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster.cluster_id]
-    client.clusters.permanent_delete(cluster.cluster_id)
+    assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster_id]
+    client.clusters.permanent_delete(cluster_id)
 
 
 def test_the_settings_travel_without_dagsters_home_and_without_secrets(
@@ -175,14 +175,14 @@ def test_leftovers_of_runs_that_other_instances_know_are_left_alone(
     client = workspace.client()
     theirs = client.clusters.create(
         "17.3.x-scala2.13", cluster_name="churn-run-of-theirs", node_type_id="i3.xlarge", num_workers=1
-    ).result()
+    ).response.cluster_id
     launcher: ChurnStepLauncher = make_launcher()
     launcher._staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
     with launcher.for_run(instance, "ours"):
         pass
-    assert [one.cluster_id for one in workspace.clusters.alive()] == [theirs.cluster_id]
+    assert [one.cluster_id for one in workspace.clusters.alive()] == [theirs]
     assert len(tiny.staged(workspace)) == 1
-    client.clusters.permanent_delete(theirs.cluster_id or "")
+    client.clusters.permanent_delete(theirs)
     launcher._staging.delete(f"{tiny.STAGING}/runs")
 
 
