@@ -5,7 +5,7 @@ What each does is ``automation.task_pipeline``; ``commands.task`` is the entry p
 
 from typing import Literal, get_args
 
-from churn_assets.databricks.session import runs_on_cluster
+from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.errors import WorkspaceError
 
 TaskName = Literal["ingest", "featurize", "train", "score", "deploy"]

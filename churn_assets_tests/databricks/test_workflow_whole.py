@@ -1,0 +1,164 @@
+"""The job as it is: the package's own wheel, on another Python, on the emulated runtime, with real tables."""
+
+import datetime as dt
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from churn_assets import settings as settings_module
+from churn_assets.databricks import setup, workflow
+from churn_assets.databricks.workflow_status import RunStatus
+from churn_assets.lakehouse.unity import UnityLakehouse
+from churn_assets.model import estimators, packaging, registry
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS
+from churn_assets_tests.model.conftest import labelled_frame
+from churn_assets_tests.workspace import serving_endpoints
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.fixtures import remote_python
+from churn_assets_tests.workspace.runtime import engine_of, start_runtime
+from churn_assets_tests.workspace.statements import WAREHOUSE_ID
+
+__all__ = ["remote_python"]
+
+FIRST_DAY = dt.date(2026, 1, 1)
+LAST_DAY = dt.date(2026, 1, 14)
+HORIZON = 5
+LANDING = "/Volumes/raw_catalog/landing/files"
+# Each has features on the nine dates whose horizon is complete by the 14th: 9,999 labelled rows.
+USERS = 1_111
+
+
+def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_new_one(
+    cluster_of_its_own: Workspace, settings: Settings, lake: UnityLakehouse
+) -> None:
+    workspace, client = cluster_of_its_own, cluster_of_its_own.client()
+    land(workspace, "first", [(user, day) for user in range(USERS) for day in days_of(user)])
+    workflow.create(client, settings)
+
+    first = finished(workspace, workflow.run(client, settings))
+
+    assert states(first)["train"] == "skipped_insufficient_data"
+    assert sum(lake.partition_rows(CHURN_LABELS).values()) == 9_999
+    assert lake.partition_rows(CHURN_PREDICTIONS) == {LAST_DAY: USERS}
+    assert production(settings) == served(workspace) == "1"
+
+    # A user who came once, on the last labelled date, is one more labelled row.
+    land(workspace, "second", [(USERS, 9)])
+
+    second = finished(workspace, workflow.run(client, settings))
+
+    assert set(states(second).values()) == {"SUCCESS"}
+    assert sum(lake.partition_rows(CHURN_LABELS).values()) == 10_000
+    assert lake.partition_rows(CHURN_PREDICTIONS) == {LAST_DAY: USERS + 1}
+    assert production(settings) == served(workspace) == "2"
+
+
+@pytest.fixture
+def cluster_of_its_own(tmp_path: Path, remote_python: Path) -> Iterator[Workspace]:
+    with Workspace(tmp_path / "workspace", python=remote_python, runtime=start_runtime) as started:
+        yield started
+    assert started.violations == []
+
+
+@pytest.fixture
+def settings(cluster_of_its_own: Workspace, remote_python: Path, tmp_path: Path) -> Settings:
+    """Catalogs, volumes and a Production model are there, and a token is in a secret scope."""
+    workspace, client = cluster_of_its_own, cluster_of_its_own.client()
+    on_3_11 = (remote_python.parent.parent / "lib" / "python3.11").exists()
+    made = settings_module.load(
+        _env_file=None,
+        deployment="databricks",
+        lake_root=tmp_path / "lake",
+        landing_root=LANDING,
+        start_date=FIRST_DAY,
+        horizon_days=HORIZON,
+        mlflow_tracking_uri=f"sqlite:///{tmp_path}/mlflow/mlflow.db",
+        databricks_host=workspace.url,
+        databricks_token=workspace.token,
+        databricks_secret_scope="churn",
+        databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
+        databricks_warehouse_id=WAREHOUSE_ID,
+        databricks_poll_seconds=0.1,
+    )
+    setup.apply(client, made)
+    client.secrets.create_scope("churn")
+    client.secrets.put_secret("churn", "databricks-token", string_value=workspace.token)
+    serving_endpoints.of(workspace).registry_uri = made.mlflow_tracking_uri
+    register_old_model(made)
+    return made
+
+
+@pytest.fixture
+def lake(cluster_of_its_own: Workspace, settings: Settings) -> Iterator[UnityLakehouse]:
+    session = engine_of(cluster_of_its_own).session()
+    yield UnityLakehouse(settings, lambda: session)
+    # One that was not closed asks the engine for minutes, when this process ends, to forget its models.
+    session.client.close()
+
+
+def register_old_model(settings: Settings) -> None:
+    """Version 1, Production."""
+    with warnings.catch_warnings():
+        # On import MLflow warns of its own type hints, which it hides from users, not from "error" filters.
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+        import mlflow
+
+        registry.configure(settings)
+        mlflow.set_experiment(registry.experiment_name(settings))
+        rows = labelled_frame(users=60, dates=15)
+        features = rows[packaging.FEATURE_COLUMNS].astype("float64")
+        fitted = estimators.make("logistic_regression").fit(features, rows["label"])
+        with mlflow.start_run() as run:
+            uri = packaging.log_churn_model(mlflow, fitted, features.head(2))
+        registry.promote(settings, str(registry.register(settings, uri, run.info.run_id).version))
+
+
+def days_of(user: int) -> list[int]:
+    """Everybody comes on the first day; every second user comes again, each on the same days."""
+    return [1, 4, 8, 11, 14] if user % 2 == 0 else [1]
+
+
+def land(workspace: Workspace, name: str, visits: list[tuple[int, int]]) -> None:
+    lines = [
+        json.dumps(
+            {
+                "event_id": f"{name}-{place}",
+                "user_id": user,
+                "event_ts": f"2026-01-{day:02d}T12:00:00Z",
+                "event_type": "page_view",
+                "country": "DE",
+            }
+        )
+        for place, (user, day) in enumerate(visits)
+    ]
+    content = io.BytesIO("\n".join(lines).encode())
+    workspace.client().files.upload(f"{LANDING}/{name}.json", content)
+
+
+def finished(workspace: Workspace, run: RunStatus) -> RunStatus:
+    """The run, if it succeeded; else what its tasks printed is the failure."""
+    if run.has_failed:
+        tasks = workspace.jobs.runs[run.run_id].tasks.values()
+        pytest.fail(f"{run.reason}\n" + "\n".join(f"== {task.key}\n{task.logs[-4000:]}" for task in tasks))
+    return run
+
+
+def states(run: RunStatus) -> dict[str, str]:
+    return {task.name: task.state for task in run.tasks}
+
+
+def production(settings: Settings) -> str:
+    version = registry.production_version(settings)
+    return str(version.version) if version else "none"
+
+
+def served(workspace: Workspace) -> str | None:
+    endpoint = workspace.client().serving_endpoints.get("churn-prediction-endpoint")
+    assert endpoint.config
+    assert endpoint.config.served_entities
+    return endpoint.config.served_entities[0].entity_version
