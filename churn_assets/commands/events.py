@@ -1,7 +1,10 @@
 """Events for the landing zone: simulated, or from one's own log."""
 
+import datetime as dt
+import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -10,7 +13,7 @@ from churn_assets import settings as settings_module
 from churn_assets.commands.days import Day, today
 from churn_assets.console import out
 from churn_assets.dates import ONE_DAY
-from churn_assets.errors import DateRangeError, SettingsError
+from churn_assets.errors import DateRangeError, LandingError, SettingsError
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,11 +39,22 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
             help="For the demo: start 180 days back, note it in .env; nothing if events have landed.",
         ),
     ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", help="Then land what the users do now, a small file at a time, until Ctrl-C."
+        ),
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between the files of --follow.")] = 5.0,
 ) -> None:
     """Land simulated events: one file a day, some late, some twice, some broken."""
     from churn_assets.sample.simulator import simulate as land
 
     settings = settings_module.load()
+    live = Live(users, seed, late_share, duplicate_share, corrupt_share, every)
+    if follow and _has_landed(settings):
+        _follow(settings, live)
+        return
     if sample:
         if _has_landed(settings):
             out.print(f"Events have landed in {settings.landing_root} already; simulating none.")
@@ -70,6 +84,50 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
         f"{report.corrupt.total():,} broken."
     )
     out.print(f"Who truly churned is in {report.truth_file}, which the pipeline never reads.")
+    if follow:
+        _follow(settings, live)
+
+
+class Live(NamedTuple):
+    """What --follow takes from the other options."""
+
+    users: int
+    seed: int
+    late_share: float
+    duplicate_share: float
+    corrupt_share: float
+    every: float
+
+
+def _follow(settings: Settings, live: Live) -> None:
+    """Land a file every few seconds until Ctrl-C or SIGTERM, which are how this ends well."""
+    from churn_assets.sample.follow import follow, simulated_days
+
+    sample = simulated_days(settings.landing_root)
+    if sample is None:
+        raise LandingError(
+            f"No simulated day has landed in {settings.landing_root}, so there are no users to follow. "
+            "Use an empty landing zone (CHURN_LANDING_ROOT)."
+        )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    files = lines = late = 0
+    out.print(f"A file every {live.every:g} s in {settings.landing_root}; Ctrl-C ends it.", soft_wrap=True)
+    shares = {name: getattr(live, name) for name in ("late_share", "duplicate_share", "corrupt_share")}
+    for landed in follow(
+        settings.landing_root,
+        sample,
+        users=live.users,
+        seed=live.seed,
+        clock=lambda: dt.datetime.now(dt.UTC),
+        **shares,
+    ):
+        files, lines, late = files + 1, lines + landed.lines, late + landed.late
+        console.err.print(f"  {landed.name}: {landed.lines} lines, {landed.late} late", soft_wrap=True)
+        if stop.wait(live.every):
+            break
+    out.print(f"Landed {lines:,} lines in {files} files, {late:,} of them late.")
 
 
 def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -124,7 +182,6 @@ def _to_be_quarantined(report: "ImportReport") -> str:
 
 
 def _has_landed(settings: Settings) -> bool:
-    from churn_assets.errors import LandingError
     from churn_assets.lakehouse.landing import list_files
 
     try:
