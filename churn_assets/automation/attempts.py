@@ -36,6 +36,8 @@ def at_work(
     if somebody_is(settings, instance):
         return "A churn run is at work on this lake."
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
+        if run.asset_selection is None and run.asset_check_selection:
+            continue
         shared = set(keys) if run.asset_selection is None else run.asset_selection & set(keys)
         if shared:
             found = ", ".join(sorted(key.path[-1] for key in shared))

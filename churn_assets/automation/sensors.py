@@ -51,6 +51,8 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         bronze_id = latest_id(instance, LANDED_EVENTS.asset_key)
         return dg.RunRequest(
             run_key=f"{state}, {why}, {bronze_id}, {attempt(instance, INGEST_STEP)}",
+            # All that the job has, said again: who looks at the run then knows what it computes.
+            asset_selection=INGESTED,
             tags={STEP_TAG: INGEST_STEP, REASON_TAG: why},
         )
 

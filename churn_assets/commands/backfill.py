@@ -1,0 +1,85 @@
+"""``churn backfill``: bring a range of feature_dates up to date, or say what that would take."""
+
+import datetime as dt
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from churn_assets import console
+from churn_assets import settings as settings_module
+from churn_assets.automation.backfill import BackfillPlan
+from churn_assets.console import out
+from churn_assets.dates import DateRange
+from churn_assets.errors import DateRangeError
+
+
+def backfill(
+    from_: Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First feature_date.")],
+    to: Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last feature_date.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is stale and why.")] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Score all of these dates again; else the past stays.")
+    ] = False,
+) -> None:
+    """Compute the stale dates of a range: missing, behind what they read, or made by other code."""
+    from churn_assets.automation.backfill import code_versions, describe
+    from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.automation.plan import Plan, make_plan
+    from churn_assets.definitions import build_defs
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    wanted = DateRange(from_.date(), to.date())
+    if wanted.end < wanted.start:
+        raise DateRangeError(f"--to {wanted.end} is before --from {wanted.start}. Swap them.")
+    lake, definitions = lakehouse(settings), build_defs(settings)
+    started = time.monotonic()
+    with dagster_instance(settings) as instance:
+
+        def plan() -> Plan:
+            return make_plan(
+                lake,
+                instance,
+                dt.datetime.now(dt.UTC),
+                wanted,
+                code_versions=code_versions(definitions),
+                scores_again=predictions,
+            )
+
+        if dry_run:
+            _print(describe(plan(), lake, instance), wanted)
+            return
+        lake.require_writable()
+        with console.steps() as step:
+            report = Pipeline(definitions, lake, instance, step).backfill(wanted, plan)
+    done = ", ".join(f"{name.split('.')[-1]} {days}" for name, days in report.computed.items())
+    out.print(
+        f"Done in {time.monotonic() - started:.1f} s, {len(report.runs)} runs: {done or 'nothing was stale'}."
+    )
+    for note in report.notes:
+        out.print(note)
+
+
+def _print(found: BackfillPlan, wanted: DateRange) -> None:
+    if not found.runs:
+        out.print(f"Nothing of {wanted} is stale.")
+        return
+    table = RichTable("run", "dates", "why", box=None, pad_edge=False)
+    for heading in ("dates", "rows now", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in found.runs:
+        days = len(list(run.dates.days()))
+        seconds = "?" if run.seconds is None else f"{run.seconds:,.1f}"
+        table.add_row(", ".join(run.tables), str(run.dates), run.why, str(days), f"{run.rows_now:,}", seconds)
+    out.print(table)
+    for name, reasons in found.stale.items():
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+        out.print(f"{name}: {sum(reasons.values())} stale dates ({counts})")
+    estimate = (
+        "no run of the past tells how long" if found.seconds is None else f"about {found.seconds:,.0f} s"
+    )
+    cost = "" if found.dbu is None else f", {found.dbu:,.2f} DBU"
+    out.print(f"{len(found.runs)} runs, {estimate}{cost} (from {found.told_by_runs} runs of the past).")
