@@ -1,17 +1,15 @@
-"""Clusters: records with a state, a folder, and the processes that run on them."""
+"""All clusters, and the routes that make, list and end them."""
 
-import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from databricks.sdk.service.compute import ClustersAPI
 
+from churn_assets_tests.workspace import cluster_spec
 from churn_assets_tests.workspace.auth import USER
+from churn_assets_tests.workspace.cluster import Cluster, now_ms
 from churn_assets_tests.workspace.compute_types import NODE_TYPES, SPARK_VERSIONS
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
 
@@ -19,73 +17,6 @@ if TYPE_CHECKING:
     from churn_assets_tests.workspace.emulator import Workspace
 
 API = "/api/2.1/clusters"
-# Real, but without effect here: refused, so that nothing relies on them.
-NOT_EMULATED = {"apply_policy_default_values", "clone_from", "docker_image", "init_scripts", "policy_id"}
-
-
-@dataclass
-class Cluster:
-    """One cluster. ``spec`` is what was asked for; times are milliseconds since 1970 unless they say seconds.
-
-    Attributes:
-        source: API or JOB.
-        ready_at: monotonic seconds at which PENDING ends.
-        busy: how many tasks it runs.
-        idle_since: monotonic seconds; what automatic termination counts from.
-    """
-
-    cluster_id: str
-    spec: dict[str, Any]
-    source: str
-    folder: Path
-    creator: str
-    ready_at: float
-    start_time: int
-    terminated: dict[str, Any] | None = None
-    terminated_time: int = 0
-    busy: int = 0
-    idle_since: float = field(default_factory=time.monotonic)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    on_termination: list[Callable[[], None]] = field(default_factory=list)
-
-    @property
-    def state(self) -> str:
-        """PENDING, RUNNING or TERMINATED."""
-        if self.terminated:
-            return "TERMINATED"
-        return "PENDING" if time.monotonic() < self.ready_at else "RUNNING"
-
-    @property
-    def site_packages(self) -> Path:
-        """Where wheels that tasks bring are installed."""
-        return self.folder / "site-packages"
-
-    def event(self, kind: str, **details: Any) -> None:
-        """Note what happened to the cluster."""
-        self.events.append(
-            {"cluster_id": self.cluster_id, "timestamp": now_ms(), "type": kind, "details": details}
-        )
-
-    def details(self) -> dict[str, Any]:
-        """The cluster as ``clusters/get`` tells it."""
-        state = self.state
-        info = {
-            **self.spec,
-            "cluster_id": self.cluster_id,
-            "cluster_name": self.spec.get("cluster_name") or f"job-{self.cluster_id}",
-            "cluster_source": self.source,
-            "creator_user_name": self.creator,
-            "driver_node_type_id": self.spec.get("driver_node_type_id") or self.spec.get("node_type_id"),
-            "spec": self.spec,
-            "start_time": self.start_time,
-            "state": state,
-            "state_message": "" if state == "RUNNING" else state.title(),
-        }
-        if state == "RUNNING":
-            info["spark_context_id"] = int(self.cluster_id[:4] + self.cluster_id[5:11])
-        if self.terminated:
-            info |= {"termination_reason": self.terminated, "terminated_time": self.terminated_time}
-        return info
 
 
 class Clusters:
@@ -112,7 +43,7 @@ class Clusters:
         Raises:
             ApiError: it could not be started as asked for.
         """
-        self._check(spec)
+        cluster_spec.check(spec, self._workspace.pools)
         cluster_id = f"{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         cluster = Cluster(
             cluster_id=cluster_id,
@@ -179,26 +110,6 @@ class Clusters:
         ):
             self.terminate(cluster, "INACTIVITY")
         return cluster
-
-    def _check(self, spec: dict[str, Any]) -> None:
-        for name in sorted(NOT_EMULATED & set(spec)):
-            raise Violation(f"{name} of a cluster is not emulated.")
-        version, node, pool = (spec.get(one) for one in ("spark_version", "node_type_id", "instance_pool_id"))
-        if version not in SPARK_VERSIONS:
-            raise Violation(f"Invalid spark version {version}.")
-        if bool(node) == bool(pool):
-            raise Violation("A cluster takes either node_type_id or instance_pool_id.")
-        if node and node not in NODE_TYPES:
-            raise Violation(f"Node type {node} is not supported.")
-        if pool:
-            self._workspace.pools.get(pool)
-        _check_size(spec)
-        minutes = spec.get("autotermination_minutes")
-        if minutes and not 10 <= minutes <= 10000:
-            raise Violation(f"autotermination_minutes is {minutes}; it must be 0 or from 10 to 10000.")
-        for name in spec.get("spark_env_vars") or {}:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise Violation(f"{name!r} is no name for an environment variable.")
 
     def routes(self) -> list[Route]:
         """Cluster API 2.1, and the lists of node types and Spark versions."""
@@ -270,20 +181,6 @@ class Clusters:
         if call.fields.get("order") != "ASC":
             events.reverse()
         return {"events": events[: call.fields.get("limit") or 50], "total_count": len(events)}
-
-
-def _check_size(spec: dict[str, Any]) -> None:
-    sizes = [name for name in ("num_workers", "autoscale", "is_single_node") if name in spec]
-    if len(sizes) != 1:
-        raise Violation(f"A cluster takes one of num_workers, autoscale and is_single_node, not {sizes}.")
-    profile = (spec.get("spark_conf") or {}).get("spark.databricks.cluster.profile")
-    if spec.get("num_workers") == 0 and profile != "singleNode":
-        raise Violation("Without workers, spark_conf must say spark.databricks.cluster.profile: singleNode.")
-
-
-def now_ms() -> int:
-    """The time of day in the service's unit."""
-    return int(time.time() * 1000)
 
 
 def _node_types(_: Call) -> dict[str, Any]:

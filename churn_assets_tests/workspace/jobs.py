@@ -1,4 +1,4 @@
-"""The Jobs API 2.1 and 2.2: jobs, runs, and what becomes of them."""
+"""The Jobs API 2.1 and 2.2: runs, and what becomes of them."""
 
 import functools
 import itertools
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from databricks.sdk.service.jobs import JobsAPI
 
 from churn_assets_tests.workspace import job_settings
-from churn_assets_tests.workspace.clusters import now_ms
+from churn_assets_tests.workspace.cluster import now_ms
+from churn_assets_tests.workspace.ends import CANCELED, TOO_MANY_RUNS
 from churn_assets_tests.workspace.job_runner import JobRunner
+from churn_assets_tests.workspace.job_store import JobStore
 from churn_assets_tests.workspace.processes import Runtime, bare_python
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
-from churn_assets_tests.workspace.runs import CANCELED, TOO_MANY_RUNS, Run, TaskRun
+from churn_assets_tests.workspace.runs import Run, TaskRun
+from churn_assets_tests.workspace.task_runner import TaskRunner
 
 if TYPE_CHECKING:
     from churn_assets_tests.workspace.emulator import Workspace
@@ -35,11 +38,12 @@ class Jobs:
         self.python = python or bare_python()
         self._runtime = functools.cache(runtime)
         self.runs: dict[int, Run] = {}
-        self.jobs: dict[int, dict[str, Any]] = {}
         self._tokens: dict[tuple[int, str], int] = {}
         self._threads: list[threading.Thread] = []
         self._ids = itertools.count(100_000_000_000_000 + int(time.time()) % 1_000_000 * 1_000)
         self._lock = threading.RLock()
+        self._store = JobStore(self._ids, self._cancel_runs)
+        self.jobs = self._store.all
 
     def active(self) -> list[Run]:
         """Runs that have not ended."""
@@ -93,13 +97,8 @@ class Jobs:
             ("POST", "runs/cancel", self._cancel, JobsAPI.cancel_run),
             ("POST", "runs/cancel-all", self._cancel_all, JobsAPI.cancel_all_runs),
             ("POST", "runs/delete", self._delete_run, JobsAPI.delete_run),
-            ("POST", "create", self._create, JobsAPI.create),
-            ("GET", "get", self._get_job, JobsAPI.get),
-            ("GET", "list", self._list_jobs, JobsAPI.list),
-            ("POST", "update", self._update, JobsAPI.update),
-            ("POST", "reset", self._reset, JobsAPI.reset),
-            ("POST", "delete", self._delete_job, JobsAPI.delete),
             ("POST", "run-now", self._run_now, JobsAPI.run_now),
+            *self._store.api(),
         ]
         return [
             Route(method, f"/api/{version}/jobs/{name}", handler, like)
@@ -123,7 +122,8 @@ class Jobs:
         return run
 
     def _drive(self, run: Run) -> Run:
-        runner = JobRunner(self._workspace, run, self.python, self._runtime)
+        tasks = TaskRunner(self._workspace, run, self.python, self._runtime)
+        runner = JobRunner(self._workspace, run, tasks)
         self._threads.append(runner.thread)
         runner.thread.start()
         return run
@@ -157,7 +157,7 @@ class Jobs:
         return {"run_id": self._once(0, call, make)["run_id"]}
 
     def _run_now(self, call: Call) -> dict[str, Any]:
-        job = self._job(call.fields["job_id"])
+        job = self._store.get(call.fields["job_id"])
         settings = job_settings.with_overrides(job["settings"], dict(call.fields))
         defaults = {one["name"]: one["default"] for one in settings.get("parameters") or []}
         given = call.fields.get("job_parameters") or {}
@@ -245,8 +245,11 @@ class Jobs:
                 run.changed.notify_all()
 
     def _cancel_all(self, call: Call) -> None:
+        self._cancel_runs(call.fields.get("job_id"))
+
+    def _cancel_runs(self, job_id: int | None) -> None:
         for run in self.active():
-            if run.job_id == call.fields.get("job_id"):
+            if run.job_id == job_id:
                 run.cancel()
 
     def _delete_run(self, call: Call) -> None:
@@ -254,83 +257,6 @@ class Jobs:
         if not run.end:
             raise ApiError(400, "INVALID_STATE", f"Cannot delete run {run.run_id}: it is active.")
         run.deleted = True
-
-    def _job(self, job_id: int) -> dict[str, Any]:
-        if job_id not in self.jobs:
-            raise ApiError(400, "INVALID_PARAMETER_VALUE", f"Job {job_id} does not exist.")
-        return self.jobs[job_id]
-
-    def _create(self, call: Call) -> dict[str, Any]:
-        settings = {"name": "Untitled", "max_concurrent_runs": 1, "timeout_seconds": 0, **call.fields}
-        settings["format"] = "MULTI_TASK"
-        job_settings.check(settings, job_settings.JOB_FIELDS)
-        with self._lock:
-            job_id = next(self._ids)
-            self.jobs[job_id] = {
-                "job_id": job_id,
-                "creator_user_name": call.user,
-                "run_as_user_name": call.user,
-                "created_time": now_ms(),
-                "settings": settings,
-            }
-        return {"job_id": job_id}
-
-    def _get_job(self, call: Call) -> dict[str, Any]:
-        return self._job(call.fields["job_id"])
-
-    def _list_jobs(self, call: Call) -> dict[str, Any]:
-        name = (call.fields.get("name") or "").lower()
-        found = [
-            job
-            for job in reversed(list(self.jobs.values()))
-            if not name or job["settings"]["name"].lower() == name
-        ]
-        start, limit = (
-            int(call.fields.get("page_token") or call.fields.get("offset") or 0),
-            call.fields.get("limit", 20),
-        )
-        if not 0 < limit <= 100:
-            raise ApiError(400, "INVALID_PARAMETER_VALUE", f"limit is {limit}; it must be from 1 to 100.")
-        bulky = () if call.fields.get("expand_tasks") else ("tasks", "job_clusters")
-        views = [
-            job | {"settings": {key: value for key, value in job["settings"].items() if key not in bulky}}
-            for job in found[start : start + limit]
-        ]
-        more = start + limit < len(found)
-        page = {"jobs": views, "has_more": more}
-        return page | {"next_page_token": str(start + limit)} if more else page
-
-    def _update(self, call: Call) -> None:
-        job = self._job(call.fields["job_id"])
-        kept = {
-            k: v for k, v in job["settings"].items() if k not in (call.fields.get("fields_to_remove") or [])
-        }
-        new = call.fields.get("new_settings") or {}
-        for name, key in (("tasks", "task_key"), ("job_clusters", "job_cluster_key")):
-            if name in new:  # merged by key, as the service does
-                merged = {one[key]: one for one in kept.get(name) or []} | {
-                    one[key]: one for one in new[name]
-                }
-                new = new | {name: list(merged.values())}
-        self._replace(job, kept | new)
-
-    def _reset(self, call: Call) -> None:
-        defaults = {
-            "name": "Untitled",
-            "max_concurrent_runs": 1,
-            "timeout_seconds": 0,
-            "format": "MULTI_TASK",
-        }
-        self._replace(self._job(call.fields["job_id"]), defaults | call.fields["new_settings"])
-
-    def _replace(self, job: dict[str, Any], settings: dict[str, Any]) -> None:
-        job_settings.check(settings, job_settings.JOB_FIELDS)
-        job["settings"] = settings
-
-    def _delete_job(self, call: Call) -> None:
-        job = self._job(call.fields["job_id"])
-        self._cancel_all(call)
-        del self.jobs[job["job_id"]]
 
 
 def _wanted(run: Run, asked: dict[str, Any]) -> bool:

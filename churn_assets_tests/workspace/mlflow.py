@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PREFIXES = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-START_SECONDS = 60
+START_SECONDS = 120
 # What concerns one connection only, and what requests has already undone.
 NOT_PASSED_ON = {"host", "authorization", "content-length", "connection", "accept-encoding"}
 NOT_PASSED_BACK = {"content-length", "content-encoding", "transfer-encoding", "connection", "server", "date"}

@@ -8,7 +8,7 @@ deletions, other filters than a model's name and deployment jobs are not emulate
 import threading
 from typing import Any
 
-from churn_assets_tests.workspace.clusters import now_ms
+from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation, not_found
 
 API = "/api/2.0/mlflow/unity-catalog"

@@ -2,15 +2,8 @@
 
 import dataclasses
 
-from churn_assets_tests.workspace.runs import (
-    EXCLUDED,
-    SUCCESS,
-    UPSTREAM_CANCELED,
-    UPSTREAM_FAILED,
-    End,
-    Run,
-    TaskRun,
-)
+from churn_assets_tests.workspace.ends import EXCLUDED, SUCCESS, UPSTREAM_CANCELED, UPSTREAM_FAILED, End
+from churn_assets_tests.workspace.runs import Run, TaskRun
 
 # These handle failures: unmet, they exclude the task instead of failing it.
 HANDLES_FAILURES = ("AT_LEAST_ONE_FAILED", "ALL_FAILED")

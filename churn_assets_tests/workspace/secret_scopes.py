@@ -5,7 +5,7 @@ from typing import Any
 
 from databricks.sdk.service.workspace import SecretsAPI
 
-from churn_assets_tests.workspace.clusters import now_ms
+from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, not_found
 
 API = "/api/2.0/secrets"

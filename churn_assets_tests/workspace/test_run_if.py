@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from churn_assets_tests.workspace.ends import CANCELED, EXCLUDED, FAILED, SUCCESS, End
 from churn_assets_tests.workspace.run_if import outcome, verdict
-from churn_assets_tests.workspace.runs import CANCELED, EXCLUDED, FAILED, SUCCESS, End, Run, TaskRun
+from churn_assets_tests.workspace.runs import Run, TaskRun
 
 
 def _run(run_if: str, *ends: End) -> tuple[Run, TaskRun]:
