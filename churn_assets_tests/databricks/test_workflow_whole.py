@@ -111,10 +111,10 @@ def register_old_model(settings: Settings) -> None:
         registry.configure(settings)
         mlflow.set_experiment(registry.experiment_name(settings))
         rows = labelled_frame(users=60, dates=15)
-        features = rows[packaging.FEATURE_COLUMNS].astype("float64")
+        features = rows.filter(items=packaging.FEATURE_COLUMNS).astype("float64")
         fitted = estimators.make("logistic_regression").fit(features, rows["label"])
         with mlflow.start_run() as run:
-            uri = packaging.log_churn_model(mlflow, fitted, features.head(2))
+            uri = packaging.log_churn_model(mlflow, fitted, features.iloc[:2])
         registry.promote(settings, str(registry.register(settings, uri, run.info.run_id).version))
 
 
