@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from churn_assets.commands import events, graph, runs, services, workspace
+from churn_assets.commands import backfill, events, graph, runs, services, workspace
 from churn_assets.console import err
 from churn_assets.errors import ChurnError
 
@@ -19,6 +19,7 @@ app.command()(events.simulate)
 app.command("import")(events.import_)
 app.command()(graph.run)
 app.command()(graph.status)
+app.command()(backfill.backfill)
 app.command()(runs.runs)
 app.command()(services.dev)
 app.command()(services.serve)

@@ -55,10 +55,9 @@ def backfill(
         lake.require_writable()
         with console.steps() as step:
             report = Pipeline(definitions, lake, instance, step).backfill(wanted, plan)
-    done = ", ".join(f"{name.split('.')[-1]} {days}" for name, days in report.computed.items())
-    out.print(
-        f"Done in {time.monotonic() - started:.1f} s, {len(report.runs)} runs: {done or 'nothing was stale'}."
-    )
+    done = ", ".join(f"{days} of {name.split('.')[-1]}" for name, days in report.computed.items())
+    seconds = time.monotonic() - started
+    out.print(f"Done in {seconds:.1f} s, {len(report.runs)} runs. Dates: {done or 'none was stale'}.")
     for note in report.notes:
         out.print(note)
 
@@ -78,8 +77,7 @@ def _print(found: BackfillPlan, wanted: DateRange) -> None:
     for name, reasons in found.stale.items():
         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
         out.print(f"{name}: {sum(reasons.values())} stale dates ({counts})")
-    estimate = (
-        "no run of the past tells how long" if found.seconds is None else f"about {found.seconds:,.0f} s"
-    )
+    known = found.seconds is not None
+    estimate = f"about {found.seconds:,.0f} s" if known else "no run of the past tells how long"
     cost = "" if found.dbu is None else f", {found.dbu:,.2f} DBU"
     out.print(f"{len(found.runs)} runs, {estimate}{cost} (from {found.told_by_runs} runs of the past).")
