@@ -42,6 +42,7 @@ class Engine:
         self.unity = Unity(folder)
         self.statements: list[str] = []
         self._lock = threading.Lock()
+        self._sessions: list[Any] = []
         self._process = self._start(folder, python or Path(sys.executable), catalogs)
         self._remote = f"sc://127.0.0.1:{self._read()['port']}"
         self.runtime = Runtime(
@@ -67,10 +68,14 @@ class Engine:
 
         session: Any = SparkSession.builder.remote(self._remote).create()
         session.conf.set("spark.sql.session.timeZone", "UTC")
+        self._sessions.append(session)
         return attach(session, self.unity.folder)
 
     def close(self) -> None:
         """Stop."""
+        for session in self._sessions:
+            # Otherwise it says goodbye when this process ends, and asks for minutes an engine that is gone.
+            session.stop()
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
