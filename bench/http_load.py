@@ -6,8 +6,9 @@ Written on sockets, because a client library takes longer for a request than the
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlparse
 
 import uvloop
@@ -15,11 +16,16 @@ import uvloop
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: seconds each answer took, how many were no 200, and how long all took."""
+    """What came of it: seconds each answer took, how many were no 200, and how long all took.
+
+    ``answers`` counts what ``at_once`` was told to tell apart; ``lost`` connections were closed too early.
+    """
 
     seconds: list[float]
     failures: int
     elapsed: float
+    answers: Counter[bytes] = field(default_factory=Counter)
+    lost: int = 0
 
     @property
     def rate(self) -> float:
@@ -62,20 +68,37 @@ def one_by_one(url: str, request: bytes, count: int) -> Load:
         return Load(seconds, failures, time.perf_counter() - began)
 
 
-def at_once(url: str, request: bytes, connections: int, seconds: float) -> Load:
-    """As many requests as the server answers, over many connections, each of which waits for its answer."""
-    return uvloop.run(_at_once(url, request, connections, seconds))
+def at_once(
+    url: str, request: bytes, connections: int, seconds: float, tell: Callable[[bytes], bytes] | None = None
+) -> Load:
+    """As many requests as the server answers, over many connections, each of which waits for its answer.
+
+    Args:
+        url: of the server.
+        request: what ``post`` returns.
+        connections: how many at once.
+        seconds: for how long.
+        tell: what of each whole answer is counted; nothing without it.
+    """
+    return uvloop.run(_at_once(url, request, connections, seconds, tell))
 
 
-async def _at_once(url: str, request: bytes, connections: int, seconds: float) -> Load:
+async def _at_once(
+    url: str, request: bytes, connections: int, seconds: float, tell: Callable[[bytes], bytes] | None
+) -> Load:
     loop, address = asyncio.get_running_loop(), _address(url)
-    taken: list[float] = []
+    load = Load([], 0, 0.0)
     began = time.perf_counter()
-    protocols = [_Connection(request, began + seconds, taken) for _ in range(connections)]
+    protocols = [_Connection(request, began + seconds, load, tell) for _ in range(connections)]
     for protocol in protocols:
         await loop.create_connection(lambda made=protocol: made, *address)
     await asyncio.gather(*(protocol.done for protocol in protocols))
-    return Load(taken, sum(protocol.failures for protocol in protocols), time.perf_counter() - began)
+    return replace(
+        load,
+        failures=sum(protocol.failures for protocol in protocols),
+        lost=sum(protocol.lost for protocol in protocols),
+        elapsed=time.perf_counter() - began,
+    )
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -84,12 +107,16 @@ def _address(url: str) -> tuple[str, int]:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, request: bytes, until: float, taken: list[float]) -> None:
+    def __init__(
+        self, request: bytes, until: float, load: Load, tell: Callable[[bytes], bytes] | None
+    ) -> None:
         self._request = request
         self._until = until
-        self._taken = taken
+        self._load = load
+        self._tell = tell
         self._answer = b""
         self.failures = 0
+        self.lost = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,8 +128,10 @@ class _Connection(asyncio.Protocol):
         if not _is_whole(self._answer):
             return
         now = time.perf_counter()
-        self._taken.append(now - self._asked)
+        self._load.seconds.append(now - self._asked)
         self.failures += not self._answer.startswith(b"HTTP/1.1 200")
+        if self._tell:
+            self._load.answers[self._tell(self._answer)] += 1
         self._answer = b""
         if now < self._until:
             self._ask()
@@ -111,7 +140,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         # Before its time, an answer was lost.
-        self.failures += time.perf_counter() < self._until
+        self.lost += time.perf_counter() < self._until
         if not self.done.done():
             self.done.set_result(None)
 

@@ -55,13 +55,13 @@ def rows(count: int, seed: int = 1) -> pd.DataFrame:
     ).astype("float64")
 
 
-def train(settings: Settings) -> Any:
+def train(settings: Settings, seed: int = 1) -> Any:
     """The default estimator on as many rows as a training uses, registered and in Production.
 
     Returns:
         The fitted estimator.
     """
-    features = rows(TRAINING_ROWS)
+    features = rows(TRAINING_ROWS, seed)
     chance = 1 / (1 + np.exp(-(features["days_since_last_event"] - features["active_days_30d"]) / 6))
     labels = np.random.default_rng(2).random(TRAINING_ROWS) < chance
     estimator = estimators.make().fit(features, labels)

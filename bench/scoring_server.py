@@ -31,7 +31,7 @@ console = Console(width=110)
 def _joined(parts: list[Load]) -> Load:
     return Load(
         [second for part in parts for second in part.seconds],
-        sum(part.failures for part in parts),
+        sum(part.failures + part.lost for part in parts),
         sum(part.elapsed for part in parts),
     )
 
