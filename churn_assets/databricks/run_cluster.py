@@ -81,12 +81,12 @@ class RunCluster:
     def _make(self, run_id: str, secrets: frozenset[str]) -> str:
         spec = cluster_spec(self._settings, secrets)
         spec["data_security_mode"] = DataSecurityMode(spec["data_security_mode"])
-        self._workspace.clusters.create(
+        made = self._workspace.clusters.create(
             cluster_name=NAME_PREFIX + run_id, autotermination_minutes=AUTOTERMINATION_MINUTES, **spec
         )
         # The request has no idempotency token: where its answer was lost the SDK has sent it again, and
         # another worker of the run may have been as fast.
-        ours, *others = self._all(run_id)
+        ours, *others = self._all(run_id) or [made.response.cluster_id]
         for cluster_id in others:
             end_cluster(self._workspace, cluster_id)
         return ours
