@@ -16,6 +16,7 @@ from churn_assets.automation.task_pipeline import TaskPipeline
 from churn_assets.databricks.tasks import (
     ENTRY_POINT,
     FEATURE_COUNT,
+    KEEP,
     TASKS,
     TaskName,
     leave_task_value,
@@ -35,6 +36,9 @@ def main() -> None:
     """
     # Returns where all is well: a Databricks driver takes any exit for a failure.
     name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name == KEEP:
+        _say("The endpoint was left as it is.")
+        return
     if name not in TASKS:
         print(f"Usage: {ENTRY_POINT} {'|'.join(TASKS)}", file=sys.stderr)
         raise SystemExit(2)

@@ -11,6 +11,9 @@ from churn_assets.errors import WorkspaceError
 TaskName = Literal["ingest", "featurize", "train", "score", "deploy"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
+# In place of deploy, where the endpoint is not this deployment's to change.
+KEEP = "keep"
+
 # The entry point that the wheel declares, and the function behind it.
 ENTRY_POINT = "churn-task"
 ENTRY_FUNCTION = "churn_assets.commands.task:main"

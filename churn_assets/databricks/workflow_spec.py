@@ -31,6 +31,7 @@ JOB_TIMEOUT = 12 * HOUR
 HERE_ONLY = frozenset(
     {
         "CHURN_ALERT_EMAILS",
+        "CHURN_DAGSTER_URL",
         "CHURN_DATABRICKS_CLUSTER_ID",
         "CHURN_DATABRICKS_COMPUTE",
         "CHURN_DATABRICKS_DBU_RATES",
@@ -38,10 +39,13 @@ HERE_ONLY = frozenset(
         "CHURN_DATABRICKS_POOL_ID",
         "CHURN_DATABRICKS_STAGING",
         "CHURN_LAKE_ROOT",
+        "CHURN_SLA_MINUTES",
         "CHURN_SPARK_MASTER",
         "DAGSTER_HOME",
     }
 )
+# Of the bundled scoring server, and of Dagster's own e-mails.
+HERE_ONLY_PREFIXES = ("CHURN_ENDPOINT_", "CHURN_SMTP_")
 
 
 def require_job_settings(settings: Settings) -> None:
@@ -141,6 +145,10 @@ def _cluster(settings: Settings, secrets: frozenset[str]) -> dict[str, Any]:
     if "databricks-client-secret" not in secrets:
         # An id without its secret would be taken for half of the credentials.
         left_out |= {"DATABRICKS_CLIENT_ID"}
-    environment = {name: value for name, value in settings.as_env().items() if name not in left_out}
+    environment = {
+        name: value
+        for name, value in settings.as_env().items()
+        if name not in left_out and not name.startswith(HERE_ONLY_PREFIXES)
+    }
     environment["DAGSTER_DISABLE_TELEMETRY"] = "true"
     return {**spec, "spark_env_vars": {**environment, **spec.get("spark_env_vars", {})}}
