@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from churn_assets.databricks.libraries import DISTRIBUTION
+from churn_assets.databricks.tasks import KEEP
 from churn_assets.databricks.workflow_spec import (
     JOB_NAME,
     job_specification,
@@ -71,12 +72,15 @@ def bundle(
     """The content of ``databricks.yml``.
 
     ``dev`` is for one developer: the service puts their name before the job's and pauses the schedule, and
-    its tables lie in catalogs of their own, so that it can write to none of production.
+    its tables lie in catalogs of their own, so that it can write to none of production. The endpoint's name
+    is one a workspace, so ``dev`` leaves it alone.
     """
     in_variables = {name: f"${{var.{name}}}" for name in VARIABLES}
     # The host belongs to the target; a copy is not validated, and so takes the references.
     templated = settings.model_copy(update={**in_variables, "databricks_host": "${workspace.host}"})
     job = job_specification(templated, WHEEL, secrets, paused=paused)
+    deploy = next(task for task in job["tasks"] if task["task_key"] == "deploy")
+    deploy["python_wheel_task"]["parameters"] = ["${var.last_task}"]
     catalogs = {name: f"dev_{getattr(settings, name)}" for name in ("main_catalog", "raw_catalog")}
     in_dev_catalog = settings.databricks_volume.replace(
         f"/Volumes/{settings.main_catalog}/", f"/Volumes/{catalogs['main_catalog']}/"
@@ -85,8 +89,14 @@ def bundle(
     return {
         "bundle": {"name": DISTRIBUTION},
         "variables": {
-            name: {"description": text, "default": getattr(settings, name)}
-            for name, text in VARIABLES.items()
+            **{
+                name: {"description": text, "default": getattr(settings, name)}
+                for name, text in VARIABLES.items()
+            },
+            "last_task": {
+                "description": f"deploy, or {KEEP} to leave the endpoint alone.",
+                "default": "deploy",
+            },
         },
         # The build makes the wheel of the package that is installed here, whose dependencies a cluster would
         # else install over its runtime.
@@ -103,7 +113,7 @@ def bundle(
             "dev": {
                 "mode": "development",
                 "default": True,
-                "variables": {**catalogs, "databricks_volume": in_dev_catalog},
+                "variables": {**catalogs, "databricks_volume": in_dev_catalog, "last_task": KEEP},
             },
             "prod": {"mode": "production", "workspace": {"root_path": own_folder}},
         },

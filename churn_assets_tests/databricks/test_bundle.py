@@ -72,6 +72,14 @@ def test_in_dev_it_writes_to_no_catalog_of_production(exported: dict[str, Any]) 
     assert "/Volumes/main_catalog" not in str(job_of(exported, "dev"))
 
 
+def test_in_dev_the_endpoint_of_the_workspace_is_left_alone(exported: dict[str, Any]) -> None:
+    last = {target: job_of(exported, target)["tasks"][-1] for target in ("dev", "prod")}
+
+    assert [task["task_key"] for task in last.values()] == ["deploy", "deploy"]
+    assert last["dev"]["python_wheel_task"]["parameters"] == ["keep"]
+    assert last["prod"]["python_wheel_task"]["parameters"] == ["deploy"]
+
+
 def test_the_service_knows_every_field_of_the_job(exported: dict[str, Any]) -> None:
     job = job_of(exported, "prod")
 

@@ -25,7 +25,9 @@ def test_what_is_no_task_is_wrong_usage(
 
 
 def test_a_task_outside_a_cluster_says_how_to_start_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match="runs on its cluster only. Start the job with: churn workflow run"):
+    with pytest.raises(
+        SystemExit, match=r"runs on its cluster only\. Start the job with: churn workflow run"
+    ):
         run(monkeypatch, "train")
 
 
