@@ -11,8 +11,9 @@ Known differences from the real service:
 * The shapes of requests are those of databricks-sdk 0.60, not of the service's own specification.
 * ``/Volumes/…`` and ``dbfs:/…`` exist for a task only as arguments and as the file to run: the emulator puts
   the path of the real folder there, and the folder itself in ``CHURN_EMULATED_ROOT``. A path in an
-  environment variable or in a file stays as it is. Whether a task may write into the middle of a file, which
-  FUSE on volumes forbids, is not checked.
+  environment variable or in a file stays as it is. That FUSE on volumes
+  takes whole files only, front to back, is not enforced; what a task writes is visible at once, half a file
+  included, not when it closes the file.
 * A cluster is a folder and a record: no machines, no limits of memory or disk, no init scripts, no policies.
   Every cluster runs the one interpreter that the test gave; ``spark_version`` only names the runtime.
 * PyPI libraries are not downloaded: the interpreter's environment has them already, or the task fails as a
@@ -27,5 +28,6 @@ Known differences from the real service:
 * Which of TERMINATED and SKIPPED the service gives for the life cycle of a task that did not run (EXCLUDED,
   UPSTREAM_FAILED, UPSTREAM_CANCELED) is not documented; here it is SKIPPED.
 * Retries of tasks, repairs, notebooks, Git sources and serverless tasks are refused; runs never queue.
+* MLflow's artifacts lie in a folder that clients and tasks reach directly, without credentials for a cloud.
 * Listings are cut by count alone, and nothing is eventually consistent.
 """
