@@ -1,5 +1,6 @@
 """``churn doctor``: what is well, what is to be mended, and that one illness hides no other."""
 
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -178,3 +179,47 @@ def test_the_exit_code_says_whether_there_is_something_to_mend(  # noqa: PLR0917
     assert (ended.value.code or 0) == exit_code
     assert ("\nmend landing zone: " in out) is not landed
     assert err == ""
+
+
+def test_without_settings_alerts_are_off_and_that_is_said(examine: Examine, settings: Settings) -> None:
+    found = examine(settings)["alerts"]
+
+    assert found.is_well
+    assert found.says.startswith("off: set CHURN_ALERT_EMAILS and CHURN_SMTP_HOST, or CHURN_ALERT_WEBHOOK")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"alert_emails": "a@example.com"}, "CHURN_ALERT_EMAILS is set and CHURN_SMTP_HOST is not"),
+        ({"smtp_host": "mail.example.com"}, "CHURN_SMTP_HOST is set and CHURN_ALERT_EMAILS is not"),
+    ],
+)
+def test_half_of_the_settings_for_mail_is_to_be_mended(
+    examine: Examine, settings: Settings, given: dict[str, str], says: str
+) -> None:
+    found = examine(settings.model_copy(update=given))
+
+    assert ill(found) == ["alerts"]
+    assert found["alerts"].says.startswith(says)
+
+
+def test_a_mail_server_is_asked_and_one_that_is_down_is_to_be_mended(
+    examine: Examine, settings: Settings
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        alerting = settings.model_copy(
+            update={
+                "alert_emails": "a@example.com",
+                "smtp_host": "127.0.0.1",
+                "smtp_port": port,
+                "alert_webhook": "https://hooks.example.com/secret",
+            }
+        )
+        up = examine(alerting)["alerts"]
+    down = examine(alerting)["alerts"]
+
+    assert (up.is_well, up.says) == (True, f"to a@example.com by 127.0.0.1:{port} and a webhook")
+    assert not down.is_well
+    assert down.says.startswith(f"The mail server 127.0.0.1:{port} does not answer")
