@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
+from churn_assets.lakehouse.ddl import create_managed_table
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
@@ -133,6 +134,18 @@ def test_a_table_of_other_columns_is_named_and_left_alone(unity: UnityLakehouse,
     assert "nickname string instead of none" in str(refused.value)
     assert "partitioned by ['nickname'] instead of None" in str(refused.value)
     assert unity.version(USERS) == 0
+
+
+def test_a_table_that_another_session_made_is_known_as_its_contract_says(
+    cluster: Cluster, make_settings: MakeSettings
+) -> None:
+    for table in TABLES:
+        made = cluster.engine.execute(create_managed_table(table, str(table)))
+        assert "error" not in made
+
+    lake = UnityLakehouse(make_settings(deployment="databricks"), lambda: cluster.session)
+
+    assert [lake.read(table).count() for table in TABLES] == [0] * len(TABLES)
 
 
 def test_a_missing_schema_says_what_makes_it(cluster: Cluster, make_settings: MakeSettings) -> None:

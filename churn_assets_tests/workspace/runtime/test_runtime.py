@@ -184,5 +184,4 @@ def test_a_statement_that_goes_wrong_after_its_first_words_is_refused(statement:
 
 def test_what_is_not_unity_catalogs_is_left_to_the_engine() -> None:
     assert parse("SELECT * FROM main_catalog.gold.t") is None
-    assert parse("DESCRIBE TABLE main_catalog.gold.t") is None
     assert parse("MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED THEN INSERT *") is None

@@ -1,14 +1,18 @@
-"""``DESCRIBE HISTORY`` and ``DESCRIBE DETAIL``, read from a table's Delta log."""
+"""``DESCRIBE HISTORY``, ``DESCRIBE DETAIL`` and ``DESCRIBE TABLE``, read from a table's Delta log."""
 
 import datetime as dt
 from pathlib import Path
 from typing import Any
+
+# Delta's own names for the types that Spark calls otherwise.
+SPARK_TYPES = {"long": "bigint", "integer": "int"}
 
 HISTORY = (
     "version BIGINT, timestamp TIMESTAMP, userId STRING, userName STRING, operation STRING, "
     "operationParameters MAP<STRING, STRING>, readVersion BIGINT, isolationLevel STRING, "
     "isBlindAppend BOOLEAN, operationMetrics MAP<STRING, STRING>, userMetadata STRING, engineInfo STRING"
 )
+COLUMNS = "col_name STRING, data_type STRING, comment STRING"
 DETAIL = (
     "format STRING, id STRING, name STRING, description STRING, location STRING, createdAt TIMESTAMP, "
     "lastModified TIMESTAMP, partitionColumns ARRAY<STRING>, clusteringColumns ARRAY<STRING>, "
@@ -38,6 +42,25 @@ def history(location: Path, limit: int | None) -> list[tuple[Any, ...]]:
         )
         for commit in DeltaTable(location).history(limit)
     ]
+
+
+def columns(location: Path) -> list[tuple[str | None, ...]]:
+    """One row a column in the columns of ``COLUMNS``, then what the table is partitioned by.
+
+    From the log, because Sail knows no columns of a table that another session made.
+    """
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(location)
+    rows: list[tuple[str | None, ...]] = []
+    for field in delta.schema().fields:
+        name = str(getattr(field.type, "type", field.type))
+        rows.append((field.name, SPARK_TYPES.get(name, name), field.metadata.get("comment")))
+    by = delta.metadata().partition_columns
+    if by:
+        rows += [("# Partition Information", "", ""), ("# col_name", "data_type", "comment")]
+        rows += [row for row in rows if row[0] in by]
+    return rows
 
 
 def detail(table: dict[str, Any]) -> tuple[Any, ...]:

@@ -63,6 +63,7 @@ PATTERNS = [
     (rf"SHOW\s+TBLPROPERTIES\s+(?P<name>{NAME})", "show properties"),
     (rf"DESCRIBE\s+(?P<kind>SCHEMA|DATABASE|CATALOG)\s+(?P<name>{NAME})", "describe"),
     (rf"DESCRIBE\s+HISTORY\s+(?P<name>{NAME})(?:\s+LIMIT\s+(?P<limit>\d+))?", "history"),
+    (rf"DESCRIBE\s+TABLE\s+(?P<name>{NAME})", "columns"),
     (rf"DESCRIBE\s+DETAIL\s+(?P<name>{NAME})", "detail"),
 ]
 COMPILED = [(re.compile(pattern, re.IGNORECASE | re.DOTALL), verb) for pattern, verb in PATTERNS]

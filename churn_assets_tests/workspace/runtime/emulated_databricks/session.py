@@ -74,6 +74,8 @@ class ClusterSession(PlainSession):
             case "history":
                 rows = describe.history(Path(found["location"]), statement.values.get("limit"))
                 return self.createDataFrame(rows, describe.HISTORY)
+            case "columns":
+                return self.createDataFrame(describe.columns(Path(found["location"])), describe.COLUMNS)
             case "detail":
                 return self.createDataFrame([describe.detail(found)], describe.DETAIL)
             case "show properties":
