@@ -7,7 +7,7 @@ import dagster as dg
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, table_spec
 from churn_assets.lakehouse.ingestion import ingest
-from churn_assets.lakehouse.io_manager import write_metadata
+from churn_assets.lakehouse.io_manager import preview_metadata, write_metadata
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import LANDED_EVENTS
@@ -46,6 +46,7 @@ def bronze_assets(settings: Settings) -> Assets:
                 **({METADATA_NAME: seen} if seen else {}),
                 **({"files_ignored": ingestion.ignored} if ingestion.ignored is not None else {}),
                 **(write_metadata(ingestion.write) if ingestion.write else {"rows_written": 0}),
+                **preview_metadata(lake, LANDED_EVENTS),
             },
             data_version=dg.DataVersion(str(lake.version(LANDED_EVENTS))),
         )

@@ -1,6 +1,7 @@
 """Dagster's side of the lake: what an asset returns is written by contract, what it reads is lazy."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,8 @@ from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
 from churn_assets.tables import EVENTS, TABLES, Column, Table
+
+LONGEST_CELL = 80
 
 BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
 
@@ -30,7 +33,7 @@ class LakeIOManager(dg.IOManager):
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(str(written.version)))
         table = written.table
         if dates is None:
-            context.add_output_metadata(lineage_metadata(table))
+            context.add_output_metadata(lineage_metadata(table) | preview_metadata(self._lake, table))
             if table is EVENTS:
                 held = self._lake.partition_rows(table)
                 context.add_output_metadata(gained_metadata(written.rows_by_partition, held))
@@ -39,8 +42,8 @@ class LakeIOManager(dg.IOManager):
             # A range is one run; each of its partitions still says how many rows are its own.
             own: dict[str, Any] = {"dagster/partition_row_count": written.rows_by_partition[day]}
             if day == dates.end:
-                # Dagster shows the lineage of the latest materialisation; 400 copies of it would be 1 MB.
-                own |= lineage_metadata(table)
+                # Dagster shows the latest materialisation; 400 copies of these would be 1 MB.
+                own |= lineage_metadata(table) | preview_metadata(self._lake, table, day)
             context.step_context.add_asset_metadata(own, context.asset_key, day.isoformat())
 
     def load_input(self, context: dg.InputContext) -> DataFrame:
@@ -70,6 +73,24 @@ def lineage_metadata(table: Table) -> dict[str, Any]:
         for column, sources in table.lineage.items()
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
+
+
+def preview_metadata(lake: Lakehouse, table: Table, day: dt.date | None = None) -> dict[str, Any]:
+    """A few rows as they were written, as a table in Markdown."""
+    rows = lake.first_rows(table, day)
+    return {"preview": dg.MetadataValue.md(_as_markdown(table.column_names, rows))} if rows else {}
+
+
+def _as_markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    # Lines as they landed may hold anything: in code, no character means something else.
+    text = "" if value is None else " ".join(str(value).split()).replace("|", "\\|").replace("`", "'")
+    text = text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+    return f"`{text}`" if text and not text.isalnum() else text
 
 
 def column_metadata(table: Table) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
@@ -94,6 +95,12 @@ class Lakehouse:
         )
         sums = {name: float(pc.sum(found[name]).as_py() or 0) for name in columns}  # type: ignore[attr-defined]  # made at run time
         return Totals(found.num_rows, sums)
+
+    def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
+        """Any few rows, of one date of the partition column if it is given. Needs no engine."""
+        found = DeltaTable(self.location(table)).to_pyarrow_dataset()
+        of_day = ds.field(table.partition_column) == day if day and table.partition_column else None
+        return found.head(limit, filter=of_day).to_pylist()
 
     def query(self, sql: str, **tables: Table) -> list[dict[str, Any]]:
         """The rows of a small result.

@@ -120,6 +120,11 @@ class UnityLakehouse(Lakehouse):
         )[0]
         return Totals(int(found["n"]), {name: float(found[name] or 0) for name in columns})
 
+    def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
+        """Any few rows, of one date of the partition column if it is given."""
+        of_day = f"WHERE `{table.partition_column}` = date'{day}'" if day and table.partition_column else ""
+        return self._sql(f"SELECT * FROM {self.table_name(table)} {of_day} LIMIT {limit}")  # noqa: S608 - as above
+
     def query(self, sql: str, **tables: Table) -> list[dict[str, Any]]:
         """The rows of a small result, of tables that exist or are created empty."""
         return self._sql(sql.format(**{name: self._open(table) for name, table in tables.items()}))
