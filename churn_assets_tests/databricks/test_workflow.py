@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from databricks.sdk.service.jobs import JobSettings
+from databricks.sdk.service.jobs import JobSettings, PauseStatus
 
 from churn_assets.databricks import workflow
 from churn_assets.databricks.workflow_spec import JOB_NAME, job_specification
@@ -255,27 +256,45 @@ def test_creating_it_twice_is_one_job_and_one_upload(
     assert workspace.calls("POST", "/jobs/reset") == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: {"tasks": job.tasks[:2]},
+        lambda job: {"tasks": [*job.tasks, dataclasses.replace(job.tasks[0], task_key="mine")]},
+        lambda job: {"schedule": dataclasses.replace(job.schedule, quartz_cron_expression="0 0 9 * * ?")},
+        lambda job: {"schedule": dataclasses.replace(job.schedule, pause_status=PauseStatus.PAUSED)},
+    ],
+    ids=["a task removed", "a task added", "another hour", "paused"],
+)
 def test_creating_it_again_makes_it_what_it_should_be(
-    workspace: Workspace, settings: Settings, wheel: Callable[[str], None]
+    workspace: Workspace,
+    settings: Settings,
+    wheel: Callable[[str], None],
+    change: Callable[[JobSettings], dict[str, Any]],
 ) -> None:
     client = workspace.client()
-    job_id = workflow.create(client, settings, paused=True)
-    by_hand = client.jobs.get(job_id).settings
-    assert by_hand
-    assert by_hand.tasks
-    client.jobs.reset(job_id, dataclasses.replace(by_hand, tasks=by_hand.tasks[:2]))
+    job_id = workflow.create(client, settings)
+    made = client.jobs.get(job_id).settings
+    assert made
+    client.jobs.reset(job_id, dataclasses.replace(made, **change(made)))
 
     assert workflow.create(client, settings) == job_id
 
-    found = client.jobs.get(job_id).settings
-    assert found
-    assert found.schedule
-    assert len(found.tasks or []) == 6
-    assert found.schedule.as_dict() == {
-        "quartz_cron_expression": "0 0 6 * * ?",
-        "timezone_id": "UTC",
-        "pause_status": "UNPAUSED",
-    }
+    assert client.jobs.get(job_id).settings == made
+
+
+def test_it_runs_at_six_utc_unless_it_is_paused(
+    workspace: Workspace, settings: Settings, wheel: Callable[[str], None]
+) -> None:
+    client = workspace.client()
+    schedules = [
+        client.jobs.get(workflow.create(client, settings, paused=paused)).settings for paused in (False, True)
+    ]
+
+    assert [found and found.schedule and found.schedule.as_dict() for found in schedules] == [
+        {"quartz_cron_expression": "0 0 6 * * ?", "timezone_id": "UTC", "pause_status": status}
+        for status in ("UNPAUSED", "PAUSED")
+    ]
 
 
 def test_other_code_is_another_wheel_and_the_one_before_the_last_is_cleared(
