@@ -114,7 +114,7 @@ def test_a_workspace_that_stumbles_everywhere_still_runs_the_step_once(
     assert dict(workspace.faults.happened) == {"LostResponse": 2, "Refused": 7, "UnknownState": 3}
 
 
-def test_a_workspace_that_stays_away_is_infrastructure_and_leaves_no_run_behind(
+def test_a_workspace_that_stays_away_fails_the_step_and_leaves_no_run_behind(
     workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancel = StepRuns.cancel
@@ -125,10 +125,9 @@ def test_a_workspace_that_stays_away_is_infrastructure_and_leaves_no_run_behind(
 
     monkeypatch.setattr(StepRuns, "cancel", cancel_when_it_is_back)
     workspace.faults.add("GET", r"/runs/get$", Refused(500), times=1000)
-    result = materialize(make_launcher(patience_seconds=1), "retried_probe", config={})
-    assert retries(result) == 1
-    assert result.success
-    assert outcomes(workspace) == ["CANCELED", "SUCCESS"]
+    result = materialize(make_launcher(patience_seconds=1), "probe", config={"waits_for": "/never"})
+    assert "Databricks did not answer for 1 s" in tiny.failure(result, "probe").message
+    assert outcomes(workspace) == ["CANCELED"]
 
 
 def test_a_token_that_expires_fails_the_step_in_one_line_and_its_orphan_ends_itself(

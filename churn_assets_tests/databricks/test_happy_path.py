@@ -38,7 +38,19 @@ def done(tmp_path_factory: pytest.TempPathFactory, cluster_python: Path) -> Iter
         Workspace(folder / "workspace", python=cluster_python, dbfs_enabled=False) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        launcher = tiny.make_launcher(workspace, folder, databricks_dbu_rates={"i3.xlarge": 36.0})
+        client = workspace.client()
+        client.secrets.create_scope("ours")
+        client.secrets.put_secret("ours", "databricks-token", string_value="of-the-scope")
+        launcher = tiny.make_launcher(
+            workspace,
+            folder,
+            horizon_days=14,
+            main_catalog="prod",
+            databricks_volume=tiny.STAGING.removesuffix("/staging"),
+            dagster_home=folder,
+            databricks_secret_scope="ours",
+            databricks_dbu_rates={"i3.xlarge": 36.0},
+        )
         yield Done(workspace, instance, tiny.materialize(launcher, instance, "source", "derived"))
     assert workspace.violations == []
 
@@ -82,6 +94,20 @@ def test_a_materialisation_says_what_it_took_and_where(done: Done) -> None:
     assert metadata["execution_seconds"] > 0
     # Driver and one worker, 36 DBU an hour each: 0.02 a second.
     assert metadata["dbu_estimate"] == pytest.approx(metadata["execution_seconds"] * 0.02, abs=1e-5)
+
+
+def test_the_settings_travel_but_for_dagsters_home(done: Done) -> None:
+    environment = done.metadata("source")["environment"]
+    assert environment["CHURN_DEPLOYMENT"] == "databricks"
+    assert environment["CHURN_HORIZON_DAYS"] == "14"
+    assert environment["CHURN_MAIN_CATALOG"] == "prod"
+    assert "DAGSTER_HOME" not in environment
+
+
+def test_a_new_cluster_reads_its_secrets_from_the_scope(done: Done) -> None:
+    (spec,) = [one.body for one in done.workspace.calls("POST", "/clusters/create")]
+    assert spec["spark_env_vars"] == {"DATABRICKS_TOKEN": "{{secrets/ours/databricks-token}}"}
+    assert done.metadata("source")["environment"]["DATABRICKS_TOKEN"] == "of-the-scope"
 
 
 def test_a_materialisation_names_the_versions_it_was_made_from(done: Done) -> None:

@@ -17,13 +17,13 @@ def test_asking_twice_for_one_start_is_one_run_and_each_start_is_another() -> No
     again = Launch(RUN, "main_catalog__gold__user_features", 0, databricks_run_id=7)
     assert again.idempotency_token == starts[0].idempotency_token
     assert len({start.idempotency_token for start in starts}) == 4
-    assert len({start.folder("/root") for start in starts}) == 4
+    assert len({start.folder("/staging") for start in starts}) == 4
     # The service takes no more.
     assert max(len(start.idempotency_token) for start in starts) <= 64
 
 
 def test_a_dynamic_steps_brackets_stay_out_of_paths() -> None:
-    assert Launch(RUN, "each[a/b]", 0).folder("/root") == f"/root/runs/{RUN}/each_a_b_/0.0"
+    assert Launch(RUN, "each[a/b]", 0).folder("/staging") == f"/staging/runs/{RUN}/each_a_b_/0.0"
 
 
 def test_a_start_is_found_by_the_same_attempt_only(instance: dg.DagsterInstance) -> None:

@@ -86,28 +86,6 @@ def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
     client.clusters.permanent_delete(cluster_id)
 
 
-def test_the_settings_travel_without_dagsters_home_and_without_secrets(
-    workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
-) -> None:
-    client = workspace.client()
-    client.secrets.create_scope("ours")
-    client.secrets.put_secret("ours", "databricks-token", string_value="of-the-scope")
-    launcher = make_launcher(
-        horizon_days=14, dagster_home=tmp_path, databricks_secret_scope="ours", main_catalog="prod"
-    )
-    result = materialize(launcher, "probe", config={"says": "x"})
-    (found,) = result.asset_materializations_for_node("probe")
-    environment: Any = found.metadata["environment"].value
-    assert environment["CHURN_HORIZON_DAYS"] == "14"
-    assert environment["CHURN_MAIN_CATALOG"] == "prod"
-    assert environment["CHURN_DEPLOYMENT"] == "databricks"
-    assert "DAGSTER_HOME" not in environment
-    # The new cluster read it from the scope.
-    assert environment["DATABRICKS_TOKEN"] == "of-the-scope"
-    (spec,) = [one.body for one in workspace.calls("POST", "/clusters/create")]
-    assert spec["spark_env_vars"] == {"DATABRICKS_TOKEN": "{{secrets/ours/databricks-token}}"}
-
-
 def test_a_service_principal_needs_no_token_of_a_person(workspace: Workspace, make_settings: Make) -> None:
     ours = {
         "databricks_client_id": workspace.auth.client_id,

@@ -27,7 +27,9 @@ class ProbeConfig(dg.Config):
 @dg.asset(required_resource_keys=LAUNCHED, code_version="1")
 def source(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     context.log.info("source says hello")
-    return dg.MaterializeResult(metadata={"pid": os.getpid()}, data_version=dg.DataVersion("seven"))
+    return dg.MaterializeResult(
+        metadata={"environment": dict(os.environ)}, data_version=dg.DataVersion("seven")
+    )
 
 
 @dg.asset(deps=[source], required_resource_keys=LAUNCHED, code_version="1")
