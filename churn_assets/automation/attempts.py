@@ -4,6 +4,10 @@ import datetime as dt
 from collections.abc import Collection
 
 import dagster as dg
+from dagster._core.execution.backfill import (
+    BulkActionsFilter,
+    BulkActionStatus,
+)  # what get_backfills takes, exported nowhere else
 
 from churn_assets.automation.alone import somebody_is
 from churn_assets.automation.dead_runs import bury
@@ -42,6 +46,11 @@ def at_work(
         if shared:
             found = ", ".join(sorted(key.path[-1] for key in shared))
             return f"Run {run.run_id[:8]} computes {found}."
+    # Between two of its runs a backfill has none, and what it will compute next looks stale.
+    at_hand = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    for backfill in instance.get_backfills(at_hand):
+        if set(keys) & set(backfill.asset_selection or []):
+            return f"Backfill {backfill.backfill_id} is at work."
     return None
 
 

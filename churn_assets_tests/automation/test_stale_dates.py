@@ -1,0 +1,228 @@
+"""One tick over a history written by hand: which runs it asks for, and when it asks for none."""
+
+import datetime as dt
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from filelock import FileLock
+
+from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG, STEP_TAG
+from churn_assets.automation.stale_dates import decide
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.settings import Settings
+from churn_assets.tables import DAILY_SUMMARY, EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, USERS
+from churn_assets_tests.automation.log import Log, all_written
+from churn_assets_tests.conftest import MakeSettings
+
+START = dt.date(2026, 1, 1)
+DATES = DateRange(START, dt.date(2026, 1, 12))
+HORIZON = 3
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+
+
+def day(number: int) -> dt.date:
+    """The so-manieth day of the data, from 1."""
+    return START + (number - 1) * ONE_DAY
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return make_settings(start_date=START, horizon_days=HORIZON)
+
+
+@pytest.fixture
+def log(instance: dg.DagsterInstance) -> Log:
+    """Twelve days, all computed."""
+    found = Log(instance)
+    found.ingested(all_written(DATES.days()))
+    found.computed_all(DATES, HORIZON)
+    return found
+
+
+def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[str, dt.date, dt.date]]:
+    """What a tick asks for: tables, first date, last date."""
+    result = decide(log.instance, settings, now)
+    if isinstance(result, dg.SkipReason):
+        return []
+    return [
+        (
+            request.tags[STEP_TAG],
+            dt.date.fromisoformat(request.tags[RANGE_START_TAG]),
+            dt.date.fromisoformat(request.tags[RANGE_END_TAG]),
+        )
+        for request in result.run_requests or []
+    ]
+
+
+def skipped(log: Log, settings: Settings, now: dt.datetime = NOW) -> str:
+    result = decide(log.instance, settings, now)
+    assert isinstance(result, dg.SkipReason), result
+    return result.skip_message or ""
+
+
+def run_of(log: Log, status: dg.DagsterRunStatus, **more) -> dg.DagsterRun:
+    keys = more.pop("keys", frozenset({USER_FEATURES.asset_key}))
+    return log.instance.add_run(dg.DagsterRun("job", status=status, asset_selection=keys, **more))
+
+
+def test_before_the_first_ingestion_there_is_nothing_to_do(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    assert skipped(Log(instance), settings) == "Nothing has been taken in yet."
+
+
+def test_where_all_is_current_nothing_runs(log: Log, settings: Settings) -> None:
+    assert skipped(log, settings) == "All dates of 2026-01-01 to 2026-01-12 are current."
+
+
+def test_a_first_ingestion_is_one_run_of_the_tables_that_share_their_dates(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    log = Log(instance)
+    log.ingested(all_written(DATES.days(), activity=DATES.days()))
+
+    assert asked(log, settings) == [("user_daily_activity, daily_summary, user_features", START, DATES.end)]
+
+
+def test_late_events_of_two_days_are_two_runs_and_what_reads_them_waits(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(2), day(8)]), "2")
+
+    both = "user_daily_activity, daily_summary"
+    assert asked(log, settings) == [(both, day(2), day(2)), (both, day(8), day(8))]
+
+
+def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(8)]), "2")
+    log.computed(USER_DAILY_ACTIVITY, [day(8)], EVENTS)
+    log.computed(DAILY_SUMMARY, [day(8)], USERS)
+
+    assert asked(log, settings) == [("user_features", day(8), day(12))]
+
+    log.computed(USER_FEATURES, [day(number) for number in range(8, 13)])
+    assert asked(log, settings) == [
+        ("churn_labels", day(5), day(9)),
+        ("churn_predictions", day(12), day(12)),
+    ]
+
+
+def test_a_run_that_read_silver_before_the_late_events_came_is_not_enough(
+    log: Log, settings: Settings
+) -> None:
+    log.wrote(EVENTS.asset_key, "2")
+    before = log.id(EVENTS.asset_key)
+    log.wrote(EVENTS.asset_key, "3")
+    log.found(all_written(DATES.days(), activity=[day(9)]), "3")
+    # It began before the last events came, and ended after the users were counted.
+    pointer = {f"dagster/input_event_pointer/{EVENTS.asset_key.to_user_string()}": str(before)}
+    log.instance.report_runless_asset_event(
+        dg.AssetMaterialization(USER_DAILY_ACTIVITY.asset_key, partition=str(day(9)), tags=pointer)
+    )
+
+    assert asked(log, settings)[0] == ("user_daily_activity, daily_summary", day(9), day(9))
+
+
+def test_an_account_age_that_changed_recomputes_features_alone(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), ages=[day(11)], summary=[day(2)]), "2")
+
+    assert asked(log, settings) == [("daily_summary", day(2), day(2)), ("user_features", day(11), day(11))]
+
+
+def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
+    log: Log, settings: Settings
+) -> None:
+    today = DATES.end + ONE_DAY
+    log.ingested(all_written([*DATES.days(), today], activity=[today]), "2")
+    evening = dt.datetime.combine(today, dt.time(23), dt.UTC)
+
+    assert asked(log, settings, evening) == []
+    assert asked(log, settings, evening + dt.timedelta(hours=2)) == [
+        ("user_daily_activity, daily_summary, user_features", today, today)
+    ]
+
+
+def test_without_a_production_model_nothing_is_scored(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    log = Log(instance)
+    log.ingested(all_written(DATES.days()))
+    log.computed_all(DATES, HORIZON)
+    log.wrote(dg.AssetKey("churn_prediction_model"), "none")
+    log.computed(USER_FEATURES, [DATES.end])
+
+    assert asked(log, settings) == []
+
+
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
+def test_while_a_run_of_these_tables_is_at_hand_no_other_starts(
+    log: Log, settings: Settings, status: str
+) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    run = run_of(log, dg.DagsterRunStatus(status))
+
+    assert skipped(log, settings) == f"Run {run.run_id[:8]} computes user_features."
+
+
+def test_runs_of_other_assets_are_nobodys_business(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    run_of(log, dg.DagsterRunStatus.STARTED, keys=frozenset({EVENTS.asset_key}))
+
+    assert len(asked(log, settings)) == 1
+
+
+def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    locks = Path(settings.lake_root / ".locks")
+    locks.mkdir(parents=True)
+
+    with FileLock(locks / "churn-run.lock"):
+        assert skipped(log, settings) == "A churn run is at work on this lake."
+
+    assert len(asked(log, settings)) == 1
+
+
+def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    first, again = decide(log.instance, settings, NOW), decide(log.instance, settings, NOW)
+    assert isinstance(first, dg.SensorResult)
+    assert isinstance(again, dg.SensorResult)
+    keys = [request.run_key for request in first.run_requests or []]
+    assert keys == [request.run_key for request in again.run_requests or []]
+
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "3")
+
+    later = decide(log.instance, settings, NOW)
+    assert isinstance(later, dg.SensorResult)
+    assert keys != [request.run_key for request in later.run_requests or []]
+
+
+def test_after_a_failure_a_step_waits_longer_and_longer(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    now = dt.datetime.now(dt.UTC)
+    tags = {STEP_TAG: "user_daily_activity, daily_summary"}
+
+    waits = []
+    for _ in range(3):
+        run = run_of(log, dg.DagsterRunStatus.STARTED, tags=tags)
+        log.instance.report_run_failed(run, "broken")
+        minute = next(
+            minutes for minutes in range(60) if asked(log, settings, now + dt.timedelta(minutes=minutes))
+        )
+        waits.append(minute)
+
+    # Five minutes, ten, twenty; a run ends some milliseconds after the clock was read.
+    assert waits == [6, 11, 21]
+    assert "user_daily_activity, daily_summary failed; the next attempt is at" in skipped(log, settings, now)
+
+
+def test_a_success_ends_the_waiting(log: Log, settings: Settings) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    tags = {STEP_TAG: "user_daily_activity, daily_summary"}
+    failed = run_of(log, dg.DagsterRunStatus.STARTED, tags=tags)
+    log.instance.report_run_failed(failed, "broken")
+    now = dt.datetime.now(dt.UTC)
+    assert asked(log, settings, now) == []
+
+    run_of(log, dg.DagsterRunStatus.SUCCESS, tags=tags)
+
+    assert len(asked(log, settings, now)) == 1

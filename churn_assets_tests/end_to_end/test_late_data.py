@@ -1,0 +1,198 @@
+"""A batch that comes three days late: what the automation recomputes for it, and what the tables are then.
+
+Which dates must be recomputed is worked out here a second time, from the events and the windows alone.
+"""
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    EVENTS,
+    TABLES,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    Table,
+)
+from churn_assets_tests.automation.daemon import ingest, until_current
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, Frame, House
+
+LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
+LAST_LABEL = LAST_DAY - HORIZON * ONE_DAY
+
+Days = set[dt.date]
+
+
+def days(start: dt.date, end: dt.date) -> Days:
+    """The covered days among these."""
+    return {day for day in DateRange(FIRST_DAY, LAST_DAY).days() if start <= day <= end}
+
+
+def expected(
+    late: dict[int, Days], first_seen: dict[int, dt.date], active: dict[int, Days]
+) -> dict[Table, Days]:
+    """The dates that events of these users on these days make wrong, by the definition of each column.
+
+    A feature_date D reads the events of D-29 to D, a label those of D+1 to D+horizon and the users of its
+    features, a summary the events of its day and who was new on it. A first event makes its user older on
+    every later date on which the user is active.
+    """
+    touched = set().union(*late.values())
+    summary, features = set(touched), set()
+    for day in touched:
+        features |= days(day, day + 29 * ONE_DAY)
+    for user, dates in late.items():
+        known = first_seen.get(user)
+        if known is None or min(dates) < known:
+            # Whoever is new on another day than before changes both.
+            summary |= {min(dates)} | ({known} if known else set())
+            for day in active.get(user, set()):
+                features |= days(day, day + 29 * ONE_DAY)
+    labels = {day for day in features if day <= LAST_LABEL}
+    for day in touched:
+        labels |= {found for found in days(day - HORIZON * ONE_DAY, day - ONE_DAY) if found <= LAST_LABEL}
+    predictions = {LAST_DAY} if LAST_DAY in features else set()
+    return {
+        USER_DAILY_ACTIVITY: touched,
+        DAILY_SUMMARY: summary,
+        USER_FEATURES: features,
+        CHURN_LABELS: labels,
+        CHURN_PREDICTIONS: predictions,
+    }
+
+
+def land(house: House, name: str, late: dict[int, Days]) -> None:
+    lines = [
+        json.dumps(
+            {
+                "event_id": f"{name}-{user}-{day}",
+                "user_id": user,
+                "event_ts": f"{day}T12:00:00Z",
+                "event_type": "purchase",
+                "country": "DE",
+            }
+        )
+        for user, dates in late.items()
+        for day in sorted(dates)
+    ]
+    (house.landing / f"{name}.json").write_text("\n".join(lines) + "\n")
+
+
+def recomputed(requests: list[dg.RunRequest]) -> dict[Table, Days]:
+    found: dict[Table, Days] = {}
+    by_key = {table.asset_key: table for table in TABLES}
+    for request in requests:
+        dates = days(
+            dt.date.fromisoformat(request.tags[RANGE_START_TAG]),
+            dt.date.fromisoformat(request.tags[RANGE_END_TAG]),
+        )
+        for key in request.asset_selection or []:
+            of_table = found.setdefault(by_key[dg.AssetKey(key.path)], set())
+            assert not of_table & dates, f"{key} is computed twice over {dates}"
+            of_table |= dates
+    return found
+
+
+def rows(frame: Frame) -> list[tuple]:
+    return sorted(tuple(row) for row in frame.fillna("").itertuples(index=False))
+
+
+@pytest.fixture(scope="module")
+def ahead(make_house: Callable[..., House], landed: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A lake that the automation keeps: run once over everything, then late events again and again."""
+    found = make_house(tmp_path_factory.mktemp("late"))
+    shutil.copytree(landed, found.landing)
+    found.run()
+    return found
+
+
+def known(house: House) -> tuple[dict[int, dt.date], dict[int, Days]]:
+    """First day and active days of each user, as they are now."""
+    events = house.content(EVENTS)
+    by_user = events.groupby("user_id")["event_date"]
+    return by_user.min().to_dict(), {user: set(dates) for user, dates in by_user}
+
+
+def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
+    on_sail: None, ahead: House
+) -> None:
+    first_seen, active = known(ahead)
+    oldest = [user for user, day in first_seen.items() if day == FIRST_DAY][:2]
+    day = LAST_DAY - 3 * ONE_DAY
+    late = {user: {day, day - ONE_DAY} for user in oldest}
+    land(ahead, "three-days-late", late)
+
+    ingest(ahead)
+    waves = until_current(ahead, NOW)
+
+    assert recomputed([request for wave in waves for request in wave]) == expected(late, first_seen, active)
+    # Upstream first, and one run for each range.
+    assert [
+        sorted(key.path[-1] for request in wave for key in request.asset_selection or []) for wave in waves
+    ] == [
+        ["daily_summary", "user_daily_activity"],
+        ["user_features"],
+        ["churn_labels", "churn_predictions"],
+    ]
+    assert {request.tags[REASON_TAG].partition(" (")[0] for wave in waves for request in wave} == {
+        "upstream newer"
+    }
+
+
+def test_silver_says_which_dates_it_gained_and_how_late_they_were(on_sail: None, ahead: House) -> None:
+    user = ahead.content(EVENTS)["user_id"].iloc[0]
+    land(ahead, "said", {int(user): {LAST_DAY - 3 * ONE_DAY, LAST_DAY - 10 * ONE_DAY}})
+
+    ingest(ahead)
+
+    event = ahead.instance.get_latest_materialization_event(EVENTS.asset_key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    said = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert said["touched_dates"] == f"{LAST_DAY - 10 * ONE_DAY}, {LAST_DAY - 3 * ONE_DAY}"
+    assert (said["late_rows"], said["max_days_late"], said["median_days_late"]) == (2, 10, 6.5)
+    assert said["late_rows_by_date"] == {
+        str(LAST_DAY - 10 * ONE_DAY): 1,
+        str(LAST_DAY - 3 * ONE_DAY): 1,
+    }
+    until_current(ahead, NOW)
+
+
+def test_a_late_first_event_recomputes_every_date_on_which_its_user_is_older(
+    on_sail: None, ahead: House
+) -> None:
+    first_seen, active = known(ahead)
+    newcomer = max(user for user, day in first_seen.items() if day == FIRST_DAY + 25 * ONE_DAY)
+    late = {newcomer: {FIRST_DAY + 5 * ONE_DAY}, 999_999: {FIRST_DAY + 40 * ONE_DAY}}
+    land(ahead, "first", late)
+
+    ingest(ahead)
+    waves = until_current(ahead, NOW)
+
+    assert recomputed([request for wave in waves for request in wave]) == expected(late, first_seen, active)
+
+
+def test_after_all_that_the_tables_equal_a_rebuild_from_nothing(
+    on_sail: None, ahead: House, make_house: Callable[..., House], tmp_path: Path
+) -> None:
+    rebuilt = make_house(tmp_path)
+    shutil.copytree(ahead.landing, rebuilt.landing)
+
+    ingest(rebuilt)
+    waves = until_current(rebuilt, NOW)
+
+    # From nothing, too, a range is one run: three tables share it.
+    assert len(waves[0]) == 1
+    for table in TABLES:
+        if table is not CHURN_PREDICTIONS:
+            assert rows(ahead.content(table)) == rows(rebuilt.content(table)), table
