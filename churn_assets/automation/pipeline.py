@@ -13,6 +13,7 @@ from churn_assets.automation.alone import Alone
 from churn_assets.automation.instance import STARTED_BY_CLI
 from churn_assets.automation.partition_history import is_behind
 from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, make_plan
+from churn_assets.automation.reasons import one_line
 from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
 from churn_assets.dates import DateRange
@@ -203,6 +204,9 @@ class Pipeline:
                 f"{what} failed with {type(last).__name__}: {' '.join(str(last).split())[:500]} "
                 "Its run in Dagster has the whole trace: make dev."
             ) from error
+        if not result.success:
+            # What fails on a cluster comes back as an event and not as an exception.
+            raise RunFailedError(f"{what} failed on the cluster: {_recorded_reason(result)}")
         self.report.runs.append(result.run_id)
         for key in keys:
             days = len(list(dates.days())) if dates else 1
@@ -232,6 +236,11 @@ class Pipeline:
             return "no feature_date has a label yet"
         metadata = event.asset_materialization.metadata
         return str(metadata["reason"].value if "reason" in metadata else metadata["status"].value).rstrip(".")
+
+
+def _recorded_reason(result: dg.ExecuteInProcessResult) -> str:
+    failures = [event.step_failure_data.error for event in result.get_step_failure_events()]
+    return next((one_line(error) for error in failures if error), "its run in Dagster says why: make dev")
 
 
 def _chain(error: BaseException) -> Iterable[BaseException]:
