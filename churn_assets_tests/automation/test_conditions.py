@@ -1,0 +1,130 @@
+"""The conditions, evaluated by Dagster over histories written by hand."""
+
+import datetime as dt
+
+import dagster as dg
+import pytest
+
+from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.automation.conditions import RETRAIN_AFTER, labelled_rows
+from churn_assets.dates import ONE_DAY
+from churn_assets.definitions import build_defs
+from churn_assets.lakehouse.evidence import Evidence
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, EVENTS, USER_FEATURES, USERS
+from churn_assets_tests.automation.log import Log
+from churn_assets_tests.conftest import MakeSettings
+
+START = dt.date(2026, 1, 1)
+
+
+class Evaluation:
+    """Ticks of the automation sensor, one after the other."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._definitions, self._instance = definitions, instance
+        self._cursor = None
+
+    def requested(self, now: dt.datetime | None = None) -> set[dg.AssetKey]:
+        result = dg.evaluate_automation_conditions(
+            self._definitions,
+            self._instance,
+            asset_selection=dg.AssetSelection.all(),
+            cursor=self._cursor,
+            evaluation_time=now or dt.datetime.now(dt.UTC),
+        )
+        self._cursor = result.cursor
+        return {subset.key for found in result.results if (subset := found.true_subset).size}
+
+
+@pytest.fixture
+def log(instance: dg.DagsterInstance) -> Log:
+    found = Log(instance)
+    found.ingested(Evidence())
+    for key in (CHURN_PREDICTION_MODEL, ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT):
+        found.wrote(key, "none")
+    return found
+
+
+@pytest.fixture
+def ticks(log: Log, make_settings: MakeSettings) -> Evaluation:
+    """An automation that has seen this history: what comes now is news."""
+    found = Evaluation(build_defs(make_settings(start_date=START, horizon_days=7)), log.instance)
+    found.requested()
+    return found
+
+
+def labelled(log: Log, dates: int, rows: int) -> None:
+    days = [START + number * ONE_DAY for number in range(dates)]
+    log.computed(CHURN_LABELS, days, metadata={"dagster/partition_row_count": rows})
+
+
+def days_later() -> dt.datetime:
+    return dt.datetime.now(dt.UTC) + RETRAIN_AFTER
+
+
+def test_nothing_new_asks_for_nothing(ticks: Evaluation) -> None:
+    assert ticks.requested() == set()
+
+
+def test_events_cleaned_by_hand_make_users(ticks: Evaluation, log: Log) -> None:
+    log.wrote(EVENTS.asset_key, "2")
+
+    assert ticks.requested() == {USERS.asset_key}
+
+
+def test_new_features_are_published(ticks: Evaluation, log: Log) -> None:
+    log.computed(USER_FEATURES, [START])
+
+    assert ticks.requested() == {ONLINE_USER_FEATURES}
+    assert ticks.requested() == set()
+
+
+def test_few_labels_train_no_model(ticks: Evaluation, log: Log) -> None:
+    labelled(log, dates=9, rows=1_111)
+
+    assert labelled_rows(log.instance, 10_000) == 9_999
+    assert ticks.requested(days_later()) == set()
+
+
+def test_enough_labels_train_a_model(ticks: Evaluation, log: Log) -> None:
+    labelled(log, dates=10, rows=1_000)
+
+    assert ticks.requested(days_later()) == {CHURN_PREDICTION_MODEL}
+
+
+def test_labels_computed_again_count_once(ticks: Evaluation, log: Log) -> None:
+    labelled(log, dates=5, rows=1_000)
+    labelled(log, dates=5, rows=1_500)
+
+    assert labelled_rows(log.instance, 10_000) == 7_500
+    assert ticks.requested(days_later()) == set()
+
+
+def test_a_model_is_not_trained_twice_a_day(ticks: Evaluation, log: Log) -> None:
+    labelled(log, dates=10, rows=1_000)
+
+    assert ticks.requested() == set()
+    assert ticks.requested(days_later()) == {CHURN_PREDICTION_MODEL}
+
+
+def test_without_new_labels_no_model_is_trained(ticks: Evaluation, log: Log) -> None:
+    labelled(log, dates=10, rows=1_000)
+    log.wrote(CHURN_PREDICTION_MODEL, "1")
+    log.computed(USER_FEATURES, [START])
+
+    assert CHURN_PREDICTION_MODEL not in ticks.requested(days_later())
+
+
+def test_new_predictions_of_a_production_model_are_deployed(ticks: Evaluation, log: Log) -> None:
+    log.wrote(CHURN_PREDICTION_MODEL, "1")
+    log.computed(CHURN_PREDICTIONS, [START])
+
+    assert ticks.requested() == {CHURN_PREDICTION_ENDPOINT}
+
+
+def test_without_a_production_model_nothing_is_deployed(ticks: Evaluation, log: Log) -> None:
+    log.wrote(CHURN_PREDICTION_MODEL, "none")
+    log.computed(CHURN_PREDICTIONS, [START])
+
+    assert ticks.requested() == set()
