@@ -53,7 +53,7 @@ class Server:
     """An ASGI application behind a port of 127.0.0.1, from ``start`` to ``stop``."""
 
     def __init__(self, app: Any) -> None:
-        self._socket = socket.socket()
+        self._socket = socket.socket(proto=socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(

@@ -1,0 +1,172 @@
+"""The whole graph on Databricks: ``churn run`` through the step launcher, on an emulated workspace.
+
+The clusters have another Python minor version, the emulated runtime and no copy of the working tree but what
+the launcher stages. What comes out must be what a folder lake gets from the same files.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from churn_assets import settings as settings_module
+from churn_assets.assets.endpoint import AGREES_WITH_BATCH
+from churn_assets.automation.pipeline import Pipeline, PipelineReport
+from churn_assets.databricks import setup
+from churn_assets.definitions import build_defs
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.resources import lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_PREDICTIONS, EVENTS, TABLES, USER_FEATURES, Table
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, NOW, Frame, House
+from churn_assets_tests.workspace import serving_endpoints
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.fixtures import remote_python
+from churn_assets_tests.workspace.runtime import start_runtime
+from churn_assets_tests.workspace.statements import WAREHOUSE_ID
+
+__all__ = ["remote_python"]
+
+LANDING = "/Volumes/raw_catalog/landing/files"
+PACKAGE_ARCHIVES = ".zip"
+
+
+class Clusterhouse:
+    """A lake in Unity Catalog, with its graph and its history."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.workspace = workspace
+        self.settings = settings
+        self.instance = instance
+        self.lake: Lakehouse = lakehouse(settings)
+
+    def run(self) -> PipelineReport:
+        """What ``churn run`` does on the orchestrator."""
+        return Pipeline(build_defs(self.settings), self.lake, self.instance, lambda _: None).run(NOW)
+
+    def content(self, table: Table) -> Frame:
+        """As ``House.content``, asked of the SQL warehouse."""
+        columns = ", ".join(f"`{name}`" for name in table.content_columns)
+        return pd.DataFrame(self.lake.query(f"SELECT {columns} FROM {{t}}", t=table))
+
+
+@pytest.fixture(scope="module")
+def on_databricks(
+    deployment: str, landed: Path, remote_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Clusterhouse]:
+    """A lake that has run once, with every step on a cluster."""
+    folder = tmp_path_factory.mktemp("databricks")
+    with (
+        Workspace(folder / "workspace", python=remote_python, runtime=start_runtime) as workspace,
+        dg.DagsterInstance.ephemeral() as instance,
+    ):
+        settings = _settings(workspace, folder, remote_python)
+        setup.apply(workspace.client(), settings)
+        _credentials_in_a_scope(workspace, settings)
+        shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
+        serving_endpoints.of(workspace).registry_uri = settings.mlflow_tracking_uri
+        house = Clusterhouse(workspace, settings, instance)
+        house.run()
+        yield house
+        assert workspace.violations == []
+
+
+def test_every_table_is_what_a_folder_lake_gets(on_databricks: Clusterhouse, house: House) -> None:
+    for table in TABLES:
+        expected, found = house.content(table), on_databricks.content(table)
+
+        assert len(expected) > 0, table
+        pd.testing.assert_frame_equal(
+            _in_one_order(found, table), _in_one_order(expected, table), check_dtype=False, obj=str(table)
+        )
+
+
+def test_the_endpoint_serves_what_was_trained_and_agrees_with_the_batch(on_databricks: Clusterhouse) -> None:
+    client = on_databricks.workspace.client()
+    endpoint = client.serving_endpoints.get("churn-prediction-endpoint")
+    checks = on_databricks.instance.event_log_storage.get_asset_check_execution_history(
+        AGREES_WITH_BATCH, limit=1
+    )
+    evaluation: Any = checks[0].event.dagster_event.event_specific_data
+
+    assert endpoint.config.served_entities[0].entity_version == "1"
+    assert evaluation.passed
+    assert evaluation.metadata["compared_users"].value == 200
+    assert evaluation.metadata["largest_difference"].value <= 1e-9
+
+
+def test_each_materialisation_says_where_it_ran_and_what_it_cost(on_databricks: Clusterhouse) -> None:
+    for key in (EVENTS.asset_key, USER_FEATURES.asset_key, CHURN_PREDICTIONS.asset_key):
+        event = on_databricks.instance.get_latest_materialization_event(key)
+        metadata = event.asset_materialization.metadata
+
+        assert {"run_url", "run_id", "cluster", "execution_seconds", "dbu_estimate"} <= set(metadata)
+
+
+def test_the_package_was_uploaded_once_for_all_runs_and_nothing_is_left(on_databricks: Clusterhouse) -> None:
+    workspace = on_databricks.workspace
+    uploads = [
+        one.path for one in workspace.requests if one.method == "PUT" and one.path.endswith(PACKAGE_ARCHIVES)
+    ]
+
+    assert len(uploads) == len(set(uploads)) > 0
+    assert workspace.jobs.active() == []
+    assert workspace.clusters.alive() == []
+
+
+def test_nothing_new_computes_nothing_but_looks_for_files(on_databricks: Clusterhouse) -> None:
+    versions = {table: on_databricks.lake.version(table) for table in TABLES}
+
+    report = on_databricks.run()
+
+    assert set(report.computed) == {"raw_catalog.landing.events"}
+    assert {table: on_databricks.lake.version(table) for table in TABLES} == versions
+
+
+def test_no_secret_is_in_what_was_staged_recorded_or_logged(on_databricks: Clusterhouse) -> None:
+    secret = on_databricks.workspace.token.encode()
+    files = [file for file in on_databricks.workspace.folder.rglob("*") if file.is_file()]
+    events = [
+        entry.to_json()
+        for run in on_databricks.instance.get_runs()
+        for entry in on_databricks.instance.all_logs(run.run_id)
+    ]
+
+    assert [str(file) for file in files if secret in file.read_bytes()] == []
+    assert not any(secret.decode() in event for event in events)
+
+
+def _settings(workspace: Workspace, folder: Path, python: Path) -> Settings:
+    on_3_11 = (python.parent.parent / "lib" / "python3.11").exists()
+    return settings_module.load(
+        _env_file=None,
+        deployment="databricks",
+        lake_root=folder / "lake",
+        landing_root=LANDING,
+        start_date=FIRST_DAY,
+        horizon_days=HORIZON,
+        # A registry that both sides reach; databricks-uc is tested route by route.
+        mlflow_tracking_uri=f"sqlite:///{folder}/mlflow/mlflow.db",
+        databricks_host=workspace.url,
+        databricks_token=workspace.token,
+        databricks_secret_scope="churn",
+        databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
+        databricks_warehouse_id=WAREHOUSE_ID,
+        databricks_poll_seconds=0.1,
+    )
+
+
+def _credentials_in_a_scope(workspace: Workspace, settings: Settings) -> None:
+    client = workspace.client()
+    client.secrets.create_scope(settings.databricks_secret_scope)
+    client.secrets.put_secret(
+        settings.databricks_secret_scope, "databricks-token", string_value=workspace.token
+    )
+
+
+def _in_one_order(frame: Frame, table: Table) -> Frame:
+    return frame[table.content_columns].sort_values(table.content_columns).reset_index(drop=True)
