@@ -43,15 +43,15 @@ class Estimator:
         keys = frozenset(table.asset_key for table in step.tables)
         dates = len(step.days)
         if keys in self._past:
-            return _of_so_many_dates(self._past[keys][:LOOKED_AT], dates)
+            return seconds_of(self._past[keys][:LOOKED_AT], dates)
         # Tables that shared no run yet: as one after the other.
         alone = [self._past.get(frozenset([key])) for key in keys]
-        known = [_of_so_many_dates(past[:LOOKED_AT], dates) for past in alone if past]
+        known = [seconds_of(past[:LOOKED_AT], dates) for past in alone if past]
         if len(known) == len(keys):
             return sum(known)
         # Or they shared one with others, which then is an upper bound.
         wider = [past for others, past in self._past.items() if keys < others]
-        return min((_of_so_many_dates(past[:LOOKED_AT], dates) for past in wider), default=None)
+        return min((seconds_of(past[:LOOKED_AT], dates) for past in wider), default=None)
 
     def runs(self) -> int:
         """How many runs of the past there are to tell from."""
@@ -70,7 +70,7 @@ def dbu(settings: Settings, seconds: float) -> float | None:
     )
 
 
-def _of_so_many_dates(past: Sequence[Past], dates: int) -> float:
+def seconds_of(past: Sequence[Past], dates: int) -> float:
     """The line through the runs, by medians: a run that was slow for another reason moves it little.
 
     Of runs of one size only, their median, in proportion for more dates: a bound from above, as a range of

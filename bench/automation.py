@@ -1,0 +1,148 @@
+"""What the automation costs at 730 partitions: loading the definitions, a sensor's tick, an evaluation."""
+
+import datetime as dt
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import dagster as dg
+
+from churn_assets import settings as settings_module
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.evidence import DATED_TABLES, METADATA_NAME, Evidence
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, EVENTS, LANDED_EVENTS, USERS
+
+DATES = 730
+FILES = 10_000
+HORIZON = 30
+START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=DATES)).date()
+WHOLE = DateRange(START, START + (DATES - 1) * ONE_DAY)
+
+
+def main() -> None:
+    """Prints seconds and targets."""
+    print(f"definitions load with {DATES} partitions: {definitions_load():.2f} s (target 6)")
+    with tempfile.TemporaryDirectory() as temporary:
+        settings = settings_of(Path(temporary))
+        from churn_assets.automation.instance import dagster_instance
+
+        with dagster_instance(settings) as instance:
+            write_history(instance)
+            measure(settings, instance)
+
+
+def settings_of(folder: Path) -> Settings:
+    """A lake with an instance of its own."""
+    return settings_module.load(
+        _env_file=None,
+        deployment="local",
+        lake_root=folder / "lake",
+        landing_root=str(folder / "landing"),
+        mlflow_tracking_uri="",
+        dagster_home=folder / "dagster",
+        start_date=START,
+        horizon_days=HORIZON,
+    )
+
+
+def definitions_load() -> float:
+    """Seconds of a process that loads the code location and resolves its graph; the median of three."""
+    look = (
+        "from churn_assets.definitions import defs\n"
+        "graph = defs.resolve_asset_graph()\n"
+        "defs.get_repository_def().load_all_definitions()\n"
+        "print(max(len(graph.get(k).partitions_def.get_partition_keys()) "
+        "for k in graph.get_all_asset_keys() if graph.get(k).partitions_def))\n"
+    )
+    found = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run(  # noqa: S603 - ourselves
+            [sys.executable, "-c", look],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"CHURN_START_DATE": str(START), "HOME": "/nowhere"},
+        )
+        found.append(time.perf_counter() - started)
+        if int(done.stdout) != DATES:
+            raise SystemExit(f"{done.stdout.strip()} partitions instead of {DATES}")
+    return median(found)
+
+
+def write_history(instance: dg.DagsterInstance) -> None:
+    """Every date of every table as runs leave it, and late events on 24 dates."""
+
+    def wrote(key: dg.AssetKey, partition: str | None = None, metadata: Any = None) -> None:
+        tags = {"dagster/data_version": "1"}
+        found = dg.AssetMaterialization(key, partition=partition, tags=tags, metadata=metadata)
+        instance.report_runless_asset_event(found)
+
+    for table in (LANDED_EVENTS, EVENTS):
+        wrote(table.asset_key)
+    for table in DATED_TABLES:
+        ripe = DATES - (HORIZON if table is CHURN_LABELS else 0)
+        for day in list(WHOLE.days())[:ripe]:
+            wrote(table.asset_key, day.isoformat(), {"dagster/partition_row_count": 1_000})
+    late = frozenset(day for day in WHOLE.days() if day.day == 1)
+    evidence = Evidence(
+        event_days=frozenset(WHOLE.days()),
+        activity=late,
+        ages=late,
+        written=frozenset(table.name for table in DATED_TABLES),
+    )
+    wrote(USERS.asset_key, metadata={METADATA_NAME: dg.MetadataValue.json(evidence.as_json())})
+    wrote(dg.AssetKey("churn_prediction_model"))
+
+
+def measure(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Ticks and evaluations, each as often as a median needs."""
+    from churn_assets.automation.sensors import landing_sensor
+    from churn_assets.automation.stale_dates import decide
+    from churn_assets.definitions import build_defs
+
+    landing = Path(settings.landing_root)
+    landing.mkdir()
+    for number in range(FILES):
+        (landing / f"events-{number:05}.json").touch()
+    sensor = landing_sensor(settings)
+    context = dg.build_sensor_context(instance=instance)
+    said(f"tick of landing_zone with {FILES:,} files", 1, lambda: sensor(context))
+    now = dt.datetime.now(dt.UTC)
+    said(
+        f"tick of stale_dates, {DATES} partitions, 24 late dates", 1, lambda: decide(instance, settings, now)
+    )
+
+    definitions = build_defs(settings)
+    cursors: list[Any] = [None]
+
+    def evaluate() -> None:
+        found = dg.evaluate_automation_conditions(
+            definitions,
+            instance,
+            asset_selection=dg.AssetSelection.all(),
+            cursor=cursors[-1],
+        )
+        cursors.append(found.cursor)
+
+    said(f"evaluation of all conditions, {DATES} partitions", 5, evaluate)
+
+
+def said(what: str, target: float, work: Callable[[], object]) -> None:
+    """Print the first and the median of five."""
+    found = []
+    for _ in range(5):
+        started = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - started)
+    print(f"{what}: {median(found):.3f} s, the first {found[0]:.3f} s (target {target})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""``churn backfill`` as a command: what it says it would do, doing it, and dying on the way."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+
+from churn_assets import settings as settings_module
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    Table,
+)
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, House
+
+CHURN = Path(sys.executable).with_name("churn")
+PATIENCE_SECONDS = 120
+WHOLE = DateRange(FIRST_DAY, FIRST_DAY + (DAYS - 1) * ONE_DAY)
+
+
+@pytest.fixture(scope="module")
+def settings(house: House, tmp_path_factory: pytest.TempPathFactory, deployment: str) -> Settings:
+    """The tables and the model of ``house`` without its history: as if every date of Gold had been lost."""
+    if deployment != "local":
+        pytest.skip("each command would start a Spark of its own; what is killed is the same code on both")
+    folder = tmp_path_factory.mktemp("backfill")
+    shutil.copytree(house.settings.lake_root, folder / "lake")
+    shutil.copytree(house.landing, folder / "landing")
+    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS):
+        shutil.rmtree(folder / "lake" / "main_catalog" / table.schema / table.name)
+    return settings_module.load(
+        _env_file=None,
+        deployment="local",
+        lake_root=folder / "lake",
+        landing_root=str(folder / "landing"),
+        mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
+        dagster_home=folder / "lake" / "dagster",
+        start_date=FIRST_DAY,
+        horizon_days=HORIZON,
+    )
+
+
+@contextmanager
+def backfill(settings: Settings, *options: str) -> Iterator[subprocess.Popen[str]]:
+    environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
+    command = [CHURN, "backfill", "--from", str(WHOLE.start), "--to", str(WHOLE.end), *options]
+    process = subprocess.Popen(
+        command,
+        cwd=settings.lake_root.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(settings: Settings, *options: str) -> str:
+    with backfill(settings, *options) as process:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, err
+    return " ".join(out.split())
+
+
+def location(settings: Settings, table: Table) -> Path:
+    return Lakehouse(settings, _no_engine).location(table)
+
+
+def content(settings: Settings, table: Table) -> pd.DataFrame:
+    rows = DeltaTable(location(settings, table)).to_pyarrow_table(columns=table.content_columns)
+    return rows.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
+
+
+def _no_engine():
+    raise AssertionError("looking at a lake needs no engine")
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(settings: Settings) -> None:
+    said = finished(settings, "--dry-run")
+
+    assert f"user_features: {DAYS} stale dates (missing {DAYS})" in said
+    assert f"churn_labels: {DAYS - HORIZON} stale dates (missing {DAYS - HORIZON})" in said
+    # Activity, summary and features share one; labels and predictions have other dates.
+    assert "3 runs, no run of the past tells how long" in said
+    assert not location(settings, USER_FEATURES).exists()
+
+
+def test_killed_half_way_and_started_again_the_tables_are_those_of_an_undisturbed_run(
+    settings: Settings, house: House
+) -> None:
+    features = location(settings, USER_FEATURES) / "_delta_log" / f"{1:020}.json"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with backfill(settings) as process:
+        while not features.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "churn backfill hangs"
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not location(settings, CHURN_LABELS).exists()
+
+    said = finished(settings)
+
+    # What was finished before is not computed again.
+    assert "of user_daily_activity" not in said
+    assert f"{DAYS - HORIZON} of churn_labels" in said
+    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS):
+        pd.testing.assert_frame_equal(content(settings, table), house.content(table))
+
+
+def test_afterwards_nothing_is_stale_and_asking_for_predictions_scores_them_again(settings: Settings) -> None:
+    assert finished(settings, "--dry-run") == f"Nothing of {WHOLE} is stale."
+
+    said = finished(settings, "--dry-run", "--predictions")
+
+    assert f"churn_predictions: {DAYS} stale dates (asked for {DAYS})" in said
+    assert "1 runs, about " in said
+    assert len(content(settings, CHURN_PREDICTIONS)) > 0
+
+
+def test_another_version_of_the_code_makes_all_dates_stale_and_the_plan_says_so(settings: Settings) -> None:
+    # The horizon is part of what a label is.
+    longer = settings.model_copy(update={"horizon_days": HORIZON + 1})
+
+    said = finished(longer, "--dry-run")
+
+    assert (
+        f"churn_labels: {DAYS - HORIZON - 1} stale dates (code_version changed {DAYS - HORIZON - 1})" in said
+    )
+    assert "user_features" not in said
