@@ -20,7 +20,8 @@ class Settings(BaseSettings):
     """One deployment's settings. Each field is read from the variable of its name, ``CHURN_`` in front.
 
     The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN``,
-    ``DATABRICKS_CLIENT_ID``, ``DATABRICKS_CLIENT_SECRET`` and ``DAGSTER_HOME`` keep their own names. Dates are UTC days; folders may be relative.
+    ``DATABRICKS_CLIENT_ID``, ``DATABRICKS_CLIENT_SECRET`` and ``DAGSTER_HOME`` keep their own names.
+    Dates are UTC days; folders may be relative.
     """
 
     model_config = SettingsConfigDict(

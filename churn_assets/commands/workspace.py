@@ -1,5 +1,6 @@
 """The Databricks workspace: what it needs, and the job that runs the pipeline without Dagster's daemon."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -91,6 +92,23 @@ def delete() -> None:
     settings = _of_a_workspace()
     job_id = job.delete(workspace_client(settings), settings)
     out.print(f"Job {job_id} is deleted." if job_id else "There was no such job.")
+
+
+@workflow.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where databricks.yml and the wheel go.")],
+    paused: Annotated[bool, typer.Option("--paused", help="Leave the schedule switched off.")] = False,
+) -> None:
+    """Write the job as a Declarative Automation Bundle, for databricks bundle deploy."""
+    from churn_assets.databricks import bundle
+    from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.workflow import scope_keys
+
+    settings = _of_a_workspace()
+    scoped = settings.databricks_secret_scope
+    keys = scope_keys(workspace_client(settings), settings) if scoped else frozenset[str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    out.print(f"Wrote {bundle.export(settings, folder, keys, paused=paused)}.", soft_wrap=True)
 
 
 def _of_a_workspace() -> Settings:

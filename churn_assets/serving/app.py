@@ -62,7 +62,8 @@ class _Worker:
         return PlainTextResponse("\n" if ready else "no model is served yet\n", 200 if ready else 503)
 
     async def _metrics_page(self, _request: Request) -> Response:
-        return Response(self._metrics.page(), media_type="text/plain; version=0.0.4")
+        fails = bool(self._state.read().registry_error)
+        return Response(self._metrics.page(registry_fails=fails), media_type="text/plain; version=0.0.4")
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

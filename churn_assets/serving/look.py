@@ -15,7 +15,7 @@ class EndpointStatus:
     """The endpoint: its address, whether it answers, what it serves, and what its last change came to.
 
     ``state`` is ``not running``, ``refused`` (the token is not the server's), or Databricks' word: ``READY``,
-    ``NOT_READY``. ``update`` is Databricks' word as well: ``NOT_UPDATING``, ``IN_PROGRESS``, ``UPDATE_FAILED``.
+    ``NOT_READY``. ``update`` is Databricks' too: ``NOT_UPDATING``, ``IN_PROGRESS``, ``UPDATE_FAILED``.
     """
 
     url: str

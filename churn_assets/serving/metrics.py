@@ -49,6 +49,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="liveall",
         )
+        self._registry_fails = Gauge(
+            "churn_registry_fails",
+            "1 while the model registry cannot be asked, and promotions go unnoticed",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._shadow_rows = Counter("churn_shadow_rows", "Rows that a shadow scored too", registry=registry)
         self._shadow_failures = Counter(
             "churn_shadow_failures", "Requests that a shadow could not score", registry=registry
@@ -114,9 +120,14 @@ class Metrics:
             self._measured = time.monotonic()
             self._memory.set(psutil.Process().memory_info().rss)
 
-    def page(self) -> bytes:
-        """The metrics of all workers, in Prometheus' text format."""
+    def page(self, *, registry_fails: bool) -> bytes:
+        """The metrics of all workers, in Prometheus' text format.
+
+        Args:
+            registry_fails: whether the follower could not ask the registry when it last tried.
+        """
         self.measure_memory()
+        self._registry_fails.set(registry_fails)
         if self._folder is None:
             return generate_latest(self._registry)
         self._forget_the_dead(self._folder)

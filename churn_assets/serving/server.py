@@ -109,8 +109,13 @@ def _follow(settings: Settings, folder: Path, parent: int) -> None:
     # Ctrl-C reaches the whole group; the server ends its follower when the workers are done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _log_to_stderr()
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
     from churn_assets.serving import follower
 
+    # It asks again by itself; MLflow's own patience with a server that is away is minutes, for all requests.
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
     stop = threading.Event()
     threading.Thread(target=_stop_with, args=(parent, stop), daemon=True).start()
     follower.main(settings, folder, stop)

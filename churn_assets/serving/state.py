@@ -5,12 +5,15 @@ follower (see ``follower.py``) answers, by replacing ``endpoint.json`` and remov
 the latter before each answer, so that a version which is said to be ready answers every later request.
 """
 
+import logging
 import os
 import time
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+log = logging.getLogger(__name__)
 
 Update = Literal["NOT_UPDATING", "UPDATE_FAILED"]
 
@@ -52,6 +55,15 @@ class Endpoint(msgspec.Struct, frozen=True):
     registry_error: str = ""
 
 
+def _decoded(content: bytes) -> Endpoint:
+    try:
+        return msgspec.json.decode(content, type=Endpoint)
+    except msgspec.DecodeError:
+        # Damaged, as by a power cut: as if nothing had been published. The follower publishes Production.
+        log.warning("endpoint.json cannot be read and is made anew")
+        return Endpoint()
+
+
 class StateFolder:
     """The server's folder: ``endpoint.json``, ``wanted.json`` and the models by version."""
 
@@ -80,7 +92,7 @@ class StateFolder:
         # A replaced file has another inode, even within one tick of the clock.
         seen = (found.st_ino, found.st_mtime_ns)
         if seen != self._seen:
-            self._endpoint = msgspec.json.decode(Path(self._path).read_bytes(), type=Endpoint)
+            self._endpoint = _decoded(Path(self._path).read_bytes())
             self._seen = seen
         return self._endpoint
 

@@ -87,11 +87,11 @@ def test_every_table_is_what_a_folder_lake_gets(on_databricks: Clusterhouse, hou
 
 def test_the_endpoint_serves_what_was_trained_and_agrees_with_the_batch(on_databricks: Clusterhouse) -> None:
     client = on_databricks.workspace.client()
-    endpoint = client.serving_endpoints.get("churn-prediction-endpoint")
-    checks = on_databricks.instance.event_log_storage.get_asset_check_execution_history(
+    endpoint: Any = client.serving_endpoints.get("churn-prediction-endpoint")
+    checks: Any = on_databricks.instance.event_log_storage.get_asset_check_execution_history(
         AGREES_WITH_BATCH, limit=1
     )
-    evaluation: Any = checks[0].event.dagster_event.event_specific_data
+    evaluation = checks[0].event.dagster_event.event_specific_data
 
     assert endpoint.config.served_entities[0].entity_version == "1"
     assert evaluation.passed
@@ -101,7 +101,7 @@ def test_the_endpoint_serves_what_was_trained_and_agrees_with_the_batch(on_datab
 
 def test_each_materialisation_says_where_it_ran_and_what_it_cost(on_databricks: Clusterhouse) -> None:
     for key in (EVENTS.asset_key, USER_FEATURES.asset_key, CHURN_PREDICTIONS.asset_key):
-        event = on_databricks.instance.get_latest_materialization_event(key)
+        event: Any = on_databricks.instance.get_latest_materialization_event(key)
         metadata = event.asset_materialization.metadata
 
         assert {"run_url", "run_id", "cluster", "execution_seconds", "dbu_estimate"} <= set(metadata)

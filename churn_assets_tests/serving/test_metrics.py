@@ -114,12 +114,14 @@ def test_a_shadows_differences_are_those_of_the_two_versions(
         assert samples(client)["churn_shadow_rows_total"] == 4
 
 
-def test_a_shadow_of_the_same_estimator_differs_by_nothing(registered: Settings):
+def test_differences_of_a_shadow_and_a_failing_registry_are_on_the_page():
     metrics = Metrics(None)
 
     metrics.shadowed([0.0, 0.0, 0.3])
 
-    page = metrics.page().decode()
+    page = metrics.page(registry_fails=True).decode()
+
+    assert "churn_registry_fails 1.0" in page
     assert 'churn_shadow_difference_bucket{le="0.0"} 2.0' in page
     assert 'churn_shadow_difference_bucket{le="0.2"} 2.0' in page
     assert 'churn_shadow_difference_bucket{le="0.5"} 3.0' in page

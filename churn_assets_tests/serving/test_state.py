@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from churn_assets.serving.state import Config, Endpoint, Entity, StateFolder
@@ -72,8 +71,9 @@ def test_an_entity_is_called_as_databricks_would_call_it(entity: Entity, name: s
     assert entity.served_name == name
 
 
-def test_a_state_that_is_damaged_is_an_error_and_no_empty_endpoint(tmp_path: Path):
-    (tmp_path / "endpoint.json").write_text('{"config_version": ')
+def test_a_damaged_state_is_as_if_nothing_had_been_published(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path)
+    state.publish(Endpoint(config=Config(Entity("churn-prediction-model", "1")), config_version=7))
+    (tmp_path / "endpoint.json").write_bytes(b'{"config":{"serv')
 
-    with pytest.raises(msgspec.DecodeError):
-        StateFolder(tmp_path).read()
+    assert state.read() == Endpoint()
