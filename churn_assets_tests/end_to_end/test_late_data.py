@@ -149,9 +149,14 @@ def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
     }
 
 
-def test_silver_says_which_dates_it_gained_and_how_late_they_were(on_sail: None, ahead: House) -> None:
-    user = ahead.content(EVENTS)["user_id"].iloc[0]
-    land(ahead, "said", {int(user): {LAST_DAY - 3 * ONE_DAY, LAST_DAY - 10 * ONE_DAY}})
+def test_silver_says_which_dates_it_gained_and_a_window_ends_with_its_thirtieth_date(
+    on_sail: None, ahead: House
+) -> None:
+    first_seen, active = known(ahead)
+    user = min(user for user, day in first_seen.items() if day == FIRST_DAY)
+    early, recent = FIRST_DAY + 10 * ONE_DAY, LAST_DAY - 3 * ONE_DAY
+    late = {user: {early, recent}}
+    land(ahead, "said", late)
 
     ingest(ahead)
 
@@ -159,13 +164,14 @@ def test_silver_says_which_dates_it_gained_and_how_late_they_were(on_sail: None,
     assert event is not None
     assert event.asset_materialization is not None
     said = {name: value.value for name, value in event.asset_materialization.metadata.items()}
-    assert said["touched_dates"] == f"{LAST_DAY - 10 * ONE_DAY}, {LAST_DAY - 3 * ONE_DAY}"
-    assert (said["late_rows"], said["max_days_late"], said["median_days_late"]) == (2, 10, 6.5)
-    assert said["late_rows_by_date"] == {
-        str(LAST_DAY - 10 * ONE_DAY): 1,
-        str(LAST_DAY - 3 * ONE_DAY): 1,
-    }
-    until_current(ahead, NOW)
+    assert said["touched_dates"] == f"{early}, {recent}"
+    assert said["late_rows_by_date"] == {str(early): 1, str(recent): 1}
+    # The data ends on its 50th day: the 11th is 39 days before it.
+    assert (said["late_rows"], said["max_days_late"], said["median_days_late"]) == (2, 39, 21.0)
+    waves = until_current(ahead, NOW)
+    found = recomputed([request for wave in waves for request in wave])
+    assert found == expected(late, first_seen, active)
+    assert found[USER_FEATURES] == days(early, early + 29 * ONE_DAY) | days(recent, LAST_DAY)
 
 
 def test_a_late_first_event_recomputes_every_date_on_which_its_user_is_older(
