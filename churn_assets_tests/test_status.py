@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.serving.look import EndpointStatus
 from churn_assets.settings import Settings
 from churn_assets.status import Status, TableStatus, lake_status
 from churn_assets.tables import CHURN_PREDICTIONS, QUARANTINED_EVENTS, USERS
@@ -39,7 +40,10 @@ def predict(lake: Lakehouse, spark: SparkSession, *rows: tuple[int, dt.date, flo
 
 
 def test_looking_at_an_empty_lake_makes_nothing(make_settings: MakeSettings, tmp_path: Path) -> None:
-    assert seen_without_engine(make_settings()) == Status()
+    # On a port that nothing listens on, and nothing of this machine's.
+    found = seen_without_engine(make_settings(endpoint_url="http://127.0.0.1:9"))
+
+    assert found == Status(endpoint=EndpointStatus("http://127.0.0.1:9", "not running"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -82,7 +82,8 @@ class EventRelay:
 
     def _batch(self, number: int) -> list[dg.EventLogEntry] | None:
         content = self._read(f"events-{number:06d}.json.gz")
-        if content is None:
+        if not content:
+            # None while there is no such file; empty while it is being written.
             return None
         try:
             return deserialize_value(gzip.decompress(content).decode(), list)
