@@ -1,0 +1,64 @@
+"""The job of 06:00: five steps, each of which does what is new and no more."""
+
+import dagster as dg
+import pytest
+from filelock import FileLock
+
+from churn_assets.automation.pipeline import QUIET, Pipeline
+from churn_assets.automation.schedules import PIPELINE_NAME
+from churn_assets.errors import LakeError
+from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
+from churn_assets_tests.end_to_end.conftest import NOW, House
+
+STEPS = ["ingest", "featurize", "train", "score", "deploy"]
+
+
+def run_job(house: House) -> dg.ExecuteInProcessResult:
+    job = house.definitions.resolve_job_def(PIPELINE_NAME)
+    return job.execute_in_process(instance=house.instance, run_config=QUIET)
+
+
+def test_with_nothing_new_its_steps_write_nothing_and_say_so(on_sail: None, house: House) -> None:
+    before = house.versions()
+
+    result = run_job(house)
+
+    assert [event.step_key for event in result.all_events if event.is_step_success] == STEPS
+    assert house.versions() == before
+    outputs = {
+        event.step_key: event.step_output_data.metadata
+        for event in result.all_events
+        if event.is_successful_output
+    }
+    assert outputs["featurize"]["computed"].value == {}
+    assert outputs["featurize"]["covered"].value == "2026-01-01 to 2026-02-19"
+
+
+def test_a_lost_table_is_made_again_for_all_dates(on_sail: None, house: House) -> None:
+    # A history that knows of no date is that of a table that was lost.
+    for table in (USER_FEATURES, CHURN_PREDICTIONS):
+        house.instance.wipe_assets([table.asset_key])
+    before = {table: house.content(table) for table in (USER_FEATURES, CHURN_PREDICTIONS)}
+
+    run_job(house)
+
+    for table, rows in before.items():
+        assert house.content(table).equals(rows)
+    assert len(house.instance.get_materialized_partitions(USER_FEATURES.asset_key)) == 50
+
+
+def test_while_churn_run_is_at_work_a_step_fails_and_is_tried_again_a_minute_later(
+    on_sail: None, house: House
+) -> None:
+    folder = house.settings.lake_root / ".locks"
+    pipeline = Pipeline(house.definitions, house.lake, house.instance, lambda _: None)
+    with (
+        FileLock(folder / "churn-run.lock"),
+        pytest.raises(LakeError, match="Another churn run is at work on this lake"),
+    ):
+        pipeline.run_stage("featurize", NOW)
+
+    steps = house.definitions.resolve_job_def(PIPELINE_NAME).nodes_in_topological_order
+    ops = [node.definition for node in steps if isinstance(node.definition, dg.OpDefinition)]
+    policies = [op.retry_policy for op in ops if op.retry_policy]
+    assert [(policy.max_retries, policy.delay) for policy in policies] == [(3, 60)] * len(STEPS)
