@@ -77,6 +77,22 @@ def test_late_events_are_of_the_five_days_before_and_are_counted(tmp_path: Path)
     assert 0.3 < 1 - back[0] / back.total() < 0.7
 
 
+def test_nobody_did_anything_before_signing_up(tmp_path: Path) -> None:
+    files = [landed for landed, _ in zip(following(tmp_path, late_share=1.0), range(20), strict=False)]
+    population = draw_population(USERS, DAYS, SEED)
+    signup = dict(zip(population.user_id.tolist(), population.signup_day.tolist(), strict=True))
+
+    days = [
+        (event["user_id"], (when(event).date() - START).days)
+        for landed in files
+        for event in events_of(tmp_path, landed)
+    ]
+
+    # Some have signed up in the last five days, so that it could have happened.
+    assert any(signup[user] > DAYS - 5 for user, _ in days)
+    assert [user for user, day in days if day < signup[user]] == []
+
+
 def test_no_event_comes_twice_unless_it_is_asked_for(tmp_path: Path) -> None:
     files = following(tmp_path)
     once = [event["event_id"] for _ in range(10) for event in events_of(tmp_path, next(files))]
