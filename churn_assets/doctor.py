@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from pyspark.errors import PySparkException
 
-from churn_assets.errors import ChurnError, EnvironmentNotReadyError, SettingsError
+from churn_assets.errors import ChurnError, EnvironmentNotReadyError, SettingsError, WorkspaceError
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
@@ -34,10 +34,18 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
     yield Finding("Python", is_well=True, says=platform.python_version())
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
     yield Finding("packages", is_well=True, says=packages)
-    yield _asked("engine", lambda: _engine(lake))
-    yield _asked("lake", lake.require_writable)
-    yield _asked("landing zone", lambda: _landing(lake))
-    yield _asked("tables", lambda: _contracts(lake))
+    if lake.settings.deployment == "databricks":
+        from churn_assets.databricks import preflight
+
+        # What is on the other side can be asked from here; engine, files and tables are there.
+        for name, question in preflight.questions(lake.settings).items():
+            yield _asked(name, question)
+        yield _asked("Unity Catalog", lambda: _catalog(lake.settings))
+    else:
+        yield _asked("engine", lambda: _engine(lake))
+        yield _asked("lake", lake.require_writable)
+        yield _asked("landing zone", lambda: _landing(lake))
+        yield _asked("tables", lambda: _contracts(lake))
     yield _asked("alerts", lambda: _alerts(lake.settings))
 
 
@@ -67,6 +75,16 @@ def _engine(lake: Lakehouse) -> str:
         "Sail" if lake.settings.deployment == "local" else f"Apache Spark at {lake.settings.spark_master}"
     )
     return f"{engine} answers {answer['one'] if answer else 'nothing'}"
+
+
+def _catalog(settings: Settings) -> str:
+    from churn_assets.databricks import catalog_check
+    from churn_assets.databricks.client import workspace_client
+
+    lacking = catalog_check.missing(workspace_client(settings), settings)
+    if lacking:
+        raise WorkspaceError(f"{'; '.join(lacking)}. Create it: churn setup --databricks")
+    return "catalogs, schemas, volume, tables and grants are there"
 
 
 def java_version(java: str) -> int | None:

@@ -10,6 +10,7 @@ from churn_assets import settings as settings_module
 from churn_assets.databricks import setup
 from churn_assets.databricks.catalog_check import missing
 from churn_assets.databricks.warehouse import StatementFailedError, Warehouse
+from churn_assets.doctor import examine
 from churn_assets.errors import SettingsError, WorkspaceError
 from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.settings import Settings
@@ -99,6 +100,23 @@ def test_the_dry_run_is_what_is_run_and_nothing_more(
     without_comments = "\n".join(line for line in script.splitlines() if not line.startswith("-- "))
     written = [part.strip() for part in without_comments.split(";\n")]
     assert [part.removesuffix(";") for part in written if part] == engine.statements
+
+
+def test_the_doctor_says_what_to_run_and_then_that_all_is_well(
+    workspace: Workspace, client: WorkspaceClient, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(
+        databricks_host=workspace.url, databricks_token=workspace.token, databricks_analysts=""
+    )
+
+    before = {finding.name: finding for finding in examine(lake(client, settings))}
+    setup.apply(client, settings)
+    after = {finding.name: finding for finding in examine(lake(client, settings))}
+
+    assert before["workspace"].is_well
+    assert not before["Unity Catalog"].is_well
+    assert before["Unity Catalog"].says.endswith("Create it: churn setup --databricks")
+    assert [finding for finding in after.values() if not finding.is_well] == []
 
 
 def test_a_dry_run_asks_the_workspace_nothing(workspace: Workspace, make_settings: MakeSettings) -> None:
