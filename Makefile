@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve bench test test-spark check lock clean
+.PHONY: help demo dev serve bench test test-spark test-ui check lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 
 test-spark: $(VENV)/installed-dev  ## run the same tests on Apache Spark (needs Java 17)
 	CHURN_DEPLOYMENT=spark $(PYTEST)
+
+test-ui: $(VENV)/installed-dev  ## click through Dagster's UI in Chromium (minutes)
+	$(PYTEST) -m slow
 
 check: $(VENV)/installed-dev  ## lint, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,232 @@
+"""Dagster's UI, clicked through in a browser as a person does on the first day.
+
+Slow, so it runs only when it is asked for: ``make test-ui``. Its screenshots go to the folder that
+``UI_SCREENSHOTS`` names: docs/images for those of the documentation.
+"""
+
+import datetime as dt
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect, sync_playwright
+
+from churn_assets.dates import ONE_DAY
+from churn_assets.sample.simulator import simulate
+from churn_assets.tables import TABLES, USER_FEATURES
+
+pytestmark = [
+    pytest.mark.slow,
+    # Playwright's own event loop ends after its test.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+DAYS, USERS, HORIZON = 40, 700, 7
+YESTERDAY = dt.datetime.now(dt.UTC).date() - ONE_DAY
+FIRST = YESTERDAY - (DAYS - 1) * ONE_DAY
+TEN_DATES = (YESTERDAY - 11 * ONE_DAY, YESTERDAY - 2 * ONE_DAY)
+FEATURES_PAGE = f"/assets/{'/'.join(USER_FEATURES.asset_key.path)}"
+# Each start of a process takes seconds, and more on a busy machine.
+PATIENCE = 400
+
+Shoot = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``churn dev`` on a lake where events have landed and nothing else has happened."""
+    folder = tmp_path_factory.mktemp("ui")
+    simulate(
+        str(folder / "lake" / "landing" / "events"),
+        folder / "truth.csv",
+        users=USERS,
+        days=DAYS,
+        start=FIRST,
+        seed=4,
+        late_share=0.02,
+        duplicate_share=0.01,
+        corrupt_share=0.01,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("CHURN_", "DAGSTER_"))},
+        "CHURN_LAKE_ROOT": str(folder / "lake"),
+        "CHURN_START_DATE": str(FIRST),
+        "CHURN_HORIZON_DAYS": str(HORIZON),
+    }
+    command = [sys.executable, "-c", "from churn_assets.cli import main; main()", "dev", "--port", str(port)]
+    with (folder / "dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            until(lambda: answers(url), "Dagster's UI answers")
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                # Where this was started in the background, Ctrl-C is ignored and so is it by its children.
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"there is no browser: install one of {', '.join(BROWSERS)}")
+    with sync_playwright() as playwright:
+        # A container's root may not use the sandbox; the page is our own.
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1500, "height": 950})
+        page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def shoot(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Shoot:
+    folder = os.environ.get("UI_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots")
+
+    def save(name: str) -> None:
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+    return save
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/server_info", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def until(is_so: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {PATIENCE} s and it is not so that {what}"
+        time.sleep(0.5)
+
+
+def ask(url: str, query: str) -> Any:
+    return requests.post(f"{url}/graphql", json={"query": query}, timeout=30).json()["data"]
+
+
+def backfills(url: str) -> list[dict[str, Any]]:
+    query = "{partitionBackfillsOrError {... on PartitionBackfills {results {status numPartitions}}}}"
+    return ask(url, query)["partitionBackfillsOrError"]["results"]
+
+
+def failed_runs(url: str) -> list[str]:
+    query = "{runsOrError(filter: {statuses: [FAILURE]}) {... on Runs {results {runId}}}}"
+    return [run["runId"] for run in ask(url, query)["runsOrError"]["results"]]
+
+
+def launch(page: Page, url: str, count: int) -> None:
+    """Press the dialog's button and wait for the backfill that it starts."""
+    page.get_by_role("button", name="Launch backfill").click()
+    until(lambda: len(backfills(url)) == count, f"{count} backfills were launched")
+    until(lambda: backfills(url)[0]["status"] == "COMPLETED_SUCCESS", "the backfill succeeded")
+
+
+def test_the_graph_is_there(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}/asset-groups")
+
+    for group in ("bronze", "silver", "gold", "model", "predictions", "serving"):
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    expect(page.get_by_role("button", name="Materialize all (12)")).to_be_visible()
+    shoot("ui-graph")
+
+
+def test_one_button_materialises_everything(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}/asset-groups")
+    page.get_by_role("button", name="Materialize all (12)").click()
+    launch(page, ui, count=1)
+
+    assert failed_runs(ui) == []
+    for table in TABLES:
+        page.goto(f"{ui}/assets/{'/'.join(table.asset_key.path)}")
+        expect(page.get_by_text("Latest materialization")).to_be_visible()
+        expect(page.get_by_text("Never materialized")).to_have_count(0)
+    shoot("ui-predictions")
+
+
+def test_ten_feature_dates_are_a_backfill_of_one_run(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{FEATURES_PAGE}")
+    page.get_by_role("button", name="Materialize…").click()
+    expect(page.get_by_text("Backfills all partitions in a single run.")).to_be_visible()
+    dates = page.get_by_role("dialog").get_by_role("textbox").first
+    dates.fill(f"[{TEN_DATES[0]}...{TEN_DATES[1]}]")
+    dates.press("Enter")
+    expect(page.get_by_text("10 partitions").first).to_be_visible()
+    shoot("ui-backfill")
+
+    launch(page, ui, count=2)
+
+    assert backfills(ui)[0]["numPartitions"] == 10
+    assert failed_runs(ui) == []
+
+
+def test_a_materialisation_shows_its_rows(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{FEATURES_PAGE}?view=partitions&partition={TEN_DATES[1]}")
+
+    expect(page.get_by_text("dagster/partition_row_count")).to_be_visible()
+    shown = page.get_by_role("row").filter(has_text="preview").get_by_role("table")
+    expect(shown.get_by_role("columnheader", name="days_since_last_event")).to_be_visible()
+    expect(shown.get_by_role("cell", name=str(TEN_DATES[1]))).to_have_count(5)
+    shown.scroll_into_view_if_needed()
+    shoot("ui-preview")
+
+
+def test_columns_have_types_ranges_and_comments(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{FEATURES_PAGE}")
+
+    row = page.get_by_role("row").filter(has_text="days_since_last_event")
+    for text in ("bigint", "at most 29", "Days from the last event to feature_date, 0 to 29."):
+        expect(row.get_by_text(text, exact=True).first).to_be_visible()
+    expect(page.get_by_text("Passing").first).to_be_visible()
+    shoot("ui-columns")
+
+
+def test_numbers_of_each_write_are_plotted(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{FEATURES_PAGE}")
+    page.get_by_role("button", name=re.compile("Plots$")).click()
+
+    plot = page.locator("canvas").first
+    plot.scroll_into_view_if_needed()
+    expect(plot).to_be_visible()
+    expect(page.get_by_text("rows_written").first).to_be_visible()
+    shoot("ui-plots")
+
+
+def test_checks_have_their_results(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{FEATURES_PAGE}?view=checks")
+
+    for name in ("not_null", "unique_key", "values", "references", "volume", "latest_date"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    shoot("ui-checks")
+
+
+def test_lineage_leads_from_the_activity_to_the_model(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{FEATURES_PAGE}?view=lineage")
+
+    # What is too long for its box is cut in the middle.
+    for name in ("user_dai.*_activity", "users", "churn_labels", "churn_predi.*_model", "churn_predictions"):
+        expect(page.get_by_text(re.compile(f"^{name}$")).first).to_be_visible()
+    shoot("ui-lineage")
