@@ -11,6 +11,7 @@ from dagster._core.execution.backfill import (
 
 from churn_assets.automation.alone import somebody_is
 from churn_assets.automation.dead_runs import bury
+from churn_assets.automation.jobs import DATED, INGEST, INGESTED, PIPELINE_NAME
 from churn_assets.automation.run_tags import STEP_TAG
 from churn_assets.settings import Settings
 
@@ -21,6 +22,9 @@ AT_WORK = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+# A run of a whole job does not say what it computes; other jobs than these compute no table.
+OF_WHOLE_JOBS = {INGEST.name: INGESTED, PIPELINE_NAME: [*INGESTED, *DATED]}
 
 # After one failure, then twice as long after each further one, up to the last.
 FIRST_WAIT = dt.timedelta(minutes=5)
@@ -40,9 +44,8 @@ def at_work(
     if somebody_is(settings, instance):
         return "A churn run is at work on this lake."
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
-        if run.asset_selection is None and run.asset_check_selection:
-            continue
-        shared = set(keys) if run.asset_selection is None else run.asset_selection & set(keys)
+        computed = OF_WHOLE_JOBS.get(run.job_name) if run.asset_selection is None else run.asset_selection
+        shared = set(keys) & set(computed or [])
         if shared:
             found = ", ".join(sorted(key.path[-1] for key in shared))
             return f"Run {run.run_id[:8]} computes {found}."

@@ -5,12 +5,11 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from churn_assets.automation.jobs import PIPELINE_NAME
 from churn_assets.automation.pipeline import Pipeline, Stage
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 
-# Dagster's names have no hyphens; Databricks' job is called churn-prediction-pipeline.
-PIPELINE_NAME = "churn_prediction_pipeline"
 PIPELINE_CRON = "0 6 * * *"
 
 # Another churn run, or a table that a run of a sensor holds, is over in a minute or two.

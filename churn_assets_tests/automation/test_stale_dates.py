@@ -170,6 +170,16 @@ def test_runs_of_other_assets_are_nobodys_business(log: Log, settings: Settings)
     assert len(asked(log, settings)) == 1
 
 
+@pytest.mark.parametrize(("job", "waits"), [("churn_prediction_pipeline", True), ("endpoint_parity", False)])
+def test_of_whole_jobs_only_those_that_compute_tables_are_waited_for(
+    log: Log, settings: Settings, job: str, waits: bool
+) -> None:
+    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.instance.add_run(dg.DagsterRun(job, status=dg.DagsterRunStatus.STARTED))
+
+    assert (asked(log, settings) == []) is waits
+
+
 def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
     log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
     locks = Path(settings.lake_root / ".locks")
