@@ -12,16 +12,15 @@ from typing import Any
 
 import dagster as dg
 
-from churn_assets import settings as settings_module
+from bench.lakes import HORIZON, settings_of
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.evidence import DATED_TABLES, METADATA_NAME, Evidence
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, EVENTS, LANDED_EVENTS, USERS
 
 DATES = 730
-FILES = 10_000
-HORIZON = 30
 START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=DATES)).date()
+FILES = 10_000
 WHOLE = DateRange(START, START + (DATES - 1) * ONE_DAY)
 
 
@@ -29,26 +28,12 @@ def main() -> None:
     """Prints seconds and targets."""
     print(f"definitions load with {DATES} partitions: {definitions_load():.2f} s (target 6)")
     with tempfile.TemporaryDirectory() as temporary:
-        settings = settings_of(Path(temporary))
+        settings = settings_of(Path(temporary), START)
         from churn_assets.automation.instance import dagster_instance
 
         with dagster_instance(settings) as instance:
             write_history(instance)
             measure(settings, instance)
-
-
-def settings_of(folder: Path) -> Settings:
-    """A lake with an instance of its own."""
-    return settings_module.load(
-        _env_file=None,
-        deployment="local",
-        lake_root=folder / "lake",
-        landing_root=str(folder / "landing"),
-        mlflow_tracking_uri="",
-        dagster_home=folder / "dagster",
-        start_date=START,
-        horizon_days=HORIZON,
-    )
 
 
 def definitions_load() -> float:

@@ -11,31 +11,15 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from churn_assets import settings as settings_module
+from bench.lakes import HORIZON, START, settings_of
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, DAILY_SUMMARY, USER_DAILY_ACTIVITY, USER_FEATURES, Table
 
-START = dt.date(2026, 1, 1)
-HORIZON = 30
 DATES = 120
 MEASURED = 10
 USERS = 2_000
 TABLES = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS)
-
-
-def settings_of(folder: Path) -> Settings:
-    """A lake in this folder."""
-    return settings_module.load(
-        _env_file=None,
-        deployment="local",
-        lake_root=folder / "lake",
-        landing_root=str(folder / "landing"),
-        mlflow_tracking_uri="",
-        dagster_home=folder / "dagster",
-        start_date=START,
-        horizon_days=HORIZON,
-    )
 
 
 def prepare(folder: Path) -> None:

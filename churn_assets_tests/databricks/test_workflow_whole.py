@@ -9,26 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from churn_assets import settings as settings_module
-from churn_assets.databricks import setup, workflow
+from churn_assets.databricks import workflow
 from churn_assets.databricks.workflow_status import RunStatus
 from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.model import estimators, packaging, registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS
 from churn_assets_tests.model.conftest import labelled_frame
-from churn_assets_tests.workspace import serving_endpoints
+from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
 from churn_assets_tests.workspace.runtime import engine_of, start_runtime
-from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 
 __all__ = ["remote_python"]
 
 FIRST_DAY = dt.date(2026, 1, 1)
 LAST_DAY = dt.date(2026, 1, 14)
 HORIZON = 5
-LANDING = "/Volumes/raw_catalog/landing/files"
 # Each has features on the nine dates whose horizon is complete by the 14th: 9,999 labelled rows.
 USERS = 1_111
 
@@ -68,27 +65,7 @@ def cluster_of_its_own(tmp_path: Path, remote_python: Path) -> Iterator[Workspac
 @pytest.fixture
 def settings(cluster_of_its_own: Workspace, remote_python: Path, tmp_path: Path) -> Settings:
     """Catalogs, volumes and a Production model are there, and a token is in a secret scope."""
-    workspace, client = cluster_of_its_own, cluster_of_its_own.client()
-    on_3_11 = (remote_python.parent.parent / "lib" / "python3.11").exists()
-    made = settings_module.load(
-        _env_file=None,
-        deployment="databricks",
-        lake_root=tmp_path / "lake",
-        landing_root=LANDING,
-        start_date=FIRST_DAY,
-        horizon_days=HORIZON,
-        mlflow_tracking_uri=f"sqlite:///{tmp_path}/mlflow/mlflow.db",
-        databricks_host=workspace.url,
-        databricks_token=workspace.token,
-        databricks_secret_scope="churn",
-        databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
-        databricks_warehouse_id=WAREHOUSE_ID,
-        databricks_poll_seconds=0.1,
-    )
-    setup.apply(client, made)
-    client.secrets.create_scope("churn")
-    client.secrets.put_secret("churn", "databricks-token", string_value=workspace.token)
-    serving_endpoints.of(workspace).registry_uri = made.mlflow_tracking_uri
+    made = set_up(cluster_of_its_own, tmp_path, remote_python, FIRST_DAY, HORIZON)
     register_old_model(made)
     return made
 

@@ -13,25 +13,21 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from churn_assets import settings as settings_module
 from churn_assets.assets.endpoint import AGREES_WITH_BATCH
 from churn_assets.automation.pipeline import Pipeline, PipelineReport
-from churn_assets.databricks import setup
 from churn_assets.definitions import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, EVENTS, TABLES, USER_FEATURES, Table
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, NOW, Frame, House
-from churn_assets_tests.workspace import serving_endpoints
+from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
 from churn_assets_tests.workspace.runtime import start_runtime
-from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 
 __all__ = ["remote_python"]
 
-LANDING = "/Volumes/raw_catalog/landing/files"
 PACKAGE_ARCHIVES = ".zip"
 
 
@@ -64,11 +60,8 @@ def on_databricks(
         Workspace(folder / "workspace", python=remote_python, runtime=start_runtime) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        settings = _settings(workspace, folder, remote_python)
-        setup.apply(workspace.client(), settings)
-        _credentials_in_a_scope(workspace, settings)
+        settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
         shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
-        serving_endpoints.of(workspace).registry_uri = settings.mlflow_tracking_uri
         house = Clusterhouse(workspace, settings, instance)
         house.run()
         yield house
@@ -97,6 +90,23 @@ def test_the_endpoint_serves_what_was_trained_and_agrees_with_the_batch(on_datab
     assert evaluation.passed
     assert evaluation.metadata["compared_users"].value == 200
     assert evaluation.metadata["largest_difference"].value <= 1e-9
+
+
+def test_every_check_was_asked_on_the_cluster_and_passed(on_databricks: Clusterhouse) -> None:
+    graph = build_defs(on_databricks.settings).resolve_asset_graph()
+    history = on_databricks.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        list(graph.asset_check_keys)
+    )
+    found: dict[Any, Any] = {key: record.event for key, record in history.items()}
+
+    assert set(found) == set(graph.asset_check_keys)
+    failed = [
+        key.to_user_string()
+        for key, event in found.items()
+        # The simulated year is over: dates are behind those that are due today.
+        if key.name != "latest_date" and not event.dagster_event.event_specific_data.passed
+    ]
+    assert failed == []
 
 
 def test_each_materialisation_says_where_it_ran_and_what_it_cost(on_databricks: Clusterhouse) -> None:
@@ -138,34 +148,6 @@ def test_no_secret_is_in_what_was_staged_recorded_or_logged(on_databricks: Clust
 
     assert [str(file) for file in files if secret in file.read_bytes()] == []
     assert not any(secret.decode() in event for event in events)
-
-
-def _settings(workspace: Workspace, folder: Path, python: Path) -> Settings:
-    on_3_11 = (python.parent.parent / "lib" / "python3.11").exists()
-    return settings_module.load(
-        _env_file=None,
-        deployment="databricks",
-        lake_root=folder / "lake",
-        landing_root=LANDING,
-        start_date=FIRST_DAY,
-        horizon_days=HORIZON,
-        # A registry that both sides reach; databricks-uc is tested route by route.
-        mlflow_tracking_uri=f"sqlite:///{folder}/mlflow/mlflow.db",
-        databricks_host=workspace.url,
-        databricks_token=workspace.token,
-        databricks_secret_scope="churn",
-        databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
-        databricks_warehouse_id=WAREHOUSE_ID,
-        databricks_poll_seconds=0.1,
-    )
-
-
-def _credentials_in_a_scope(workspace: Workspace, settings: Settings) -> None:
-    client = workspace.client()
-    client.secrets.create_scope(settings.databricks_secret_scope)
-    client.secrets.put_secret(
-        settings.databricks_secret_scope, "databricks-token", string_value=workspace.token
-    )
 
 
 def _in_one_order(frame: Frame, table: Table) -> Frame:

@@ -1,0 +1,48 @@
+"""A ``databricks`` deployment in an emulated workspace, set up as the documentation says."""
+
+import datetime as dt
+from pathlib import Path
+
+from churn_assets import settings as settings_module
+from churn_assets.databricks import setup
+from churn_assets.settings import Settings
+from churn_assets_tests.workspace import serving_endpoints
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.statements import WAREHOUSE_ID
+
+LANDING = "/Volumes/raw_catalog/landing/files"
+
+
+def set_up(workspace: Workspace, folder: Path, python: Path, start: dt.date, horizon_days: int) -> Settings:
+    """Catalogs, volumes and tables are made, and the token is in a secret scope.
+
+    Args:
+        workspace: empty.
+        folder: for what the orchestrator keeps, and the registry.
+        python: the interpreter of the clusters, which says what runtime they have.
+        start: the first feature_date.
+        horizon_days: of the labels.
+    """
+    on_3_11 = (python.parent.parent / "lib" / "python3.11").exists()
+    settings = settings_module.load(
+        _env_file=None,
+        deployment="databricks",
+        lake_root=folder / "lake",
+        landing_root=LANDING,
+        start_date=start,
+        horizon_days=horizon_days,
+        # A registry that both sides reach; databricks-uc is tested route by route.
+        mlflow_tracking_uri=f"sqlite:///{folder}/mlflow/mlflow.db",
+        databricks_host=workspace.url,
+        databricks_token=workspace.token,
+        databricks_secret_scope="churn",
+        databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
+        databricks_warehouse_id=WAREHOUSE_ID,
+        databricks_poll_seconds=0.1,
+    )
+    client = workspace.client()
+    setup.apply(client, settings)
+    client.secrets.create_scope("churn")
+    client.secrets.put_secret("churn", "databricks-token", string_value=workspace.token)
+    serving_endpoints.of(workspace).registry_uri = settings.mlflow_tracking_uri
+    return settings
