@@ -4,7 +4,8 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-PYTEST := $(BIN)/pytest
+# Whole modules a process, since they share what is dear to make.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev serve bench test test-spark test-ui check lock clean

@@ -58,9 +58,6 @@ class Pipeline:
         self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
     ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
-        # A graph may end with the predictions.
-        graph = definitions.resolve_asset_graph()
-        self._serves = CHURN_PREDICTION_ENDPOINT in graph.get_all_asset_keys()
         self._lake = lake
         self._instance = instance
         self._progress = progress
@@ -163,7 +160,7 @@ class Pipeline:
 
     def _deploy(self) -> None:
         production = self._production()
-        if production and self._serves:
+        if production:
             self._serve(Serving(self._lake, self._instance, production), production)
 
     def _run_step(self, plan: Plan, step: Step) -> None:
