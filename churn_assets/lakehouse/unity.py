@@ -91,6 +91,13 @@ class UnityLakehouse(Lakehouse):
             raise
         return int(history[0]["version"])
 
+    def version_at(self, table: Table, when: dt.datetime) -> int:
+        """The table's Delta version at a time: what a reader found then. 0 before its first commit."""
+        history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)}")
+        # Naive, as PySpark collects it, means this machine's zone.
+        versions = [int(row["version"]) for row in history if row["timestamp"].astimezone(dt.UTC) <= when]
+        return max(versions, default=0)
+
     def partition_rows(self, table: Table) -> dict[dt.date, int]:
         """How many rows each date of the partition column has; nothing where there is no table."""
         return self._partition_rows(table) if self.version(table) >= 0 else {}

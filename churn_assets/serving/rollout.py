@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from databricks.sdk import WorkspaceClient
+from pyspark.sql import functions as F
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import EndpointError, ModelError
@@ -76,36 +77,46 @@ def roll_out(  # noqa: PLR0913 - what to deploy where, and whom to ask for
     """
     # First what may be missing: nothing is deployed that cannot be compared.
     version = production(lake)
-    feature_date, sampled = _sample(lake, users, seed)
+    sampled = _sample(lake, users, seed)
     with location.open() as endpoint:
         progress(f"server: {endpoint.server}")
         deployment = None
         if deploys or endpoint.is_temporary:
             name = registry.registered_model_name(lake.settings)
             deployment = deploy(endpoint.client, location.target(name, version), progress, timeout)
-        report = _compare(endpoint.client, location.online_folder, feature_date, sampled)
+        report = _compare(endpoint.client, location.online_folder, sampled)
     return RollOut(deployment, report, endpoint.server, endpoint.url)
 
 
-def _sample(lake: Lakehouse, users: int, seed: int) -> tuple[dt.date, list[parity.SampledUser]]:
+class _Sample(NamedTuple):
+    """Users of the last scored feature_date, with the features that they had when they were scored."""
+
+    feature_date: dt.date
+    features_version: int
+    users: list[parity.SampledUser]
+
+
+def _sample(lake: Lakehouse, users: int, seed: int) -> _Sample:
     scored = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
     if not scored:
         raise EndpointError(
             f"{CHURN_PREDICTIONS} is empty, so the endpoint cannot be compared with it. Materialise it first."
         )
     last = DateRange(max(scored), max(scored))
-    return last.end, parity.sample(
-        lake.read(CHURN_PREDICTIONS, last), lake.read(USER_FEATURES, last), users, seed
-    )
+    predictions = lake.read(CHURN_PREDICTIONS, last)
+    # Late events may have changed the features since, and the date waits to be scored again: not the
+    # endpoint's fault. So the features are those that the scores came from.
+    micros = predictions.agg(F.unix_micros(F.max("scored_at"))).collect()[0][0]
+    latest = lake.version(USER_FEATURES)
+    version = lake.version_at(USER_FEATURES, dt.datetime.fromtimestamp(micros / 1e6, dt.UTC)) or latest
+    features = lake.read(USER_FEATURES, last, version=None if version == latest else version)
+    return _Sample(last.end, version, parity.sample(predictions, features, users, seed))
 
 
-def _compare(
-    client: WorkspaceClient,
-    online_folder: Path | None,
-    feature_date: dt.date,
-    users: list[parity.SampledUser],
-) -> ParityReport:
+def _compare(client: WorkspaceClient, online_folder: Path | None, sample: _Sample) -> ParityReport:
     online = OnlineStore(online_folder).snapshot() if online_folder else None
-    looks_up = online is not None and online.feature_date == feature_date
-    with in_one_line(ENDPOINT_NAME, f"answer for users of {feature_date}"):
-        return parity.compare(parity.asking(client), feature_date, users, by_user_id=looks_up)
+    # Published features of another date, or of a later version of it, have other scores.
+    published = (online.feature_date, online.source_version) if online else None
+    looks_up = published == (sample.feature_date, sample.features_version)
+    with in_one_line(ENDPOINT_NAME, f"answer for users of {sample.feature_date}"):
+        return parity.compare(parity.asking(client), sample.feature_date, sample.users, by_user_id=looks_up)

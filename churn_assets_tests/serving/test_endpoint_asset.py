@@ -1,5 +1,6 @@
 """The two serving assets and the check, run by Dagster against real servers."""
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,11 +69,11 @@ class House:
         """What the schedule runs."""
         return self.definitions.resolve_job_def("endpoint_parity").execute_in_process(instance=self.instance)
 
-    def score(self, version: str) -> None:
+    def score(self, version: str, scored_at: dt.datetime = NOON) -> None:
         """Let a batch of this version be the latest predictions, as churn_predictions writes and says it."""
         records = [dict(zip(FEATURE_COLUMNS, features_of(user), strict=True)) for user in USERS]
         scores = mlflow_answers(self.lake.settings, version, records)
-        rows = [(user, D, score, score >= 0.5, NOON) for user, score in zip(USERS, scores, strict=True)]
+        rows = [(user, D, score, score >= 0.5, scored_at) for user, score in zip(USERS, scores, strict=True)]
         self.lake.write(CHURN_PREDICTIONS, frame(self.lake.spark, CHURN_PREDICTIONS, rows), DateRange(D, D))
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(
@@ -173,6 +174,18 @@ def test_users_are_asked_for_by_features_alone_where_lookups_are_of_another_date
     house.materialize(CHURN_PREDICTION_ENDPOINT)
 
     assert values(house.latest(CHURN_PREDICTION_ENDPOINT))["asked_by"] == "features"
+
+
+def test_features_that_changed_after_the_scoring_are_not_held_against_the_endpoint(house: House) -> None:
+    house.score("1", dt.datetime.now(dt.UTC))
+    later = [(user, D, *(count + 1 for count in features_of(user))) for user in USERS]
+    house.lake.write(USER_FEATURES, frame(house.lake.spark, USER_FEATURES, later), DateRange(D, D))
+
+    house.materialize(ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT)
+
+    assert house.evaluation().passed
+    # What is published for lookups is of the later features, so their scores are not those of the batch.
+    assert house.evaluation().metadata["asked_by"].value == "features"
 
 
 def test_a_batch_of_another_version_stops_the_endpoint_and_is_named(house: House) -> None:
