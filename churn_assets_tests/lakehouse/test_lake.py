@@ -69,6 +69,19 @@ def two_days(lake: Lakehouse, spark: SparkSession) -> Lakehouse:
     return lake
 
 
+def test_a_version_of_the_past_is_read_as_it_was(two_days: Lakehouse, spark: SparkSession) -> None:
+    then = two_days.version(USER_DAILY_ACTIVITY)
+    # On folders past a checkpoint of the log, which Sail writes every ten commits.
+    for user in range(3, 15 if type(two_days) is Lakehouse else 5):
+        when = dt.datetime.now(dt.UTC)
+        two_days.write(USER_DAILY_ACTIVITY, activity(spark, (user, SECOND, 1, 0)), DateRange(SECOND, SECOND))
+
+    past = two_days.read(USER_DAILY_ACTIVITY, DateRange(SECOND, SECOND), version=then)
+    assert [tuple(row) for row in past.collect()] == [(2, SECOND, 2, 0)]
+    assert past.dtypes == two_days.read(USER_DAILY_ACTIVITY).dtypes
+    assert two_days.version_at(USER_DAILY_ACTIVITY, when) == two_days.version(USER_DAILY_ACTIVITY) - 1
+
+
 def test_replacing_a_date_leaves_the_others_alone(two_days: Lakehouse, spark: SparkSession) -> None:
     two_days.write(USER_DAILY_ACTIVITY, activity(spark, (3, SECOND, 1, 0)), DateRange(SECOND, THIRD))
 
