@@ -11,7 +11,7 @@ from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.alone import Alone
 from churn_assets.automation.instance import STARTED_BY_CLI
-from churn_assets.automation.partition_history import is_behind
+from churn_assets.automation.partition_history import is_behind, latest_id
 from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, make_plan
 from churn_assets.automation.reasons import one_line
 from churn_assets.automation.run_tags import REASON_TAG, range_tags
@@ -214,12 +214,8 @@ class Pipeline:
         labels = self._instance.get_latest_storage_id_by_partition(
             CHURN_LABELS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
-        model = self._latest_id(CHURN_PREDICTION_MODEL)
-        return bool(labels) and (model is None or max(labels.values()) > model)
-
-    def _latest_id(self, key: dg.AssetKey) -> int | None:
-        records = self._instance.get_asset_records([key])
-        return records[0].asset_entry.last_materialization_storage_id if records else None
+        model = latest_id(self._instance, CHURN_PREDICTION_MODEL)
+        return bool(labels) and max(labels.values()) > model
 
     def _production(self) -> str | None:
         from churn_assets.model import registry

@@ -91,4 +91,4 @@ def _strict_reader() -> Callable[..., Column]:
 
         return pd.Series([fields(line) for line in lines], dtype=object)
 
-    return F.pandas_udf(StringType())(read)  # type: ignore[call-overload]
+    return F.pandas_udf(StringType())(read)  # type: ignore[call-overload]  # the overloads want a type as text

@@ -1,20 +1,16 @@
 """``churn backfill`` as a command: what it says it would do, doing it, and dying on the way."""
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from churn_assets import settings as settings_module
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
@@ -26,9 +22,9 @@ from churn_assets.tables import (
     USER_FEATURES,
     Table,
 )
+from churn_assets_tests.end_to_end.command import at_work, settings_in
 from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, House
 
-CHURN = Path(sys.executable).with_name("churn")
 PATIENCE_SECONDS = 120
 WHOLE = DateRange(FIRST_DAY, FIRST_DAY + (DAYS - 1) * ONE_DAY)
 
@@ -43,35 +39,11 @@ def settings(house: House, tmp_path_factory: pytest.TempPathFactory, deployment:
     shutil.copytree(house.landing, folder / "landing")
     for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS):
         shutil.rmtree(folder / "lake" / "main_catalog" / table.schema / table.name)
-    return settings_module.load(
-        _env_file=None,
-        deployment="local",
-        lake_root=folder / "lake",
-        landing_root=str(folder / "landing"),
-        mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
-        dagster_home=folder / "lake" / "dagster",
-        start_date=FIRST_DAY,
-        horizon_days=HORIZON,
-    )
+    return settings_in(folder)
 
 
-@contextmanager
-def backfill(settings: Settings, *options: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
-    command = [CHURN, "backfill", "--from", str(WHOLE.start), "--to", str(WHOLE.end), *options]
-    process = subprocess.Popen(
-        command,
-        cwd=settings.lake_root.parent,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def backfill(settings: Settings, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return at_work(settings, "backfill", "--from", str(WHOLE.start), "--to", str(WHOLE.end), *options)
 
 
 def finished(settings: Settings, *options: str) -> str:

@@ -1,14 +1,11 @@
 """``churn run`` killed with SIGKILL, again and again: the next one makes good whatever it left behind."""
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +13,6 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from churn_assets import settings as settings_module
 from churn_assets.automation.instance import UNFINISHED
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
@@ -28,10 +24,10 @@ from churn_assets.tables import (
     USER_DAILY_ACTIVITY,
     Table,
 )
-from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, House
+from churn_assets_tests.end_to_end.command import at_work, settings_in
+from churn_assets_tests.end_to_end.conftest import House
 
 PATIENCE_SECONDS = 120
-CHURN = Path(sys.executable).with_name("churn")
 
 
 # Of the session, so that it comes before a house is built.
@@ -45,35 +41,7 @@ def _on_sail_only(deployment: str) -> None:
 def settings(tmp_path: Path, landed: Path) -> Settings:
     """A lake that nobody has run on, with the files that ``house`` has."""
     shutil.copytree(landed, tmp_path / "landing")
-    return settings_module.load(
-        _env_file=None,
-        deployment="local",
-        lake_root=tmp_path / "lake",
-        landing_root=str(tmp_path / "landing"),
-        mlflow_tracking_uri=f"sqlite:///{tmp_path}/lake/mlflow/mlflow.db",
-        dagster_home=tmp_path / "lake" / "dagster",
-        start_date=FIRST_DAY,
-        horizon_days=HORIZON,
-    )
-
-
-@contextmanager
-def churn_run(settings: Settings) -> Iterator[subprocess.Popen[str]]:
-    """The command at work, ended with the block if it is not over by then."""
-    environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
-    process = subprocess.Popen(
-        [CHURN, "run"],
-        cwd=settings.lake_root.parent,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return settings_in(tmp_path)
 
 
 def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -125,13 +93,13 @@ def test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened(
         "predictions are committed": commits(settings, CHURN_PREDICTIONS, 1),
     }
     for moment, reached in moments.items():
-        with churn_run(settings) as process:
+        with at_work(settings, "run") as process:
             wait_until(reached, process)
             process.send_signal(signal.SIGKILL)
             process.wait()
         assert unfinished(settings) == 1, f"nothing was in hand when {moment}"
 
-    with churn_run(settings) as process:
+    with at_work(settings, "run") as process:
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, err
 
@@ -152,12 +120,12 @@ def test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened(
 def test_of_two_runs_at_once_the_second_says_so_and_the_first_goes_on(settings: Settings) -> None:
     for file in sorted(Path(settings.landing_root).iterdir())[2:]:
         file.unlink()
-    with churn_run(settings) as first:
+    with at_work(settings, "run") as first:
         wait_until((settings.lake_root / ".locks" / "churn-run.lock").exists, first)
         wait_until(commits(settings, LANDED_EVENTS, 0), first)
         # Not over before the second one asks, however fast the machine is.
         first.send_signal(signal.SIGSTOP)
-        with churn_run(settings) as second:
+        with at_work(settings, "run") as second:
             out, err = second.communicate(timeout=PATIENCE_SECONDS)
         assert second.returncode == 1
         assert err.strip() == (

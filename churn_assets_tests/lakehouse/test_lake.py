@@ -70,7 +70,7 @@ def two_days(lake: Lakehouse, spark: SparkSession) -> Lakehouse:
 
 
 def test_a_version_of_the_past_is_read_as_it_was(two_days: Lakehouse, spark: SparkSession) -> None:
-    then = two_days.version(USER_DAILY_ACTIVITY)
+    then, when = two_days.version(USER_DAILY_ACTIVITY), dt.datetime.now(dt.UTC)
     # On folders past a checkpoint of the log, which Sail writes every ten commits.
     for user in range(3, 15 if type(two_days) is Lakehouse else 5):
         when = dt.datetime.now(dt.UTC)

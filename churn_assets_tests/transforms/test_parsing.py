@@ -132,7 +132,7 @@ def test_a_landed_row_says_when_and_from_where_it_came(spark):
 
 def test_a_worker_without_this_package_can_read_lines(tmp_path):
     reader = tmp_path / "reader.pickle"
-    reader.write_bytes(cloudpickle.dumps(parsing._strict_reader().func))  # type: ignore[attr-defined]
+    reader.write_bytes(cloudpickle.dumps(parsing._strict_reader().func))  # type: ignore[attr-defined]  # a UDF has it
     program = (
         "import pickle, sys, pandas; sys.modules['churn_assets'] = None;"
         f"read = pickle.load(open({str(reader)!r}, 'rb'));"

@@ -17,7 +17,7 @@ def test_a_prediction_is_the_models_answer_to_the_six_features_in_order(spark):
             raise TypeError("features must be doubles")
         return (pd.concat(digits, axis=1) * [10.0 ** -(place + 1) for place in range(6)]).sum(axis=1)
 
-    score = F.pandas_udf(DoubleType())(as_a_number)  # type: ignore[call-overload]
+    score = F.pandas_udf(DoubleType())(as_a_number)  # type: ignore[call-overload]  # the overloads want a type as text
     features = frame(
         spark,
         tables.USER_FEATURES,
