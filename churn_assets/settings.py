@@ -64,6 +64,18 @@ class Settings(BaseSettings):
         repr=False,
         validation_alias=AliasChoices("DATABRICKS_CLIENT_SECRET", "databricks_client_secret"),
     )
+    training_rows: int = Field(default=25_000, ge=1_000, le=5_000_000)
+    training_seconds: int = Field(default=30, ge=1, le=3600)
+    contact_cost: float = Field(default=1.0, gt=0)
+    saved_value: float = Field(default=50.0, gt=0)
+    save_rate: float = Field(default=0.1, gt=0, le=1)
+    gate_slice_auc: float = Field(default=0.55, ge=0.5, le=1)
+    drift_warn: float = Field(default=0.05, gt=0)
+    drift_fail: float = Field(default=0.1, gt=0)
+    auc_drop_warn: float = Field(default=0.03, gt=0, le=0.5)
+    auc_drop_fail: float = Field(default=0.08, gt=0, le=0.5)
+    calibration_warn: float = Field(default=0.05, gt=0, le=1)
+    calibration_fail: float = Field(default=0.1, gt=0, le=1)
     databricks_secret_scope: str = ""
     databricks_volume: str = ""
     databricks_staging: Literal["volume", "dbfs"] = "volume"
@@ -111,6 +123,15 @@ class Settings(BaseSettings):
     def _dates_are_in_order(self) -> Self:
         if self.end_date and self.end_date < self.start_date:
             raise ValueError(f"CHURN_END_DATE={self.end_date} is before CHURN_START_DATE={self.start_date}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_warning_comes_before_a_failure(self) -> Self:
+        for name in ("drift", "auc_drop", "calibration"):
+            warn, fail = getattr(self, f"{name}_warn"), getattr(self, f"{name}_fail")
+            if warn > fail:
+                variable = f"CHURN_{name.upper()}"
+                raise ValueError(f"{variable}_WARN={warn:g} is above {variable}_FAIL={fail:g}")
         return self
 
     @property

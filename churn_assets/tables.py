@@ -1,97 +1,6 @@
 """The contract of every table: DDL, column metadata, write checks and documentation all come from here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cached_property
-from typing import NamedTuple
-
-import dagster as dg
-
-
-class WriteMode(StrEnum):
-    """How rows come into a table."""
-
-    APPEND = "append"
-    MERGE_NEW = "insert-only merge on the key"
-    REPLACE_PARTITIONS = "replace the partitions of the run"
-    REPLACE_ALL = "replace the whole table"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: Spark's name of its type, and a comment with meaning and unit.
-
-    Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``.
-    """
-
-    name: str
-    type: str
-    comment: str
-    nullable: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
-    allowed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of the lake.
-
-    ``catalog`` is the design's name, in asset keys; the physical one is a setting. ``key`` is unique.
-    ``rules`` are SQL that holds for each row. ``references`` is a table in whose key each row is found.
-    ``lineage`` says for each column which upstream columns its values are worked out from.
-    """
-
-    catalog: str
-    schema: str
-    name: str
-    comment: str
-    columns: tuple[Column, ...]
-    write_mode: WriteMode
-    key: tuple[str, ...] = ()
-    partition_column: str | None = None
-    rules: tuple[str, ...] = ()
-    references: "Table | None" = field(default=None, compare=False, repr=False)
-    lineage: Mapping[str, tuple["Source", ...]] = field(default_factory=dict, compare=False, repr=False)
-
-    def __getitem__(self, column: str) -> "Source":
-        """A column of this table, as the lineage of another names it."""
-        return Source(self, column)
-
-    @cached_property
-    def asset_key(self) -> dg.AssetKey:
-        """The three-level name as an asset key."""
-        return dg.AssetKey([self.catalog, self.schema, self.name])
-
-    @property
-    def constant(self) -> str:
-        """The name of this contract in this module, for error messages."""
-        return next(name for name, value in globals().items() if value is self)
-
-    @property
-    def column_names(self) -> list[str]:
-        """The columns in the contract's order."""
-        return [column.name for column in self.columns]
-
-    @property
-    def content_columns(self) -> list[str]:
-        """The columns that two runs over the same input must agree on: all but timestamps of the run."""
-        return [name for name in self.column_names if name not in RUN_COLUMNS]
-
-    def __str__(self) -> str:
-        return f"{self.catalog}.{self.schema}.{self.name}"
-
-
-class Source(NamedTuple):
-    """A column that another is worked out from."""
-
-    table: Table
-    column: str
-
-
-# What depends on when a run happened and not on what it read.
-RUN_COLUMNS = frozenset({"_ingested_at", "_processing_date", "scored_at"})
+from churn_assets.contracts import Column, Table, WriteMode
 
 EVENT_ID = Column("event_id", "string", "Identifier of the event, unique among events.")
 USER_ID = Column("user_id", "bigint", "Identifier of the user.")
@@ -374,6 +283,10 @@ CHURN_LABELS = Table(
     },
 )
 
+MODEL_VERSION = Column(
+    "model_version", "int", "Version of churn-prediction-model that scored the row.", minimum=1
+)
+
 CHURN_PREDICTIONS = Table(
     "main_catalog",
     "gold",
@@ -387,6 +300,7 @@ CHURN_PREDICTIONS = Table(
         ),
         Column("predicted_churn", "boolean", "Whether churn_probability is at least 0.5."),
         Column("scored_at", "timestamp", "When the row was scored, UTC."),
+        MODEL_VERSION,
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
@@ -399,7 +313,150 @@ CHURN_PREDICTIONS = Table(
         "feature_date": (USER_FEATURES["feature_date"],),
         "churn_probability": tuple(USER_FEATURES[name] for name in FEATURE_COLUMNS),
         "predicted_churn": tuple(USER_FEATURES[name] for name in FEATURE_COLUMNS),
+        # From the registry, which is no table.
+        "model_version": (),
     },
+)
+
+CHURN_REASONS = Table(
+    "main_catalog",
+    "gold",
+    "churn_reasons",
+    "Why each prediction is what it is: the three features that move it most, strongest first.",
+    (
+        USER_ID,
+        FEATURE_DATE,
+        Column(
+            "rank", "int", "1 for the feature that moves the prediction most, to 3.", minimum=1, maximum=3
+        ),
+        Column("feature", "string", "Column of user_features.", allowed=tuple(FEATURE_COLUMNS)),
+        Column("value", "double", "The user's value of it.", minimum=0),
+        Column(
+            "contribution",
+            "double",
+            "What the feature adds to the log-odds of churn (SHAP value); above 0 it raises the probability.",
+        ),
+        Column("reason", "string", "The same for people."),
+        MODEL_VERSION,
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date", "rank"),
+    partition_column="feature_date",
+    references=CHURN_PREDICTIONS,
+    lineage={
+        "user_id": (CHURN_PREDICTIONS["user_id"],),
+        "feature_date": (CHURN_PREDICTIONS["feature_date"],),
+        **{
+            name: tuple(USER_FEATURES[feature] for feature in FEATURE_COLUMNS)
+            for name in ("rank", "feature", "value", "contribution", "reason")
+        },
+        "model_version": (CHURN_PREDICTIONS["model_version"],),
+    },
+)
+
+SCORE = "churn_probability"
+
+FEATURE_DRIFT = Table(
+    "main_catalog",
+    "gold",
+    "feature_drift",
+    "How far features and scores of a date are from those that the scoring model was trained and judged on.",
+    (
+        FEATURE_DATE,
+        Column(
+            "feature",
+            "string",
+            "Column of user_features, compared with the training rows, or churn_probability, compared with "
+            "the holdout's.",
+            allowed=(*FEATURE_COLUMNS, SCORE),
+        ),
+        Column("psi", "double", "Population stability index, 0 for equal distributions.", minimum=0),
+        Column(
+            "psi_by_chance",
+            "double",
+            "What an equal distribution stays below 999 times in 1,000 with so few users.",
+            minimum=0,
+        ),
+        Column("users", "bigint", "Users of the date.", minimum=1),
+        MODEL_VERSION,
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("feature_date", "feature"),
+    partition_column="feature_date",
+    lineage={
+        "feature_date": (CHURN_PREDICTIONS["feature_date"],),
+        "feature": (),
+        **{
+            name: (*(USER_FEATURES[one] for one in FEATURE_COLUMNS), CHURN_PREDICTIONS[SCORE])
+            for name in ("psi", "psi_by_chance")
+        },
+        "users": (CHURN_PREDICTIONS["user_id"],),
+        "model_version": (CHURN_PREDICTIONS["model_version"],),
+    },
+)
+
+PREDICTION_OUTCOMES = Table(
+    "main_catalog",
+    "gold",
+    "prediction_outcomes",
+    "What became of each prediction, once its label is there.",
+    (
+        USER_ID,
+        FEATURE_DATE,
+        Column(
+            "churn_probability", "double", "Probability that was predicted, 0 to 1.", minimum=0, maximum=1
+        ),
+        Column("predicted_churn", "boolean", "Whether churn was predicted."),
+        Column("label", "int", "1: the user churned; 0: stayed.", minimum=0, maximum=1),
+        Column(
+            "is_out_of_time",
+            "boolean",
+            "Whether feature_date lies after every horizon that the model's training labels looked at: only "
+            "then does the outcome say how good the model is.",
+        ),
+        MODEL_VERSION,
+        Column("scored_at", "timestamp", "When the row was scored, UTC."),
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date"),
+    partition_column="feature_date",
+    references=CHURN_PREDICTIONS,
+    lineage={
+        **{
+            name: (CHURN_PREDICTIONS[name],)
+            for name in ("user_id", "feature_date", "churn_probability", "predicted_churn", "model_version")
+        },
+        "label": (CHURN_LABELS["label"],),
+        "is_out_of_time": (CHURN_PREDICTIONS["feature_date"], CHURN_PREDICTIONS["model_version"]),
+    },
+)
+
+MODEL_PROMOTIONS = Table(
+    "main_catalog",
+    "gold",
+    "model_promotions",
+    "Which model version was Production from when on, and why; one row a move of the alias.",
+    (
+        Column("promotion", "int", "1 for the first move, 2 for the next, and so on.", minimum=1),
+        Column("version", "int", "Version of churn-prediction-model that became Production.", minimum=1),
+        Column("previous_version", "int", "The one before it; null for the first.", nullable=True, minimum=1),
+        Column("promoted_at", "timestamp", "When the alias moved, or was found moved, UTC."),
+        Column(
+            "cause",
+            "string",
+            "gate: it won a comparison; rollback: a person put the previous one back; other: somebody moved "
+            "the alias in the registry.",
+            allowed=("gate", "rollback", "other"),
+        ),
+        Column("reason", "string", "In one line."),
+        Column("roc_auc", "double", "Of the version on its holdout.", nullable=True, minimum=0, maximum=1),
+        Column("brier", "double", "Of the version on its holdout.", nullable=True, minimum=0, maximum=1),
+    ),
+    WriteMode.MERGE_NEW,
+    key=("promotion",),
+    lineage=dict.fromkeys(
+        ("promotion", "version", "previous_version", "cause", "reason", "roc_auc", "brier"), ()
+    ),
 )
 
 TABLES = (
@@ -412,4 +469,8 @@ TABLES = (
     USER_FEATURES,
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
+    FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
+    MODEL_PROMOTIONS,
 )
