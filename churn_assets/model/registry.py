@@ -1,7 +1,7 @@
 """Where models are tracked and registered, and how one comes back as a scorer."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +95,13 @@ def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
 def promote(settings: Settings, version: str) -> None:
     """Let the alias ``Production`` name this version: what is scored and served from now on."""
     _client(settings).set_registered_model_alias(registered_model_name(settings), PRODUCTION_ALIAS, version)
+
+
+def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
+    """Write tags on a version, over those of the same names."""
+    client, name = _client(settings), registered_model_name(settings)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def model_uri(settings: Settings, version: str) -> str:

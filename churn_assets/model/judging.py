@@ -1,0 +1,106 @@
+"""Challenger, champion and floor on the same holdout. Whatever goes wrong here refuses the promotion."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn_assets.model import gate, leakage, registry
+from churn_assets.model.dataset import Frames
+from churn_assets.model.evaluation import CostMatrix
+from churn_assets.model.gate import Decision
+from churn_assets.settings import Settings
+from churn_assets.tables import FEATURE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Probabilities = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The decision, and the probabilities it rests on, in the holdout's order; empty where there are none."""
+
+    decision: Decision
+    challenger: Probabilities
+    champion: Probabilities | None
+    floor: Probabilities
+    champion_version: str | None
+
+
+def costs(settings: Settings) -> CostMatrix:
+    """What a contact costs, and what it gains, by the settings."""
+    return CostMatrix(settings.contact_cost, settings.saved_value, settings.save_rate)
+
+
+def judge(settings: Settings, frames: Frames, estimator: Any, floor: Any | None) -> Judgement:
+    """Compare a fitted estimator with the Production version, or with recency alone where there is none.
+
+    Args:
+        settings: of the deployment.
+        frames: what ``dataset.frames`` returns; its holdout may also have the column country.
+        estimator: the challenger.
+        floor: the estimator that knows days_since_last_event alone; None where it could not be fitted.
+    """
+    alarms = list(_alarms(frames))
+    challenger, failed = _asked(estimator, frames.holdout, "The challenger")
+    alarms += failed
+    recency, failed = _asked(floor, frames.holdout, "Recency alone")
+    alarms += failed
+    champion, version, failed = _champion(settings, frames.holdout)
+    alarms += failed
+    decision = gate.decide(
+        frames.holdout,
+        challenger,
+        champion,
+        recency,
+        costs=costs(settings),
+        slice_floor=settings.gate_slice_auc,
+        alarms=alarms,
+    )
+    return Judgement(decision, challenger, champion, recency, version)
+
+
+def _alarms(frames: Frames) -> tuple[str, ...]:
+    import pandas as pd
+
+    try:
+        # Of both: what leaks may do so in late dates only.
+        return leakage.alarms(pd.concat([frames.train, frames.holdout]), FEATURE_COLUMNS)
+    except Exception as error:  # noqa: BLE001 - what cannot be looked at is not promoted
+        return (f"Features cannot be tested for leakage: {_in_one_line(error)}",)
+
+
+def _asked(estimator: Any, rows: "pd.DataFrame", who: str) -> tuple[Probabilities, list[str]]:
+    try:
+        return np.asarray(estimator.predict_proba(rows[FEATURE_COLUMNS])[:, 1], dtype="float64"), []
+    except Exception as error:  # noqa: BLE001 - what cannot be asked is not promoted
+        return np.empty(0), [f"{who} cannot predict the holdout: {_in_one_line(error)}"]
+
+
+def _champion(
+    settings: Settings, rows: "pd.DataFrame"
+) -> tuple[Probabilities | None, str | None, list[str]]:
+    version = None
+    try:
+        production = registry.production_version(settings)
+        if production is None:
+            return None, None, []
+        version = str(production.version)
+        import mlflow.pyfunc
+
+        champion = mlflow.pyfunc.load_model(registry.model_uri(settings, version))
+        predicted = champion.predict(rows[FEATURE_COLUMNS])
+        return np.asarray(predicted, dtype="float64"), version, []
+    except Exception as error:  # noqa: BLE001 - a champion that cannot be asked is not replaced unseen
+        name = f"The champion, version {version}," if version else "The champion"
+        reason = (
+            f"{name} cannot be compared with: {_in_one_line(error)} "
+            "Put another version there (churn rollback), or remove the alias Production to start anew."
+        )
+        return np.full(len(rows), np.nan), version, [reason]
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
