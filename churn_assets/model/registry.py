@@ -104,6 +104,17 @@ def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> No
         client.set_model_version_tag(name, version, key, value)
 
 
+def run_url(settings: Settings, run_id: str) -> str:
+    """Where people look at a run; empty where no server is, but a database on this machine."""
+    uri = _tracking_uri(settings)
+    if uri.startswith(SQLITE):
+        return ""
+    experiment = _client(settings).get_run(run_id).info.experiment_id
+    if uri.startswith("databricks"):
+        return f"{settings.databricks_host}/ml/experiments/{experiment}/runs/{run_id}"
+    return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
+
+
 def model_uri(settings: Settings, version: str) -> str:
     """The URI of one version: a number and not the alias, so that one scoring never mixes two models."""
     return f"models:/{registered_model_name(settings)}/{version}"
