@@ -13,7 +13,9 @@ from churn_assets.transforms.parsing import utc_timestamp
 CHURN_THRESHOLD = 0.5
 
 
-def churn_predictions(features: DataFrame, score: Callable[..., Column], scored_at: dt.datetime) -> DataFrame:
+def churn_predictions(
+    features: DataFrame, score: Callable[..., Column], scored_at: dt.datetime, model_version: int
+) -> DataFrame:
     """Score every row of features.
 
     Args:
@@ -21,6 +23,7 @@ def churn_predictions(features: DataFrame, score: Callable[..., Column], scored_
         score: gives the probability of churn (double) from the columns ``tables.FEATURE_COLUMNS``, in that
             order and as doubles; such as ``mlflow.pyfunc.spark_udf``.
         scored_at: when, with time zone; every row gets it.
+        model_version: number of the registered version that ``score`` asks; every row gets it.
 
     Returns:
         The columns of ``tables.CHURN_PREDICTIONS``, one row for each of ``features``.
@@ -35,4 +38,5 @@ def churn_predictions(features: DataFrame, score: Callable[..., Column], scored_
         "churn_probability",
         (F.col("churn_probability") >= CHURN_THRESHOLD).alias("predicted_churn"),
         utc_timestamp(scored_at).alias("scored_at"),
+        F.lit(model_version).cast("int").alias("model_version"),
     )

@@ -187,7 +187,7 @@ def test_a_table_that_was_written_today_and_ends_last_spring_is_not_up_to_date(
 ) -> None:
     lake.write(USER_FEATURES, frame(spark, USER_FEATURES, [features(1, D)]), DateRange(D, D))
 
-    results = checked(CHURN_PREDICTIONS, [(1, D, 0.1, False, NOON)], DateRange(D, D))
+    results = checked(CHURN_PREDICTIONS, [(1, D, 0.1, False, NOON, 1)], DateRange(D, D))
 
     assert not results[LATEST_DATE].passed
     assert (results[LATEST_DATE].description or "").startswith("feature_date 2026-03-10, due ")

@@ -14,13 +14,16 @@ def preview(*arguments) -> str:
 
 
 def test_of_a_range_the_preview_has_rows_of_one_date(lake: Lakehouse, spark: SparkSession) -> None:
-    rows = [(user, on, 0.25, False, NOON) for user in range(1, 9) for on in (day(-1), D)]
+    rows = [(user, on, 0.25, False, NOON, 1) for user in range(1, 9) for on in (day(-1), D)]
     lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), DateRange(day(-1), D))
 
     lines = preview(lake, CHURN_PREDICTIONS, D).splitlines()
 
-    assert lines[0] == "| user_id | feature_date | churn_probability | predicted_churn | scored_at |"
-    assert lines[1] == "| --- | --- | --- | --- | --- |"
+    assert (
+        lines[0]
+        == "| user_id | feature_date | churn_probability | predicted_churn | scored_at | model_version |"
+    )
+    assert lines[1] == "| --- | --- | --- | --- | --- | --- |"
     assert len(lines) == 2 + 5
     assert all("| `2026-03-10` | `0.25` | False |" in line for line in lines[2:])
 

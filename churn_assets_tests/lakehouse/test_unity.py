@@ -80,7 +80,11 @@ def test_the_same_writes_give_the_same_rows_versions_and_reports_as_in_folders(
 
 
 def test_totals_of_a_date_are_its_rows_and_sums_in_both(unity: UnityLakehouse, lake: Lakehouse) -> None:
-    rows = [(1, FIRST, 0.25, False, NOON), (2, FIRST, 0.5, True, NOON), (1, SECOND, 0.75, True, NOON)]
+    rows = [
+        (1, FIRST, 0.25, False, NOON, 1),
+        (2, FIRST, 0.5, True, NOON, 1),
+        (1, SECOND, 0.75, True, NOON, 1),
+    ]
     columns = ["churn_probability", "predicted_churn"]
     for one in (unity, lake):
         one.write(CHURN_PREDICTIONS, frame(one.spark, CHURN_PREDICTIONS, rows), DateRange(FIRST, SECOND))

@@ -73,7 +73,10 @@ class House:
         """Let a batch of this version be the latest predictions, as churn_predictions writes and says it."""
         records = [dict(zip(FEATURE_COLUMNS, features_of(user), strict=True)) for user in USERS]
         scores = mlflow_answers(self.lake.settings, version, records)
-        rows = [(user, D, score, score >= 0.5, scored_at) for user, score in zip(USERS, scores, strict=True)]
+        rows = [
+            (user, D, score, score >= 0.5, scored_at, int(version))
+            for user, score in zip(USERS, scores, strict=True)
+        ]
         self.lake.write(CHURN_PREDICTIONS, frame(self.lake.spark, CHURN_PREDICTIONS, rows), DateRange(D, D))
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(

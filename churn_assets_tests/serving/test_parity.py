@@ -26,7 +26,7 @@ from churn_assets_tests.workspace.emulator import Workspace
 def scored(spark: SparkSession, users: int):
     """Predictions and features of users 0, 1, 2 …, whose probability is a hundredth of their id."""
     ids = range(users)
-    predictions = frame(spark, CHURN_PREDICTIONS, [(i, D, i / 100, i >= 50, NOON) for i in ids])
+    predictions = frame(spark, CHURN_PREDICTIONS, [(i, D, i / 100, i >= 50, NOON, 1) for i in ids])
     features = frame(spark, USER_FEATURES, [(i, D, i, 1, 2, 3, 4, 5) for i in ids])
     return predictions, features
 

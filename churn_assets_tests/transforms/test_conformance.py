@@ -94,7 +94,7 @@ def test_a_referenced_table_with_two_rows_of_a_key_counts_no_row_twice(spark: Sp
 def test_a_probability_is_a_number_from_zero_to_one(
     spark: SparkSession, probability: float, churns: bool, rules: list[str]
 ) -> None:
-    found = broken(spark, CHURN_PREDICTIONS, (1, D, probability, churns, NOON))
+    found = broken(spark, CHURN_PREDICTIONS, (1, D, probability, churns, NOON, 1))
 
     assert list(found) == rules
 

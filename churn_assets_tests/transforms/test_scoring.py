@@ -23,14 +23,19 @@ def test_a_prediction_is_the_models_answer_to_the_six_features_in_order(spark):
         tables.USER_FEATURES,
         [(1, D, 1, 2, 3, 4, 5, 6), (2, D, 5, 0, 0, 0, 0, 0), (3, D, 4, 9, 9, 9, 9, 9)],
     )
-    table = scoring.churn_predictions(features, score, SCORED_AT)
+    table = scoring.churn_predictions(features, score, SCORED_AT, 7)
     assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_PREDICTIONS.columns]
     rows = table.selectExpr(
-        "user_id", "feature_date", "round(churn_probability, 9)", "predicted_churn", "unix_micros(scored_at)"
+        "user_id",
+        "feature_date",
+        "round(churn_probability, 9)",
+        "predicted_churn",
+        "unix_micros(scored_at)",
+        "model_version",
     ).collect()
     at = 1_773_208_800_000_001
     assert sorted(tuple(row) for row in rows) == [
-        (1, D, 0.123456, False, at),
-        (2, D, 0.5, True, at),
-        (3, D, 0.499999, False, at),
+        (1, D, 0.123456, False, at, 7),
+        (2, D, 0.5, True, at, 7),
+        (3, D, 0.499999, False, at, 7),
     ]
