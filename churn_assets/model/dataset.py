@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
+from churn_assets.partitions import FEATURE_WINDOW_DAYS
 from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
@@ -24,7 +25,16 @@ MAXIMUM_TRAINING_ROWS = 25_000
 # Judging is cheap (70 ms for 60,000 rows), so the bound is the driver's memory: about 8 MB.
 MAXIMUM_HOLDOUT_ROWS = 100_000
 
+# Ten candidates are compared on these, and a calibration map is fitted in each half of them.
+MAXIMUM_CALIBRATION_ROWS = 25_000
+
 MAXIMUM_HOLDOUT_DATES = 30
+
+# One user in so many is kept from training and calibrates instead, on one in so many of training's dates.
+CALIBRATION_SHARE = 5
+
+# So that who calibrates says nothing about who a sample of users holds: that hashes user_id alone.
+CALIBRATION_SALT = 20_260_101
 
 # Users fall into buckets by a hash of their id; a sample is the users of the first so many buckets.
 USER_BUCKETS = 10_000
@@ -32,12 +42,27 @@ USER_BUCKETS = 10_000
 # Dates are thinned to no fewer than these, so that a season of the week or the month stays in the sample.
 LEAST_SAMPLED_DATES = 10
 
+# Dates whose 30-day windows the start of the data cuts short are left out where so many others remain.
+LEAST_TRAINING_DATES = 10
+
 
 class Split(NamedTuple):
-    """The feature_dates to train on, and the later ones to judge on."""
+    """The feature_dates to train on, the last of them, to calibrate on, and the later ones to judge on."""
 
     train: DateRange
+    calibration: DateRange
     holdout: DateRange
+
+
+class Frames(NamedTuple):
+    """Rows to train, calibrate and judge on, each in the columns and the order that ``collect`` returns.
+
+    No user of ``calibration`` is in ``train``.
+    """
+
+    train: "pd.DataFrame"
+    calibration: "pd.DataFrame"
+    holdout: "pd.DataFrame"
 
 
 def labelled_rows(features: DataFrame, labels: DataFrame) -> DataFrame:
@@ -80,7 +105,9 @@ def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int
 
     A label of D looks ``horizon_days`` ahead, so the gap keeps every training label from seeing a day that
     a holdout row is asked about. A fifth of the dates that the gap leaves are held out, at least 1 and at
-    most 30.
+    most 30. Of those before the gap, the first 29 are left out where 10 others remain: their windows reach
+    back to before the first event, so their counts mean less than later ones do. The last fifth of what is
+    left is for calibration, too.
 
     Args:
         first_date: the first mature feature_date.
@@ -99,11 +126,53 @@ def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int
             "Wait for more days, or lower CHURN_HORIZON_DAYS."
         )
     held_out = min(max(usable // 5, 1), MAXIMUM_HOLDOUT_DATES)
-    holdout_start = last_date - (held_out - 1) * ONE_DAY
+    trained = usable - held_out
+    warm_up = FEATURE_WINDOW_DAYS - 1
+    if trained - warm_up < LEAST_TRAINING_DATES:
+        warm_up = 0
+    calibrated = max((trained - warm_up) // CALIBRATION_SHARE, 1)
+    train_end = first_date + (trained - 1) * ONE_DAY
     return Split(
-        train=DateRange(first_date, holdout_start - (horizon_days + 1) * ONE_DAY),
-        holdout=DateRange(holdout_start, last_date),
+        train=DateRange(first_date + warm_up * ONE_DAY, train_end),
+        calibration=DateRange(train_end - (calibrated - 1) * ONE_DAY, train_end),
+        holdout=DateRange(last_date - (held_out - 1) * ONE_DAY, last_date),
     )
+
+
+def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
+    """Bring the rows of a split to this process.
+
+    Calibration takes users that training does not see, on the last of its dates: the same model gives users
+    it was trained on probabilities that are too sure.
+
+    Args:
+        labelled: what ``labelled_rows`` returns.
+        split: what ``out_of_time_split`` returns.
+        training_rows: most rows to train on.
+    """
+    calibrates = F.pmod(F.xxhash64(F.lit(CALIBRATION_SALT), "user_id"), F.lit(CALIBRATION_SHARE)) == 0
+    return Frames(
+        train=collect(labelled.where(~calibrates), split.train, training_rows),
+        calibration=collect(labelled.where(calibrates), split.calibration, MAXIMUM_CALIBRATION_ROWS),
+        holdout=collect(labelled, split.holdout, MAXIMUM_HOLDOUT_ROWS),
+    )
+
+
+def describe(rows: Frames) -> dict[str, int | float]:
+    """How many rows, users and dates each frame has, and which share of its rows churned.
+
+    Returns:
+        ``train_rows``, ``train_users``, ``train_dates``, ``train_churn_rate``, and so on for ``calibration``
+        and ``holdout``. A frame without rows has no churn rate.
+    """
+    found: dict[str, int | float] = {}
+    for name, frame in rows._asdict().items():
+        found[f"{name}_rows"] = len(frame)
+        found[f"{name}_users"] = int(frame["user_id"].nunique())
+        found[f"{name}_dates"] = int(frame["feature_date"].nunique())
+        if len(frame):
+            found[f"{name}_churn_rate"] = float(frame["label"].mean())
+    return found
 
 
 def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":

@@ -1,0 +1,234 @@
+"""Who competes to be the next model, who wins, and whether the winner's probabilities need calibration."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from churn_assets.errors import ModelError
+from churn_assets.model import calibration, estimators, search
+from churn_assets.model.dataset import Frames
+from churn_assets.tables import FEATURE_COLUMNS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+AUTO = "auto"
+
+# A difference in the Brier score that is not worth a less simple model, nor a calibration map.
+WORTH_IT = 1e-4
+
+
+class Entrant(NamedTuple):
+    """What is to be fitted."""
+
+    name: str
+    estimator_name: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was fitted, and how well it does on the calibration rows (brier, log_loss, roc_auc).
+
+    ``params`` are all that ``estimators.make`` needs to make it again. ``seconds`` are those of fitting.
+    Where it could not be fitted, ``error`` says why in one line, and ``fitted`` is None.
+    """
+
+    name: str
+    estimator_name: str
+    params: dict[str, Any]
+    fitted: Any | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+
+class Calibrated(NamedTuple):
+    """The estimator to use, what was done to it, and the Brier score on calibration users without and with.
+
+    ``brier_after`` is measured on users that the map was not fitted on.
+    """
+
+    estimator: Any
+    method: calibration.Method
+    brier_before: float
+    brier_after: float
+
+
+def entrants(estimator: str = AUTO, params: Mapping[str, Any] | None = None, seed: int = 42) -> list[Entrant]:
+    """Who competes: the floor first, then the simpler before the less simple.
+
+    Args:
+        estimator: ``auto`` for all and a search, or one of ``estimators.ESTIMATORS`` for that one alone.
+        params: parameters of that one estimator.
+        seed: of the search.
+
+    Raises:
+        ModelError: there is no such estimator, or it has no such parameter.
+    """
+    floor = Entrant(estimators.FLOOR, estimators.FLOOR, _all_params(estimators.FLOOR))
+    if estimator == AUTO:
+        if params:
+            raise ModelError(
+                f"Parameters {dict(params)} are for one estimator, but all compete. "
+                f"Name one of {', '.join(estimators.COMPETING)} as estimator, or leave params out."
+            )
+        return [
+            floor,
+            *[Entrant(name, name, _all_params(name)) for name in estimators.COMPETING],
+            *[
+                Entrant(f"search_{number}", search.ESTIMATOR, _all_params(search.ESTIMATOR, trial))
+                for number, trial in enumerate(search.trials(seed), start=1)
+            ],
+        ]
+    estimators.make(estimator, params)
+    if estimator == estimators.FLOOR:
+        raise ModelError(
+            f"Estimator {estimator} is what a model must beat, and never becomes one. "
+            f"Choose {AUTO} or one of {', '.join(estimators.COMPETING)}."
+        )
+    return [floor, Entrant(estimator, estimator, _all_params(estimator, params))]
+
+
+def compete(  # noqa: PLR0913 - named, and a caller gives few of them
+    frames: Frames,
+    *,
+    estimator: str = AUTO,
+    params: Mapping[str, Any] | None = None,
+    seconds: float = 30,
+    seed: int = 42,
+    done: Callable[[Candidate, int, int], None] | None = None,
+) -> list[Candidate]:
+    """Fit all that compete on the training rows, and compare their Brier scores on the calibration rows.
+
+    The winner is the simplest whose score is within ``WORTH_IT`` of the lowest. The same frames and seed
+    give the same candidates, as long as the time suffices.
+
+    Args:
+        frames: what ``dataset.frames`` returns; ``holdout`` is not looked at.
+        estimator: as for ``entrants``.
+        params: as for ``entrants``.
+        seconds: when so many are over, no further trial of the search is begun.
+        seed: of the search.
+        done: called after each with the candidate, its number from 1 on, and how many there are.
+
+    Returns:
+        The winner, the others from the lowest Brier score to the highest, and those that could not be fitted.
+
+    Raises:
+        ModelError: the rows or the parameters cannot be learned from, or nothing but the floor could be.
+    """
+    plan = entrants(estimator, params, seed)
+    _require_both_classes(frames.train, "training")
+    _require_both_classes(frames.calibration, "calibration")
+    started = time.monotonic()
+    candidates: list[Candidate] = []
+    for number, entrant in enumerate(plan, start=1):
+        # The budget bounds a machine far slower than those this was made for: elsewhere all trials run, and
+        # so the same rows give the same model.
+        if entrant.name.startswith("search_") and time.monotonic() - started > seconds:
+            break
+        candidate = _fitted(entrant, frames)
+        candidates.append(candidate)
+        if done:
+            done(candidate, number, len(plan))
+    return _ranked(candidates)
+
+
+def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibrated:
+    """Map the winner's probabilities to what they are in truth, where that lowers the Brier score.
+
+    The better map (sigmoid or isotonic) is taken if it lowers the score by more than ``WORTH_IT`` on users it
+    was not fitted on, and then fitted on all.
+
+    Args:
+        best: the first that ``compete`` returns.
+        rows: the frame ``calibration``: users that the candidate was not trained on.
+        seed: says on which half of the users a map is fitted, and on which it is measured.
+    """
+    scores = calibration.honest_scores(best.fitted, rows, seed)
+    method = min(scores, key=lambda name: scores[name])
+    if scores[method] >= scores["none"] - WORTH_IT:
+        method = "none"
+    estimator = calibration.mapped(best.fitted, rows, method)
+    return Calibrated(estimator, method, scores["none"], scores[method])
+
+
+def rebuild(spec: Mapping[str, Any], frames: Frames) -> Any:
+    """Fit exactly what once won, without a search.
+
+    Args:
+        spec: ``estimator`` (a name), ``params`` and ``calibration`` (none, sigmoid or isotonic).
+        frames: the same rows as then.
+
+    Raises:
+        ModelError: the spec names nothing that can be fitted.
+    """
+    name, method = spec["estimator"], spec["calibration"]
+    if method not in ("none", *calibration.MAPS):
+        raise ModelError(
+            f"No calibration is called {method!r}. Choose one of none, {', '.join(calibration.MAPS)}."
+        )
+    candidate = _fitted(Entrant(name, name, dict(spec["params"])), frames)
+    if candidate.fitted is None:
+        raise ModelError(f"{name} cannot be trained: {candidate.error}")
+    return calibration.mapped(candidate.fitted, frames.calibration, method)
+
+
+def _all_params(name: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {**estimators.DEFAULTS[name], **(params or {})}
+
+
+def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
+    from threadpoolctl import threadpool_limits
+
+    started = time.perf_counter()
+    try:
+        estimator = estimators.make(entrant.estimator_name, entrant.params)
+        # Sums in several threads depend on how many there are. And they cost more than they give here: 25,000
+        # rows take histogram boosting 0.2 s in one thread, and seconds in two where another process is busy.
+        with threadpool_limits(1):
+            estimator.fit(frames.train[FEATURE_COLUMNS], frames.train["label"])
+            metrics = _metrics(
+                frames.calibration["label"].to_numpy(), calibration.probability(estimator, frames.calibration)
+            )
+    except Exception as error:  # noqa: BLE001 - one that cannot be fitted must not end the others' competition
+        seconds = time.perf_counter() - started
+        return Candidate(*entrant, seconds=seconds, error=" ".join(str(error).split()))
+    return Candidate(*entrant, estimator, metrics, time.perf_counter() - started)
+
+
+def _ranked(candidates: list[Candidate]) -> list[Candidate]:
+    able = [c for c in candidates if c.fitted is not None]
+    failed = [c for c in candidates if c.fitted is None]
+    competing = [c for c in able if c.estimator_name != estimators.FLOOR]
+    if not competing:
+        reasons = "; ".join(f"{c.name}: {c.error}" for c in failed if c.name != estimators.FLOOR)
+        raise ModelError(f"No candidate can be trained: {reasons}")
+    lowest = min(c.metrics["brier"] for c in competing)
+    # In the order of entry, which is that of simplicity.
+    winner = next(c for c in competing if c.metrics["brier"] <= lowest + WORTH_IT)
+    others = sorted((c for c in able if c is not winner), key=lambda c: c.metrics["brier"])
+    return [winner, *others, *failed]
+
+
+def _metrics(label: "np.ndarray", probability: "np.ndarray") -> dict[str, float]:
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+    return {
+        "brier": float(brier_score_loss(label, probability)),
+        "log_loss": float(log_loss(label, probability)),
+        "roc_auc": float(roc_auc_score(label, probability)),
+    }
+
+
+def _require_both_classes(rows: "pd.DataFrame", what: str) -> None:
+    labels = sorted(rows["label"].unique())
+    if len(labels) < 2:
+        found = f"only label {labels[0]}" if labels else "no rows"
+        raise ModelError(
+            f"Among the {what} rows there are {found}; a model takes churned and staying users, "
+            "two classes. Look at gold.churn_labels."
+        )
