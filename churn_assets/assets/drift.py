@@ -1,0 +1,183 @@
+"""How far features and scores are from those of the training, and from when on that is too far."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from pyspark.sql import DataFrame
+
+from churn_assets.assets.code_version import code_version
+from churn_assets.assets.common import ON_SPARK, Assets, table_asset
+from churn_assets.assets.gold import reading
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.errors import ModelError
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, SCORE, USER_FEATURES
+from churn_assets.transforms import drift as drift_transforms
+from churn_assets.transforms.drift import JUDGED, NOT_JUDGED
+
+FEATURE_CHECK = "feature_drift"
+SCORE_CHECK = "score_drift"
+
+# What each check shows, and which of it can fail.
+SHOWN = {FEATURE_CHECK: tuple(FEATURE_COLUMNS), SCORE_CHECK: (SCORE,)}
+CAN_FAIL = {FEATURE_CHECK: JUDGED, SCORE_CHECK: (SCORE,)}
+
+# Of a long range only its end is judged: what drifted last spring is history.
+LAST_DATES = 7
+
+DESCRIPTIONS = {
+    FEATURE_CHECK: "The features of the last dates are distributed as in the training of the model that scored "
+    f"them: no PSI reaches CHURN_DRIFT_FAIL, or, as a warning, CHURN_DRIFT_WARN. With few users chance alone "
+    f"may reach these; then what chance does is the limit. Not judged: {', '.join(NOT_JUDGED)}, which grows "
+    "with the calendar by itself.",
+    SCORE_CHECK: "The churn probabilities of the last dates are distributed as those that the model was judged "
+    "by, its holdout's, by the same limits.",
+}
+
+NOTHING_TO_JUDGE = "Nothing to judge: no date here was scored by a version whose training left a reference."
+
+Row = Mapping[str, Any]
+
+
+def drift_assets(settings: Settings) -> Assets:
+    """The drift of each scored date."""
+
+    @dg.asset(
+        **{**table_asset(FEATURE_DRIFT, settings), "group_name": "monitoring"},
+        partitions_def=feature_dates(settings),
+        backfill_policy=ONE_RUN_PER_RANGE,
+        ins={"predictions": reading(CHURN_PREDICTIONS), "features": reading(USER_FEATURES)},
+        code_version=code_version(drift_transforms.feature_drift),
+    )
+    def feature_drift(
+        context: dg.AssetExecutionContext, predictions: DataFrame, features: DataFrame
+    ) -> DataFrame:
+        references, without = _references(predictions, settings)
+        for reason in without:
+            context.log.warning(reason)
+        context.add_output_metadata({"compared_with_versions": ", ".join(map(str, references)) or "none"})
+        return drift_transforms.feature_drift(features, predictions, references)
+
+    return [feature_drift]
+
+
+def drift_checks() -> dg.AssetChecksDefinition:
+    """Both checks, as one step that reads a few rows of the table.
+
+    In a run that writes the table they judge its dates, at most the last seven; executed alone, the last date
+    that the table holds.
+    """
+
+    @dg.multi_asset_check(
+        name="check_drift",
+        specs=[
+            dg.AssetCheckSpec(name, asset=FEATURE_DRIFT.asset_key, description=description)
+            for name, description in DESCRIPTIONS.items()
+        ],
+        required_resource_keys=ON_SPARK,
+        can_subset=True,
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        lake = context.resources.lakehouse
+        rows = _rows(lake, _dates_of_run(context.run.tags))
+        for key in context.selected_asset_check_keys:
+            yield judge(key.name, rows, lake.settings)
+
+    return check
+
+
+def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckResult:
+    """One check's verdict on rows of ``tables.FEATURE_DRIFT``.
+
+    An error where any PSI reaches ``settings.drift_fail``, a warning where one reaches
+    ``settings.drift_warn``; where chance alone may go further, that counts instead of either.
+    """
+    judged = [row for row in rows if row["feature"] in CAN_FAIL[check]]
+    limits = {"CHURN_DRIFT_FAIL": settings.drift_fail, "CHURN_DRIFT_WARN": settings.drift_warn}
+    drifted, name = [], ""
+    for name, limit in limits.items():
+        drifted = [row for row in judged if row["psi"] >= max(limit, row["psi_by_chance"])]
+        if drifted:
+            break
+    says = "; ".join(_says(row, name, limits[name]) for row in _furthest_by_feature(drifted))
+    is_warning = bool(drifted) and name == "CHURN_DRIFT_WARN"
+    metadata: dict[str, Any] = {"dates": len({row["feature_date"] for row in judged})}
+    if judged:
+        metadata["largest_psi"] = max(row["psi"] for row in judged)
+        metadata["psi"] = dg.MetadataValue.md(_as_markdown(rows, SHOWN[check]))
+    return dg.AssetCheckResult(
+        asset_key=FEATURE_DRIFT.asset_key,
+        check_name=check,
+        passed=not drifted,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=says or (None if judged else NOTHING_TO_JUDGE),
+        metadata=metadata,
+    )
+
+
+def _references(
+    predictions: DataFrame, settings: Settings
+) -> tuple[dict[int, drift_transforms.Reference], list[str]]:
+    """The reference of each version that scored these rows, and why others have none."""
+    from churn_assets.model.drift_reference import load_reference
+
+    references, without = {}, []
+    for version in sorted(row[0] for row in predictions.select("model_version").distinct().collect()):
+        try:
+            references[version] = load_reference(settings, version)
+        except ModelError as reason:
+            # One that somebody registered by hand: it scores, so monitoring must not stop the day's run.
+            without.append(str(reason))
+    return references, without
+
+
+def _dates_of_run(tags: Mapping[str, str]) -> DateRange | None:
+    one = tags.get("dagster/partition")
+    start, end = (tags.get(f"dagster/asset_partition_range_{side}", one) for side in ("start", "end"))
+    return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
+
+
+def _rows(lake: Lakehouse, dates: DateRange | None) -> list[Row]:
+    """The table's rows of the last dates of the run, or, without one, of its last date."""
+    held = lake.partition_rows(FEATURE_DRIFT)
+    if not held:
+        return []
+    dates = dates or DateRange(max(held), max(held))
+    start = max(dates.start, dates.end - (LAST_DATES - 1) * ONE_DAY)
+    columns = ", ".join(FEATURE_DRIFT.column_names)
+    return lake.query(
+        f"SELECT {columns} FROM {{drift}} "  # noqa: S608 - columns of the contract, and dates
+        f"WHERE feature_date >= date'{start}' AND feature_date <= date'{dates.end}' "
+        "ORDER BY feature_date, feature",
+        drift=FEATURE_DRIFT,
+    )
+
+
+def _furthest_by_feature(drifted: Sequence[Row]) -> list[Row]:
+    furthest: dict[str, Row] = {}
+    for row in sorted(drifted, key=lambda row: row["psi"], reverse=True):
+        furthest.setdefault(row["feature"], row)
+    return list(furthest.values())
+
+
+def _says(row: Row, setting: str, limit: float) -> str:
+    chance = row["psi_by_chance"]
+    why = f"{limit:g} ({setting})" if limit >= chance else f"{chance:.3f} (chance with {row['users']} users)"
+    return f"{row['feature']} on {row['feature_date']}: PSI {row['psi']:.3f}, the limit is {why}"
+
+
+def _as_markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """A line a date, newest first: PSI by feature, in brackets what chance may do."""
+    by_date: dict[dt.date, dict[str, Row]] = {}
+    for row in rows:
+        by_date.setdefault(row["feature_date"], {})[row["feature"]] = row
+    lines = [["feature_date", "users", "model_version", *names], ["---"] * (3 + len(names))]
+    for date, of_date in sorted(by_date.items(), reverse=True):
+        shown = [of_date[name] for name in names]
+        cells = [f"{row['psi']:.3f} ({row['psi_by_chance']:.3f})" for row in shown]
+        lines.append([str(date), str(shown[0]["users"]), str(shown[0]["model_version"]), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,120 @@
+"""How far each date's features and scores are from those of the model that scored it."""
+
+import math
+from collections.abc import Mapping
+from functools import reduce
+from typing import NamedTuple
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from churn_assets import tables
+
+COMPARED = (*tables.FEATURE_COLUMNS, tables.SCORE)
+
+# It grows by itself, a day a day, and the oldest account of a young lake is as old as the lake: recorded, but
+# a model whose training is a month back would be said to drift for ever.
+NOT_JUDGED = ("account_age_days",)
+
+JUDGED = tuple(name for name in tables.FEATURE_COLUMNS if name not in NOT_JUDGED)
+
+# A PSI of 0 takes shares above 0: a bin without a user counts as half a user.
+LEAST_USERS = 0.5
+
+# What chi-square stays below 999 times in 1,000, by degrees of freedom, 0 to 9: those of up to ten bins.
+MAXIMUM_BINS = 10
+CHI_SQUARE_999 = (0.0, 10.828, 13.816, 16.266, 18.467, 20.515, 22.458, 24.322, 26.124, 27.877)
+
+EDGES = [f"edge_{i}" for i in range(MAXIMUM_BINS - 1)]
+SHARES = [f"share_{i}" for i in range(MAXIMUM_BINS)]
+
+
+class Distribution(NamedTuple):
+    """How one feature was distributed when a model was made.
+
+    Bin 0 holds the values up to and including ``edges[0]``, bin i those above ``edges[i - 1]`` and up to
+    ``edges[i]``, the last one all above the last edge. ``shares`` of the bins add up to 1, and none is 0.
+    ``users`` is how many different users they are of.
+    """
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    users: int
+
+
+# By the names of COMPARED.
+Reference = Mapping[str, Distribution]
+
+
+def feature_drift(
+    features: DataFrame, predictions: DataFrame, references: Mapping[int, Reference]
+) -> DataFrame:
+    """Compare each date with the reference of the model version that scored it.
+
+    The population stability index is the sum over the bins of (q - p) ln(q / p), with p the reference's share
+    and q that of the date's users. Where both are drawn from one distribution it behaves like chi-square
+    times (1 / users of the date + 1 / users of the reference): its 0.999 quantile is ``psi_by_chance``.
+
+    Args:
+        features: ``gold.user_features`` of the dates.
+        predictions: ``gold.churn_predictions`` of the dates.
+        references: by model version. Dates that another version scored have no row.
+
+    Returns:
+        The columns of ``tables.FEATURE_DRIFT``: one row for each date of ``predictions`` and name of
+        ``COMPARED``. ``psi`` and ``psi_by_chance`` are rounded to nine digits.
+    """
+    keys, same = ["user_id", "feature_date"], ["model_version", "feature"]
+    known = _as_frame(predictions.sparkSession, references)
+    scored = predictions.select(*keys, "model_version", tables.SCORE)
+    values = [
+        F.struct(F.lit(name).alias("feature"), F.col(name).cast("double").alias("value")) for name in COMPARED
+    ]
+    # A row a value, so that however many versions scored the dates, one join says in which bin it is.
+    binned = (
+        scored.join(features.select(*keys, *tables.FEATURE_COLUMNS), keys)
+        .select("feature_date", "model_version", F.explode(F.array(*values)).alias("of"))
+        .select("feature_date", "model_version", "of.feature", "of.value")
+        .join(known.select(*same, *EDGES), same)
+        .select("feature_date", *same, _bin().alias("bin"))
+    )
+    counts = [F.sum((F.col("bin") == i).cast("bigint")).alias(f"count_{i}") for i in range(MAXIMUM_BINS)]
+    counted = binned.groupBy("feature_date", *same).agg(F.count(F.lit(1)).alias("users"), *counts)
+    by_chance = F.col("chi_square") * (1 / F.col("users") + 1 / F.col("reference_users"))
+    return (
+        counted.join(known, same)
+        .withColumn("psi", F.round(_psi(), 9))
+        .withColumn("psi_by_chance", F.round(by_chance, 9))
+        .select(*tables.FEATURE_DRIFT.column_names)
+    )
+
+
+def _as_frame(spark: SparkSession, references: Mapping[int, Reference]) -> DataFrame:
+    """A row for each version and name; a bin that it lacks has the edge infinity, or the share NULL."""
+    rows = []
+    for version, reference in references.items():
+        for name in COMPARED:
+            edges, shares, users = reference[name]
+            chi_square = CHI_SQUARE_999[len(edges)]
+            edges = [*edges, *[math.inf] * (len(EDGES) - len(edges))]
+            rows.append(
+                (version, name, users, chi_square, *edges, *shares, *[None] * (len(SHARES) - len(shares)))
+            )
+    doubles = ", ".join(f"{name} double" for name in ("chi_square", *EDGES, *SHARES))
+    return spark.createDataFrame(
+        rows, f"model_version int, feature string, reference_users bigint, {doubles}"
+    )
+
+
+def _bin() -> Column:
+    """How many edges lie below the value."""
+    return reduce(Column.__add__, ((F.col("value") > F.col(edge)).cast("int") for edge in EDGES))
+
+
+def _psi() -> Column:
+    terms = []
+    for i, share in enumerate(SHARES):
+        p = F.col(share)
+        q = F.greatest(F.col(f"count_{i}").cast("double"), F.lit(LEAST_USERS)) / F.col("users")
+        terms.append(F.coalesce((q - p) * F.log(q / p), F.lit(0.0)))
+    return reduce(Column.__add__, terms)
