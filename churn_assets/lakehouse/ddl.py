@@ -6,7 +6,14 @@ from deltalake import DeltaTable
 
 from churn_assets.errors import ContractError
 from churn_assets.settings import Settings
-from churn_assets.tables import TABLES, Table
+from churn_assets.tables import CHURN_LABELS, TABLES, USER_FEATURES, Table
+
+# What a model was trained on must be there, as it was, for as long as the model is.
+TRAINED_ON = (USER_FEATURES, CHURN_LABELS)
+
+# Without it Sail deletes, at the next checkpoint, each log file older than 30 days, and deltalake and Apache
+# Spark do so as well: no version from before can be read, whatever files are still there.
+LOG_KEPT = {"delta.logRetentionDuration": "interval 36500 days"}
 
 # Delta's own names for the types that Spark calls otherwise.
 SPARK_TYPE = {"long": "bigint", "integer": "int"}
@@ -31,6 +38,7 @@ def create_table(table: Table, name: str, location: Path) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table)}\n)\nUSING delta{partitioned}\n"
         f"COMMENT {quoted(table.comment)}\nLOCATION {quoted(str(location))}"
+        + (f"\nTBLPROPERTIES ({properties_list(LOG_KEPT)})" if table in TRAINED_ON else "")
     )
 
 
@@ -40,6 +48,12 @@ MANAGED_PROPERTIES = {
     "delta.autoOptimize.autoCompact": "true",
     "delta.autoOptimize.optimizeWrite": "true",
     "delta.enableDeletionVectors": "true",
+}
+
+# There VACUUM, and predictive optimisation's, goes by the table and not by what models need: a year.
+MANAGED_PAST_KEPT = {
+    "delta.deletedFileRetentionDuration": "interval 365 days",
+    "delta.logRetentionDuration": "interval 365 days",
 }
 
 
@@ -53,11 +67,21 @@ def create_managed_table(table: Table, name: str) -> str:
         if table.partition_column
         else f"CLUSTER BY ({', '.join(f'`{key}`' for key in table.key)})"
     )
-    properties = ", ".join(f"{quoted(key)} = {quoted(value)}" for key, value in MANAGED_PROPERTIES.items())
+    properties = managed_properties(table)
     return (
         f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table)}\n)\nUSING delta\n{layout}\n"
-        f"COMMENT {quoted(table.comment)}\nTBLPROPERTIES ({properties})"
+        f"COMMENT {quoted(table.comment)}\nTBLPROPERTIES ({properties_list(properties)})"
     )
+
+
+def managed_properties(table: Table) -> dict[str, str]:
+    """The properties of the table in Unity Catalog."""
+    return MANAGED_PROPERTIES | (MANAGED_PAST_KEPT if table in TRAINED_ON else {})
+
+
+def properties_list(properties: dict[str, str]) -> str:
+    """What stands between the parentheses of TBLPROPERTIES."""
+    return ", ".join(f"{quoted(key)} = {quoted(value)}" for key, value in properties.items())
 
 
 def _columns(table: Table) -> str:

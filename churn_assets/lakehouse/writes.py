@@ -51,22 +51,26 @@ def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) ->
 
 
 def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
-    """Insert the rows whose key is not there, looking only into the partitions that they touch."""
+    """Insert the rows whose key is not there, looking only into the partitions that they touch, if any."""
     column = table.partition_column
+    keys, where = table.key, ""
     if column is None:
-        raise LakeError(f"{table} is merged by partitions, and its contract names no partition column.")
-    touched = [row[0] for row in rows.select(column).distinct().collect()]
-    if not touched:
-        return
+        # Databricks commits a merge that inserts nothing.
+        if not rows.take(1):
+            return
+    else:
+        touched = [row[0] for row in rows.select(column).distinct().collect()]
+        if not touched:
+            return
+        partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
+        keys, where = (column, *table.key), f" AND t.`{column}` IN ({partitions})"
     # A name of its own: a session's views are shared by its threads.
     source = f"new_{table.name}_{uuid.uuid4().hex}"
     rows.createOrReplaceTempView(source)
-    partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
-    same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in (column, *table.key))
+    same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in keys)
     try:
         rows.sparkSession.sql(
-            f"MERGE INTO {name} t USING {source} s ON {same_key} AND t.`{column}` IN ({partitions}) "
-            "WHEN NOT MATCHED THEN INSERT *"
+            f"MERGE INTO {name} t USING {source} s ON {same_key}{where} WHEN NOT MATCHED THEN INSERT *"
         ).collect()
     finally:
         rows.sparkSession.catalog.dropTempView(source)
