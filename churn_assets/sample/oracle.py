@@ -1,8 +1,8 @@
 """The churn probability for somebody who knows each simulated user's true visit rate and hazard.
 
 The ceiling of what a model can learn, as recency alone is its floor. It also knows the weekly season, and of
-the history all that matters once rate and hazard are known: when the user was last seen. Only support tickets,
-which come more often in the last two weeks of a user's stay, would tell it more, and no feature counts them.
+the history all that matters once rate and hazard are known: when the user was last seen. Support tickets,
+which come more often in the last two weeks of a stay, would tell it a little more; no feature counts them.
 """
 
 from pathlib import Path
