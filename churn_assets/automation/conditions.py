@@ -3,7 +3,6 @@
 The dated tables have a sensor instead: see ``stale_dates``.
 """
 
-import datetime as dt
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -13,12 +12,10 @@ from dagster import AutomationCondition
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.partition_history import has_production_model
+from churn_assets.automation.partition_history import last_scores_are_of_production
+from churn_assets.automation.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.dataset import MINIMUM_ROWS
-from churn_assets.tables import CHURN_LABELS, USERS
-
-# A horizon ripens by one date a day; late events that change a few labels are worth no training of their own.
-RETRAIN_AFTER = dt.timedelta(hours=20)
+from churn_assets.tables import CHURN_LABELS, MODEL_PROMOTIONS, USERS
 
 
 class EnoughLabels(AutomationCondition):
@@ -45,24 +42,36 @@ class NotTrainedLately(AutomationCondition):
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         """All of the asset, or nothing."""
-        event = context.asset_graph_view.instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
-        last = dt.datetime.fromtimestamp(event.timestamp, dt.UTC) if event else None
-        due = last is None or context.evaluation_time - last >= RETRAIN_AFTER
+        due = is_due(context.asset_graph_view.instance, context.evaluation_time)
         return dg.AutomationResult(context, _all_or_nothing(context, holds=due))
 
 
-class ProductionModelExists(AutomationCondition):
-    """The last training left a Production version."""
+class DriftFailed(AutomationCondition):
+    """A drift check has failed since the last training, as an error and not as a warning."""
 
     @property
     def name(self) -> str:
         """For the UI."""
-        return "there is a Production model"
+        return "a drift check has failed since the last training"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         """All of the asset, or nothing."""
-        exists = has_production_model(context.asset_graph_view.instance)
-        return dg.AutomationResult(context, _all_or_nothing(context, holds=exists))
+        failed = drift_since_training(context.asset_graph_view.instance) is not None
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=failed))
+
+
+class ScoredByProduction(AutomationCondition):
+    """There is a Production model, and the last date has been scored with it."""
+
+    @property
+    def name(self) -> str:
+        """For the UI."""
+        return "the last scores are the Production model's"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """All of the asset, or nothing."""
+        agree = last_scores_are_of_production(context.asset_graph_view.instance)
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=agree))
 
 
 def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> Any:
@@ -97,15 +106,30 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
         .allow(dg.AssetSelection.assets(CHURN_LABELS.asset_key))
         .since(AutomationCondition.newly_updated())
     )
+    trains = new_labels.with_label("new labels") | DriftFailed()
+    # Not of the model: a training that promotes nothing leaves what is served as it is, and after one that
+    # does the last date is scored again, with which the endpoint must agree.
+    scores_updated = (
+        AutomationCondition.any_deps_updated()
+        .ignore(dg.AssetSelection.assets(CHURN_PREDICTION_MODEL))
+        .since_last_handled()
+    )
     return {
         # An ingestion makes them too; this is for events that somebody cleaned by hand.
         USERS.asset_key: (updated & idle).with_label("events are newer"),
-        CHURN_PREDICTION_MODEL: (new_labels & EnoughLabels() & NotTrainedLately() & idle).with_label(
-            "new labels"
-        ),
+        CHURN_PREDICTION_MODEL: (
+            trains
+            & EnoughLabels()
+            & NotTrainedLately()
+            & idle
+            # Else it would be tried again every half minute; the daily job trains what is due.
+            & ~AutomationCondition.execution_failed()
+        ).with_label("new labels or drift"),
+        # The graph's own trainings make it in their run; this is for a model trained by hand.
+        MODEL_PROMOTIONS.asset_key: (updated & idle).with_label("the model was trained"),
         ONLINE_USER_FEATURES: (updated & idle).with_label("features are newer"),
-        CHURN_PREDICTION_ENDPOINT: (updated & ProductionModelExists() & idle).with_label(
-            "model, predictions or online features are newer"
+        CHURN_PREDICTION_ENDPOINT: (scores_updated & ScoredByProduction() & idle).with_label(
+            "predictions or online features are newer"
         ),
     }
 

@@ -13,7 +13,7 @@ from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.lakehouse.freshness import DAILY_START, DATED_TABLES, LastDate, last_date
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_PREDICTIONS, TABLES
+from churn_assets.tables import CHURN_PREDICTIONS, MODEL_PROMOTIONS, TABLES
 
 FRESH, SOON_STALE, STALE, UNKNOWN = "fresh", "soon stale", "stale", "unknown"
 
@@ -72,6 +72,8 @@ def expectations(settings: Settings, now: dt.datetime) -> dict[dg.AssetKey, Ever
     return {
         **{table.asset_key: DAILY for table in TABLES},
         CHURN_PREDICTION_MODEL: MODEL,
+        # Looked at whenever the model is trained; it gains no row where the champion stays.
+        MODEL_PROMOTIONS.asset_key: MODEL,
         ONLINE_USER_FEATURES: DAILY,
         CHURN_PREDICTIONS.asset_key: due,
         CHURN_PREDICTION_ENDPOINT: due,

@@ -1,15 +1,29 @@
 """What Dagster's event log knows of every date of every table, beside what the tables said of themselves."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import dagster as dg
 from dagster import DagsterEventType
 
+from churn_assets.assets.endpoint import scored_by
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.lakehouse.evidence import METADATA_NAME, Days, Evidence, is_written
-from churn_assets.tables import DAILY_SUMMARY, EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, USERS, Table
+from churn_assets.tables import (
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    EVENTS,
+    MODEL_PROMOTIONS,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    USERS,
+    Table,
+)
+
+# What model_promotions calls the version that is Production, in its metadata.
+CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
@@ -43,9 +57,55 @@ def is_behind(instance: dg.DagsterInstance, table: Table, upstream: Table) -> bo
     return read is None or read != _latest_tags(instance, upstream.asset_key).get("dagster/data_version")
 
 
-def has_production_model(instance: dg.DagsterInstance) -> bool:
-    """Whether the last training left a Production version, as it says itself."""
-    return _latest_tags(instance, CHURN_PREDICTION_MODEL).get("dagster/data_version", "none") != "none"
+class Production(NamedTuple):
+    """The Production version as an asset found it last, and where in the event log that stands."""
+
+    version: str
+    id: int
+
+
+def production_model(instance: dg.DagsterInstance) -> Production | None:
+    """The Production version as far as the event log knows; None where none has been found yet.
+
+    Either the last training says it, or, where the alias was moved since, model_promotions. A tick asks here
+    and not the registry: MLflow alone takes seconds to import.
+    """
+    found = []
+    for record in _latest_records(instance, CHURN_PREDICTION_MODEL):
+        version = _tags(record).get("dagster/data_version", "none")
+        found.append((record.storage_id, version))
+    if noted := noted_champion(instance):
+        found.append((latest_id(instance, MODEL_PROMOTIONS.asset_key), noted))
+    id_, version = max(found, default=(0, "none"))
+    return None if version == "none" else Production(version, id_)
+
+
+def noted_champion(instance: dg.DagsterInstance) -> str | None:
+    """What model_promotions found to be Production last; None where it was never materialised."""
+    for record in _latest_records(instance, MODEL_PROMOTIONS.asset_key):
+        metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+        if CHAMPION in metadata:
+            return str(metadata[CHAMPION].value)
+    return None
+
+
+def scored_by_another(instance: dg.DagsterInstance, day: dt.date, production: Production) -> bool:
+    """Whether the scores of this date are from before the Production version, and another version's.
+
+    What was scored after that was scored by what was Production then: the log need not know of it yet.
+    """
+    id_ = _score_ids(instance).get(day.isoformat())
+    if id_ is None or id_ > production.id:
+        return False
+    return scored_by(instance, day) not in ("unknown", production.version)
+
+
+def last_scores_are_of_production(instance: dg.DagsterInstance) -> bool:
+    """Whether there is a Production model, and the last date that has scores has none of an earlier one."""
+    production, scored = production_model(instance), _score_ids(instance)
+    if production is None or not scored:
+        return False
+    return not scored_by_another(instance, dt.date.fromisoformat(max(scored)), production)
 
 
 def latest_id(instance: dg.DagsterInstance, key: dg.AssetKey) -> int:
@@ -142,6 +202,16 @@ def _code_version(record: dg.EventLogRecord) -> str | None:
     """None where the code had no version: Dagster then puts the run's id."""
     version = _tags(record).get("dagster/code_version")
     return None if version == record.run_id else version
+
+
+def _score_ids(instance: dg.DagsterInstance) -> Mapping[str, int]:
+    return instance.get_latest_storage_id_by_partition(
+        CHURN_PREDICTIONS.asset_key, DagsterEventType.ASSET_MATERIALIZATION
+    )
+
+
+def _latest_records(instance: dg.DagsterInstance, key: dg.AssetKey) -> Sequence[dg.EventLogRecord]:
+    return instance.fetch_materializations(key, limit=1).records
 
 
 def _latest_tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str]:

@@ -11,9 +11,10 @@ from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.alone import Alone
 from churn_assets.automation.instance import STARTED_BY_CLI
-from churn_assets.automation.partition_history import is_behind, latest_id
-from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, make_plan
+from churn_assets.automation.partition_history import is_behind, latest_id, noted_champion
+from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step, make_plan
 from churn_assets.automation.reasons import one_line
+from churn_assets.automation.retraining import drift_since_training, is_due
 from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
 from churn_assets.dates import DateRange
@@ -21,9 +22,9 @@ from churn_assets.errors import ChurnError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
-    CHURN_PREDICTIONS,
     EVENTS,
     LANDED_EVENTS,
+    MODEL_PROMOTIONS,
     QUARANTINED_EVENTS,
     USERS,
 )
@@ -61,6 +62,9 @@ class Pipeline:
         self._lake = lake
         self._instance = instance
         self._progress = progress
+        self._promotions = [
+            key for key in [MODEL_PROMOTIONS.asset_key] if key in self._job.asset_layer.executable_asset_keys
+        ]
         self.report = PipelineReport()
 
     def run(self, now: dt.datetime, wanted: DateRange | None = None) -> PipelineReport:
@@ -121,6 +125,25 @@ class Pipeline:
             self._score(found, wanted)
         return self.report
 
+    def follow_the_model(self) -> PipelineReport:
+        """What a move of the alias leaves to do: note it, score the last date with what it names now, deploy.
+
+        Nothing is taken in and nothing else is computed, so that a rollback is quick. ``covered`` of the
+        report is the last date that has scores.
+
+        Raises:
+            ChurnError: in one line, what stopped it.
+        """
+        with Alone(self._lake.settings, self._instance):
+            self._note_promotions()
+            production = self._production()
+            last = Serving(self._lake, self._instance, production).last_scored() if production else None
+            if last:
+                self._score(Plan(DateRange(last, last)), DateRange(last, last))
+                self.report.covered = DateRange(last, last)
+            self._deploy()
+        return self.report
+
     def _ingest(self) -> None:
         self._materialize("files to events", [LANDED_EVENTS.asset_key])
         self._clean()
@@ -137,12 +160,12 @@ class Pipeline:
         return plan
 
     def _compute(self, plan: Plan) -> None:
-        for step in plan.steps_without(CHURN_PREDICTIONS):
+        for step in plan.steps_without(*BY_MODEL):
             self._run_step(plan, step)
 
     def _train(self) -> None:
-        if self._labels_are_newer_than_the_model():
-            self._materialize("model", [CHURN_PREDICTION_MODEL])
+        if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
+            self._materialize("model", [CHURN_PREDICTION_MODEL, *self._promotions])
 
     def _score(self, plan: Plan, dates: DateRange) -> None:
         production = self._production()
@@ -151,12 +174,19 @@ class Pipeline:
                 f"Nothing was scored: there is no Production model yet ({self._why_no_model()})."
             )
             return
+        if noted_champion(self._instance) != production:
+            # The alias was moved in the registry, or by a training whose run ended half-way.
+            self._note_promotions()
         # What is served must agree with the last scores, so these follow a promotion.
         serving = Serving(self._lake, self._instance, production)
         if dates.end == plan.covered.end and serving.scored_by_another(dates.end):
-            plan.reasons[CHURN_PREDICTIONS].setdefault(dates.end, MODEL_NEWER)
-        for step in plan.only(CHURN_PREDICTIONS).steps():
+            plan.score_again(dates.end, MODEL_NEWER)
+        for step in plan.only(*BY_MODEL).steps():
             self._run_step(plan, step)
+
+    def _note_promotions(self) -> None:
+        if self._promotions:
+            self._materialize("promotions", self._promotions)
 
     def _deploy(self) -> None:
         production = self._production()
@@ -216,6 +246,10 @@ class Pipeline:
         )
         model = latest_id(self._instance, CHURN_PREDICTION_MODEL)
         return bool(labels) and max(labels.values()) > model
+
+    def _drift_asks_for_it(self) -> bool:
+        # By the real clock, as that is what the event log was written by.
+        return is_due(self._instance, dt.datetime.now(dt.UTC)) and bool(drift_since_training(self._instance))
 
     def _production(self) -> str | None:
         from churn_assets.model import registry

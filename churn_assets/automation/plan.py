@@ -14,15 +14,18 @@ import dagster as dg
 from churn_assets.automation.partition_history import Evidenced, History
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.errors import DateRangeError
-from churn_assets.lakehouse.evidence import gather
+from churn_assets.lakehouse.evidence import DATED_TABLES, gather
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import FEATURE_WINDOW_DAYS, last_complete_day
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
     EVENTS,
+    FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     Table,
@@ -34,6 +37,11 @@ UPSTREAM_NEWER = "upstream newer"
 MODEL_NEWER = "model newer"
 CODE_CHANGED = "code_version changed"
 ASKED_FOR = "asked for"
+
+# Predictions, and what is said of every date of them.
+SCORES = tuple(t for t in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT) if t in DATED_TABLES)
+# All that needs a model.
+BY_MODEL = (*SCORES, PREDICTION_OUTCOMES)
 
 Reasons = dict[dt.date, str]
 # Of each table's transform, by the asset's key.
@@ -67,6 +75,11 @@ class Plan:
     def steps_without(self, *tables: Table) -> list[Step]:
         """The steps of all other tables."""
         return self.only(*(table for table in self.reasons if table not in tables)).steps()
+
+    def score_again(self, day: dt.date, reason: str) -> None:
+        """Score this date, whatever was planned for it, and say anew what is said of it."""
+        for table in SCORES:
+            self.reasons.setdefault(table, {}).setdefault(day, reason)
 
     def why(self, step: Step) -> str:
         """The reasons of a step, each with its number of dates of all its tables."""
@@ -172,8 +185,11 @@ def plan_from(  # noqa: PLR0913 - as above
     *,
     code_versions: CodeVersions | None = None,
     scores_again: bool = False,
+    scores: bool = True,
 ) -> Plan:
     """The same from evidence that was gathered before: no table is looked at.
+
+    Without ``scores``, as where there is no model, no date is scored; what others were scored for goes on.
 
     Raises:
         DateRangeError: as ``make_plan``.
@@ -186,7 +202,11 @@ def plan_from(  # noqa: PLR0913 - as above
     plan = Plan(covered)
     _plan_activity(plan, history)
     _plan_features_and_labels(plan, history, dates, settings.horizon_days)
-    _plan_predictions(plan, history, dates, scores_again=scores_again)
+    if scores:
+        _plan_predictions(plan, history, dates, scores_again=scores_again)
+    else:
+        plan.reasons[CHURN_PREDICTIONS] = {}
+    _plan_what_follows_predictions(plan, history, dates)
     return plan
 
 
@@ -253,6 +273,26 @@ def _plan_predictions(plan: Plan, history: History, dates: DateRange, *, scores_
         reason = _behind(plan, history, CHURN_PREDICTIONS, dates.end, {USER_FEATURES: [dates.end]})
         if reason:
             predictions[dates.end] = reason
+
+
+def _plan_what_follows_predictions(plan: Plan, history: History, dates: DateRange) -> None:
+    """Of dates that are scored, or will be: of others there is nothing to say."""
+    scored = {*plan.reasons[CHURN_PREDICTIONS], *history.ids(CHURN_PREDICTIONS)}
+    labelled = {*plan.reasons[CHURN_LABELS], *history.ids(CHURN_LABELS)}
+    follows = {
+        CHURN_REASONS: (scored, (CHURN_PREDICTIONS,)),
+        FEATURE_DRIFT: (scored, (CHURN_PREDICTIONS,)),
+        PREDICTION_OUTCOMES: (scored & labelled, (CHURN_PREDICTIONS, CHURN_LABELS)),
+    }
+    for table, (there, upstream) in follows.items():
+        if table not in DATED_TABLES:
+            continue
+        found = plan.reasons[table] = {}
+        for day in dates.days():
+            # Not their features, which late events may have changed since: a past score is history.
+            reason = day in there and _behind(plan, history, table, day, {read: [day] for read in upstream})
+            if reason:
+                found[day] = reason
 
 
 def covered_to_the_end(plan: Plan, dates: DateRange) -> bool:

@@ -12,15 +12,23 @@ import dagster as dg
 
 from churn_assets.automation.attempts import at_work, attempt, backing_off
 from churn_assets.automation.jobs import DATED
-from churn_assets.automation.partition_history import has_production_model, latest_id, recorded_evidence
-from churn_assets.automation.plan import Plan, Step, plan_from
+from churn_assets.automation.partition_history import (
+    latest_id,
+    production_model,
+    recorded_evidence,
+    scored_by_another,
+)
+from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, plan_from
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG, range_tags
 from churn_assets.errors import DateRangeError
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
+    FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     Table,
@@ -32,6 +40,9 @@ READS: dict[Table, set[Table]] = {
     USER_FEATURES: {USER_DAILY_ACTIVITY},
     CHURN_LABELS: {USER_DAILY_ACTIVITY, USER_FEATURES},
     CHURN_PREDICTIONS: {USER_FEATURES},
+    CHURN_REASONS: {USER_FEATURES, CHURN_PREDICTIONS},
+    FEATURE_DRIFT: {USER_FEATURES, CHURN_PREDICTIONS},
+    PREDICTION_OUTCOMES: {CHURN_LABELS, CHURN_PREDICTIONS},
 }
 
 
@@ -61,12 +72,14 @@ def decide(
         return dg.SkipReason("Nothing has been taken in yet.")
     if busy := at_work(instance, settings, now, DATED):
         return dg.SkipReason(busy)
+    production = production_model(instance)
     try:
-        plan = plan_from(found, instance, settings, now)
+        plan = plan_from(found, instance, settings, now, scores=production is not None)
     except DateRangeError as error:
         return dg.SkipReason(str(error))
-    if not has_production_model(instance):
-        plan.reasons[CHURN_PREDICTIONS].clear()
+    # What is served must agree with the last scores, so these follow a promotion.
+    if production and scored_by_another(instance, plan.covered.end, production):
+        plan.score_again(plan.covered.end, MODEL_NEWER)
     requests, waiting = [], []
     for step in ready_steps(plan):
         name = ", ".join(table.name for table in step.tables)
@@ -84,6 +97,8 @@ def _request(
 ) -> dg.RunRequest:
     upstream = {read for table in step.tables for read in READS[table]} - set(step.tables)
     read = max((latest_id(instance, table.asset_key) for table in upstream), default=0)
+    if CHURN_PREDICTIONS in step.tables and (production := production_model(instance)):
+        read = max(read, production.id)
     why = plan.why(step)
     return dg.RunRequest(
         # Of what it reads and of the attempt: an unchanged world never asks for the same run twice.

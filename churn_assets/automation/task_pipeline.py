@@ -5,11 +5,11 @@ import datetime as dt
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.pipeline import Pipeline
-from churn_assets.automation.plan import covered_dates
-from churn_assets.automation.task_plan import dates_to_score, plan_from_data
+from churn_assets.automation.plan import SCORES, Plan, covered_dates
+from churn_assets.automation.task_plan import dates_to_score, plan_from_data, plan_from_scores
+from churn_assets.lakehouse.evidence import DATED_TABLES
 from churn_assets.tables import (
     CHURN_LABELS,
-    CHURN_PREDICTIONS,
     EVENTS,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
@@ -42,29 +42,28 @@ class TaskPipeline(Pipeline):
 
         plan = plan_from_data(self._lake, now)
         self.report.covered = plan.covered
-        for step in plan.steps():
-            names = ", ".join(table.name for table in step.tables)
-            self._materialize(
-                f"{names}: {step.dates}", [table.asset_key for table in step.tables], step.dates
-            )
+        self._run_all(plan)
         features, labels = self._lake.read(USER_FEATURES), self._lake.read(CHURN_LABELS)
         return dataset.labelled_rows(features, labels).count()
 
     def train(self) -> None:
-        """A new version, if the labelled dates allow one; the Production version stays otherwise."""
-        self._materialize("model", [CHURN_PREDICTION_MODEL])
+        """A new version, if the labelled dates allow one; it is Production if it is better."""
+        self._materialize("model", [CHURN_PREDICTION_MODEL, *self._promotions])
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
         if event and event.asset_materialization:
             told = event.asset_materialization.metadata
             self.report.notes += [str(told[name].value) for name in ("status", "reason") if name in told]
 
     def score(self, now: dt.datetime) -> None:
-        """The latest complete feature_date, and those since the last scored one."""
+        """The latest complete feature_date, those since the last scored one, and what is said of scores."""
         if not self._has_a_model():
             self.report.notes.append("Nothing was scored: there is no Production model yet.")
             return
         dates = dates_to_score(self._lake, covered_dates(self._lake, now).end)
-        self._materialize(f"churn_predictions: {dates}", [CHURN_PREDICTIONS.asset_key], dates)
+        names = ", ".join(table.name for table in SCORES)
+        self._materialize(f"{names}: {dates}", [table.asset_key for table in SCORES], dates)
+        # Of earlier dates what a death before left undone, and outcomes of those whose labels are there now.
+        self._run_all(plan_from_scores(self._lake, dates).only(*DATED_TABLES))
 
     def deploy(self) -> None:
         """The Production version behind the endpoint, compared with the scores."""
@@ -72,6 +71,10 @@ class TaskPipeline(Pipeline):
             self.report.notes.append("Nothing was deployed: there is no Production model yet.")
             return
         self._materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
+
+    def _run_all(self, plan: Plan) -> None:
+        for step in plan.steps():
+            self._run_step(plan, step)
 
     def _has_a_model(self) -> bool:
         from churn_assets.model import registry

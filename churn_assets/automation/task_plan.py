@@ -15,8 +15,11 @@ from churn_assets.partitions import FEATURE_WINDOW_DAYS
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
     EVENTS,
+    FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USERS,
@@ -47,6 +50,25 @@ EXPECTED_LABELS = """
     FROM {features} f LEFT JOIN activity a ON a.user_id = f.user_id
         AND a.event_date = date_sub(f.feature_date, CAST(f.days_since_last_event AS INT))
     GROUP BY f.feature_date"""
+PREDICTED = """
+    SELECT feature_date AS day, count(*) AS users, max(model_version) AS version
+    FROM {predictions} GROUP BY feature_date"""
+EXPLAINED = """
+    SELECT feature_date AS day, count(*) AS users, max(model_version) AS version
+    FROM {reasons} WHERE `rank` = 1 GROUP BY feature_date"""
+COMPARED = """
+    SELECT feature_date AS day, max(users) AS users, max(model_version) AS version
+    FROM {drift} GROUP BY feature_date"""
+# A date that is scored again has another scored_at, though its users and labels be the same.
+OUTCOMES = """
+    SELECT feature_date AS day, count(*) AS users, sum(label) AS churned,
+        max(unix_micros(scored_at)) AS scored
+    FROM {outcomes} GROUP BY feature_date"""
+EXPECTED_OUTCOMES = """
+    SELECT p.feature_date AS day, count(*) AS users, sum(l.label) AS churned,
+        max(unix_micros(p.scored_at)) AS scored
+    FROM {predictions} p JOIN {labels} l ON l.user_id = p.user_id AND l.feature_date = p.feature_date
+    GROUP BY p.feature_date"""
 
 Counts = dict[dt.date, tuple[int, ...]]
 
@@ -92,6 +114,29 @@ def dates_to_score(lake: Lakehouse, latest: dt.date) -> DateRange:
     """
     scored = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
     return DateRange(min(max(scored) + ONE_DAY, latest) if scored else latest, latest)
+
+
+def plan_from_scores(lake: Lakehouse, covered: DateRange) -> Plan:
+    """Find the dates whose reasons, drift or outcomes are not those of their predictions and labels.
+
+    Args:
+        lake: predictions and labels are current.
+        covered: what the plan says that it covers.
+    """
+    predicted = _counts(lake.query(PREDICTED, predictions=CHURN_PREDICTIONS), "users", "version")
+    explained = _counts(lake.query(EXPLAINED, reasons=CHURN_REASONS), "users", "version")
+    compared = _counts(lake.query(COMPARED, drift=FEATURE_DRIFT), "users", "version")
+    columns = ("users", "churned", "scored")
+    known = _counts(
+        lake.query(EXPECTED_OUTCOMES, predictions=CHURN_PREDICTIONS, labels=CHURN_LABELS), *columns
+    )
+    noted = _counts(lake.query(OUTCOMES, outcomes=PREDICTION_OUTCOMES), *columns)
+    dates = sorted(predicted)
+    plan = Plan(covered)
+    plan.reasons[CHURN_REASONS] = _behind(dates, explained, predicted)
+    plan.reasons[FEATURE_DRIFT] = _behind(dates, compared, predicted)
+    plan.reasons[PREDICTION_OUTCOMES] = _behind(sorted(known), noted, known)
+    return plan
 
 
 def _labels(lake: Lakehouse, plan: Plan) -> Reasons:

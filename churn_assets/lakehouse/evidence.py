@@ -23,7 +23,14 @@ from churn_assets.tables import (
     Table,
 )
 
-DATED_TABLES = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS, CHURN_PREDICTIONS)
+# In the order of the graph.
+DATED_TABLES = (
+    USER_DAILY_ACTIVITY,
+    DAILY_SUMMARY,
+    USER_FEATURES,
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+)
 
 # What the materialisation of users calls it.
 METADATA_NAME = "gold_behind"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, EVENT_DATE, FEATURE_DATE, TABLES, Table
+from churn_assets.tables import CHURN_LABELS, EVENT_DATE, FEATURE_DATE, PREDICTION_OUTCOMES, TABLES, Table
 
 # A day is computed from 06:00 UTC of the next one.
 DAILY_START = dt.timedelta(hours=6)
@@ -18,6 +18,9 @@ DAILY_START = dt.timedelta(hours=6)
 DATED_TABLES = tuple(
     table for table in TABLES if table.partition_column in (EVENT_DATE.name, FEATURE_DATE.name)
 )
+
+# They need the days of the horizon: due one horizon later than the rest.
+OF_THE_PAST = (CHURN_LABELS, PREDICTION_OUTCOMES)
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,11 @@ def last_due_day(now: dt.datetime, settings: Settings) -> dt.date:
 
 
 def last_date(lake: Lakehouse, table: Table, now: dt.datetime) -> LastDate:
-    """What a dated table holds and should hold. Labels are due one horizon later than the rest.
+    """What a dated table holds and should hold. Labels, and outcomes with them, are due one horizon later.
 
     Reads metadata only. A table that does not exist holds nothing.
     """
     day = last_due_day(now, lake.settings)
-    lag = lake.settings.horizon_days if table is CHURN_LABELS else 0
+    lag = lake.settings.horizon_days if table in OF_THE_PAST else 0
     held = lake.details(table).last_date if lake.version(table) >= 0 else None
     return LastDate(table, held, day - lag * ONE_DAY)
