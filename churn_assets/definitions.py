@@ -7,6 +7,7 @@ import dagster as dg
 from churn_assets import settings as settings_module
 from churn_assets.assets.bronze import bronze_assets
 from churn_assets.assets.checks import asset_checks
+from churn_assets.assets.drift import drift_assets
 from churn_assets.assets.endpoint import endpoint_assets, endpoint_schedules
 from churn_assets.assets.gold import gold_assets
 from churn_assets.assets.model import model_assets
@@ -36,6 +37,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *gold_assets(settings),
         *model_assets(settings),
         *prediction_assets(settings),
+        *drift_assets(settings),
         *endpoint_assets(),
     ]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))

@@ -17,6 +17,7 @@ from churn_assets.tables import (
     CHURN_PREDICTIONS,
     DAILY_SUMMARY,
     EVENTS,
+    FEATURE_DRIFT,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USERS,
@@ -30,6 +31,7 @@ DATED_TABLES = (
     USER_FEATURES,
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    FEATURE_DRIFT,
 )
 
 # What the materialisation of users calls it.
