@@ -1,4 +1,4 @@
-"""The model, from labelled rows to the registered version that Production names."""
+"""The model: from labelled rows to a registered version, which the gate lets Production name, or not."""
 
 from typing import Any
 
@@ -8,16 +8,34 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
 from churn_assets.assets.gold import reading
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, USER_FEATURES
+from churn_assets.tables import (
+    CHURN_LABELS,
+    EVENTS,
+    LANDED_EVENTS,
+    QUARANTINED_EVENTS,
+    USER_FEATURES,
+    USERS,
+    Table,
+)
 
 CHURN_PREDICTION_MODEL = dg.AssetKey("churn_prediction_model")
 
+# What the report says of the data's way to the model.
+FLOW: dict[str, Table] = {
+    "lines landed": LANDED_EVENTS,
+    "lines quarantined": QUARANTINED_EVENTS,
+    "events": EVENTS,
+    "users": USERS,
+    "feature rows": USER_FEATURES,
+}
+
 
 class TrainingConfig(dg.Config):
-    """Which estimator, and which of its parameters differ from the defaults."""
+    """Which estimator, or ``auto``: all of them compete. And which parameters of a named one to change."""
 
-    estimator: str = "gradient_boosting"
+    estimator: str = "auto"
     params: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -28,15 +46,24 @@ def model_assets(settings: Settings) -> Assets:
         key=CHURN_PREDICTION_MODEL,
         group_name="model",
         description="Trained on mature feature_dates, judged on later ones, registered in MLflow as "
-        "churn-prediction-model; its alias Production is what scores and serves.",
+        "churn-prediction-model. Its alias Production is what scores and serves, and moves only to a version "
+        "that is better than the last.",
         kinds={"mlflow", "scikitlearn"},
         owners=OWNERS,
-        ins={"features": reading(USER_FEATURES), "labels": reading(CHURN_LABELS)},
+        ins={
+            "features": reading(USER_FEATURES),
+            "labels": reading(CHURN_LABELS),
+            "users": reading(USERS),
+        },
         required_resource_keys=ON_SPARK | {"mlflow"},
         pool="churn_prediction_model",
     )
     def churn_prediction_model(
-        context: dg.AssetExecutionContext, config: TrainingConfig, features: DataFrame, labels: DataFrame
+        context: dg.AssetExecutionContext,
+        config: TrainingConfig,
+        features: DataFrame,
+        labels: DataFrame,
+        users: DataFrame,
     ) -> dg.MaterializeResult:
         # Not above: MLflow and scikit-learn take 4 s to import, and most processes train nothing.
         from churn_assets.model import dataset, training
@@ -49,35 +76,106 @@ def model_assets(settings: Settings) -> Assets:
             delta_versions={str(table): lake.version(table) for table in (USER_FEATURES, CHURN_LABELS)},
             estimator=config.estimator,
             params=config.params,
+            users=users,
+            flow=_flow(lake),
+            log=context.log.info,
         )
-        context.log.info(outcome.reason or f"Version {outcome.version} is Production.")
         return dg.MaterializeResult(
             metadata={
                 "status": outcome.status,
+                "reason": outcome.reason,
                 "labelled_rows": outcome.rows,
                 "mlflow_run_id": outcome.run_id,
-                **({"reason": outcome.reason} if outcome.reason else {}),
+                **_run_url(settings, outcome.run_id),
                 **_about_the_version(outcome),
             },
-            # A skipped training leaves the Production model, and so everything scored with it, as it was.
-            data_version=dg.DataVersion(outcome.version or _production(settings)),
+            # A training that was skipped or refused leaves Production, and so all that is scored with it.
+            data_version=dg.DataVersion(_production(settings)),
         )
 
     return [churn_prediction_model]
 
 
+def _flow(lake: Lakehouse) -> dict[str, int]:
+    found = {name: lake.details(table).rows for name, table in FLOW.items() if lake.version(table) >= 0}
+    return {**found, "label rows": sum(lake.partition_rows(CHURN_LABELS).values())}
+
+
+def _run_url(settings: Settings, run_id: str) -> dict[str, Any]:
+    from churn_assets.model import registry
+
+    url = registry.run_url(settings, run_id)
+    return {"mlflow_run": dg.MetadataValue.url(url)} if url else {}
+
+
 def _about_the_version(outcome: Any) -> dict[str, Any]:
     if outcome.version is None:
         return {}
+    from churn_assets.model.report import markdown_picture
+
+    decision, split = outcome.decision, outcome.split
+    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
     return {
         "model_version": outcome.version,
+        "champion_version": outcome.champion_version or "none",
+        "decision": dg.MetadataValue.md(f"**{outcome.status}**\n\n{reasons}"),
+        "differences": _differences(decision),
+        "slices": _slices(decision),
+        "report": dg.MetadataValue.path(outcome.report),
         "estimator": outcome.estimator,
-        "train_dates": str(outcome.train_dates),
-        "holdout_dates": str(outcome.holdout_dates),
+        **{f"{name}_dates": str(dates) for name, dates in split._asdict().items()},
         "training_rows": outcome.training_rows,
         "holdout_rows": outcome.holdout_rows,
         **outcome.metrics,
+        **{name: dg.MetadataValue.md(markdown_picture(png)) for name, png in outcome.pictures.items()},
     }
+
+
+def _differences(decision: Any) -> dg.TableMetadataValue:
+    """Challenger against champion, or against recency alone, with the bounds of a 95 % interval."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "metric": one.metric,
+                    "challenger": one.challenger,
+                    decision.against: one.champion,
+                    "difference_low": one.low,
+                    "difference_high": one.high,
+                }
+            )
+            for one in decision.differences
+        ],
+        schema=dg.TableSchema(
+            [dg.TableColumn("metric", "string")]
+            + [
+                dg.TableColumn(name, "float")
+                for name in ("challenger", decision.against, "difference_low", "difference_high")
+            ]
+        ),
+    )
+
+
+def _slices(decision: Any) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "slice": one.name,
+                    "rows": one.rows,
+                    "churn_rate": one.churn_rate,
+                    "roc_auc": one.roc_auc,
+                    "low": one.low,
+                    "high": one.high,
+                }
+            )
+            for one in decision.slices
+        ],
+        schema=dg.TableSchema(
+            [dg.TableColumn("slice", "string"), dg.TableColumn("rows", "int")]
+            + [dg.TableColumn(name, "float") for name in ("churn_rate", "roc_auc", "low", "high")]
+        ),
+    )
 
 
 def _production(settings: Settings) -> str:

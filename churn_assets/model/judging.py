@@ -7,8 +7,8 @@ import numpy as np
 
 from churn_assets.model import gate, leakage, registry
 from churn_assets.model.dataset import Frames
+from churn_assets.model.decision import Decision
 from churn_assets.model.evaluation import CostMatrix
-from churn_assets.model.gate import Decision
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -79,9 +79,7 @@ def _asked(estimator: Any, rows: "pd.DataFrame", who: str) -> tuple[Probabilitie
         return np.empty(0), [f"{who} cannot predict the holdout: {_in_one_line(error)}"]
 
 
-def _champion(
-    settings: Settings, rows: "pd.DataFrame"
-) -> tuple[Probabilities | None, str | None, list[str]]:
+def _champion(settings: Settings, rows: "pd.DataFrame") -> tuple[Probabilities | None, str | None, list[str]]:
     version = None
     try:
         production = registry.production_version(settings)

@@ -1,7 +1,7 @@
 """A training as MLflow keeps it: one run, a run below it for each candidate, and what is asked for later."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -36,7 +36,7 @@ def ending_the_run(mlflow: Any) -> Iterator[str]:
 def log_candidate(mlflow: Any, candidate: Candidate) -> None:
     """A run of its own, below the training's."""
     with mlflow.start_run(run_name=candidate.name, nested=True):
-        mlflow.log_params({"estimator": candidate.estimator_name, **plain(candidate.params)})
+        mlflow.log_params({"estimator": candidate.estimator_name, **candidate.params})
         mlflow.log_metrics({**candidate.metrics, "seconds": candidate.seconds})
         if candidate.error:
             mlflow.set_tag("error", candidate.error)
@@ -59,13 +59,6 @@ def log_split(mlflow: Any, split: dataset.Split, training_rows: int) -> None:
 def packages() -> str:
     """Versions of what a model's numbers depend on, as JSON."""
     return json.dumps({name: version(name) for name in PACKAGES})
-
-
-def plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that are values; a pipeline also lists its steps, whose parameters follow one by one."""
-    return {
-        name: value for name, value in params.items() if isinstance(value, str | int | float | bool | None)
-    }
 
 
 def in_words(candidate: Candidate) -> str:

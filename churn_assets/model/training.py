@@ -1,30 +1,47 @@
-"""One training: from labelled rows to a registered version that the alias ``Production`` names."""
+"""One training: from labelled rows to a registered version that the gate promotes or refuses."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
-from churn_assets.model import dataset, estimators, evaluation, packaging, registry
+from churn_assets.model import (
+    candidates,
+    countries,
+    dataset,
+    drift_reference,
+    judging,
+    packaging,
+    promotions,
+    registry,
+    reporting,
+    tracking,
+)
+from churn_assets.model.candidates import Calibrated, Candidate
+from churn_assets.model.dataset import Frames, Split
+from churn_assets.model.decision import Decision
+from churn_assets.model.estimators import FLOOR
+from churn_assets.model.judging import Judgement
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.transforms.drift import Reference
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import DataFrame
 
-Status = Literal["registered", "skipped_insufficient_data"]
+Status = Literal["promoted", "refused", "skipped_insufficient_data"]
+Log = Callable[[str], None]
+
+# Unity Catalog's tags hold a thousand characters.
+LONGEST_TAG = 900
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
     """What a training led to.
 
-    ``rows`` are all labelled rows there were, ``training_rows`` and ``holdout_rows`` those that were used.
-    Where there is no model, ``reason`` says why in one line, and what follows it is empty.
+    ``rows`` are all labelled rows there were. ``reason`` says why the version was promoted or refused, or why
+    there is none; without one, what follows it is empty. ``report`` is where the report lies.
     """
 
     status: Status
@@ -33,21 +50,14 @@ class TrainingOutcome:
     reason: str = ""
     version: str | None = None
     estimator: str | None = None
-    train_dates: DateRange | None = None
-    holdout_dates: DateRange | None = None
+    split: Split | None = None
     training_rows: int = 0
     holdout_rows: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted estimator, the rows that it was judged on, and the judgement."""
-
-    estimator: Any
-    training_rows: int
-    holdout: "pd.DataFrame"
-    metrics: dict[str, float]
+    decision: Decision | None = None
+    champion_version: str | None = None
+    report: str = ""
+    pictures: dict[str, bytes] = field(default_factory=dict)
 
 
 def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it has each at hand
@@ -56,31 +66,41 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
     mlflow: Any,
     settings: Settings,
     delta_versions: Mapping[str, int],
-    estimator: str = estimators.DEFAULT_ESTIMATOR,
+    estimator: str = candidates.AUTO,
     params: Mapping[str, Any] | None = None,
+    users: "DataFrame | None" = None,
+    flow: Mapping[str, int] | None = None,
+    log: Log | None = None,
 ) -> TrainingOutcome:
-    """Train on the earlier mature dates, judge on the last ones, register the model and promote it.
+    """Train on the earlier mature dates, judge on the last ones, register, and promote what is better.
 
-    Too few rows or dates are no failure: the outcome says so, and the Production model goes on serving.
+    Too few rows or dates are no failure, nor is a model that is not better: the outcome says so, and the
+    Production model goes on serving.
 
     Args:
         labelled: what ``dataset.labelled_rows`` returns, of all mature dates.
         mlflow: dagster-mlflow's resource. The run that it opened is ended here, FINISHED or FAILED.
         settings: of the deployment; ``registry.configure`` has been called with them.
         delta_versions: version of each Delta table read, by the table's three-level name.
-        estimator: one of ``estimators.ESTIMATORS``.
-        params: parameters of the estimator that win over its defaults; values that JSON can hold.
+        estimator: one of ``estimators.ESTIMATORS``, or ``candidates.AUTO``, where all of them compete.
+        params: parameters of a named estimator that win over its defaults; values that JSON can hold.
+        users: ``clean.users``, for the countries of the gate's slices.
+        flow: rows of the tables before these, for the report.
+        log: told what has been done.
 
     Raises:
-        ModelError: estimator or parameters are wrong, or the rows cannot be learned from or judged by.
+        ModelError: estimator or parameters are wrong, or the rows cannot be learned from.
     """
     from churn_assets.model import lineage
 
-    with _ending_the_run(mlflow) as run_id:
+    tell = log or (lambda _: None)
+    with tracking.ending_the_run(mlflow) as run_id:
         lineage.log_tables_read(mlflow, delta_versions)
         mlflow.set_tags({"horizon_days": settings.horizon_days, **lineage.git_sha()})
         mlflow.set_tags({"estimator": estimator, "estimator_params": json.dumps(dict(params or {}))})
-        model = estimators.make(estimator, params)
+        mlflow.set_tag("python_packages", tracking.packages())
+        # Wrong ones fail before anything is read.
+        candidates.entrants(estimator, params)
         by_date = dataset.rows_by_date(labelled)
         rows = sum(by_date.values())
         mlflow.log_metric("labelled_rows", rows)
@@ -91,69 +111,111 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
             mlflow.set_tags({"status": "skipped_insufficient_data", "reason": str(reason)})
             return TrainingOutcome("skipped_insufficient_data", rows, run_id, reason=str(reason))
 
-        mlflow.set_tags({"train_dates": str(split.train), "holdout_dates": str(split.holdout)})
-        fitted = fit(model, labelled, split)
-        mlflow.log_params({"estimator": estimator, **_plain(fitted.estimator.get_params())})
-        mlflow.log_metrics({**fitted.metrics, "training_rows": fitted.training_rows})
-        uri = packaging.log_churn_model(mlflow, fitted.estimator, fitted.holdout.head(3))
+        tracking.log_split(mlflow, split, settings.training_rows)
+        frames = dataset.frames(labelled, split, settings.training_rows)
+        if users is not None:
+            frames = frames._replace(holdout=countries.with_country(frames.holdout, users))
+
+        def done(candidate: Candidate, number: int, of: int) -> None:
+            tracking.log_candidate(mlflow, candidate)
+            tell(f"Candidate {number} of at most {of}, {candidate.name}: {tracking.in_words(candidate)}")
+
+        found = candidates.compete(
+            frames, estimator=estimator, params=params, seconds=settings.training_seconds, done=done
+        )
+        winner = candidates.calibrated(found[0], frames.calibration)
+        floor = next(one.fitted for one in found if one.name == FLOOR)
+        judgement = judging.judge(settings, frames, winner.estimator, floor)
+        metrics = _log_winner(mlflow, frames, found[0], winner, judgement)
+        reference = _log_reference(mlflow, frames, judgement)
+        uri = packaging.log_churn_model(mlflow, winner.estimator, frames.train.head(3))
         version = str(registry.register(settings, uri, run_id).version)
-        registry.promote(settings, version)
-        mlflow.set_tags({"status": "registered", "model_version": version})
+        trained = reporting.Trained(
+            version=version,
+            run_id=run_id,
+            split=split,
+            frames=frames,
+            candidates=found,
+            winner=winner,
+            judgement=judgement,
+            delta_versions=delta_versions,
+            reference=reference,
+            flow={**(flow or {}), "labelled rows": rows},
+        )
+        written = reporting.write(mlflow, settings, trained)
+        status, reason = _decide(mlflow, settings, version, judgement)
+    tell(f"Version {version} is {status}. {reason}")
     return TrainingOutcome(
-        "registered",
+        status,
         rows,
         run_id,
+        reason=reason,
         version=version,
-        estimator=estimator,
-        train_dates=split.train,
-        holdout_dates=split.holdout,
-        training_rows=fitted.training_rows,
-        holdout_rows=len(fitted.holdout),
-        metrics=fitted.metrics,
+        estimator=found[0].name,
+        split=split,
+        training_rows=len(frames.train),
+        holdout_rows=len(frames.holdout),
+        metrics=metrics,
+        decision=judgement.decision,
+        champion_version=judgement.champion_version,
+        report=written.where,
+        pictures=written.pictures,
     )
 
 
-def fit(estimator: Any, labelled: "DataFrame", split: dataset.Split) -> Fitted:
-    """Fit and judge, without MLflow; the same rows give the same model, whatever their order and engine.
-
-    Args:
-        estimator: what ``estimators.make`` returns.
-        labelled: what ``dataset.labelled_rows`` returns.
-        split: the dates to train and to judge on.
-
-    Raises:
-        ModelError: the rows cannot be learned from or judged by.
-    """
-    train = dataset.collect(labelled, split.train, dataset.MAXIMUM_TRAINING_ROWS)
-    holdout = dataset.collect(labelled, split.holdout, dataset.MAXIMUM_HOLDOUT_ROWS)
-    try:
-        estimator.fit(train[FEATURE_COLUMNS], train["label"])
-    except ValueError as error:
-        in_one_line = " ".join(str(error).split())
-        raise ModelError(f"{type(estimator).__name__} cannot be trained: {in_one_line}") from error
-    metrics = evaluation.evaluate(holdout["label"], estimator.predict_proba(holdout[FEATURE_COLUMNS])[:, 1])
-    metrics["holdout_rows"] = metrics.pop("rows")
-    metrics["recency_roc_auc"] = evaluation.recency_baseline(holdout)
-    return Fitted(estimator, len(train), holdout, metrics)
+def _log_winner(
+    mlflow: Any, frames: Frames, best: Candidate, winner: Calibrated, judgement: Judgement
+) -> dict[str, float]:
+    """What the version is: its spec, from which it can be made again, and how good it is."""
+    spec = {"estimator": best.estimator_name, "params": best.params, "calibration": winner.method}
+    mlflow.set_tag("spec", json.dumps(spec))
+    mlflow.log_params({"estimator": best.estimator_name, "calibration": winner.method, **best.params})
+    decision = judgement.decision
+    metrics = {**decision.challenger, "holdout_rows": float(len(frames.holdout))}
+    metrics.pop("rows", None)
+    if "roc_auc" in decision.floor:
+        metrics["recency_roc_auc"] = decision.floor["roc_auc"]
+    mlflow.log_metrics({**metrics, "training_rows": len(frames.train)})
+    mlflow.log_metrics({name: float(value) for name, value in dataset.describe(frames).items()})
+    mlflow.log_dict(decision.as_json(), "decision.json")
+    return metrics
 
 
-@contextmanager
-def _ending_the_run(mlflow: Any) -> Iterator[str]:
-    # dagster-mlflow opens the run and leaves its end to a job's hook, which a run from the UI does not have.
-    # A retried step finds the run of its first attempt ended, and gets one of its own.
-    run = mlflow.active_run() or mlflow.start_run(
-        run_name=mlflow.run_name, tags={"dagster_run_id": mlflow.dagster_run_id}
+def _log_reference(mlflow: Any, frames: Frames, judgement: Judgement) -> Reference | None:
+    """What later dates are compared with; nothing where there is no holdout to be like."""
+    if not len(judgement.challenger):
+        return None
+    made = drift_reference.make_reference(
+        frames.train, judgement.challenger, frames.holdout["user_id"].to_numpy()
     )
-    try:
-        yield run.info.run_id
-    except BaseException:
-        mlflow.end_run(status="FAILED")
-        raise
-    mlflow.end_run(status="FINISHED")
+    mlflow.log_dict(made, drift_reference.ARTIFACT)
+    return drift_reference.reference_of(made)
 
 
-def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that are values; a pipeline also lists its steps, whose parameters follow one by one."""
-    return {
-        name: value for name, value in params.items() if isinstance(value, str | int | float | bool | None)
+def _decide(mlflow: Any, settings: Settings, version: str, judgement: Judgement) -> tuple[Status, str]:
+    """Write the decision where it will be looked for, then act on it: the alias moves last."""
+    decision = judgement.decision
+    status: Status = "promoted" if decision.promoted else "refused"
+    reason = " ".join(decision.reasons)
+    about = {
+        "champion_version": judgement.champion_version or "none",
+        "dagster_run_id": str(mlflow.dagster_run_id),
+        "dagster_run_url": f"{settings.dagster_url}/runs/{mlflow.dagster_run_id}",
+        **{name: f"{value:.6f}" for name, value in decision.challenger.items()},
     }
+    registry.tag_version(settings, version, {**about, **_verdict(status, reason)})
+    if decision.promoted:
+        try:
+            promotions.promote(
+                settings, version, cause="gate", reason=reason, replaces=judgement.champion_version
+            )
+        except ModelError as moved:
+            # Somebody moved the alias meanwhile: what was compared with another champion is void.
+            status, reason = "refused", str(moved)
+            registry.tag_version(settings, version, _verdict(status, reason))
+    mlflow.set_tags({"status": status, "reason": reason[:LONGEST_TAG], "model_version": version})
+    return status, reason
+
+
+def _verdict(status: Status, reason: str) -> dict[str, str]:
+    return {"decision": status, "decision_reason": reason[:LONGEST_TAG]}

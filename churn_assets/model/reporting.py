@@ -1,0 +1,101 @@
+"""A training's report: gathered, rendered, and put where MLflow and people find it."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from churn_assets.model import drift_reference, importances, judging, lineage, report, tracking
+from churn_assets.model.candidates import Calibrated, Candidate
+from churn_assets.model.dataset import Frames, Split, describe
+from churn_assets.model.judging import Judgement
+from churn_assets.settings import Settings
+from churn_assets.transforms.drift import Reference
+
+FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that a training knows at its end."""
+
+    version: str
+    run_id: str
+    split: Split
+    frames: Frames
+    candidates: Sequence[Candidate]
+    winner: Calibrated
+    judgement: Judgement
+    reference: Reference | None
+    delta_versions: Mapping[str, int] = field(default_factory=dict)
+    flow: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the report lies, a path or a URI, and its pictures as PNG by name."""
+
+    where: str
+    pictures: dict[str, bytes]
+
+
+def write(mlflow: Any, settings: Settings, trained: Trained) -> Written:
+    """Render the report, and log it as an artifact of the run; a lake that is a folder gets a copy."""
+    content = _content(settings, trained)
+    page = report.render(content)
+    mlflow.log_text(page, FILE)
+    where = f"runs:/{trained.run_id}/{FILE}"
+    if settings.deployment != "databricks":
+        folder = settings.lake_root / "reports"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"model-{trained.version}.html"
+        file.write_text(page)
+        where = str(file)
+    return Written(where, report.pictures(content))
+
+
+def _content(settings: Settings, trained: Trained) -> report.ReportContent:
+    judgement, frames = trained.judgement, trained.frames
+    return report.ReportContent(
+        title=f"Churn model, version {trained.version}",
+        created_at=dt.datetime.now(dt.UTC),
+        decision=judgement.decision,
+        costs=judging.costs(settings),
+        label=frames.holdout["label"].to_numpy(dtype="float64"),
+        challenger=judgement.challenger,
+        champion=judgement.champion,
+        floor=judgement.floor,
+        holdout=frames.holdout,
+        version=trained.version,
+        champion_version=judgement.champion_version,
+        candidates=trained.candidates,
+        calibrated=trained.winner,
+        importances=importances.importances(trained.winner.estimator, frames.holdout),
+        drift=_drift(trained),
+        drift_warn=settings.drift_warn,
+        drift_fail=settings.drift_fail,
+        slice_floor=settings.gate_slice_auc,
+        flow={**trained.flow, **_dates(trained.split), **describe(frames)},
+        provenance={
+            "model version": trained.version,
+            "MLflow run": trained.run_id,
+            "commit": lineage.git_sha().get("git_sha", "not known"),
+            "Delta versions": dict(trained.delta_versions),
+            "estimator": trained.candidates[0].estimator_name,
+            "parameters": dict(trained.candidates[0].params),
+            "calibration": trained.winner.method,
+            "horizon, days": settings.horizon_days,
+            "packages": json.loads(tracking.packages()),
+        },
+    )
+
+
+def _drift(trained: Trained) -> list[drift_reference.Drift]:
+    if trained.reference is None:
+        return []
+    return drift_reference.drift(trained.reference, trained.frames.holdout, trained.judgement.challenger)
+
+
+def _dates(split: Split) -> dict[str, str]:
+    return {f"{name} dates": str(dates) for name, dates in split._asdict().items()}
