@@ -94,8 +94,11 @@ class Ranking:
         }
 
     def _curve(self, weight: Vector) -> tuple[Vector, Vector]:
-        """The weight of all and of churned rows down to the end of each step."""
-        return np.cumsum(weight)[self._last], np.cumsum(weight * self._label)[self._last]
+        """The weight of all and of churned rows down to the end of each step, from 0 on."""
+        rows, churned = np.zeros(len(self._last) + 1), np.zeros(len(self._last) + 1)
+        np.cumsum(weight).take(self._last, out=rows[1:])
+        np.cumsum(weight * self._label).take(self._last, out=churned[1:])
+        return rows, churned
 
 
 def paired(rankings: Sequence[Ranking], users: int, sampling: Sampling) -> list[dict[str, Vector]]:
@@ -127,28 +130,26 @@ def _roc_auc(rows: Vector, churned: Vector) -> float:
     if pairs == 0:
         return float("nan")
     # Each staying row is behind all churned ones of the steps before, and level with half of its own step's.
-    before = churned - np.diff(churned, prepend=0.0) / 2
-    return float(np.diff(stayed, prepend=0.0) @ before / pairs)
+    return float((stayed[1:] - stayed[:-1]) @ (churned[1:] + churned[:-1]) / 2 / pairs)
 
 
 def _pr_auc(rows: Vector, churned: Vector) -> float:
     if churned[-1] == 0:
         return float("nan")
     precision = np.divide(churned, rows, out=np.zeros_like(rows), where=rows > 0)
-    return float(np.diff(churned, prepend=0.0) @ precision / churned[-1])
+    return float((churned[1:] - churned[:-1]) @ precision[1:] / churned[-1])
 
 
 def _calibration_error(rows: Vector, churned: Vector, probability: Vector) -> float:
-    step, total = np.diff(rows, prepend=0.0), rows[-1]
+    middle = (rows[1:] + rows[:-1]) / 2
     # A step without weight at the very end would lie in an eleventh bin.
-    bins = (CALIBRATION_BINS * (rows - step / 2) / total).astype("int64").clip(max=CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=probability * step - np.diff(churned, prepend=0.0))
-    return float(np.abs(gaps).sum() / total)
+    bins = (CALIBRATION_BINS * middle / rows[-1]).astype("int64").clip(max=CALIBRATION_BINS - 1)
+    gaps = probability * (rows[1:] - rows[:-1]) - (churned[1:] - churned[:-1])
+    return float(np.abs(np.bincount(bins, weights=gaps)).sum() / rows[-1])
 
 
 def _lift(rows: Vector, churned: Vector, share: float) -> float:
     if churned[-1] == 0:
         return float("nan")
     place = share * rows[-1]
-    caught = np.interp(place, np.append(0.0, rows), np.append(0.0, churned))
-    return float(caught / place / (churned[-1] / rows[-1]))
+    return float(np.interp(place, rows, churned) / place / (churned[-1] / rows[-1]))
