@@ -146,15 +146,16 @@ def _unneeded(delta: DeltaTable, location: Path, kept: list[int], retention_hour
         retention_hours, dry_run=True, enforce_retention_duration=False, full=True, keep_versions=kept
     )
     for path in listed:
-        # It also lists what an earlier clean-up has removed.
-        if (location / path).is_file():
-            yield location / path
+        file = location / path
+        # It also lists what an earlier clean-up has removed, and every checksum that Apache Spark puts beside
+        # a file, whether that file is in use or not.
+        if file.is_file() and not file.name.startswith("."):
+            yield file
 
 
 def _remove(files: Collection[Path]) -> None:
     for file in files:
         file.unlink()
-        # Apache Spark puts a checksum beside each file.
         (file.parent / f".{file.name}.crc").unlink(missing_ok=True)
 
 

@@ -147,13 +147,16 @@ def test_a_file_that_a_killed_writer_left_goes_once_it_is_old(rewritten: Lakehou
 def test_versions_stay_readable_when_their_log_is_older_than_what_engines_keep(
     rewritten: Lakehouse, spark: SparkSession
 ) -> None:
+    for events in range(7, 12):
+        rewritten.write(USER_FEATURES, features(spark, events), ONLY_DAY)
+    # A log may be cut before a checkpoint that is old itself; engines look when they write the next one.
     log = rewritten.location(USER_FEATURES) / "_delta_log"
-    for commit in log.glob("*.json"):
-        hundred_days_ago = time.time() - (100 * 24 - int(commit.stem)) * 3600
-        os.utime(commit, (hundred_days_ago, hundred_days_ago))
-
-    # Past two checkpoints, which is when an engine looks for old commits.
-    for events in range(7, 22):
+    assert list(log.glob("*10.checkpoint*"))
+    for file in log.iterdir():
+        version = int(file.name[:20]) if file.name[0].isdigit() else 0
+        hundred_days_ago = time.time() - (100 * 24 - version) * 3600
+        os.utime(file, (hundred_days_ago, hundred_days_ago))
+    for events in range(12, 22):
         rewritten.write(USER_FEATURES, features(spark, events), ONLY_DAY)
     maintain(rewritten, USER_FEATURES, {2}, retention_hours=0)
     DeltaTable(rewritten.location(USER_FEATURES)).cleanup_metadata()

@@ -1,0 +1,71 @@
+"""Who was champion when, kept as a table."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+from pyspark.sql import DataFrame
+
+from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import MODEL_PROMOTIONS
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def promotion_assets(settings: Settings) -> Assets:
+    """The promotions."""
+
+    @dg.asset(
+        **{**table_asset(MODEL_PROMOTIONS, settings), "group_name": "monitoring"},
+        deps=[CHURN_PREDICTION_MODEL],
+    )
+    def model_promotions(context: dg.AssetExecutionContext) -> DataFrame:
+        from churn_assets.model import promotions
+
+        lake = context.resources.lakehouse
+        recorded = recorded_promotions(lake)
+        added = promotions.note(settings, recorded)
+        context.add_output_metadata(_champion(settings, [*recorded, *added]))
+        return lake.spark.createDataFrame(
+            [tuple(row[name] for name in MODEL_PROMOTIONS.column_names) for row in added],
+            ", ".join(f"{column.name} {column.type}" for column in MODEL_PROMOTIONS.columns),
+        )
+
+    return [model_promotions]
+
+
+def recorded_promotions(lake: Lakehouse) -> list[dict[str, Any]]:
+    """The rows of ``model_promotions`` in their order, ``promoted_at`` in UTC; none without a table."""
+    if lake.version(MODEL_PROMOTIONS) < 0:
+        return []
+    # Microseconds, because PySpark collects timestamps in the machine's own zone.
+    rows = lake.query(
+        "SELECT *, unix_micros(promoted_at) AS promoted_us FROM {promotions} ORDER BY promotion",
+        promotions=MODEL_PROMOTIONS,
+    )
+    return [
+        {
+            **{name: row[name] for name in MODEL_PROMOTIONS.column_names},
+            "promoted_at": EPOCH + dt.timedelta(microseconds=int(row["promoted_us"])),
+        }
+        for row in rows
+    ]
+
+
+def _champion(settings: Settings, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Who is champion now, which the last row says, unless somebody has removed the alias."""
+    from churn_assets.model import registry
+
+    production = registry.production_version(settings)
+    if production is None:
+        return {"champion": "none"}
+    last = rows[-1]
+    return {
+        "champion": str(production.version),
+        "champion_since": dg.MetadataValue.timestamp(last["promoted_at"]),
+        "cause": last["cause"],
+        "reason": last["reason"],
+    }
