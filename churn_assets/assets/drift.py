@@ -30,12 +30,12 @@ CAN_FAIL = {FEATURE_CHECK: JUDGED, SCORE_CHECK: (SCORE,)}
 LAST_DATES = 7
 
 DESCRIPTIONS = {
-    FEATURE_CHECK: "The features of the last dates are distributed as in the training of the model that scored "
-    f"them: no PSI reaches CHURN_DRIFT_FAIL, or, as a warning, CHURN_DRIFT_WARN. With few users chance alone "
-    f"may reach these; then what chance does is the limit. Not judged: {', '.join(NOT_JUDGED)}, which grows "
-    "with the calendar by itself.",
-    SCORE_CHECK: "The churn probabilities of the last dates are distributed as those that the model was judged "
-    "by, its holdout's, by the same limits.",
+    FEATURE_CHECK: "The features of the last dates are distributed as in the training of the model that "
+    "scored them: no PSI reaches CHURN_DRIFT_FAIL, or, as a warning, CHURN_DRIFT_WARN. With few users chance "
+    "alone may reach these; then what chance does is the limit. Not judged, as it grows with the calendar: "
+    f"{', '.join(NOT_JUDGED)}.",
+    SCORE_CHECK: "The churn probabilities of the last dates are distributed as those that the model was "
+    "judged by, its holdout's, by the same limits.",
 }
 
 NOTHING_TO_JUDGE = "Nothing to judge: no date here was scored by a version whose training left a reference."
@@ -97,14 +97,12 @@ def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckR
     ``settings.drift_warn``; where chance alone may go further, that counts instead of either.
     """
     judged = [row for row in rows if row["feature"] in CAN_FAIL[check]]
-    limits = {"CHURN_DRIFT_FAIL": settings.drift_fail, "CHURN_DRIFT_WARN": settings.drift_warn}
-    drifted, name = [], ""
-    for name, limit in limits.items():
-        drifted = [row for row in judged if row["psi"] >= max(limit, row["psi_by_chance"])]
-        if drifted:
-            break
-    says = "; ".join(_says(row, name, limits[name]) for row in _furthest_by_feature(drifted))
-    is_warning = bool(drifted) and name == "CHURN_DRIFT_WARN"
+    failing = _reaching(settings.drift_fail, judged)
+    drifted = failing or _reaching(settings.drift_warn, judged)
+    limit = (
+        ("CHURN_DRIFT_FAIL", settings.drift_fail) if failing else ("CHURN_DRIFT_WARN", settings.drift_warn)
+    )
+    says = "; ".join(_says(row, *limit) for row in _furthest_by_feature(drifted))
     metadata: dict[str, Any] = {"dates": len({row["feature_date"] for row in judged})}
     if judged:
         metadata["largest_psi"] = max(row["psi"] for row in judged)
@@ -113,7 +111,7 @@ def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckR
         asset_key=FEATURE_DRIFT.asset_key,
         check_name=check,
         passed=not drifted,
-        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if drifted and not failing else dg.AssetCheckSeverity.ERROR,
         description=says or (None if judged else NOTHING_TO_JUDGE),
         metadata=metadata,
     )
@@ -141,7 +139,7 @@ def _dates_of_run(tags: Mapping[str, str]) -> DateRange | None:
     return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
 
 
-def _rows(lake: Lakehouse, dates: DateRange | None) -> list[Row]:
+def _rows(lake: Lakehouse, dates: DateRange | None) -> Sequence[Row]:
     """The table's rows of the last dates of the run, or, without one, of its last date."""
     held = lake.partition_rows(FEATURE_DRIFT)
     if not held:
@@ -155,6 +153,10 @@ def _rows(lake: Lakehouse, dates: DateRange | None) -> list[Row]:
         "ORDER BY feature_date, feature",
         drift=FEATURE_DRIFT,
     )
+
+
+def _reaching(limit: float, judged: Sequence[Row]) -> list[Row]:
+    return [row for row in judged if row["psi"] >= max(limit, row["psi_by_chance"])]
 
 
 def _furthest_by_feature(drifted: Sequence[Row]) -> list[Row]:

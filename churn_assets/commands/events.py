@@ -17,6 +17,7 @@ from churn_assets.errors import DateRangeError, LandingError, SettingsError
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from churn_assets.sample.behaviour import RateChange
     from churn_assets.sample.importer import ImportReport
 
 SAMPLE_DAYS = 180
@@ -32,6 +33,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     late_share: Annotated[float, typer.Option(min=0, max=1, help="Share of events 1 to 5 days late.")] = 0.02,
     duplicate_share: Annotated[float, typer.Option(min=0, max=1, help="Share delivered twice.")] = 0.01,
     corrupt_share: Annotated[float, typer.Option(min=0, max=1, help="Share that arrives broken.")] = 0.002,
+    rates_from: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="From this day on everybody visits more or less often …"),
+    ] = None,
+    rates_factor: Annotated[
+        float | None, typer.Option(min=0, help="… by this factor: 0.5 halves the visits, to see drift.")
+    ] = None,
     sample: Annotated[
         bool,
         typer.Option(
@@ -51,7 +59,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     from churn_assets.sample.simulator import simulate as land
 
     settings = settings_module.load()
-    live = Live(users, seed, late_share, duplicate_share, corrupt_share, every)
+    rates = _rate_change(rates_from, rates_factor)
+    live = Live(users, seed, late_share, duplicate_share, corrupt_share, rates, every)
     if follow and _has_landed(settings):
         _follow(settings, live)
         return
@@ -76,6 +85,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
             late_share=late_share,
             duplicate_share=duplicate_share,
             corrupt_share=corrupt_share,
+            rates=rates,
             progress=advance,
         )
     out.print(
@@ -96,7 +106,18 @@ class Live(NamedTuple):
     late_share: float
     duplicate_share: float
     corrupt_share: float
+    rates: "RateChange | None"
     every: float
+
+
+def _rate_change(date: dt.datetime | None, factor: float | None) -> "RateChange | None":
+    from churn_assets.sample.behaviour import RateChange
+
+    if (date is None) != (factor is None):
+        raise SettingsError(
+            "--rates-from and --rates-factor say together when visits change: give both or none."
+        )
+    return None if date is None or factor is None else RateChange(date.date(), factor)
 
 
 def _follow(settings: Settings, live: Live) -> None:
@@ -120,6 +141,7 @@ def _follow(settings: Settings, live: Live) -> None:
         sample,
         users=live.users,
         seed=live.seed,
+        rates=live.rates,
         clock=lambda: dt.datetime.now(dt.UTC),
         **shares,
     ):

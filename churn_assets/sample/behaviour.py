@@ -1,10 +1,12 @@
 """What the users of a population do on one day: visits, and the funnel of events in each."""
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from churn_assets.errors import SettingsError
 from churn_assets.sample.population import Floats, Ints, Population
 
 EVENT_TYPES = ("page_view", "click", "add_to_cart", "purchase", "support_ticket")
@@ -41,10 +43,35 @@ class DayOfEvents:
     ms: Ints
 
 
-def events_of_day(population: Population, day: int, date: dt.date, rng: np.random.Generator) -> DayOfEvents:
+@dataclass(frozen=True)
+class RateChange:
+    """From ``date`` on every user visits ``factor`` times as often as by his rate in the truth file.
+
+    Raises:
+        SettingsError: the factor is negative or no number.
+    """
+
+    date: dt.date
+    factor: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.factor < math.inf:
+            raise SettingsError(
+                f"The factor of the visit rates is {self.factor}: give 0 or more, 0.5 halves them."
+            )
+
+
+def events_of_day(
+    population: Population,
+    day: int,
+    date: dt.date,
+    rng: np.random.Generator,
+    rates: RateChange | None = None,
+) -> DayOfEvents:
     """Let every user who is present make his visits; one who signs up on this day makes at least one."""
     present = population.present_on(day)
-    visits = rng.poisson(population.visits_per_day[present] * WEEKLY_SEASON[date.weekday()])
+    factor = rates.factor if rates and date >= rates.date else 1.0
+    visits = rng.poisson(population.visits_per_day[present] * WEEKLY_SEASON[date.weekday()] * factor)
     visits = np.maximum(visits, population.signup_day[present] == day)
     visitor = np.repeat(present, visits)
     visit, event_type = _funnel(population, day, visitor, rng)

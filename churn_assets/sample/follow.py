@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.landing import list_files
-from churn_assets.sample.behaviour import MS_PER_DAY, DayOfEvents, events_of_day
+from churn_assets.sample.behaviour import MS_PER_DAY, DayOfEvents, RateChange, events_of_day
 from churn_assets.sample.delivery import MOST_DAYS_LATE, Shares, deliver
 from churn_assets.sample.landing_writer import LandingWriter
 from churn_assets.sample.population import Ints, Population, draw_population, random_stream
@@ -56,6 +56,7 @@ def follow(  # noqa: PLR0913 - one option of the command line each
     duplicate_share: float,
     corrupt_share: float,
     clock: Callable[[], dt.datetime],
+    rates: RateChange | None = None,
 ) -> Iterator[LandedFile]:
     """Land the days that are missing up to yesterday, then one file each time it is asked, for ever.
 
@@ -70,6 +71,7 @@ def follow(  # noqa: PLR0913 - one option of the command line each
         duplicate_share: share of events that arrive twice.
         corrupt_share: share of events that arrive as a broken line.
         clock: the time, UTC.
+        rates: as in ``simulate``.
 
     Raises:
         LandingError: a file cannot be written.
@@ -82,7 +84,8 @@ def follow(  # noqa: PLR0913 - one option of the command line each
     for date in DateRange(sample.end + ONE_DAY, since.date() - ONE_DAY).days():
         day = (date - sample.start).days
         rng = random_stream(seed, day + 1)
-        lines = deliver(events_of_day(population, day, date, rng), population, day, shares, rng).lines
+        events = events_of_day(population, day, date, rng, rates)
+        lines = deliver(events, population, day, shares, rng).lines
         name = f"events-{date}.json"
         writer.put(name, end_to_end(lines))
         yield LandedFile(name, len(lines), late=0)
@@ -90,7 +93,7 @@ def follow(  # noqa: PLR0913 - one option of the command line each
         now = clock()
         rng = random_stream(seed, FIRST_LIVE_STREAM + int(now.timestamp() * 1000))
         day = (now.date() - sample.start).days
-        lately = _between(events_of_day(population, day, now.date(), rng), since, now, rng)
+        lately = _between(events_of_day(population, day, now.date(), rng, rates), since, now, rng)
         parts = _some_late(lately, population, late_share, rng)
         lines = pa.concat_arrays([deliver(part, population, day, shares, rng).lines for part in parts])
         name = f"live-{now:%Y%m%dT%H%M%S.%f}.json"

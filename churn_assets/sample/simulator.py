@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from churn_assets.dates import ONE_DAY
 from churn_assets.errors import LandingError, SettingsError
-from churn_assets.sample.behaviour import events_of_day
+from churn_assets.sample.behaviour import RateChange, events_of_day
 from churn_assets.sample.delivery import Shares, deliver
 from churn_assets.sample.landing_writer import LandingWriter
 from churn_assets.sample.population import Ints, draw_population, random_stream, truth_csv
@@ -54,6 +54,7 @@ def simulate(  # noqa: PLR0913 - one option of the command line each
     late_share: float,
     duplicate_share: float,
     corrupt_share: float,
+    rates: RateChange | None = None,
     compress: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> SimulationReport:
@@ -72,6 +73,7 @@ def simulate(  # noqa: PLR0913 - one option of the command line each
         late_share: share of events that arrive 1 to 5 days late, but not after the last day.
         duplicate_share: share of events of which an exact second copy arrives, in the same or a later file.
         corrupt_share: share of events that arrive as a broken line.
+        rates: how much more or less everybody visits from some day on; the truth file does not say it.
         compress: gzip the files.
         progress: called with the days done and ``days``.
 
@@ -91,7 +93,7 @@ def simulate(  # noqa: PLR0913 - one option of the command line each
         date = start + day * ONE_DAY
         # A stream a day: a day's events do not depend on how many draws the days before it took.
         rng = random_stream(seed, day + 1)
-        events = events_of_day(population, day, date, rng)
+        events = events_of_day(population, day, date, rng, rates)
         delivery = deliver(events, population, days - 1, shares, rng)
         for arrival_day in np.unique(delivery.arrival_day).tolist():
             on_the_way[arrival_day].append(delivery.arriving(arrival_day))
