@@ -1,4 +1,4 @@
-"""Drift by seed: the largest PSI on stationary dates and after the visit rates halve, and when checks fail."""
+"""Drift by seed: the largest PSI on stationary dates and after visit rates halve, and when checks fail."""
 
 import argparse
 import datetime as dt
