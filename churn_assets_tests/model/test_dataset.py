@@ -2,6 +2,8 @@ import datetime as dt
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -45,12 +47,16 @@ def test_rows_are_counted_by_date_in_the_dates_order(spark: SparkSession):
 
 
 def test_the_last_fifth_of_the_dates_that_the_gap_leaves_is_held_out():
-    # 49 dates less a gap of 30 are 19; three of them are held out.
-    assert dataset.out_of_time_split(day(1), day(49), horizon_days=30) == (days(1, 16), days(47, 49))
+    # 49 dates less a gap of 30 are 19; three of them are held out, and three of the 16 others calibrate.
+    assert dataset.out_of_time_split(day(1), day(49), horizon_days=30) == (
+        days(1, 16),
+        days(14, 16),
+        days(47, 49),
+    )
 
 
 def test_two_dates_and_a_gap_are_enough_for_a_split():
-    assert dataset.out_of_time_split(day(1), day(7), horizon_days=5) == (days(1, 1), days(7, 7))
+    assert dataset.out_of_time_split(day(1), day(7), horizon_days=5) == (days(1, 1), days(1, 1), days(7, 7))
 
 
 def test_at_most_thirty_dates_are_held_out():
@@ -59,14 +65,28 @@ def test_at_most_thirty_dates_are_held_out():
     assert split.holdout == days(371, 400)
 
 
-@pytest.mark.parametrize("horizon", [1, 7, 30, 90])
-@pytest.mark.parametrize("dates", [92, 100, 121, 365])
-def test_no_training_label_looks_into_the_holdout(horizon: int, dates: int):
-    split = dataset.out_of_time_split(day(1), day(dates), horizon)
+def test_dates_whose_windows_the_start_of_the_data_cuts_short_are_left_out_where_ten_others_remain():
+    # 55 dates less a gap of 7 are 48; nine are held out, so the first 39 could be trained on.
+    assert dataset.out_of_time_split(day(1), day(55), horizon_days=7).train == days(30, 39)
+    assert dataset.out_of_time_split(day(1), day(54), horizon_days=7).train == days(1, 38)
 
-    assert split.train.end + dt.timedelta(days=horizon) == split.holdout.start - dt.timedelta(days=1)
-    assert split.train.start == day(1)
-    assert split.holdout.end == day(dates)
+
+@settings(deadline=None)  # a shared machine may pause for longer than a function takes
+@given(
+    first=st.dates(dt.date(2000, 1, 1), dt.date(2100, 1, 1)),
+    usable=st.integers(2, 1500),
+    horizon=st.integers(1, 365),
+)
+def test_no_training_label_looks_into_the_holdout_and_calibration_lies_in_training(
+    first: dt.date, usable: int, horizon: int
+):
+    last = first + dt.timedelta(days=usable + horizon - 1)
+    train, calibration, holdout = dataset.out_of_time_split(first, last, horizon)
+
+    last_day_a_label_looks_at = train.end + dt.timedelta(days=horizon)
+    assert last_day_a_label_looks_at == holdout.start - dt.timedelta(days=1)
+    assert first <= train.start <= calibration.start <= calibration.end == train.end
+    assert holdout.start <= holdout.end == last
 
 
 def test_too_few_dates_say_how_many_it_takes():
@@ -145,3 +165,64 @@ def test_every_engine_samples_the_same_users(labelled: DataFrame):
 
     # Of users 0 to 699, those whose xxhash64 is below 143 modulo 10,000.
     assert list(sampled["user_id"]) == [51, 62, 98, 171, 357, 390, 432, 573, 634, 692]
+
+
+@pytest.fixture(scope="module")
+def frames_of_700_users(labelled: DataFrame) -> dataset.Frames:
+    """Of 15 dates: training on 1 to 8, calibration on 7 and 8, holdout on 14 and 15."""
+    return dataset.frames(labelled, dataset.Split(days(1, 8), days(7, 8), days(14, 15)), training_rows=3000)
+
+
+def test_no_user_who_calibrates_is_trained_on(frames_of_700_users: dataset.Frames):
+    train, calibration, _ = frames_of_700_users
+
+    assert set(train["user_id"]).isdisjoint(calibration["user_id"])
+    assert 100 <= calibration["user_id"].nunique() <= 180
+
+
+def test_each_frame_has_its_own_dates(frames_of_700_users: dataset.Frames):
+    dates = [sorted(set(frame["feature_date"])) for frame in frames_of_700_users]
+
+    assert dates == [list(days(1, 8).days()), list(days(7, 8).days()), list(days(14, 15).days())]
+
+
+def test_only_training_is_cut_to_the_rows_asked_for(frames_of_700_users: dataset.Frames):
+    assert 2700 <= len(frames_of_700_users.train) <= 3000
+    assert len(frames_of_700_users.holdout) == 2 * 700
+
+
+def test_without_a_cap_every_user_trains_or_calibrates(labelled: DataFrame):
+    train, calibration, _ = dataset.frames(labelled, dataset.Split(days(8, 8), days(8, 8), days(15, 15)), 700)
+
+    assert sorted([*train["user_id"], *calibration["user_id"]]) == list(range(700))
+
+
+def test_every_engine_lets_the_same_users_calibrate(labelled: DataFrame):
+    split = dataset.Split(days(8, 8), days(8, 8), days(15, 15))
+
+    calibration = dataset.frames(labelled.where(F.col("user_id") < 40), split, 700).calibration
+
+    # Those whose xxhash64 behind the salt is a multiple of 5.
+    assert list(calibration["user_id"]) == [3, 4, 12, 19, 37]
+
+
+def test_frames_are_described_by_rows_users_dates_and_churn_rate():
+    frame = pd.DataFrame(
+        {"user_id": [1, 1, 2, 3], "feature_date": [day(1), day(2)] * 2, "label": [1, 0, 0, 0]}
+    )
+
+    described = dataset.describe(dataset.Frames(frame, frame.head(2), frame.head(0)))
+
+    assert described == {
+        "train_rows": 4,
+        "train_users": 3,
+        "train_dates": 2,
+        "train_churn_rate": 0.25,
+        "calibration_rows": 2,
+        "calibration_users": 1,
+        "calibration_dates": 2,
+        "calibration_churn_rate": 0.5,
+        "holdout_rows": 0,
+        "holdout_users": 0,
+        "holdout_dates": 0,
+    }
