@@ -83,6 +83,7 @@ def print_summary(found: Status, settings: Settings) -> None:
             f"(days_since_last_event alone {metrics.get('recency_roc_auc', 0):.3f}), "
             f"PR-AUC {metrics.get('pr_auc', 0):.3f}."
         )
+        out.print(f"Why it is Production, and how good: {found.model.report}", soft_wrap=True)
     if found.scores:
         scores = found.scores
         out.print(

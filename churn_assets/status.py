@@ -25,11 +25,15 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The Production model: its version, when it was registered, and its metrics on the holdout."""
+    """The Production model: its version, when it was registered, its metrics on the holdout, its report.
+
+    ``report`` is a file of this lake, or a URI in MLflow.
+    """
 
     version: str
     created_at: dt.datetime
     metrics: dict[str, float]
+    report: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
 
 
 def _model_status(lake: Lakehouse) -> ModelStatus | None:
-    from churn_assets.model import registry
+    from churn_assets.model import registry, report_place
     from churn_assets.model.quiet import quieten
 
     # Not configure first: it makes the database where there is none, and looking must leave no trace.
@@ -94,6 +98,7 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
         version=str(version.version),
         created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
         metrics=dict(run.data.metrics) if run else {},
+        report=report_place.where(lake.settings, str(version.version), version.run_id),
     )
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from churn_assets.model import drift_reference, importances, judging, lineage, report, tracking
+from churn_assets.model import drift_reference, importances, judging, lineage, report, report_place, tracking
 from churn_assets.model.candidates import Calibrated, Candidate
 from churn_assets.model.dataset import Frames, Split, describe
 from churn_assets.model.judging import Judgement
 from churn_assets.settings import Settings
 from churn_assets.transforms.drift import Reference
-
-FILE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,11 @@ def write(mlflow: Any, settings: Settings, trained: Trained) -> Written:
     """Render the report, and log it as an artifact of the run; a lake that is a folder gets a copy."""
     content = _content(settings, trained)
     page = report.render(content)
-    mlflow.log_text(page, FILE)
-    where = f"runs:/{trained.run_id}/{FILE}"
-    if settings.deployment != "databricks":
-        folder = settings.lake_root / "reports"
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"model-{trained.version}.html"
-        file.write_text(page)
-        where = str(file)
+    mlflow.log_text(page, report_place.FILE)
+    if copy := report_place.copy_in_the_lake(settings, trained.version):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(page)
+    where = report_place.where(settings, trained.version, trained.run_id)
     return Written(where, report.pictures(content))
 
 
