@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from churn_assets.commands import backfill, events, graph, runs, services, workspace
+from churn_assets.commands import backfill, events, graph, maintain, model, runs, services, workspace
 from churn_assets.console import err
 from churn_assets.errors import ChurnError
 
@@ -21,6 +21,9 @@ app.command()(graph.run)
 app.command()(graph.status)
 app.command()(backfill.backfill)
 app.command()(runs.runs)
+app.command()(model.rollback)
+app.command()(model.reproduce)
+app.command()(maintain.maintain)
 app.command()(services.dev)
 app.command()(services.serve)
 app.command()(services.doctor)

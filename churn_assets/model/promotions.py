@@ -6,6 +6,7 @@ made here is lost where the table ``model_promotions`` is written later or not a
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn_assets.errors import ModelError
@@ -44,8 +45,8 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
     current = str(found.version) if found else None
     if current != replaces:
         raise ModelError(
-            f"Version {version} was to replace {_named(replaces)} as Production, which by now is "
-            f"{_named(current)}: somebody moved the alias meanwhile. Nothing was changed; decide again."
+            f"Version {version} was to replace {named(replaces)} as Production, which by now is "
+            f"{named(current)}: somebody moved the alias meanwhile. Nothing was changed; decide again."
         )
     client, name = _client(), registry.registered_model_name(settings)
     before = client.get_model_version(name, version).tags
@@ -106,32 +107,22 @@ def note(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
     return added
 
 
-def previous_champion(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The version that was Production before the one that is, by the table; None where there was none.
-
-    A rollback undoes the promotion that it rolled back: a second one goes one champion further back, and
-    not to the version that the first one took away.
-    """
-    champions: list[int] = []
-    for row in sorted(rows, key=lambda row: row["promotion"]):
-        if row["cause"] == "rollback" and row["version"] in champions:
-            del champions[_last_place(champions, row["version"]) :]
-        champions.append(row["version"])
-    return str(champions[-2]) if len(champions) > 1 else None
-
-
-def registered_versions(settings: Settings) -> list[int]:
-    """All versions of the model; none where nothing has been registered."""
+def registered_versions(settings: Settings) -> dict[int, str | None]:
+    """All versions of the model, each with the run that made it; none where nothing has been registered."""
+    uri = settings.mlflow_tracking_uri
+    if uri.startswith(registry.SQLITE) and not Path(uri.removeprefix(registry.SQLITE)).exists():
+        return {}
     registry.configure(settings)
-    client, token, found = _client(), None, []
+    client, token = _client(), None
+    found: dict[int, str | None] = {}
     while True:
         page = client.search_model_versions(
             f"name='{registry.registered_model_name(settings)}'", max_results=100, page_token=token
         )
-        found += [int(version.version) for version in page]
+        found |= {int(version.version): version.run_id for version in page}
         token = page.token
         if not token:
-            return sorted(found)
+            return dict(sorted(found.items()))
 
 
 def _move(version: "ModelVersion") -> dict[str, Any] | None:
@@ -152,8 +143,10 @@ def _metrics(client: "MlflowClient", run_id: str | None) -> dict[str, float | No
 
     try:
         logged = client.get_run(run_id).data.metrics if run_id else {}
-    except MlflowException:
-        # A run may have been deleted; that it was promoted remains true.
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        # The run is gone; that the version was promoted remains true.
         logged = {}
     return {name: logged.get(name) for name in ("roc_auc", "brier")}
 
@@ -166,11 +159,8 @@ def _restore(client: "MlflowClient", name: str, version: str, before: Mapping[st
             client.delete_model_version_tag(name, version, key)
 
 
-def _last_place(champions: Sequence[int], version: int) -> int:
-    return max(place for place, champion in enumerate(champions) if champion == version)
-
-
-def _named(version: str | None) -> str:
+def named(version: str | None) -> str:
+    """A version for people."""
     return f"version {version}" if version else "none"
 
 

@@ -1,14 +1,16 @@
 """How the alias moves, what is noted of it, and which version a rollback goes back to."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from churn_assets.errors import ModelError
-from churn_assets.model import promotions, registry
+from churn_assets.model import promotions, registry, rollback
 from churn_assets.settings import Settings
 from churn_assets.tables import MODEL_PROMOTIONS
+from churn_assets_tests.model.conftest import local_settings
 
 
 def new_version(settings: Settings, roc_auc: float = 0.8) -> str:
@@ -183,13 +185,20 @@ def test_a_long_reason_is_cut_to_what_a_tag_holds(settings: Settings) -> None:
 def test_the_previous_champion_is_who_the_present_one_replaced(
     rows: list[dict[str, Any]], previous: str | None
 ) -> None:
-    assert promotions.previous_champion(rows) == previous
-    assert promotions.previous_champion(rows[::-1]) == previous
+    assert rollback.previous_champion(rows) == previous
+    assert rollback.previous_champion(rows[::-1]) == previous
 
 
 def test_all_registered_versions_are_listed_promoted_or_not(settings: Settings) -> None:
-    assert promotions.registered_versions(settings) == []
+    assert promotions.registered_versions(settings) == {}
     win(settings, replaces=None)
     new_version(settings)
 
-    assert promotions.registered_versions(settings) == [1, 2]
+    found = promotions.registered_versions(settings)
+    assert list(found) == [1, 2]
+    assert all(found.values())
+
+
+def test_asking_a_lake_without_models_for_versions_makes_nothing(tmp_path: Path) -> None:
+    assert promotions.registered_versions(local_settings(tmp_path)) == {}
+    assert list(tmp_path.iterdir()) == []

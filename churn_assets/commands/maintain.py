@@ -1,0 +1,91 @@
+"""``churn maintain``: small files put together, a checkpoint of each log, and the unneeded past removed."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from churn_assets import console
+from churn_assets import settings as settings_module
+from churn_assets.console import out
+from churn_assets.tables import TABLES
+
+if TYPE_CHECKING:
+    from churn_assets.lakehouse.lake import Lakehouse
+    from churn_assets.lakehouse.maintenance import Maintained
+    from churn_assets.tables import Table
+
+WEEK_HOURS = 168
+
+
+def maintain(
+    retention_hours: Annotated[
+        int,
+        typer.Option(
+            "--retention-hours", min=0, help="Keep what tables no longer use for so long, for who reads it."
+        ),
+    ] = WEEK_HOURS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Tidy the tables up; what registered model versions were trained on stays, however old it is."""
+    from churn_assets.lakehouse import maintenance
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    lake = lakehouse(settings)
+    if settings.deployment == "databricks":
+        for statement in maintenance.statements(lake, retention_hours):
+            out.print(f"{statement};", markup=False, soft_wrap=True)
+        console.err.print(
+            "Nothing was done: run these on a SQL warehouse, or leave all but the ALTER TABLEs to predictive "
+            "optimisation. VACUUM knows no models there: versions older than the tables' "
+            "delta.deletedFileRetentionDuration can no longer be reproduced.",
+            soft_wrap=True,
+        )
+        return
+    needed = _needed(lake)
+    found: list[Maintained] = []
+    with console.steps() as step:
+        for table in TABLES:
+            step(table.name)
+            done = maintenance.maintain(
+                lake, table, needed.get(table, set()), retention_hours, dry_run=dry_run
+            )
+            found += [done] if done else []
+    _show(found, lake, dry_run=dry_run)
+
+
+def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
+    from churn_assets.lakehouse.maintenance import needed_by_scores
+    from churn_assets.model.reproduce import needed_delta_versions
+
+    by_name = needed_delta_versions(lake.settings)
+    needed = {table: set(by_name.get(str(table), ())) for table in TABLES}
+    for table, versions in needed_by_scores(lake).items():
+        needed[table] |= versions
+    return needed
+
+
+def _show(found: "list[Maintained]", lake: "Lakehouse", *, dry_run: bool) -> None:
+    shown = RichTable("table", box=None, pad_edge=False)
+    for heading in ("files merged", "files removed", "freed", "versions kept"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        shown.add_row(
+            lake.table_name(one.table),
+            str(one.merged_files),
+            str(one.removed_files),
+            f"{one.removed_bytes / 1e6:,.1f} MB",
+            str(len(one.kept_versions)),
+        )
+    out.print(shown)
+    freed = sum(one.removed_bytes for one in found) / 1e6
+    out.print(f"{'Would free' if dry_run else 'Freed'} {freed:,.1f} MB.")
+    for one in found:
+        if one.lost_versions:
+            out.print(
+                f"{lake.table_name(one.table)} no longer knows Delta versions "
+                f"{', '.join(map(str, one.lost_versions))}, which model versions were trained on: these can "
+                "no longer be reproduced.",
+                soft_wrap=True,
+            )

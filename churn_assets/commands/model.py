@@ -1,0 +1,118 @@
+"""A version of the model: put the previous one back, or make one again from what it was trained on."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from churn_assets import console
+from churn_assets import settings as settings_module
+from churn_assets.console import out
+from churn_assets.errors import LakeError, ModelError
+from churn_assets.tables import CHURN_LABELS, USER_FEATURES, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from churn_assets.lakehouse.lake import Lakehouse
+    from churn_assets.model.reproduce import Recipe
+
+
+def rollback(
+    to: Annotated[
+        int | None, typer.Option("--to", min=1, help="A version that was Production; else the previous one.")
+    ] = None,
+) -> None:
+    """Put the previous champion back: move the alias, score the last date with it, deploy it."""
+    from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
+    from churn_assets.assets.promotions import recorded_promotions
+    from churn_assets.automation.alone import somebody_is
+    from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.definitions import build_defs
+    from churn_assets.model.rollback import roll_back
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    lake = lakehouse(settings)
+    with console.steps() as step, dagster_instance(settings) as instance:
+        # Before the alias moves: a run at work scores and deploys what it began with.
+        if somebody_is(settings, instance):
+            raise LakeError("Another churn run is at work on this lake. Wait for it, then roll back.")
+        step("alias")
+        moved = roll_back(settings, recorded_promotions(lake), str(to) if to else None)
+        report = Pipeline(build_defs(settings), lake, instance, step).follow_the_model()
+    scored = f"{report.covered} is scored with it" if report.covered else "no date has scores"
+    deployed = ".".join(CHURN_PREDICTION_ENDPOINT.path) in report.computed
+    out.print(
+        f"Production: from version {moved.replaced or 'none'} to {moved.version}; {scored}; the endpoint "
+        f"{'is deployed with it' if deployed else 'was left as it is'}.",
+        soft_wrap=True,
+    )
+    for note in report.notes:
+        out.print(note)
+
+
+def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to make again.")]) -> None:
+    """Train a version again on the tables as they were, and compare its predictions of the holdout."""
+    from churn_assets.model import dataset
+    from churn_assets.model import reproduce as model
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    lake = lakehouse(settings)
+    with console.steps() as step:
+        step("what its training noted")
+        recipe = model.recipe(settings, str(version))
+        step("tables as they were")
+        labelled = dataset.labelled_rows(
+            _as_it_was(lake, USER_FEATURES, recipe), _as_it_was(lake, CHURN_LABELS, recipe)
+        )
+        rows = dataset.frames(labelled, recipe.split, recipe.training_rows)
+        step("training and predictions")
+        found = model.compare(settings, recipe, rows)
+    out.print(
+        f"Version {version}: {recipe.spec['estimator']}, horizon {recipe.horizon_days} days, trained on "
+        f"{recipe.split.train} ({len(rows.train):,} rows), held out {recipe.split.holdout} "
+        f"({found.rows:,} rows); {_versions(lake, recipe)}.",
+        soft_wrap=True,
+    )
+    if others := model.other_code(recipe):
+        out.print(f"The code is not that of then: {'; '.join(others)}.", soft_wrap=True)
+    if not found.equal:
+        raise ModelError(
+            f"Version {version} comes out differently: largest difference {found.largest:.3g}, of user "
+            f"{found.user_id} on {found.feature_date}. {_why(others)}"
+        )
+    out.print(f"equal: the largest difference is {found.largest:.3g}.")
+
+
+def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame":
+    from deltalake.exceptions import DeltaError
+    from pyspark.errors import PySparkException
+
+    version = recipe.delta_versions.get(str(table))
+    if version is None:
+        raise ModelError(f"The training of version {recipe.version} noted no Delta version of {table}.")
+    try:
+        return lake.read(table, recipe.dates, version=version)
+    except (DeltaError, OSError, PySparkException) as error:
+        said = " ".join(str(error).split())[:150]
+        raise ModelError(
+            f"Delta version {version} of {table} is gone ({said}), so version {recipe.version} cannot be "
+            "made again: only a backup of the table brings it back. Clean up with churn maintain alone, which "
+            "keeps what registered versions need."
+        ) from error
+
+
+def _versions(lake: "Lakehouse", recipe: "Recipe") -> str:
+    tables = (USER_FEATURES, CHURN_LABELS)
+    return ", ".join(
+        f"{table.name} at Delta version {recipe.delta_versions[str(table)]} of {lake.version(table)}"
+        for table in tables
+    )
+
+
+def _why(others: list[str]) -> str:
+    if others:
+        return "Check out that commit and install those packages, then try again."
+    return "By the same code, so the tables or what was noted of the training are not what they were."
