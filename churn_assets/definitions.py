@@ -12,6 +12,7 @@ from churn_assets.assets.endpoint import endpoint_assets, endpoint_schedules
 from churn_assets.assets.gold import gold_assets
 from churn_assets.assets.model import model_assets
 from churn_assets.assets.predictions import prediction_assets
+from churn_assets.assets.promotions import promotion_assets
 from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts import alert_sensors
 from churn_assets.automation.conditions import automation_sensor, with_conditions
@@ -38,6 +39,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *model_assets(settings),
         *prediction_assets(settings),
         *drift_assets(settings),
+        *promotion_assets(settings),
         *endpoint_assets(),
     ]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))

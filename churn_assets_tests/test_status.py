@@ -33,7 +33,7 @@ def only_table(status: Status) -> TableStatus:
 
 def predict(lake: Lakehouse, spark: SparkSession, *rows: tuple[int, dt.date, float]) -> None:
     days = [day for _, day, _ in rows]
-    predictions = [(user, day, chance, chance >= 0.5, NOON) for user, day, chance in rows]
+    predictions = [(user, day, chance, chance >= 0.5, NOON, 1) for user, day, chance in rows]
     lake.write(
         CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, predictions), DateRange(min(days), max(days))
     )

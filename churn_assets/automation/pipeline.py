@@ -62,9 +62,6 @@ class Pipeline:
         self._lake = lake
         self._instance = instance
         self._progress = progress
-        self._promotions = [
-            key for key in [MODEL_PROMOTIONS.asset_key] if key in self._job.asset_layer.executable_asset_keys
-        ]
         self.report = PipelineReport()
 
     def run(self, now: dt.datetime, wanted: DateRange | None = None) -> PipelineReport:
@@ -165,7 +162,7 @@ class Pipeline:
 
     def _train(self) -> None:
         if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
-            self._materialize("model", [CHURN_PREDICTION_MODEL, *self._promotions])
+            self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
 
     def _score(self, plan: Plan, dates: DateRange) -> None:
         production = self._production()
@@ -185,8 +182,7 @@ class Pipeline:
             self._run_step(plan, step)
 
     def _note_promotions(self) -> None:
-        if self._promotions:
-            self._materialize("promotions", self._promotions)
+        self._materialize("promotions", [MODEL_PROMOTIONS.asset_key])
 
     def _deploy(self) -> None:
         production = self._production()

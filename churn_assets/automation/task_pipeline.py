@@ -12,6 +12,7 @@ from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
     LANDED_EVENTS,
+    MODEL_PROMOTIONS,
     QUARANTINED_EVENTS,
     USER_FEATURES,
     USERS,
@@ -48,7 +49,7 @@ class TaskPipeline(Pipeline):
 
     def train(self) -> None:
         """A new version, if the labelled dates allow one; it is Production if it is better."""
-        self._materialize("model", [CHURN_PREDICTION_MODEL, *self._promotions])
+        self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
         if event and event.asset_materialization:
             told = event.asset_materialization.metadata

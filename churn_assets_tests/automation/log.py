@@ -9,7 +9,15 @@ import dagster as dg
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.evidence import DATED_TABLES, METADATA_NAME, Evidence
-from churn_assets.tables import CHURN_LABELS, EVENTS, LANDED_EVENTS, USERS, Table
+from churn_assets.lakehouse.freshness import OF_THE_PAST
+from churn_assets.tables import (
+    CHURN_PREDICTIONS,
+    EVENTS,
+    LANDED_EVENTS,
+    MODEL_PROMOTIONS,
+    USERS,
+    Table,
+)
 
 Days = Iterable[dt.date]
 
@@ -51,9 +59,22 @@ class Log:
     def computed_all(self, dates: DateRange, horizon: int) -> None:
         """Everything of these dates, as a first run leaves it, and a model."""
         for table in DATED_TABLES:
-            last = len(list(dates.days())) - (horizon if table is CHURN_LABELS else 0)
+            last = len(list(dates.days())) - (horizon if table in OF_THE_PAST else 0)
             self.computed(table, list(dates.days())[:last])
-        self.wrote(CHURN_PREDICTION_MODEL)
+        self.trained("1")
+
+    def trained(self, production: str) -> None:
+        """A training, which notes what is Production after it; "none" where it left nothing."""
+        self.wrote(CHURN_PREDICTION_MODEL, production)
+        self.noted(production)
+
+    def noted(self, production: str) -> None:
+        """What the alias names, as model_promotions finds it."""
+        self.wrote(MODEL_PROMOTIONS.asset_key, metadata={"champion": production})
+
+    def scored(self, dates: Days, version: str) -> None:
+        """Predictions that say which version made them."""
+        self.computed(CHURN_PREDICTIONS, dates, metadata={"model_version": version})
 
     def id(self, key: dg.AssetKey) -> int:
         """The storage id of the last materialisation."""

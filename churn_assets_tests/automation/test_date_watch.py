@@ -21,7 +21,7 @@ MORNING = dt.datetime(2026, 3, 11, 8, tzinfo=dt.UTC)
 
 def score(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance, on: dt.date) -> None:
     lake.write(
-        CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, [(1, on, 0.1, False, NOON)]), DateRange(on, on)
+        CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, [(1, on, 0.1, False, NOON, 1)]), DateRange(on, on)
     )
     instance.report_runless_asset_event(AssetMaterialization(KEY, partition=str(on)))
 

@@ -130,7 +130,7 @@ def test_a_backfill_of_last_month_does_not_look_fresh(
     lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance
 ) -> None:
     old = dt.date(2026, 2, 1)
-    rows = frame(spark, CHURN_PREDICTIONS, [(1, old, 0.1, False, NOON)])
+    rows = frame(spark, CHURN_PREDICTIONS, [(1, old, 0.1, False, NOON, 1)])
     lake.write(CHURN_PREDICTIONS, rows, DateRange(old, old))
     materialise(instance, CHURN_PREDICTIONS.asset_key, SEVEN + HOUR)
 
@@ -143,7 +143,7 @@ def test_predictions_of_yesterday_written_this_morning_are_fresh(
     lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance
 ) -> None:
     yesterday = dt.date(2026, 3, 9)
-    rows = frame(spark, CHURN_PREDICTIONS, [(1, yesterday, 0.1, False, NOON)])
+    rows = frame(spark, CHURN_PREDICTIONS, [(1, yesterday, 0.1, False, NOON, 1)])
     lake.write(CHURN_PREDICTIONS, rows, DateRange(yesterday, yesterday))
     materialise(instance, CHURN_PREDICTIONS.asset_key, SEVEN - HOUR)
 

@@ -11,7 +11,17 @@ from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG, STE
 from churn_assets.automation.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.settings import Settings
-from churn_assets.tables import DAILY_SUMMARY, EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, USERS
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    CHURN_REASONS,
+    DAILY_SUMMARY,
+    EVENTS,
+    FEATURE_DRIFT,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    USERS,
+)
 from churn_assets_tests.automation.log import Log, all_written
 from churn_assets_tests.conftest import MakeSettings
 
@@ -19,6 +29,7 @@ START = dt.date(2026, 1, 1)
 DATES = DateRange(START, dt.date(2026, 1, 12))
 HORIZON = 3
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+SCORES = "churn_predictions, churn_reasons, feature_drift"
 
 
 def day(number: int) -> dt.date:
@@ -102,8 +113,88 @@ def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Setting
     log.computed(USER_FEATURES, [day(number) for number in range(8, 13)])
     assert asked(log, settings) == [
         ("churn_labels", day(5), day(9)),
-        ("churn_predictions", day(12), day(12)),
+        (SCORES, day(12), day(12)),
     ]
+
+    log.computed(CHURN_LABELS, [day(number) for number in range(5, 10)])
+    for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT):
+        log.computed(table, [day(12)])
+    assert asked(log, settings) == [("prediction_outcomes", day(5), day(9))]
+
+
+def test_a_date_that_somebody_scored_again_gets_new_reasons_drift_and_outcomes_in_one_run(
+    log: Log, settings: Settings
+) -> None:
+    log.computed(CHURN_PREDICTIONS, [day(3)])
+
+    assert asked(log, settings) == [
+        ("churn_reasons, feature_drift, prediction_outcomes", day(3), day(3)),
+    ]
+
+
+def test_a_date_without_a_label_has_no_outcome(log: Log, settings: Settings) -> None:
+    log.computed(CHURN_PREDICTIONS, [day(10)])
+
+    assert asked(log, settings) == [("churn_reasons, feature_drift", day(10), day(10))]
+
+
+def test_a_date_that_was_never_scored_has_nothing_that_follows_scores(
+    instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    log = Log(instance)
+    log.ingested(all_written(DATES.days()))
+    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES):
+        log.computed(table, DATES.days())
+    log.computed(CHURN_LABELS, [day(number) for number in range(1, 10)])
+    log.scored([day(4)], "1")
+
+    # Somebody has removed the alias: nothing is scored, and what was is followed.
+    log.trained("none")
+
+    assert asked(log, settings) == [
+        ("churn_reasons, feature_drift, prediction_outcomes", day(4), day(4)),
+    ]
+
+
+def test_after_a_promotion_the_last_date_is_scored_again_and_earlier_ones_are_not(
+    log: Log, settings: Settings
+) -> None:
+    log.scored([day(11), day(12)], "1")
+    for table in (CHURN_REASONS, FEATURE_DRIFT):
+        log.computed(table, [day(11), day(12)])
+    log.trained("1")
+    assert asked(log, settings) == []
+
+    log.trained("2")
+
+    assert asked(log, settings) == [(SCORES, day(12), day(12))]
+
+    log.scored([day(12)], "2")
+    for table in (CHURN_REASONS, FEATURE_DRIFT):
+        log.computed(table, [day(12)])
+    assert asked(log, settings) == []
+
+
+def test_after_a_rollback_the_last_date_is_scored_again(log: Log, settings: Settings) -> None:
+    log.trained("2")
+    log.scored([day(12)], "2")
+    for table in (CHURN_REASONS, FEATURE_DRIFT):
+        log.computed(table, [day(12)])
+
+    log.noted("1")
+
+    assert asked(log, settings) == [(SCORES, day(12), day(12))]
+
+
+def test_scores_of_a_version_that_the_log_does_not_know_yet_are_left_alone(
+    log: Log, settings: Settings
+) -> None:
+    # The alias was moved in the registry, and the date scored since: the log learns of the move later.
+    log.scored([day(12)], "3")
+    for table in (CHURN_REASONS, FEATURE_DRIFT):
+        log.computed(table, [day(12)])
+
+    assert asked(log, settings) == []
 
 
 def test_a_run_that_read_silver_before_the_late_events_came_is_not_enough(
@@ -147,7 +238,7 @@ def test_without_a_production_model_nothing_is_scored(
     log = Log(instance)
     log.ingested(all_written(DATES.days()))
     log.computed_all(DATES, HORIZON)
-    log.wrote(dg.AssetKey("churn_prediction_model"), "none")
+    log.trained("none")
     log.computed(USER_FEATURES, [DATES.end])
 
     assert asked(log, settings) == []
