@@ -28,6 +28,9 @@ ARTIFACT = "drift_reference.json"
 # to 1, while counts of 30 days need a week. The upper end is coarse, to be less at the mercy of chance.
 LAST_OF_BIN = {"days_since_last_event": (0, 1, 2, 4, 6, 9, 13, 20)}
 
+# A smaller bin joins its neighbour: a handful of users in it would be a large PSI, and mean nothing.
+LEAST_SHARE = 0.02
+
 # Two probabilities nearer than this are one.
 DIGITS = 9
 
@@ -151,14 +154,19 @@ def _last_of_bin(name: str, values: Floats) -> Floats:
 
 
 def _edges(values: Floats, wanted: Floats) -> Floats:
-    """Midway between neighbours that occur, so that no bin is empty, and none ends on a value.
+    """Midway between neighbours that occur, so that none ends on a value.
 
     On a value, another processor's last bit would move all rows that have it to the next bin.
     """
-    occurring = np.unique(values)
-    below = np.searchsorted(occurring, wanted, side="right") - 1
-    below = np.unique(below[(below >= 0) & (below < len(occurring) - 1)])
-    return (occurring[below] + occurring[below + 1]) / 2
+    occurring, counts = np.unique(values, return_counts=True)
+    up_to = np.cumsum(counts) / len(values)
+    last = np.searchsorted(occurring, wanted, side="right") - 1
+    edges, below = [], 0.0
+    for i in np.unique(last[last >= 0]):
+        if min(up_to[i] - below, 1 - up_to[i]) >= LEAST_SHARE:
+            edges.append((occurring[i] + occurring[i + 1]) / 2)
+            below = up_to[i]
+    return np.array(edges, dtype="float64")
 
 
 def _bins(values: Floats, edges: npt.ArrayLike) -> npt.NDArray[np.intp]:
