@@ -1,0 +1,41 @@
+"""How much a model leans on each feature."""
+
+from typing import TYPE_CHECKING, Any
+
+from churn_assets.tables import FEATURE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Six features shuffled three times over as many rows: 0.2 to 0.6 s, and the same order as with all rows.
+ROWS = 5_000
+REPEATS = 3
+
+
+def importances(estimator: Any, holdout: "pd.DataFrame", seed: int = 0) -> dict[str, float]:
+    """By how much the ROC AUC falls when a feature's values are shuffled among the rows.
+
+    Features that say nearly the same stand in for one another, and share what each is worth alone.
+
+    Args:
+        estimator: fitted, with ``predict_proba``.
+        holdout: rows with the six features and label; of many, a sample is used.
+        seed: of the sample and of the shuffling.
+
+    Returns:
+        The loss of ROC AUC by feature; empty where the rows hold one class or none.
+    """
+    from sklearn.inspection import permutation_importance
+
+    rows = holdout.sample(min(ROWS, len(holdout)), random_state=seed)
+    if rows["label"].nunique() < 2:
+        return {}
+    found = permutation_importance(
+        estimator,
+        rows[FEATURE_COLUMNS],
+        rows["label"],
+        scoring="roc_auc",
+        n_repeats=REPEATS,
+        random_state=seed,
+    )
+    return dict(zip(FEATURE_COLUMNS, map(float, found["importances_mean"]), strict=True))
