@@ -2,7 +2,7 @@
 
 Each user churns with his probability, whatever the others do, so every measure has an expectation. It is an
 estimate as honest as the probabilities are calibrated: once the labels are there, it is put beside what
-happened (see ``performance``).
+happened (``performance.realised``).
 
 Everywhere ``rows`` says how many users share a probability, for scores that were counted where they lie;
 without it each is one user's.

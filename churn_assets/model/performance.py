@@ -1,7 +1,8 @@
 """What a model's probabilities were worth once the labels came, from users counted by their probability."""
 
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from churn_assets.model.expected import (
     expected_roc_auc,
     pairs_ranked_rightly,
 )
+from churn_assets.settings import Settings
+
+# Fewer rows judge nobody.
+FEWEST_ROWS = 200
 
 CALIBRATION_BINS = 10
 
@@ -53,7 +58,7 @@ class Performance(NamedTuple):
     calibration_error_by_chance: float
 
 
-def performance(counts: Counts, overlap: float = 1.0) -> Performance:
+def realised(counts: Counts, overlap: float = 1.0) -> Performance:
     """Judge probabilities by what happened.
 
     Args:
@@ -64,13 +69,13 @@ def performance(counts: Counts, overlap: float = 1.0) -> Performance:
     rows, churned = counts.rows.sum(), counts.churned.sum()
     stayed = counts.rows - counts.churned
     error, by_chance = _calibration(counts, overlap)
-    realised = pairs_ranked_rightly(counts.churned, stayed)
+    auc = pairs_ranked_rightly(counts.churned, stayed)
     brier = counts.squares.sum() - 2 * counts.churned_probability.sum() + churned
     return Performance(
         rows=int(rows),
-        roc_auc=realised,
+        roc_auc=auc,
         expected_roc_auc=expected_roc_auc(counts.probability, counts.rows),
-        roc_auc_by_chance=_auc_by_chance(realised, churned / overlap, stayed.sum() / overlap),
+        roc_auc_by_chance=auc_by_chance(auc, churned / overlap, stayed.sum() / overlap),
         brier=float(brier / rows),
         expected_brier=expected_brier(counts.probability, counts.rows),
         churn_rate=float(churned / rows),
@@ -78,6 +83,64 @@ def performance(counts: Counts, overlap: float = 1.0) -> Performance:
         calibration_error=error,
         calibration_error_by_chance=by_chance,
     )
+
+
+class Complaint(NamedTuple):
+    """What is wrong with a version, and how badly."""
+
+    level: Literal["warn", "fail"]
+    says: str
+
+
+def complaints(found: Performance, holdout_roc_auc: float | None, settings: Settings) -> list[Complaint]:
+    """What the settings' limits object to, where it is more than chance makes.
+
+    Args:
+        found: of one version; with fewer than ``FEWEST_ROWS``, or one class alone, nobody is judged.
+        holdout_roc_auc: of the same version when it was trained; None where nobody knows.
+        settings: auc_drop_warn, auc_drop_fail, calibration_warn, calibration_fail.
+    """
+    if too_few(found.rows, found.roc_auc):
+        return []
+    said = [
+        auc_complaint("AUC", found.roc_auc, found.roc_auc_by_chance, holdout_roc_auc, settings),
+    ]
+    error = found.calibration_error
+    if error > found.calibration_error_by_chance and error > settings.calibration_warn:
+        fails = error > settings.calibration_fail
+        limit = settings.calibration_fail if fails else settings.calibration_warn
+        words = (
+            f"calibration error {error:.3f} is above {limit:g}: {found.churn_rate:.1%} churned, "
+            f"{found.expected_churn_rate:.1%} were predicted to"
+        )
+        said.append(Complaint("fail" if fails else "warn", words))
+    return [complaint for complaint in said if complaint]
+
+
+def auc_complaint(
+    what: str, roc_auc: float, by_chance: float, holdout_roc_auc: float | None, settings: Settings
+) -> Complaint | None:
+    """Whether an AUC is further below the holdout's than the settings and chance allow.
+
+    Args:
+        what: names the AUC.
+        roc_auc: of later rows.
+        by_chance: see ``auc_by_chance``.
+        holdout_roc_auc: of the same version; None where nobody knows.
+        settings: auc_drop_warn, auc_drop_fail.
+    """
+    drop = (holdout_roc_auc or 0.0) - roc_auc
+    if not (drop > settings.auc_drop_warn and drop > by_chance):
+        return None
+    fails = drop > settings.auc_drop_fail
+    limit = settings.auc_drop_fail if fails else settings.auc_drop_warn
+    words = f"{what} {roc_auc:.3f} is more than {limit:g} below its holdout's {holdout_roc_auc:.3f}"
+    return Complaint("fail" if fails else "warn", words)
+
+
+def too_few(rows: int, roc_auc: float) -> bool:
+    """Whether rows are too few, or too much of one kind, to judge anybody."""
+    return rows < FEWEST_ROWS or math.isnan(roc_auc)
 
 
 def _calibration(counts: Counts, overlap: float) -> tuple[float, float]:
@@ -97,8 +160,11 @@ def _calibration(counts: Counts, overlap: float) -> tuple[float, float]:
     return float(off.sum()), float(mean + STANDARD_ERRORS * np.sqrt(variance))
 
 
-def _auc_by_chance(auc: float, churned: float, stayed: float) -> float:
-    """Hanley and McNeil's standard error of an AUC (1982), so many times; NaN where there is no AUC."""
+def auc_by_chance(auc: float, churned: float, stayed: float) -> float:
+    """By how much the AUC of so many users may fall short by chance; NaN where there is no AUC.
+
+    3.1 standard errors after Hanley and McNeil (1982).
+    """
     if not (churned and stayed):
         return float("nan")
     two_churned, two_stayed = auc / (2 - auc), 2 * auc**2 / (1 + auc)

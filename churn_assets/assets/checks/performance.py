@@ -1,0 +1,224 @@
+"""Whether the model is still as good as it was on its holdout: by outcomes, and before there are any."""
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import dagster as dg
+from pyspark.sql import functions as F
+
+from churn_assets.assets.checks.contract import RUN_RANGE
+from churn_assets.assets.common import ON_SPARK
+from churn_assets.dates import DateRange
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.model.expected import expected_brier, expected_churn_rate, expected_roc_auc
+from churn_assets.model.performance import (
+    Complaint,
+    Counts,
+    Performance,
+    auc_by_chance,
+    auc_complaint,
+    complaints,
+    realised,
+    too_few,
+)
+from churn_assets.model.versions import TrainedVersion, trained_versions
+from churn_assets.tables import CHURN_PREDICTIONS, PREDICTION_OUTCOMES
+from churn_assets.transforms.outcomes import counted_by_probability
+
+PERFORMANCE = "performance"
+EXPECTED_PERFORMANCE = "expected_performance"
+
+# So many out-of-time dates judge a version: what was long ago says little about today.
+LAST_DATES = 30
+
+Metadata = dict[str, Any]
+
+
+class Judged(NamedTuple):
+    """One version's performance on the dates that it scored."""
+
+    version: int
+    dates: DateRange
+    found: Performance
+
+
+class Scored(NamedTuple):
+    """What the probabilities of one date lead one to expect."""
+
+    version: int
+    users: int
+    roc_auc: float
+    brier: float
+    churn_rate: float
+
+
+def performance() -> dg.AssetChecksDefinition:
+    """The check of outcomes: AUC against the holdout's, and calibration."""
+
+    @dg.asset_check(
+        name=PERFORMANCE,
+        asset=PREDICTION_OUTCOMES.asset_key,
+        required_resource_keys=ON_SPARK,
+        description="Over the last 30 out-of-time feature_dates, each version's AUC is not far below its "
+        "holdout's, and its probabilities come true. Limits: CHURN_AUC_DROP_*, CHURN_CALIBRATION_*.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        lake = context.resources.lakehouse
+        judged = _judged(lake)
+        if not judged:
+            return dg.AssetCheckResult(passed=True, description="No out-of-time prediction has an outcome.")
+        trained = trained_versions(lake.settings, [one.version for one in judged])
+        objections = {
+            one: complaints(one.found, _holdout_roc_auc(trained, one.version), lake.settings)
+            for one in judged
+        }
+        levels = {complaint.level for found in objections.values() for complaint in found}
+        metadata = [_of_version(one, _holdout_roc_auc(trained, one.version)) for one in judged]
+        return dg.AssetCheckResult(
+            passed=not levels,
+            severity=dg.AssetCheckSeverity.ERROR if "fail" in levels else dg.AssetCheckSeverity.WARN,
+            description=" ".join(_in_words(one, found) for one, found in objections.items()),
+            # Of the newest version one by one, so that Dagster plots them; of all as a table.
+            metadata=metadata[-1] | {"by_version": dg.MetadataValue.md(_as_markdown(metadata))},
+        )
+
+    return check
+
+
+def expected_performance() -> dg.AssetChecksDefinition:
+    """The check of fresh predictions, a horizon before their labels: it warns and never fails."""
+
+    @dg.asset_check(
+        name=EXPECTED_PERFORMANCE,
+        asset=CHURN_PREDICTIONS.asset_key,
+        required_resource_keys=ON_SPARK,
+        description="The AUC, Brier score and churn rate that the last date's probabilities lead one to "
+        "expect. Warns where the AUC is further below the holdout's than CHURN_AUC_DROP_WARN.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        lake = context.resources.lakehouse
+        day = _last_day(context, lake)
+        scored = _scored(lake, day) if day else None
+        if day is None or scored is None:
+            return dg.AssetCheckResult(passed=True, description="No user was scored.")
+        holdout = _holdout_roc_auc(trained_versions(lake.settings, [scored.version]), scored.version)
+        complaint = _objection(scored, holdout, lake)
+        who = f"Version {scored.version}, {day}"
+        return dg.AssetCheckResult(
+            passed=complaint is None,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{who}: {complaint.says}."
+            if complaint
+            else f"{who}: AUC {scored.roc_auc:.3f} expected.",
+            metadata=_known(
+                {
+                    "model_version": scored.version,
+                    "feature_date": str(day),
+                    "users": scored.users,
+                    "expected_roc_auc": scored.roc_auc,
+                    "expected_brier": scored.brier,
+                    "expected_churn_rate": scored.churn_rate,
+                    "holdout_roc_auc": holdout,
+                }
+            ),
+        )
+
+    return check
+
+
+def _scored(lake: Lakehouse, day: dt.date) -> Scored | None:
+    """What to expect of the scores of one date, which are of one version; None where there are none."""
+    rows = lake.read(CHURN_PREDICTIONS, DateRange(day, day)).select("churn_probability", "model_version")
+    found = rows.toArrow()
+    if found.num_rows == 0:
+        return None
+    probability = found["churn_probability"].to_numpy()
+    return Scored(
+        version=found["model_version"][0].as_py(),
+        users=found.num_rows,
+        roc_auc=expected_roc_auc(probability),
+        brier=expected_brier(probability),
+        churn_rate=expected_churn_rate(probability),
+    )
+
+
+def _objection(scored: Scored, holdout_roc_auc: float | None, lake: Lakehouse) -> Complaint | None:
+    if too_few(scored.users, scored.roc_auc):
+        return None
+    churners = scored.users * scored.churn_rate
+    by_chance = auc_by_chance(scored.roc_auc, churners, scored.users - churners)
+    return auc_complaint("expected AUC", scored.roc_auc, by_chance, holdout_roc_auc, lake.settings)
+
+
+def _judged(lake: Lakehouse) -> list[Judged]:
+    """Each version on those of the last out-of-time dates that it scored, oldest version first."""
+    outcomes = lake.read(PREDICTION_OUTCOMES).where("is_out_of_time")
+    scored = outcomes.groupBy("model_version", "feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
+    last = sorted({row["feature_date"] for row in scored})[-LAST_DATES:]
+    if not last:
+        return []
+    recent = outcomes.where(F.col("feature_date") >= F.lit(last[0]))
+    counted = counted_by_probability(recent).toArrow().to_pandas().sort_values("probability_bin")
+    judged = []
+    for version, bins in counted.groupby("model_version"):
+        dates = [row["feature_date"] for row in scored if row["model_version"] == version]
+        dates = sorted(set(dates) & set(last))
+        counts = Counts(
+            rows=bins["rows"].to_numpy("float64"),
+            churned=bins["churned"].to_numpy("float64"),
+            probability=(bins["probability"] / bins["rows"]).to_numpy("float64"),
+            squares=bins["squares"].to_numpy("float64"),
+            churned_probability=bins["churned_probability"].to_numpy("float64"),
+        )
+        # Labels of dates less than a horizon apart look at the same days.
+        overlap = min(len(dates), lake.settings.horizon_days)
+        judged.append(Judged(int(version), DateRange(dates[0], dates[-1]), realised(counts, overlap)))
+    return judged
+
+
+def _holdout_roc_auc(trained: Mapping[int, TrainedVersion], version: int) -> float | None:
+    return trained[version].holdout.get("roc_auc") if version in trained else None
+
+
+def _last_day(context: dg.AssetCheckExecutionContext, lake: Lakehouse) -> dt.date | None:
+    """The last date of the run, or of the table where the check runs alone."""
+    tags = context.run.tags
+    day = tags.get(RUN_RANGE[1]) or tags.get("dagster/partition")
+    if day:
+        return dt.date.fromisoformat(day)
+    return lake.details(CHURN_PREDICTIONS).last_date if lake.version(CHURN_PREDICTIONS) >= 0 else None
+
+
+def _in_words(one: Judged, objections: list[Complaint]) -> str:
+    who = f"Version {one.version}, {one.dates}"
+    if too_few(one.found.rows, one.found.roc_auc):
+        return f"{who}: {one.found.rows} rows are too few, or all of one class, to judge it."
+    if objections:
+        return f"{who}: {'; '.join(complaint.says for complaint in objections)}."
+    return f"{who}: AUC {one.found.roc_auc:.3f}, calibration error {one.found.calibration_error:.3f}."
+
+
+def _of_version(one: Judged, holdout_roc_auc: float | None) -> Metadata:
+    figures = {"model_version": one.version, "dates": str(one.dates), **one.found._asdict()}
+    return _known({**figures, "holdout_roc_auc": holdout_roc_auc})
+
+
+def _known(figures: Metadata) -> Metadata:
+    """Without what nobody knows; JSON has no NaN."""
+    return {
+        name: value
+        for name, value in figures.items()
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    }
+
+
+def _as_markdown(versions: list[Metadata]) -> str:
+    columns = list(max(versions, key=len))
+    cells = [[_cell(one.get(name, "")) for name in columns] for one in versions]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *cells))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,38 @@
+"""What became of predictions, beside what had been predicted."""
+
+import dagster as dg
+from pyspark.sql import DataFrame
+
+from churn_assets.assets.checks.performance import expected_performance, performance
+from churn_assets.assets.code_version import code_version
+from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.gold import reading
+from churn_assets.model.versions import trained_versions
+from churn_assets.partitions import ONE_RUN_PER_RANGE, label_dates
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES
+from churn_assets.transforms import outcomes
+
+
+def outcome_assets(settings: Settings) -> Assets:
+    """The outcomes of predictions, one partition a labelled feature_date."""
+
+    @dg.asset(
+        **{**table_asset(PREDICTION_OUTCOMES, settings), "group_name": "monitoring"},
+        partitions_def=label_dates(settings),
+        backfill_policy=ONE_RUN_PER_RANGE,
+        ins={"predictions": reading(CHURN_PREDICTIONS), "labels": reading(CHURN_LABELS)},
+        code_version=code_version(outcomes.prediction_outcomes),
+    )
+    def prediction_outcomes(predictions: DataFrame, labels: DataFrame) -> DataFrame:
+        versions = [row["model_version"] for row in predictions.select("model_version").distinct().collect()]
+        trained = trained_versions(settings, versions)
+        trained_until = {version: found.trained_until for version, found in trained.items()}
+        return outcomes.prediction_outcomes(predictions, labels, trained_until)
+
+    return [prediction_outcomes]
+
+
+def outcome_checks() -> list[dg.AssetChecksDefinition]:
+    """Whether the model is as good as on its holdout: of outcomes, and of scores that have none yet."""
+    return [performance(), expected_performance()]

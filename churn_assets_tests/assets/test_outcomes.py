@@ -1,0 +1,357 @@
+"""What became of predictions, as the asset writes it, and what its checks say of the model that made them."""
+
+import datetime as dt
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from churn_assets.assets.outcomes import outcome_assets, outcome_checks
+from churn_assets.dates import DateRange
+from churn_assets.lakehouse.io_manager import LakeIOManager
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.model import registry
+from churn_assets.partitions import feature_dates, label_dates
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES
+from churn_assets_tests.conftest import MakeSettings
+from churn_assets_tests.rows import NOON, D, day, frame, rows_of
+
+HORIZON = 5
+WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+Checked = Callable[..., dg.AssetCheckEvaluation]
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow that knows versions 1 and 2, trained up to 10 and 2 days before D, with AUC 0.9 and 0.75."""
+    lake_root = tmp_path_factory.mktemp("registered") / "lake"
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]  # pydantic-settings takes it
+        lake_root=lake_root,
+        mlflow_tracking_uri=f"sqlite:///{lake_root}/mlflow/mlflow.db",
+    )
+    registry.configure(settings)
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(registry.experiment_name(settings))
+    assert experiment
+    client.create_registered_model(registry.MODEL_NAME)
+    for last_date, roc_auc in ((day(-10), 0.9), (day(-2), 0.75)):
+        dates = str(DateRange(last_date - dt.timedelta(days=3), last_date))
+        tags = {"train_dates": dates, "horizon_days": str(HORIZON)}
+        run = client.create_run(experiment.experiment_id, tags=tags)
+        client.log_metric(run.info.run_id, "roc_auc", roc_auc)
+        client.create_model_version(registry.MODEL_NAME, str(run.info.artifact_uri), run.info.run_id)
+    return lake_root / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings, registered: Path) -> Settings:
+    settings = make_settings(horizon_days=HORIZON, end_date=day(40))
+    (settings.lake_root / "mlflow").mkdir(parents=True)
+    shutil.copy(registered, settings.lake_root / "mlflow")
+    return settings
+
+
+@pytest.fixture
+def lake(settings: Settings, spark: SparkSession) -> Lakehouse:
+    return Lakehouse(settings, lambda: spark)
+
+
+@pytest.fixture
+def definitions(lake: Lakehouse) -> dg.Definitions:
+    upstream = [
+        dg.AssetSpec(CHURN_PREDICTIONS.asset_key, partitions_def=feature_dates(lake.settings)),
+        dg.AssetSpec(CHURN_LABELS.asset_key, partitions_def=label_dates(lake.settings)),
+    ]
+    resources: dict[str, Any] = {
+        "lakehouse": lake,
+        "lake_io": LakeIOManager(lake),
+        "pyspark": None,
+        "pyspark_step_launcher": None,
+    }
+    return dg.Definitions(
+        assets=[*outcome_assets(lake.settings), *upstream],
+        asset_checks=outcome_checks(),
+        resources=resources,
+        executor=dg.in_process_executor,
+    )
+
+
+@pytest.fixture
+def checked(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Checked:
+    """The result of one check alone, or in a run of dates."""
+
+    def run(table: Any, name: str, dates: DateRange | None = None) -> dg.AssetCheckEvaluation:
+        job = definitions.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=set(), asset_check_selection={dg.AssetCheckKey(table.asset_key, name)}
+        )
+        result = job.execute_in_process(instance=instance, tags=range_tags(dates) if dates else {})
+        (evaluation,) = result.get_asset_check_evaluations()
+        return evaluation
+
+    return run
+
+
+def range_tags(dates: DateRange) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": str(dates.start),
+        "dagster/asset_partition_range_end": str(dates.end),
+    }
+
+
+def write_outcomes(lake: Lakehouse, spark: SparkSession, rows: Sequence[tuple]) -> None:
+    """Rows of user, date, probability, label, is_out_of_time and version."""
+    whole = [(u, d, p, p >= 0.5, label, late, version, NOON) for u, d, p, label, late, version in rows]
+    dates = DateRange(min(row[1] for row in rows), max(row[1] for row in rows))
+    lake.write(PREDICTION_OUTCOMES, frame(spark, PREDICTION_OUTCOMES, whole), dates)
+
+
+def outcomes(probability: np.ndarray, label: np.ndarray, on: dt.date = D, version: int = 1) -> list[tuple]:
+    return [
+        (user, on, float(p), int(y), True, version)
+        for user, (p, y) in enumerate(zip(probability, label, strict=True))
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_state() -> Iterator[None]:
+    """MLflow keeps its URIs in globals."""
+    import mlflow
+    from mlflow.tracking._model_registry import utils as registry_utils
+
+    tracking, registry_uri = mlflow.get_tracking_uri(), registry_utils._registry_uri
+    yield
+    mlflow.set_tracking_uri(tracking)
+    registry_utils._registry_uri = registry_uri
+
+
+def test_a_range_of_dates_gets_its_outcomes_and_the_older_model_is_judged_by_more_of_them(
+    lake: Lakehouse, spark: SparkSession, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    dates = DateRange(day(2), day(4))
+    predictions = [
+        (user, date, 0.25, False, NOON, version)
+        for user, version in ((1, 1), (2, 2), (3, 3))
+        for date in dates.days()
+    ]
+    lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, predictions), dates)
+    labels = [(user, date, 1) for user in (1, 2, 3) for date in dates.days()]
+    lake.write(CHURN_LABELS, frame(spark, CHURN_LABELS, labels), dates)
+
+    job = definitions.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[PREDICTION_OUTCOMES.asset_key],
+        tags=range_tags(DateRange(day(3), day(4))),
+    )
+
+    assert result.success
+    written = rows_of(lake.read(PREDICTION_OUTCOMES), "model_version", "feature_date", "is_out_of_time")
+    assert written == [
+        (1, day(3), True),
+        (1, day(4), True),
+        (2, day(3), False),  # two days before D, and a horizon of five
+        (2, day(4), True),
+        (3, day(3), False),  # no such version is registered
+        (3, day(4), False),
+    ]
+
+
+def test_without_an_out_of_time_outcome_nobody_is_judged(
+    lake: Lakehouse, spark: SparkSession, checked: Checked
+) -> None:
+    rows = [(user, D, 0.5, user % 2, False, 1) for user in range(300)]
+    write_outcomes(lake, spark, rows)
+
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    assert result.passed
+    assert result.description == "No out-of-time prediction has an outcome."
+
+
+@pytest.mark.parametrize(("rows", "churned"), [(199, 99), (300, 0), (300, 300)])
+def test_few_rows_or_one_class_judge_nobody(
+    lake: Lakehouse, spark: SparkSession, checked: Checked, rows: int, churned: int
+) -> None:
+    # As wrong as can be: who churned had no risk at all.
+    label = np.arange(rows) < churned
+    write_outcomes(lake, spark, outcomes(1.0 - label, label))
+
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    assert result.passed
+    assert result.description == (
+        f"Version 1, 2026-03-10: {rows} rows are too few, or all of one class, to judge it."
+    )
+
+
+def number(result: dg.AssetCheckEvaluation, name: str) -> float:
+    return float(str(result.metadata[name].value))
+
+
+def drawn(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities whose expected AUC is 0.83, and labels drawn from them."""
+    rng = np.random.default_rng(seed)
+    probability = rng.random(rows)
+    return probability, rng.random(rows) < probability
+
+
+def test_expected_stands_beside_realised_of_the_same_rows(
+    lake: Lakehouse, spark: SparkSession, checked: Checked
+) -> None:
+    from sklearn.metrics import brier_score_loss, roc_auc_score
+
+    probability, label = drawn(2000)
+    write_outcomes(lake, spark, outcomes(probability, label, version=2))
+
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    found = {name: entry.value for name, entry in result.metadata.items()}
+    assert result.passed
+    # Probabilities are counted by four digits: a few pairs become ties.
+    assert found["roc_auc"] == pytest.approx(roc_auc_score(label, probability), abs=1e-4)
+    assert found["expected_roc_auc"] == pytest.approx(5 / 6, abs=0.01)
+    assert found["brier"] == pytest.approx(brier_score_loss(label, probability))
+    assert found["expected_brier"] == pytest.approx(np.mean(probability * (1 - probability)), abs=1e-4)
+    assert found["churn_rate"] == pytest.approx(label.mean())
+    assert found["expected_churn_rate"] == pytest.approx(probability.mean())
+    assert found["holdout_roc_auc"] == 0.75
+    assert (found["rows"], found["dates"], found["model_version"]) == (2000, "2026-03-10", 2)
+
+
+def test_an_auc_far_below_the_holdouts_fails_and_a_little_below_warns(
+    lake: Lakehouse, spark: SparkSession, checked: Checked
+) -> None:
+    probability, label = drawn(2000)
+    write_outcomes(lake, spark, outcomes(probability, label))
+
+    # The holdout's AUC is 0.9; drawn so, 0.83.
+    result = checked(PREDICTION_OUTCOMES, "performance")
+    assert (result.passed, result.severity) == (False, WARN)
+    assert (result.description or "").endswith("is more than 0.03 below its holdout's 0.900.")
+
+    write_outcomes(lake, spark, outcomes(np.roll(probability, 1), label))
+    result = checked(PREDICTION_OUTCOMES, "performance")
+    assert (result.passed, result.severity) == (False, ERROR)
+    assert "is more than 0.08 below its holdout's 0.900" in (result.description or "")
+
+
+@pytest.mark.parametrize(
+    ("shift", "passed", "severity"), [(0.06, True, WARN), (0.15, False, WARN), (0.3, False, ERROR)]
+)
+def test_probabilities_that_do_not_come_true_are_told(  # noqa: PLR0917 - fixtures
+    lake: Lakehouse,
+    spark: SparkSession,
+    checked: Checked,
+    shift: float,
+    passed: bool,
+    severity: dg.AssetCheckSeverity,
+) -> None:
+    probability, label = drawn(3000)
+    # The order is right, and the mean too high by half of the shift.
+    write_outcomes(lake, spark, outcomes(shift + (1 - shift) * probability, label, version=2))
+
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    assert (result.passed, result.severity) == (passed, severity)
+    assert result.metadata["calibration_error"].value == pytest.approx(shift / 2, abs=0.015)
+    assert ("calibration error" in (result.description or "")) is True
+    assert ("were predicted to" in (result.description or "")) is not passed
+
+
+def test_what_chance_alone_may_do_is_no_alarm(lake: Lakehouse, spark: SparkSession, checked: Checked) -> None:
+    probability, label = drawn(60)
+    rows = [row for back in range(10) for row in outcomes(probability, label, on=day(-back), version=2)]
+    write_outcomes(lake, spark, rows)
+
+    # Ten dates of the same sixty users, whose labels are the same day after day: no 600 rows.
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    assert result.passed
+    assert result.metadata["rows"].value == 600
+    assert number(result, "calibration_error") > lake.settings.calibration_warn
+
+
+def test_each_version_is_judged_on_the_dates_that_it_scored(
+    lake: Lakehouse, spark: SparkSession, checked: Checked
+) -> None:
+    probability, label = drawn(1000)
+    bad = outcomes(np.roll(probability, 1), label, on=day(-1), version=1)
+    write_outcomes(lake, spark, [*bad, *outcomes(probability, label, version=2)])
+
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    assert (result.passed, result.severity) == (False, ERROR)
+    said = result.description or ""
+    of_the_first, of_the_second = said.split(" Version 2, ")
+    assert of_the_first.startswith("Version 1, 2026-03-09: AUC 0.")
+    assert "is more than 0.08 below its holdout's 0.900" in of_the_first
+    assert of_the_second.startswith("2026-03-10: AUC 0.8")
+    assert "below" not in of_the_second
+    table = str(result.metadata["by_version"].value)
+    assert "| 1 | 2026-03-09 | 1000 |" in table
+    assert "| 2 | 2026-03-10 | 1000 |" in table
+
+
+def test_only_the_last_thirty_dates_judge(lake: Lakehouse, spark: SparkSession, checked: Checked) -> None:
+    probability, label = drawn(1000)
+    wrong_long_ago = outcomes(1 - probability, label, on=day(-30), version=2)
+    since = [(1, day(-back), 0.5, 0, True, 2) for back in range(1, 30)]
+    write_outcomes(lake, spark, [*wrong_long_ago, *since, *outcomes(probability, label, version=2)])
+
+    result = checked(PREDICTION_OUTCOMES, "performance")
+
+    assert result.passed
+    assert result.metadata["dates"].value == f"{day(-29)} to {D}"
+
+
+def write_predictions(lake: Lakehouse, spark: SparkSession, by_date: dict[dt.date, np.ndarray]) -> None:
+    rows = [
+        (user, date, float(p), bool(p >= 0.5), NOON, 1)
+        for date, probability in by_date.items()
+        for user, p in enumerate(probability)
+    ]
+    dates = DateRange(min(by_date), max(by_date))
+    lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), dates)
+
+
+def test_of_a_run_the_last_dates_scores_say_what_to_expect_before_any_label(
+    lake: Lakehouse, spark: SparkSession, checked: Checked
+) -> None:
+    sure = np.repeat([0.05, 0.95], 300)
+    vague = np.repeat([0.2, 0.6], 300)
+    write_predictions(lake, spark, {D: sure, day(1): vague})
+
+    fine = checked(CHURN_PREDICTIONS, "expected_performance", DateRange(day(-1), D))
+    assert fine.passed
+    assert fine.metadata["feature_date"].value == "2026-03-10"
+    assert fine.metadata["expected_brier"].value == pytest.approx(0.05 * 0.95)
+    assert fine.metadata["expected_churn_rate"].value == pytest.approx(0.5)
+
+    alone = checked(CHURN_PREDICTIONS, "expected_performance")
+    assert (alone.passed, alone.severity) == (False, WARN)
+    assert alone.metadata["feature_date"].value == "2026-03-11"
+    # Three churners in four and one stayer in three are of the upper group: 3/4 * 2/3 of the pairs are right,
+    # and half of the 3/4 * 1/3 + 1/4 * 2/3 that are of one group.
+    assert alone.metadata["expected_roc_auc"].value == pytest.approx(1 / 2 + 5 / 24, abs=0.001)
+    assert alone.description == (
+        "Version 1, 2026-03-11: expected AUC 0.709 is more than 0.08 below its holdout's 0.900."
+    )
+
+
+@pytest.mark.parametrize("users", [0, 100])
+def test_of_few_users_nothing_is_expected(
+    lake: Lakehouse, spark: SparkSession, checked: Checked, users: int
+) -> None:
+    write_predictions(lake, spark, {D: np.full(users, 0.5), day(1): np.full(1, 0.5)})
+
+    assert checked(CHURN_PREDICTIONS, "expected_performance", DateRange(D, D)).passed
