@@ -12,8 +12,11 @@ import pytest
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
+from churn_assets.dates import DateRange
 from churn_assets.errors import LandingError, SettingsError
+from churn_assets.sample.behaviour import RateChange
 from churn_assets.sample.delivery import MOST_DAYS_LATE
+from churn_assets.sample.follow import follow
 from churn_assets.sample.simulator import SimulationReport, simulate
 
 START = dt.date(2026, 1, 1)
@@ -223,6 +226,49 @@ def features_and_labels(counts: np.ndarray, day: int) -> tuple[np.ndarray, np.nd
     recency = (month[:, ::-1] > 0).argmax(axis=1)
     columns = [recency, month.sum(axis=1), (month > 0).sum(axis=1), month[:, -7:].sum(axis=1)]
     return np.column_stack(columns), future.sum(axis=1) == 0
+
+
+def test_from_the_day_on_which_rates_halve_there_are_half_the_visits_and_before_it_nothing_differs(tmp_path):
+    change = START + dt.timedelta(days=10)
+    for name, rates in {"as_ever": None, "halved": RateChange(change, 0.5)}.items():
+        simulate_into(tmp_path / name, users=500, rates=rates, **NO_MISHAPS)
+    as_ever, halved = (tmp_path / name / "landing" for name in ("as_ever", "halved"))
+    for day in range(10):
+        file = f"events-{START + dt.timedelta(days=day)}.json"
+        assert (as_ever / file).read_bytes() == (halved / file).read_bytes()
+    events = {path.parent.name: intact_events(path.parent) for path in (as_ever, halved)}
+    lines = {name: (found["day"] >= 10).sum() for name, found in events.items()}
+    assert 0.4 < lines["halved"] / lines["as_ever"] < 0.6
+
+
+def test_the_users_of_a_simulation_are_the_same_however_often_they_visit(tmp_path):
+    simulate_into(tmp_path, days=3)
+    simulate_into(tmp_path / "rates", days=3, rates=RateChange(START, 3.0))
+    assert (tmp_path / "truth.csv").read_bytes() == (tmp_path / "rates" / "truth.csv").read_bytes()
+
+
+def test_a_sample_that_goes_on_keeps_to_the_changed_rates(tmp_path):
+    simulate_into(tmp_path, days=3)
+    after = [START + dt.timedelta(days=day) for day in (3, 4, 5)]
+    noon = dt.datetime.combine(after[2], dt.time(12), dt.UTC)
+    files = follow(
+        str(tmp_path / "landing"),
+        DateRange(START, START + dt.timedelta(days=2)),
+        users=200,
+        seed=7,
+        clock=lambda: noon,
+        rates=RateChange(after[1], 0.0),
+        **NO_MISHAPS,
+    )
+    landed = {file.name: file.lines for file in (next(files), next(files))}
+    assert landed[f"events-{after[0]}.json"] > 0
+    assert landed[f"events-{after[1]}.json"] == 0
+
+
+@pytest.mark.parametrize("factor", [-0.1, float("nan"), float("inf")])
+def test_rates_change_by_a_factor_that_is_a_number(factor):
+    with pytest.raises(SettingsError, match=f"The factor of the visit rates is {factor}"):
+        RateChange(START, factor)
 
 
 def test_simulating_again_leaves_identical_files_alone(tmp_path):
