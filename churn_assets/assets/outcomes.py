@@ -3,7 +3,6 @@
 import dagster as dg
 from pyspark.sql import DataFrame
 
-from churn_assets.assets.checks.performance import expected_performance, performance
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.assets.gold import reading
@@ -31,8 +30,3 @@ def outcome_assets(settings: Settings) -> Assets:
         return outcomes.prediction_outcomes(predictions, labels, trained_until)
 
     return [prediction_outcomes]
-
-
-def outcome_checks() -> list[dg.AssetChecksDefinition]:
-    """Whether the model is as good as on its holdout: of outcomes, and of scores that have none yet."""
-    return [performance(), expected_performance()]

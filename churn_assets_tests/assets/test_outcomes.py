@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.assets.outcomes import outcome_assets, outcome_checks
+from churn_assets.assets.checks.performance import expected_performance, performance
+from churn_assets.assets.outcomes import outcome_assets
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
@@ -80,7 +81,7 @@ def definitions(lake: Lakehouse) -> dg.Definitions:
     }
     return dg.Definitions(
         assets=[*outcome_assets(lake.settings), *upstream],
-        asset_checks=outcome_checks(),
+        asset_checks=[performance(), expected_performance()],
         resources=resources,
         executor=dg.in_process_executor,
     )
