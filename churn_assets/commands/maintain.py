@@ -43,11 +43,12 @@ def maintain(
             soft_wrap=True,
         )
         return
-    needed = _needed(lake)
     found: list[Maintained] = []
     with console.steps() as step:
+        step("what registered versions need")
+        needed = _needed(lake)
+        step("tables")
         for table in TABLES:
-            step(table.name)
             done = maintenance.maintain(
                 lake, table, needed.get(table, set()), retention_hours, dry_run=dry_run
             )

@@ -99,7 +99,7 @@ def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame"
         said = " ".join(str(error).split())[:150]
         raise ModelError(
             f"Delta version {version} of {table} is gone ({said}), so version {recipe.version} cannot be "
-            "made again: only a backup of the table brings it back. Clean up with churn maintain alone, which "
+            "made again: only a backup brings it back. Clean up with churn maintain alone, which "
             "keeps what registered versions need."
         ) from error
 
