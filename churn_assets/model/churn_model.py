@@ -1,10 +1,11 @@
-"""The model as MLflow loads it: six features in, the probability of churn out.
+"""The model as MLflow loads it: six features in, the probability of churn out, or what makes it up.
 
 Nobody imports this file. It is copied into every logged model and run wherever one is loaded, in a serving
 container or on a Spark worker, so it must not know ``churn_assets``. scikit-learn's own MLflow flavour would
 answer with labels, or with both classes' probabilities.
 """
 
+import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,35 @@ class ChurnModel(PythonModel):
         # The file lies in the model's own folder, beside this code: who can change one can change the other.
         self.estimator = pickle.loads(Path(context.artifacts["estimator"]).read_bytes())  # noqa: S301 - see above
         self.columns = list(self.estimator.feature_names_in_)
+        self.explainer: Any = None
 
     def predict(  # type: ignore[override]  # the base class returns nothing
         self,
-        context: Any,  # noqa: ARG002 - MLflow passes it
+        context: Any,
         model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow passes it
+        params: dict[str, Any] | None = None,
     ) -> np.ndarray:
-        """The probability of churn of each row, float64; columns are found by name, others ignored."""
-        return self.estimator.predict_proba(model_input[self.columns])[:, 1]
+        """The probability of churn of each row, float64; columns are found by name, others ignored.
+
+        With ``params={"explain": True}`` what each feature contributes to each row's log-odds of churn,
+        float64 (rows, 6), in the order of the signature; it takes the package shap for a model of trees.
+        """
+        rows = model_input[self.columns]
+        if not (params and params.get("explain")):
+            return self.estimator.predict_proba(rows)[:, 1]
+        if self.explainer is None:
+            self.explainer = _module(context.artifacts["explain"]).explainer(self.estimator)
+        return self.explainer.contributions(rows.to_numpy("float64"))
+
+
+def _module(path: str) -> Any:
+    # No import: of several models in one process, each has a file of that name.
+    spec = importlib.util.spec_from_file_location("churn_explain", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 set_model(ChurnModel())

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.model import explain
 from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
 
 CODE = Path(__file__).with_name("churn_model.py")
 
+# What ``predict`` can be asked for instead of the probability.
+EXPLAIN = "explain"
+
 # What loading and predicting import. Named here, because inferring them costs a subprocess and seconds.
+# Explaining takes shap besides, which nobody who serves probabilities should have to install.
 REQUIREMENTS = ("mlflow", "scikit-learn", "pandas", "numpy", "cloudpickle")
 
 
@@ -36,19 +41,37 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(CODE),
-            artifacts={"estimator": str(pickled)},
-            signature=signature(),
+            artifacts={"estimator": str(pickled), "explain": explain.__file__},
+            signature=signature(explains=explain.supports(estimator)),
             input_example=example[FEATURE_COLUMNS].astype("float64"),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         )
     return info.model_uri
 
 
-def signature() -> Any:
-    """Six doubles by name in, one double out. Integer columns would refuse a null that serving may send."""
+def signature(*, explains: bool = False) -> Any:
+    """Six doubles by name in, one double out. Integer columns would refuse a null that serving may send.
+
+    Args:
+        explains: whether contributions can be asked for, by the parameter ``explain`` (boolean, False).
+    """
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, Schema
+    from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     return ModelSignature(
-        Schema([ColSpec("double", name) for name in FEATURE_COLUMNS]), Schema([ColSpec("double")])
+        Schema([ColSpec("double", name) for name in FEATURE_COLUMNS]),
+        Schema([ColSpec("double")]),
+        ParamSchema([ParamSpec(EXPLAIN, DataType.boolean, False)] if explains else []),
     )
+
+
+def can_explain(uri: str) -> bool:
+    """Whether a logged or registered model takes the parameter ``explain``.
+
+    Args:
+        uri: of the model; the registry has been configured.
+    """
+    from mlflow.models import get_model_info
+
+    found = get_model_info(uri).signature
+    return bool(found and found.params and EXPLAIN in {spec.name for spec in found.params.params})

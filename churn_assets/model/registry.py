@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from churn_assets.errors import ModelError
 from churn_assets.model.quiet import quieten
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
@@ -132,17 +133,48 @@ def scorer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
         a column of double.
     """
     quieten()
+    return _udf(spark, _pinned(uri), "double")
+
+
+def explainer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
+    """A function of the six feature columns that gives what each adds to the log-odds of churn.
+
+    Args:
+        spark: as for ``scorer``.
+        uri: as for ``scorer``.
+
+    Returns:
+        A function as that of ``scorer``, of a column of array<double>: six numbers, in the contract's order.
+
+    Raises:
+        ModelError: the version cannot explain what it predicts.
+    """
+    quieten()
+    from churn_assets.model import packaging
+
+    pinned = _pinned(uri)
+    if not packaging.can_explain(pinned):
+        raise ModelError(
+            f"{uri} cannot say why it predicts what it does: it was logged by an earlier churn-assets. Train "
+            "another (materialise churn_prediction_model), and score these dates with it (churn_predictions)."
+        )
+    return _udf(spark, pinned, "array<double>", {packaging.EXPLAIN: True})
+
+
+def _udf(
+    spark: "SparkSession", uri: str, result_type: str, params: dict[str, Any] | None = None
+) -> "Callable[..., Column]":
     import mlflow.pyfunc
     from pyspark.sql import functions as F
 
-    predict = mlflow.pyfunc.spark_udf(spark, _pinned(uri), result_type="double", env_manager="local")
+    predict = mlflow.pyfunc.spark_udf(spark, uri, result_type=result_type, env_manager="local", params=params)
 
-    def churn_probability(*columns: "Column") -> "Column":
+    def answer(*columns: "Column") -> "Column":
         features = columns or [F.col(name) for name in FEATURE_COLUMNS]
         return predict(*(column.cast("double") for column in features))  # type: ignore[return-value]  # a Column: MLflow has no annotation
 
-    _copy_to_the_worker(spark, churn_probability)
-    return churn_probability
+    _copy_to_the_worker(spark, answer)
+    return answer
 
 
 def _copy_to_the_worker(spark: "SparkSession", score: "Callable[..., Column]") -> None:

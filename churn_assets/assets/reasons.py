@@ -1,0 +1,61 @@
+"""Why each user was predicted to churn or to stay."""
+
+from functools import reduce
+
+import dagster as dg
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from churn_assets.assets.code_version import code_version
+from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.gold import reading
+from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES
+from churn_assets.transforms import reasons
+
+
+def reason_assets(settings: Settings) -> Assets:
+    """The reasons."""
+
+    @dg.asset(
+        # Beside the predictions, and for the same cause.
+        **{**table_asset(CHURN_REASONS, settings), "group_name": "predictions"},
+        partitions_def=feature_dates(settings),
+        backfill_policy=ONE_RUN_PER_RANGE,
+        ins={"predictions": reading(CHURN_PREDICTIONS), "features": reading(USER_FEATURES)},
+        code_version=code_version(reasons.churn_reasons),
+    )
+    def churn_reasons(
+        context: dg.AssetExecutionContext, predictions: DataFrame, features: DataFrame
+    ) -> DataFrame:
+        from churn_assets.model import registry
+
+        registry.configure(settings)
+        spark = context.resources.lakehouse.spark
+        # Each by the version that scored it: dates of a range may have been scored before and after a
+        # training. Of none there is nothing to explain, by any version.
+        versions = sorted(
+            row["model_version"] for row in predictions.select("model_version").distinct().collect()
+        )
+        context.add_output_metadata({"model_versions": ", ".join(map(str, versions)) or "none"})
+        explained = [
+            reasons.churn_reasons(
+                predictions.where(F.col("model_version") == version),
+                features,
+                registry.explainer(spark, registry.model_uri(settings, str(version))),
+            )
+            for version in versions
+        ]
+        return (
+            reduce(lambda one, other: one.unionByName(other), explained) if explained else _none(predictions)
+        )
+
+    return [churn_reasons]
+
+
+def _none(predictions: DataFrame) -> DataFrame:
+    """The table without a row."""
+    spark = predictions.sparkSession
+    schema = ", ".join(f"{column.name} {column.type}" for column in CHURN_REASONS.columns)
+    return spark.createDataFrame([], schema)

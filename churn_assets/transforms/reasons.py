@@ -1,0 +1,134 @@
+"""Why each prediction is what it is, in words that a marketing person reads."""
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from churn_assets import tables
+
+# Of the six features, so many are named.
+REASONS = 3
+# Engines add up in their own order; what differs behind this digit must not change a rank.
+DIGITS = 9
+
+
+def churn_reasons(predictions: DataFrame, features: DataFrame, explain: Callable[..., Column]) -> DataFrame:
+    """Name the features that move each prediction most.
+
+    Args:
+        predictions: ``gold.churn_predictions``, all scored by the model that ``explain`` asks.
+        features: ``gold.user_features`` of the same feature_dates.
+        explain: gives what each feature adds to the log-odds of churn (array of double) from the columns
+            ``tables.FEATURE_COLUMNS``, in that order and as doubles; such as ``registry.explainer``.
+
+    Returns:
+        The columns of ``tables.CHURN_REASONS``, three rows for each prediction whose features are there.
+        Equally strong features come in the contract's order.
+    """
+    inputs = [F.col(name).cast("double").alias(name) for name in tables.FEATURE_COLUMNS]
+    scored = predictions.select("user_id", "feature_date", "model_version")
+    explained = scored.join(features, ["user_id", "feature_date"]).select(
+        "user_id", "feature_date", "model_version", *inputs, explain(*inputs).alias("contributions")
+    )
+    # Sorted and not ranked by a window, which would shuffle six rows for each prediction. And not cut by
+    # slice(), which Sail refuses for structs.
+    by_strength = F.array_sort(
+        F.array(*(_candidate(place, name) for place, name in enumerate(tables.FEATURE_COLUMNS)))
+    )
+    ranked = (
+        explained.select(
+            "user_id", "feature_date", "model_version", F.posexplode(by_strength).alias("place", "of")
+        )
+        .where(F.col("place") < REASONS)
+        .select("*", "of.feature", "of.value", "of.contribution")
+    )
+    return ranked.select(
+        "user_id",
+        "feature_date",
+        (F.col("place") + 1).cast("int").alias("rank"),
+        "feature",
+        "value",
+        "contribution",
+        _in_words(F.col("feature"), F.col("value").cast("bigint"), F.col("contribution") > 0).alias("reason"),
+        "model_version",
+    )
+
+
+def _candidate(place: int, feature: str) -> Column:
+    """A struct that sorts by strength, and by the contract's order where strengths are equal."""
+    # Adding 0 makes 0 of -0.
+    contribution = F.round(F.col("contributions")[place], DIGITS) + F.lit(0.0)
+    return F.struct(
+        (-F.abs(contribution)).alias("weakness"),
+        F.lit(place).alias("order"),
+        F.lit(feature).alias("feature"),
+        F.col(feature).alias("value"),
+        contribution.alias("contribution"),
+    )
+
+
+def _in_words(feature: Column, value: Column, raises: Column) -> Column:
+    # One WHEN a feature, the last of which needs no condition.
+    *others, last = PHRASES
+    words = PHRASES[last](value, raises)
+    for name in others:
+        words = F.when(feature == name, PHRASES[name](value, raises)).otherwise(words)
+    return words
+
+
+def _events_of_30_days(value: Column, raises: Column) -> Column:
+    # Less than one a day is "only" where it counts against the user.
+    return F.concat(_only(raises & (value < 30)), _counted(value, "event"), F.lit(" in the last 30 days"))
+
+
+def _active_days(value: Column, raises: Column) -> Column:
+    few = F.concat(F.lit("Only "), _counted(value, "active day"), F.lit(" in the last 30"))
+    many = F.concat(F.lit("Active on "), value.cast("string"), F.lit(" of the last 30 days"))
+    return F.when(raises & (value < 15), few).otherwise(many)
+
+
+def _recency(value: Column, raises: Column) -> Column:
+    return (
+        F.when(value == 0, F.lit("Active today"))
+        .when(raises, F.concat(F.lit("No event for "), _counted(value, "day")))
+        .when(value == 1, F.lit("Active yesterday"))
+        .otherwise(F.concat(F.lit("Active "), _counted(value, "day"), F.lit(" ago")))
+    )
+
+
+def _purchases(value: Column, raises: Column) -> Column:
+    some = F.concat(_only(raises & (value < 3)), _counted(value, "purchase"), F.lit(" in the last 30 days"))
+    return F.when(value == 0, F.lit("No purchase in the last 30 days")).otherwise(some)
+
+
+def _account_age(value: Column, raises: Column) -> Column:
+    since = F.concat(
+        F.lit("User for "), F.when(raises & (value < 30), "only ").otherwise(""), _counted(value, "day")
+    )
+    return F.when(value == 0, F.lit("User since today")).otherwise(since)
+
+
+def _events_of_7_days(value: Column, raises: Column) -> Column:
+    some = F.concat(_only(raises & (value < 7)), _counted(value, "event"), F.lit(" in the last 7 days"))
+    return F.when(value == 0, F.lit("No event in the last 7 days")).otherwise(some)
+
+
+def _only(condition: Column) -> Column:
+    return F.when(condition, "Only ").otherwise("")
+
+
+def _counted(value: Column, noun: str) -> Column:
+    """The number and the noun, in the plural where it is not one."""
+    return F.concat(value.cast("string"), F.when(value == 1, f" {noun}").otherwise(f" {noun}s"))
+
+
+# From the user's value (bigint) and whether it raises the probability of churn. "Today" is the feature_date.
+PHRASES: dict[str, Callable[[Column, Column], Column]] = {
+    "event_count_30d": _events_of_30_days,
+    "active_days_30d": _active_days,
+    "days_since_last_event": _recency,
+    "purchase_count_30d": _purchases,
+    "account_age_days": _account_age,
+    "rolling_7d_events": _events_of_7_days,
+}
