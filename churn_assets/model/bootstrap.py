@@ -142,8 +142,8 @@ def _pr_auc(rows: Vector, churned: Vector) -> float:
 
 def _calibration_error(rows: Vector, churned: Vector, probability: Vector) -> float:
     middle = (rows[1:] + rows[:-1]) / 2
-    # A step without weight at the very end would lie in an eleventh bin.
-    bins = (CALIBRATION_BINS * middle / rows[-1]).astype("int64").clip(max=CALIBRATION_BINS - 1)
+    # A step without weight at the very end is in an eleventh bin, and adds nothing there.
+    bins = (CALIBRATION_BINS * middle / rows[-1]).astype("int64")
     gaps = probability * (rows[1:] - rows[:-1]) - (churned[1:] - churned[:-1])
     return float(np.abs(np.bincount(bins, weights=gaps)).sum() / rows[-1])
 

@@ -91,6 +91,15 @@ def test_of_equally_good_models_few_are_promoted_by_chance():
     assert sum(promoted) <= 3
 
 
+def test_the_same_rows_three_times_are_no_more_evidence():
+    tripled = pd.concat([HOLDOUT] * 3, ignore_index=True)
+
+    once, thrice = decided(), decided(*(np.tile(one, 3) for one in (GOOD, BAD, FLOOR)), tripled)
+
+    for one, other in zip(once.differences, thrice.differences, strict=True):
+        assert (other.low, other.high) == pytest.approx((one.low, one.high)), one.metric
+
+
 def test_the_first_model_is_promoted_where_it_beats_recency():
     decision = decided(GOOD, None)
 
