@@ -64,7 +64,7 @@ def headline(decision: Decision, version: str, champion_version: str | None) -> 
     if decision.promoted:
         over = "there was no champion" if decision.against == "recency" else f"it replaces {champion}"
         return f"{challenger} is promoted: {over}"
-    if champion_version or decision.champion:
+    if decision.against == "champion":
         return f"{challenger} is refused: {champion} stays in Production"
     return f"{challenger} is refused: nothing is in Production"
 
@@ -86,7 +86,7 @@ def metric_rows(decision: Decision) -> list[MetricRow]:
                 "higher is better" if metric.higher_is_better else "lower is better",
                 (challenger, champion, floor),
                 apart,
-                f"{low} to {high}" if difference else NOTHING,
+                f"{low} to\N{NO-BREAK SPACE}{high}" if difference else NOTHING,
                 _verdict(difference) if difference else NOTHING,
             )
         )

@@ -1,0 +1,30 @@
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from churn_assets.model.importances import importances
+from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets_tests.model.conftest import labelled_frame
+
+
+def fitted() -> tuple[LogisticRegression, pd.DataFrame]:
+    rows = labelled_frame(users=200, dates=3)
+    rows[FEATURE_COLUMNS] = rows[FEATURE_COLUMNS].astype("float64")
+    away_alone = rows[FEATURE_COLUMNS] * [float(name == "days_since_last_event") for name in FEATURE_COLUMNS]
+    return LogisticRegression().fit(away_alone, rows["label"]), rows
+
+
+def test_shuffling_the_only_feature_that_a_model_looks_at_is_all_that_costs():
+    model, rows = fitted()
+
+    found = importances(model, rows)
+
+    assert list(found) == list(FEATURE_COLUMNS)
+    assert found.pop("days_since_last_event") > 0.2
+    assert set(found.values()) == {0.0}
+
+
+def test_rows_of_one_class_have_no_importances():
+    model, rows = fitted()
+
+    assert importances(model, rows.query("label == 1")) == {}
+    assert importances(model, rows.head(0)) == {}
