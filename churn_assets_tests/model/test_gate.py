@@ -94,7 +94,8 @@ def test_of_equally_good_models_few_are_promoted_by_chance():
 def test_the_same_rows_three_times_are_no_more_evidence():
     tripled = pd.concat([HOLDOUT] * 3, ignore_index=True)
 
-    once, thrice = decided(), decided(*(np.tile(one, 3) for one in (GOOD, BAD, FLOOR)), tripled)
+    once = decided()
+    thrice = decided(np.tile(GOOD, 3), np.tile(BAD, 3), np.tile(FLOOR, 3), tripled)
 
     for one, other in zip(once.differences, thrice.differences, strict=True):
         assert (other.low, other.high) == pytest.approx((one.low, one.high)), one.metric
