@@ -5,7 +5,7 @@ made here is lost where the table ``model_promotions`` is written later or not a
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,12 +52,16 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
     before = client.get_model_version(name, version).tags
     tags = {PROMOTED_AT: _now().isoformat(), CAUSE: cause, REASON: reason[:LONGEST_REASON]}
     # Before the alias: who follows the alias finds the reason, and where tags are refused nothing moves.
-    for key, value in tags.items():
+    for key, value in (_numbered(before) | tags).items():
         client.set_model_version_tag(name, version, key, value)
     try:
         registry.promote(settings, version)
     except Exception:
-        _restore(client, name, version, before)
+        for key in tags:
+            if key in before:
+                client.set_model_version_tag(name, version, key, before[key])
+            else:
+                client.delete_model_version_tag(name, version, key)
         raise
 
 
@@ -85,7 +89,7 @@ def note(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
     last = max(rows, key=lambda row: row["promotion"], default=None)
     since = last["promoted_at"] if last else dt.datetime.min.replace(tzinfo=dt.UTC)
     moves = sorted(
-        (move for move in map(_move, versions) if move and move["promoted_at"] > since),
+        (move for version in versions for move in _moves(version) if move["promoted_at"] > since),
         key=lambda move: move["promoted_at"],
     )
     champion = int(production.version)
@@ -125,17 +129,22 @@ def registered_versions(settings: Settings) -> dict[int, str | None]:
             return dict(sorted(found.items()))
 
 
-def _move(version: "ModelVersion") -> dict[str, Any] | None:
-    """What a promotion wrote on its version; nothing where it never was promoted here."""
+def _numbered(tags: Mapping[str, str]) -> dict[str, str]:
+    """The present promotion's tags under names that the next one of the same version leaves alone."""
+    number = sum(key.startswith(PROMOTED_AT) for key in tags)
+    return {f"{key}_{number}": tags[key] for key in (PROMOTED_AT, CAUSE, REASON) if key in tags}
+
+
+def _moves(version: "ModelVersion") -> Iterator[dict[str, Any]]:
+    """What its promotions wrote on a version."""
     tags = version.tags
-    if PROMOTED_AT not in tags:
-        return None
-    return {
-        "version": int(version.version),
-        "promoted_at": dt.datetime.fromisoformat(tags[PROMOTED_AT]),
-        "cause": tags.get(CAUSE, "other"),
-        "reason": tags.get(REASON, ""),
-    }
+    for suffix in (key.removeprefix(PROMOTED_AT) for key in tags if key.startswith(PROMOTED_AT)):
+        yield {
+            "version": int(version.version),
+            "promoted_at": dt.datetime.fromisoformat(tags[PROMOTED_AT + suffix]),
+            "cause": tags.get(CAUSE + suffix, "other"),
+            "reason": tags.get(REASON + suffix, ""),
+        }
 
 
 def _metrics(client: "MlflowClient", run_id: str | None) -> dict[str, float | None]:
@@ -149,14 +158,6 @@ def _metrics(client: "MlflowClient", run_id: str | None) -> dict[str, float | No
         # The run is gone; that the version was promoted remains true.
         logged = {}
     return {name: logged.get(name) for name in ("roc_auc", "brier")}
-
-
-def _restore(client: "MlflowClient", name: str, version: str, before: Mapping[str, str]) -> None:
-    for key in (PROMOTED_AT, CAUSE, REASON):
-        if key in before:
-            client.set_model_version_tag(name, version, key, before[key])
-        else:
-            client.delete_model_version_tag(name, version, key)
 
 
 def named(version: str | None) -> str:

@@ -89,6 +89,22 @@ def test_every_promotion_is_noted_even_where_nobody_looked_in_between(settings: 
     ]
 
 
+def test_a_version_that_came_back_twice_is_noted_each_time_and_with_its_first_win(settings: Settings) -> None:
+    win(settings, replaces=None)
+    win(settings, replaces="1")
+    promotions.promote(settings, "1", cause="rollback", reason="Back.", replaces="2")
+    win(settings, replaces="1")
+    promotions.promote(settings, "1", cause="rollback", reason="Back again.", replaces="3")
+
+    assert [(row["version"], row["cause"], row["reason"]) for row in promotions.note(settings, [])] == [
+        (1, "gate", "1 won."),
+        (2, "gate", "2 won."),
+        (1, "rollback", "Back."),
+        (3, "gate", "3 won."),
+        (1, "rollback", "Back again."),
+    ]
+
+
 def test_a_move_by_hand_is_noted_as_such_and_not_by_what_the_version_once_won(settings: Settings) -> None:
     win(settings, replaces=None)
     win(settings, replaces="1")
