@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from churn_assets.model import estimators, packaging
+from churn_assets.model import estimators, explain, packaging
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
@@ -30,8 +30,12 @@ from mlflow.pyfunc import load_model
 warnings.simplefilter("error")
 import pandas
 model = load_model(sys.argv[1])
-answer = model.predict(pandas.DataFrame(json.load(sys.stdin)))
+frame = pandas.DataFrame(json.load(sys.stdin))
+answer = model.predict(frame)
 print(json.dumps([str(answer.dtype), *(value.hex() for value in answer.tolist())]))
+assert "shap" not in sys.modules
+why = model.predict(frame, params={"explain": True})
+print(json.dumps([str(why.dtype), *why.tolist()]))
 """
 
 
@@ -49,7 +53,7 @@ def folder(settings: Settings, open_mlflow: OpenMlflow, model: Any) -> Path:
         return Path(download_artifacts(packaging.log_churn_model(mlflow, model, FEATURES.head(2))))
 
 
-def test_a_process_without_this_project_gets_the_same_probabilities_to_the_last_bit(
+def test_a_process_without_this_project_gets_the_same_probabilities_and_contributions_to_the_last_bit(
     folder: Path, model: Any, tmp_path: Path
 ):
     asked = subprocess.run(
@@ -62,9 +66,13 @@ def test_a_process_without_this_project_gets_the_same_probabilities_to_the_last_
     )
 
     assert asked.returncode == 0, asked.stderr
-    dtype, *answer = json.loads(asked.stdout)
+    probabilities, contributions = asked.stdout.splitlines()
+    dtype, *answer = json.loads(probabilities)
     assert dtype == "float64"
     assert answer == [value.hex() for value in model.predict_proba(FEATURES)[:, 1].tolist()]
+    dtype, *answer = json.loads(contributions)
+    assert dtype == "float64"
+    assert answer == explain.explainer(model).contributions(FEATURES.to_numpy()).tolist()
     assert asked.stderr == ""
 
 
@@ -91,6 +99,29 @@ def test_the_signature_is_six_doubles_in_and_one_out(folder: Path):
         (name, "double", True) for name in FEATURE_COLUMNS
     ]
     assert signature.outputs.to_dict() == [{"type": "double", "required": True}]
+
+
+def test_a_model_that_can_be_explained_says_so_and_is_not_asked_to_unless_told(folder: Path):
+    from mlflow.models import Model
+
+    assert Model.load(str(folder)).signature.params.to_dict() == [
+        {"name": "explain", "type": "boolean", "default": False, "shape": None}
+    ]
+    assert packaging.can_explain(str(folder))
+
+
+def test_one_that_cannot_is_logged_all_the_same_and_does_not_say_so(
+    settings: Settings, open_mlflow: OpenMlflow
+):
+    from sklearn.dummy import DummyClassifier
+
+    estimator = DummyClassifier(strategy="prior").fit(FEATURES, FRAME["label"])
+    with open_mlflow(settings) as mlflow:
+        uri = packaging.log_churn_model(mlflow, estimator, FEATURES.head(2))
+        answer = mlflow.pyfunc.load_model(uri).predict(FEATURES.head(1))
+
+        assert not packaging.can_explain(uri)
+    assert answer.tolist() == [FRAME["label"].mean()]
 
 
 def test_an_input_example_is_kept_for_serving(folder: Path):
