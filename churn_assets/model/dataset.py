@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 # Fewer labelled rows than this train no model: the design's number.
 MINIMUM_ROWS = 10_000
 
-# The default estimator takes 0.9 s for 10,000 rows, 1.7 s for 20,000, 2.5 s for 30,000, 3.3 s for 40,000 and
-# 4.6 s for 60,000, on one core of a laptop's two (it uses no more).
-MAXIMUM_TRAINING_ROWS = 25_000
-
 # Judging is cheap (70 ms for 60,000 rows), so the bound is the driver's memory: about 8 MB.
 MAXIMUM_HOLDOUT_ROWS = 100_000
 
@@ -148,7 +144,8 @@ def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
     Args:
         labelled: what ``labelled_rows`` returns.
         split: what ``out_of_time_split`` returns.
-        training_rows: most rows to train on.
+        training_rows: most rows to train on. For 20,000 all candidates together take 2.5 s of an idle core, and
+            gradient boosting alone 1.3 s.
     """
     calibrates = F.pmod(F.xxhash64(F.lit(CALIBRATION_SALT), "user_id"), F.lit(CALIBRATION_SHARE)) == 0
     return Frames(

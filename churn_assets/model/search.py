@@ -5,18 +5,24 @@ from typing import Any
 ESTIMATOR = "hist_gradient_boosting"
 TRIALS = 6
 
-# Around scikit-learn's defaults (0.1, 100, 31, 20, 0), on the side of smaller models: churn is noisy.
+# Small models on purpose. A user's neighbouring dates say nearly the same, so 25,000 rows are some thousand
+# independent ones, and a leaf of scikit-learn's 20 rows may hold a single user. 200 rounds of 16 such leaves
+# had a holdout Brier score 0.002 above the best of 13 simulations', but now and then won on calibration rows.
 SPACE: dict[str, list[Any]] = {
     "learning_rate": [0.03, 0.05, 0.1],
-    "max_iter": [50, 100, 200],
-    "max_leaf_nodes": [4, 8, 16, 31],
-    "min_samples_leaf": [20, 50, 100, 200],
+    "max_iter": [50, 100, 150],
+    "max_leaf_nodes": [4, 8, 16],
+    "min_samples_leaf": [50, 100, 200],
     "l2_regularization": [0.0, 1.0, 10.0],
 }
 
 
 def trials(seed: int, number: int = TRIALS) -> list[dict[str, Any]]:
-    """Parameters to try, drawn at random from ``SPACE``: the same for the same seed, no two alike."""
+    """Parameters to try, drawn at random from ``SPACE``: the same for the same seed, no two alike.
+
+    Those of fewer leaves in all come first.
+    """
     from sklearn.model_selection import ParameterSampler
 
-    return list(ParameterSampler(SPACE, number, random_state=seed))
+    drawn = list(ParameterSampler(SPACE, number, random_state=seed))
+    return sorted(drawn, key=lambda trial: trial["max_iter"] * trial["max_leaf_nodes"])

@@ -1,4 +1,5 @@
 import pytest
+from threadpoolctl import threadpool_limits
 
 from churn_assets.errors import ModelError
 from churn_assets.model import estimators
@@ -38,3 +39,30 @@ def test_an_unknown_estimator_is_refused_with_the_names_there_are():
 def test_an_unknown_parameter_is_refused_by_name():
     with pytest.raises(ModelError, match=r"gradient_boosting cannot be made: .*'depth'"):
         estimators.make("gradient_boosting", {"depth": 3})
+
+
+def test_recency_looks_at_nothing_but_days_since_the_last_event():
+    frame = labelled_frame(users=60, dates=3)[["label", *FEATURE_COLUMNS]].astype("float64")
+    model = estimators.make("recency").fit(frame[FEATURE_COLUMNS], frame["label"])
+    expected = model.predict_proba(frame[FEATURE_COLUMNS])[:, 1]
+    others = [name for name in FEATURE_COLUMNS if name != "days_since_last_event"]
+
+    disturbed = frame.assign(**dict.fromkeys(others, 1e6))
+
+    assert (model.predict_proba(disturbed[FEATURE_COLUMNS])[:, 1] == expected).all()
+    assert list(model.feature_names_in_) == FEATURE_COLUMNS
+    by_recency = expected[frame["days_since_last_event"].argsort()]
+    assert (by_recency[:-1] <= by_recency[1:]).all()
+    assert by_recency[0] < by_recency[-1]
+
+
+def test_histogram_boosting_trains_on_all_rows():
+    frame = labelled_frame(users=700, dates=15)
+    # scikit-learn would set a tenth of them aside from 10,000 rows on.
+    assert len(frame) > 10_000
+
+    with threadpool_limits(1):
+        model = estimators.make("hist_gradient_boosting", {"max_iter": 20})
+        model.fit(frame[FEATURE_COLUMNS].astype("float64"), frame["label"])
+
+    assert (model.do_early_stopping_, model.n_iter_) == (False, 20)
