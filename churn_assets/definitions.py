@@ -11,8 +11,10 @@ from churn_assets.assets.drift import drift_assets
 from churn_assets.assets.endpoint import endpoint_assets, endpoint_schedules
 from churn_assets.assets.gold import gold_assets
 from churn_assets.assets.model import model_assets
+from churn_assets.assets.outcomes import outcome_assets
 from churn_assets.assets.predictions import prediction_assets
 from churn_assets.assets.promotions import promotion_assets
+from churn_assets.assets.reasons import reason_assets
 from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts import alert_sensors
 from churn_assets.automation.conditions import automation_sensor, with_conditions
@@ -38,7 +40,9 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *gold_assets(settings),
         *model_assets(settings),
         *prediction_assets(settings),
+        *reason_assets(settings),
         *drift_assets(settings),
+        *outcome_assets(settings),
         *promotion_assets(settings),
         *endpoint_assets(),
     ]

@@ -14,7 +14,7 @@ import dagster as dg
 from churn_assets.automation.partition_history import Evidenced, History
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.errors import DateRangeError
-from churn_assets.lakehouse.evidence import DATED_TABLES, gather
+from churn_assets.lakehouse.evidence import gather
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import FEATURE_WINDOW_DAYS, last_complete_day
 from churn_assets.settings import Settings
@@ -39,7 +39,7 @@ CODE_CHANGED = "code_version changed"
 ASKED_FOR = "asked for"
 
 # Predictions, and what is said of every date of them.
-SCORES = tuple(t for t in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT) if t in DATED_TABLES)
+SCORES = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)
 # All that needs a model.
 BY_MODEL = (*SCORES, PREDICTION_OUTCOMES)
 
@@ -285,8 +285,6 @@ def _plan_what_follows_predictions(plan: Plan, history: History, dates: DateRang
         PREDICTION_OUTCOMES: (scored & labelled, (CHURN_PREDICTIONS, CHURN_LABELS)),
     }
     for table, (there, upstream) in follows.items():
-        if table not in DATED_TABLES:
-            continue
         found = plan.reasons[table] = {}
         for day in dates.days():
             # Not their features, which late events may have changed since: a past score is history.

@@ -7,7 +7,6 @@ from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.pipeline import Pipeline
 from churn_assets.automation.plan import SCORES, Plan, covered_dates
 from churn_assets.automation.task_plan import dates_to_score, plan_from_data, plan_from_scores
-from churn_assets.lakehouse.evidence import DATED_TABLES
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
@@ -64,7 +63,7 @@ class TaskPipeline(Pipeline):
         names = ", ".join(table.name for table in SCORES)
         self._materialize(f"{names}: {dates}", [table.asset_key for table in SCORES], dates)
         # Of earlier dates what a death before left undone, and outcomes of those whose labels are there now.
-        self._run_all(plan_from_scores(self._lake, dates).only(*DATED_TABLES))
+        self._run_all(plan_from_scores(self._lake, dates))
 
     def deploy(self) -> None:
         """The Production version behind the endpoint, compared with the scores."""

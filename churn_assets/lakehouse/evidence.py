@@ -15,9 +15,11 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
     EVENTS,
     FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USERS,
@@ -31,7 +33,9 @@ DATED_TABLES = (
     USER_FEATURES,
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
 )
 
 # What the materialisation of users calls it.

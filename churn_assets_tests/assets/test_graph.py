@@ -15,7 +15,11 @@ from churn_assets.definitions import build_defs
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
+    FEATURE_DRIFT,
+    MODEL_PROMOTIONS,
+    PREDICTION_OUTCOMES,
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
@@ -24,8 +28,19 @@ from churn_assets.tables import (
 from churn_assets_tests.conftest import MakeSettings
 
 # By the layers of the design; within Gold, labels look at what features have counted.
-LAYERS = {"landing": 0, "bronze": 1, "silver": 2, "gold": 3, "model": 4, "predictions": 5, "serving": 6}
-PARTITIONED = [USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS, CHURN_PREDICTIONS]
+GROUPS = ("landing", "bronze", "silver", "gold", "model", "predictions", "serving", "monitoring")
+LAYERS = {group: place for place, group in enumerate(GROUPS)}
+PARTITIONED = [
+    USER_DAILY_ACTIVITY,
+    DAILY_SUMMARY,
+    USER_FEATURES,
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    CHURN_REASONS,
+    FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
+]
+FOLLOW_PREDICTIONS = [CHURN_REASONS, FEATURE_DRIFT, PREDICTION_OUTCOMES]
 HORIZON = 17
 
 by_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -48,8 +63,6 @@ def assets_of(definitions: dg.Definitions) -> dict[dg.AssetKey, dg.AssetsDefinit
 def layer(graph, key: dg.AssetKey) -> int:
     if key == LANDING_EVENTS:
         return LAYERS["landing"]
-    if key == CHURN_PREDICTIONS.asset_key:
-        return LAYERS["predictions"]
     return LAYERS[graph.get(key).group_name]
 
 
@@ -126,9 +139,9 @@ def test_no_two_steps_share_a_pool(definitions: dg.Definitions) -> None:
     steps = {asset for asset in assets_of(definitions).values() if asset.is_executable}
     pools = [asset.node_def.pool for asset in steps if isinstance(asset.node_def, dg.OpDefinition)]
 
-    # Eight of tables, of which events and their quarantine share one, the model's, and two of serving.
+    # Twelve of tables, of which events and their quarantine share one, the model's, and two of serving.
     assert None not in pools
-    assert len(set(pools)) == len(pools) == 11
+    assert len(set(pools)) == len(pools) == 15
 
 
 @pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
@@ -140,6 +153,35 @@ def test_exactly_the_tables_by_date_are_partitioned(graph) -> None:
     partitioned = {key for key in graph.get_all_asset_keys() if graph.get(key).partitions_def}
 
     assert partitioned == {table.asset_key for table in PARTITIONED}
+
+
+@pytest.mark.parametrize("table", FOLLOW_PREDICTIONS, ids=lambda table: table.name)
+def test_what_follows_predictions_reads_their_date_and_no_other(
+    graph, definitions: dg.Definitions, table: Table
+) -> None:
+    follower, predictions = graph.get(table.asset_key), graph.get(CHURN_PREDICTIONS.asset_key)
+    given = assets_of(definitions)[table.asset_key].get_partition_mapping(predictions.key)
+    mapping = given or dg.TimeWindowPartitionMapping()
+
+    read = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        follower.partitions_def.subset_with_partition_keys(["2026-02-01"]),
+        follower.partitions_def,
+        predictions.partitions_def,
+    )
+
+    assert predictions.key in follower.parent_keys
+    assert list(read.partitions_subset.get_partition_keys()) == ["2026-02-01"]
+
+
+def test_only_labelled_dates_have_outcomes(graph) -> None:
+    labels, outcomes = (graph.get(table.asset_key) for table in (CHURN_LABELS, PREDICTION_OUTCOMES))
+
+    assert outcomes.partitions_def == labels.partitions_def
+    assert outcomes.partitions_def != graph.get(CHURN_PREDICTIONS.asset_key).partitions_def
+
+
+def test_who_is_champion_follows_the_model_alone(graph) -> None:
+    assert graph.get(MODEL_PROMOTIONS.asset_key).parent_keys == {CHURN_PREDICTION_MODEL}
 
 
 @pytest.mark.parametrize(

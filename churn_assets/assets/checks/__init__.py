@@ -4,6 +4,7 @@ import dagster as dg
 
 from churn_assets.assets.checks.conservation import row_conservation
 from churn_assets.assets.checks.contract import contract_checks
+from churn_assets.assets.checks.performance import expected_performance, performance
 from churn_assets.assets.drift import drift_checks
 from churn_assets.tables import TABLES
 
@@ -12,4 +13,10 @@ __all__ = ["asset_checks"]
 
 def asset_checks() -> list[dg.AssetChecksDefinition]:
     """All checks of the graph but those that an asset's own step yields."""
-    return [row_conservation(), *(contract_checks(table) for table in TABLES), drift_checks()]
+    return [
+        row_conservation(),
+        *(contract_checks(table) for table in TABLES),
+        expected_performance(),
+        drift_checks(),
+        performance(),
+    ]
