@@ -144,12 +144,15 @@ def simulated_drift(spark) -> pd.DataFrame:
     train = features(DateRange(START + 30 * ONE_DAY, START + 60 * ONE_DAY))
     reference = reference_of(make_reference(train, score(train), train["user_id"]))
     later = features(DateRange(CHANGE - 6 * ONE_DAY, CHANGE + 2 * ONE_DAY))
-    predictions = later[["user_id", "feature_date"]].assign(
-        churn_probability=score(later), predicted_churn=False, scored_at=NOON, model_version=1
-    )
+    predictions = [
+        (user, date, probability, False, NOON, 1)
+        for user, date, probability in zip(
+            later["user_id"].tolist(), later["feature_date"].tolist(), score(later).tolist(), strict=True
+        )
+    ]
     by_engine = feature_drift(
         frame(spark, tables.USER_FEATURES, later[tables.USER_FEATURES.column_names].itertuples(index=False)),
-        frame(spark, tables.CHURN_PREDICTIONS, predictions.itertuples(index=False)),
+        frame(spark, tables.CHURN_PREDICTIONS, predictions),
         {1: reference},
     ).toPandas()
     here = [
