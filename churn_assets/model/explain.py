@@ -78,12 +78,7 @@ class TreeShap:
         whole = tree_explainer(ensemble)
         self.base_value = float(np.ravel(whole.expected_value)[0])
         self._precision = whole.model.input_dtype
-        # A tree that is a leaf says the same of every row, which is in the base value.
-        self._trees = [
-            (tree_explainer([tree]).shap_values, _borders(tree))
-            for tree in whole.model.trees
-            if tree.children_left[0] >= 0
-        ]
+        self._trees = [(tree_explainer([tree]).shap_values, _borders(tree)) for tree in whole.model.trees]
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
         """See ``Explainer``."""
