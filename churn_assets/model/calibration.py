@@ -53,7 +53,7 @@ def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
 
     # Frozen, so that nothing is fitted again but the map.
     calibrator = CalibratedClassifierCV(FrozenEstimator(fitted), method=method)
-    # As in candidates.py: sums in several threads depend on how many there are.
+    # In one thread for the reason in candidates.py.
     with threadpool_limits(1):
         return calibrator.fit(rows[FEATURE_COLUMNS], rows["label"])
 

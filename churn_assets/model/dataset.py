@@ -144,7 +144,7 @@ def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
     Args:
         labelled: what ``labelled_rows`` returns.
         split: what ``out_of_time_split`` returns.
-        training_rows: most rows to train on. For 20,000 all candidates together take 2.5 s of an idle core, and
+        training_rows: most rows to train on. For 20,000 all candidates together take 2.5 s of an idle core,
             gradient boosting alone 1.3 s.
     """
     calibrates = F.pmod(F.xxhash64(F.lit(CALIBRATION_SALT), "user_id"), F.lit(CALIBRATION_SHARE)) == 0

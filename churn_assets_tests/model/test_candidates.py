@@ -8,7 +8,8 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from churn_assets.errors import ModelError
 from churn_assets.model import calibration, candidates, dataset, estimators, search
@@ -98,12 +99,20 @@ def test_competing_again_gives_the_same_models_bit_by_bit(found: list[Candidate]
         assert (probabilities(one.fitted, frames) == probabilities(other.fitted, frames)).all()
 
 
-def test_the_number_of_threads_changes_no_bit(found: list[Candidate], frames: dataset.Frames):
-    with threadpool_limits(4):
-        hist = candidates.compete(frames, estimator="hist_gradient_boosting")[0]
+def test_models_are_fitted_in_one_thread_however_many_there_are(
+    frames: dataset.Frames, monkeypatch: pytest.MonkeyPatch
+):
+    threads = []
 
-    before = of_name(found, "hist_gradient_boosting")
-    assert (probabilities(hist.fitted, frames) == probabilities(before.fitted, frames)).all()
+    class Counting(HistGradientBoostingClassifier):
+        def fit(self, *args: Any, **kwargs: Any) -> Any:
+            threads.append(_openmp_effective_n_threads())
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setitem(estimators.ESTIMATORS, "hist_gradient_boosting", Counting)
+    candidates.compete(frames, estimator="hist_gradient_boosting", params={"max_iter": 2})
+
+    assert threads == [1]
 
 
 def test_parameters_are_all_that_is_needed_to_make_it_again_and_json_holds_them(found: list[Candidate]):
