@@ -192,8 +192,8 @@ def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
     started = time.perf_counter()
     try:
         estimator = estimators.make(entrant.estimator_name, entrant.params)
-        # In one thread. Histogram boosting sums gradients in as many as there are; 1 and 2 gave equal bits for
-        # 25,000 rows, but nothing promises it for others. Nor do they help: those rows take 0.2 s in one
+        # In one thread. Histogram boosting sums gradients in as many as there are; 1 and 2 gave equal bits
+        # for 25,000 rows, but nothing promises it for others. Nor do they help: those rows take 0.2 s in one
         # thread, and 5 s in two where another process is busy.
         with threadpool_limits(1):
             estimator.fit(frames.train[FEATURE_COLUMNS], frames.train["label"])
