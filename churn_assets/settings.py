@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     save_rate: float = Field(default=0.1, gt=0, le=1)
     gate_slice_auc: float = Field(default=0.55, ge=0.5, le=1)
     drift_warn: float = Field(default=0.05, gt=0)
-    drift_fail: float = Field(default=0.1, gt=0)
+    drift_fail: float = Field(default=0.065, gt=0)
     auc_drop_warn: float = Field(default=0.03, gt=0, le=0.5)
     auc_drop_fail: float = Field(default=0.08, gt=0, le=0.5)
     calibration_warn: float = Field(default=0.05, gt=0, le=1)
