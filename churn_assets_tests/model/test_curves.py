@@ -52,6 +52,14 @@ def test_equal_probabilities_gain_nothing_whatever_the_order_of_the_rows():
     assert np.allclose(curve.y, curve.x)
 
 
+def test_users_of_equal_probability_are_reached_evenly_between_the_others():
+    # First one churner, then three alike of whom one churns: half of them are half of him.
+    curve = curves.gain(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.9, 0.5, 0.5, 0.5]))
+
+    assert at(curve, 0.25) == pytest.approx(0.5, abs=0.01)
+    assert at(curve, 0.625) == pytest.approx(0.75, abs=0.01)
+
+
 def test_bins_of_the_reliability_diagram_hold_rows_of_equal_probability_together():
     probability = np.repeat([0.1, 0.8], 10)
     label = np.repeat([1.0, 0.0, 1.0, 0.0], [2, 8, 6, 4])

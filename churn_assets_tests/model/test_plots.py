@@ -69,10 +69,10 @@ def test_a_profit_line_alone_is_drawn_where_there_is_no_champion():
 def test_a_drawing_leaves_matplotlib_as_it_was():
     import matplotlib as mpl
 
-    before = dict(mpl.rcParams)
-    plots.png(DRAWINGS["roc"])
+    with mpl.rc_context({"font.size": 17.0}):
+        plots.png(DRAWINGS["roc"])
 
-    assert dict(mpl.rcParams) == before
+        assert mpl.rcParams["font.size"] == 17.0
 
 
 @pytest.mark.parametrize("name", ["roc", "calibration", "profit"])
