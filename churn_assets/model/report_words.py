@@ -10,6 +10,7 @@ from churn_assets.model import curves
 from churn_assets.model.curves import Array
 from churn_assets.model.evaluation import CostMatrix
 from churn_assets.model.gate import Decision, Difference, Slice
+from churn_assets.transforms.drift import NOT_JUDGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +207,9 @@ def drift_rows(drift: Sequence[tuple[str, float, float]], warn: float, fail: flo
     """The features, the most drifted first."""
     rows = []
     for feature, psi, by_chance in sorted(drift, key=lambda row: -row[1]):
-        if psi <= by_chance:
+        if feature in NOT_JUDGED:
+            verdict = "grows by itself"
+        elif psi <= by_chance:
             verdict = "no more than chance"
         elif psi < warn:
             verdict = "slight"

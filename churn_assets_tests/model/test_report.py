@@ -94,7 +94,8 @@ def content() -> ReportContent:
         calibrated=Calibrated(None, "isotonic", 0.15321, 0.15123),
         importances={"days_since_last_event": 0.2, "account_age_days": 0.01},
         drift=[
-            ("account_age_days", 0.3, 0.01),
+            ("days_since_last_event", 0.3, 0.01),
+            ("account_age_days", 0.2, 0.01),
             ("event_count_30d", 0.06, 0.01),
             ("rolling_7d_events", 0.001, 0.01),
         ],
@@ -176,7 +177,9 @@ def test_a_candidate_that_failed_is_listed_with_its_error(html: str):
 def test_drift_is_read_by_its_thresholds_and_by_chance(html: str):
     text = Page(html).text
 
-    assert "account_age_days 0.3000 0.0100 drifted event_count_30d 0.0600 0.0100 worth a look" in text
+    assert "days_since_last_event 0.3000 0.0100 drifted" in text
+    assert "account_age_days 0.2000 0.0100 grows by itself" in text
+    assert "event_count_30d 0.0600 0.0100 worth a look" in text
     assert "rolling_7d_events 0.0010 0.0100 no more than chance" in text
 
 
