@@ -1,6 +1,7 @@
 """The job of 06:00: five steps, each of which does what is new and no more."""
 
 import dagster as dg
+import pandas as pd
 import pytest
 from filelock import FileLock
 
@@ -43,7 +44,8 @@ def test_a_lost_table_is_made_again_for_all_dates(on_sail: None, house: House) -
     run_job(house)
 
     for table, rows in before.items():
-        assert house.content(table).equals(rows)
+        # A model that is a sum of products rounds it by how many rows it is given at once.
+        pd.testing.assert_frame_equal(house.content(table), rows, rtol=0, atol=1e-12)
     assert len(house.instance.get_materialized_partitions(USER_FEATURES.asset_key)) == 50
 
 

@@ -12,13 +12,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from churn_assets.automation.plan import BY_MODEL
 from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
     EVENTS,
+    FEATURE_DRIFT,
+    MODEL_PROMOTIONS,
+    PREDICTION_OUTCOMES,
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
@@ -68,6 +73,10 @@ def expected(
         USER_FEATURES: features,
         CHURN_LABELS: labels,
         CHURN_PREDICTIONS: predictions,
+        CHURN_REASONS: predictions,
+        FEATURE_DRIFT: predictions,
+        # What became of a score changes with its label, and with the score.
+        PREDICTION_OUTCOMES: labels,
     }
 
 
@@ -142,7 +151,8 @@ def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
     ] == [
         ["daily_summary", "user_daily_activity"],
         ["user_features"],
-        ["churn_labels", "churn_predictions"],
+        ["churn_labels", "churn_predictions", "churn_reasons", "feature_drift"],
+        ["prediction_outcomes"],
     ]
     assert {request.tags[REASON_TAG].partition(" (")[0] for wave in waves for request in wave} == {
         "upstream newer"
@@ -200,5 +210,5 @@ def test_after_all_that_the_tables_equal_a_rebuild_from_nothing(
     # From nothing, too, a range is one run: three tables share it.
     assert len(waves[0]) == 1
     for table in TABLES:
-        if table is not CHURN_PREDICTIONS:
+        if table not in (*BY_MODEL, MODEL_PROMOTIONS):
             assert rows(ahead.content(table)) == rows(rebuilt.content(table)), table

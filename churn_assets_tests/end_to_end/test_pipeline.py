@@ -9,20 +9,31 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from dagster._core.test_utils import freeze_time
 from pyspark.sql import functions as F
 
-from churn_assets.automation.pipeline import QUIET
-from churn_assets.automation.plan import make_plan
+from churn_assets.assets.drift import FEATURE_CHECK
+from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.plan import BY_MODEL, make_plan
+from churn_assets.automation.retraining import RETRAIN_AFTER
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError, ImmatureLabelError, LandingError
-from churn_assets.model import registry
+from churn_assets.model import promotions, registry
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
     EVENTS,
+    FEATURE_COLUMNS,
+    FEATURE_DRIFT,
     LANDED_EVENTS,
+    MODEL_PROMOTIONS,
+    PREDICTION_OUTCOMES,
     QUARANTINED_EVENTS,
+    SCORE,
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
@@ -40,6 +51,12 @@ LABELLED_DAYS = ALL_DAYS[:-HORIZON]
 def truth(landed: Path) -> reference.Silver:
     files = {path.name: path.read_text().splitlines() for path in sorted(landed.iterdir())}
     return reference.silver([reference.Ingestion(NOW, files)])
+
+
+def champions(house: House) -> list[tuple[int, str]]:
+    """Who was Production, one after the other, and why."""
+    found = house.content(MODEL_PROMOTIONS)
+    return list(zip(found["version"], found["cause"], strict=True))
 
 
 def rows(frame: Frame) -> list[tuple]:
@@ -74,12 +91,17 @@ def computed_dates(house: House, table, run_ids: list[str]) -> list[dt.date]:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def moving(
-    on_sail: None, house: House, make_house: Callable[..., House], tmp_path: Path, landed: Path
+    deployment: str,
+    make_house: Callable[..., House],
+    tmp_path_factory: pytest.TempPathFactory,
+    landed: Path,
 ) -> House:
-    """A lake of its own, run once, that a test may change."""
-    found = make_house(tmp_path)
+    """A lake of its own, run once, that one test after the other changes and runs again."""
+    if deployment == "spark":
+        pytest.skip("what a run computes is the same on either engine, and each takes minutes here")
+    found = make_house(tmp_path_factory.mktemp("moving"))
     shutil.copytree(landed, found.landing)
     found.run()
     return found
@@ -138,6 +160,39 @@ def test_the_scores_are_those_of_the_production_model(house: House) -> None:
     assert (scored.reindex(expected.index) - expected).abs().max() < 1e-12
 
 
+def test_every_prediction_has_its_three_reasons_and_every_scored_date_its_drift(house: House) -> None:
+    predictions, reasons = house.content(CHURN_PREDICTIONS), house.content(CHURN_REASONS)
+    keys = [(user, day) for user, day in rows(predictions[["user_id", "feature_date"]])]
+
+    assert rows(reasons[["user_id", "feature_date", "rank"]]) == [
+        (*key, rank) for key in keys for rank in (1, 2, 3)
+    ]
+    drift = house.content(FEATURE_DRIFT)
+    compared = [*FEATURE_COLUMNS, SCORE]
+    assert rows(drift[["feature_date", "feature"]]) == sorted(
+        (day, name) for day in ALL_DAYS for name in compared
+    )
+
+
+def test_every_prediction_with_a_label_has_an_outcome(house: House) -> None:
+    on = ["user_id", "feature_date"]
+    known = house.content(CHURN_PREDICTIONS).merge(house.content(CHURN_LABELS), on=on)
+    outcomes = house.content(PREDICTION_OUTCOMES)
+
+    columns = [*on, "churn_probability", "label", "model_version"]
+    assert rows(outcomes[columns]) == rows(known[columns])
+    assert set(outcomes["feature_date"]) == set(LABELLED_DAYS)
+
+
+def test_the_first_champion_is_noted_with_the_run_that_trained_it(house: House) -> None:
+    assert champions(house) == [(1, "gate")]
+    events = [
+        house.instance.get_latest_materialization_event(key)
+        for key in (CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key)
+    ]
+    assert len({event and event.run_id for event in events}) == 1
+
+
 def test_a_second_run_with_nothing_new_writes_nothing(house: House) -> None:
     before = house.versions()
 
@@ -164,7 +219,11 @@ def test_late_events_recompute_exactly_what_reads_them_and_equal_a_rebuild(
     assert computed_dates(moving, CHURN_LABELS, report.runs) == list(
         DateRange(late_day - HORIZON * ONE_DAY, LABELLED_DAYS[-1]).days()
     )
-    assert computed_dates(moving, CHURN_PREDICTIONS, report.runs) == [LAST_DAY]
+    for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT):
+        assert computed_dates(moving, table, report.runs) == [LAST_DAY]
+    assert computed_dates(moving, PREDICTION_OUTCOMES, report.runs) == computed_dates(
+        moving, CHURN_LABELS, report.runs
+    )
     past = scored[scored["feature_date"] < LAST_DAY]
     after = moving.content(CHURN_PREDICTIONS)
     assert rows(after[after["feature_date"] < LAST_DAY]) == rows(past)
@@ -173,14 +232,14 @@ def test_late_events_recompute_exactly_what_reads_them_and_equal_a_rebuild(
     shutil.copytree(moving.landing, rebuilt.landing)
     rebuilt.run()
     for table in TABLES:
-        if table is not CHURN_PREDICTIONS:
+        if table not in (*BY_MODEL, MODEL_PROMOTIONS):
             assert rows(moving.content(table).fillna("")) == rows(rebuilt.content(table).fillna("")), table
 
 
 def test_a_late_first_event_makes_a_user_older_on_every_date(moving: House) -> None:
     users = moving.content(USERS)
     newcomer = users[users["first_seen_date"] == FIRST_DAY + 40 * ONE_DAY].iloc[0]
-    land(moving, "late.json", event("late-1", int(newcomer["user_id"]), FIRST_DAY))
+    land(moving, "first.json", event("first-1", int(newcomer["user_id"]), FIRST_DAY))
 
     moving.run()
 
@@ -192,25 +251,12 @@ def test_a_late_first_event_makes_a_user_older_on_every_date(moving: House) -> N
     assert summary[summary > 0].to_dict() == first_days.to_dict()
 
 
-def test_one_more_day_computes_one_more_date(moving: House) -> None:
-    new_day = LAST_DAY + ONE_DAY
-    known = int(moving.content(USERS)["user_id"].iloc[0])
-    land(moving, "tomorrow.json", event("new-1", known, new_day))
-
-    report = moving.run()
-
-    assert computed_dates(moving, USER_FEATURES, report.runs) == [new_day]
-    assert computed_dates(moving, CHURN_LABELS, report.runs) == [new_day - HORIZON * ONE_DAY]
-    assert computed_dates(moving, CHURN_PREDICTIONS, report.runs) == [new_day]
-    assert report.covered == DateRange(FIRST_DAY, new_day)
-
-
 def test_a_death_between_two_tables_is_made_good_by_the_next_run(
     moving: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = int(moving.content(USERS)["user_id"].iloc[0])
     late_day = FIRST_DAY + 45 * ONE_DAY
-    land(moving, "late.json", event("late-1", known, late_day), {"event_id": "late-2"})
+    land(moving, "death.json", event("death-1", known, late_day), {"event_id": "death-2"})
     write = type(moving.lake).write
 
     def dies(lake, table, *arguments):
@@ -226,10 +272,93 @@ def test_a_death_between_two_tables_is_made_good_by_the_next_run(
 
     moving.run()
 
-    assert moving.lake.read(EVENTS).where(F.col("event_id") == "late-1").count() == 1
+    assert moving.lake.read(EVENTS).where(F.col("event_id") == "death-1").count() == 1
     assert len(moving.content(QUARANTINED_EVENTS)) == quarantined
     plan = make_plan(moving.lake, moving.instance, NOW)
     assert not any(plan.reasons.values())
+
+
+def test_an_alias_that_somebody_moved_is_noted_and_the_last_date_scored_again(
+    moving: House,
+) -> None:
+    first = registry.production_version(moving.settings)
+    assert first
+    assert first.source
+    assert first.run_id
+    # The same model under another number.
+    second = registry.register(moving.settings, first.source, first.run_id)
+    registry.promote(moving.settings, str(second.version))
+
+    report = moving.run()
+
+    assert champions(moving)[-2:] == [(int(first.version), "gate"), (int(second.version), "other")]
+    assert scored_once_again(moving, report) == int(second.version)
+    assert CHURN_PREDICTION_ENDPOINT.path[0] in report.computed
+    assert CHURN_PREDICTION_MODEL.path[0] not in report.computed
+
+
+def test_after_a_rollback_the_last_date_is_scored_and_deployed_and_nothing_else(
+    moving: House,
+) -> None:
+    before, now = (str(version) for version, _ in champions(moving)[-2:])
+    promotions.promote(moving.settings, before, cause="rollback", reason="It was better.", replaces=now)
+
+    report = Pipeline(moving.definitions, moving.lake, moving.instance, lambda _: None).follow_the_model()
+
+    assert champions(moving)[-1] == (int(before), "rollback")
+    assert scored_once_again(moving, report) == int(before)
+    assert set(report.computed) == {
+        *(str(table) for table in (MODEL_PROMOTIONS, CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)),
+        CHURN_PREDICTION_ENDPOINT.path[0],
+    }
+    assert report.covered == DateRange(LAST_DAY, LAST_DAY)
+    assert not any(make_plan(moving.lake, moving.instance, NOW).reasons.values())
+
+
+def scored_once_again(house: House, report: PipelineReport) -> int:
+    """The version that has scored the last date again, and said what there is to say of it, in one run."""
+    followed = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)
+    by_run = [[computed_dates(house, table, [run]) for table in followed] for run in report.runs]
+    assert [dates for dates in by_run if any(dates)] == [[[LAST_DAY]] * 3]
+    versions = set()
+    for table in followed:
+        content = house.content(table)
+        versions |= set(content[content["feature_date"] == LAST_DAY]["model_version"])
+    assert len(versions) == 1
+    return versions.pop()
+
+
+def test_one_more_day_computes_one_more_date(moving: House) -> None:
+    new_day = LAST_DAY + ONE_DAY
+    known = int(moving.content(USERS)["user_id"].iloc[0])
+    land(moving, "tomorrow.json", event("new-1", known, new_day))
+
+    report = moving.run()
+
+    assert computed_dates(moving, USER_FEATURES, report.runs) == [new_day]
+    assert computed_dates(moving, CHURN_LABELS, report.runs) == [new_day - HORIZON * ONE_DAY]
+    assert computed_dates(moving, CHURN_PREDICTIONS, report.runs) == [new_day]
+    assert computed_dates(moving, PREDICTION_OUTCOMES, report.runs) == [new_day - HORIZON * ONE_DAY]
+    assert report.covered == DateRange(FIRST_DAY, new_day)
+
+
+@pytest.mark.parametrize(("hours", "trains"), [(1, False), (-1, True)])
+def test_drift_asks_for_a_training_once_the_last_one_is_old_enough(
+    on_sail: None, make_house: Callable[..., House], tmp_path: Path, hours: int, trains: bool
+) -> None:
+    found = make_house(tmp_path)
+    last = dt.datetime.now(dt.UTC) - RETRAIN_AFTER + dt.timedelta(hours=hours)
+    with freeze_time(last):
+        found.instance.report_runless_asset_event(dg.AssetMaterialization(CHURN_PREDICTION_MODEL))
+    found.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(asset_key=FEATURE_DRIFT.asset_key, check_name=FEATURE_CHECK, passed=False)
+    )
+
+    report = Pipeline(found.definitions, found.lake, found.instance, lambda _: None).run_stage("train", NOW)
+
+    assert set(report.computed) == (
+        {CHURN_PREDICTION_MODEL.path[0], str(MODEL_PROMOTIONS)} if trains else set()
+    )
 
 
 def test_a_range_of_dates_touches_no_other_date(
