@@ -163,6 +163,18 @@ class Pipeline:
     def _train(self) -> None:
         if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
             self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
+            self._say_if_refused()
+
+    def _say_if_refused(self) -> None:
+        event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
+        told = event.asset_materialization.metadata if event and event.asset_materialization else {}
+        if "model_version" in told and told["status"].value == "refused":
+            version, champion = told["model_version"].value, told["champion_version"].value
+            stays = f"version {champion} stays Production" if champion != "none" else "there is no Production"
+            self.report.notes.append(
+                f"Version {version} was trained and is no improvement; {stays}. {told['reason'].value} "
+                f"Report: {told['report'].value}"
+            )
 
     def _score(self, plan: Plan, dates: DateRange) -> None:
         production = self._production()
