@@ -26,7 +26,7 @@ STANDARD_ERRORS = 3.1
 
 @dataclass(frozen=True)
 class Counts:
-    """Users by probability, rising; one element a probability, or a range too narrow to matter.
+    """Users by probability, rising; one element each probability, or each range too narrow to matter.
 
     ``probability`` is the mean of the element's users, ``squares`` the sum of their squared probabilities,
     ``churned_probability`` the sum over those who churned.
