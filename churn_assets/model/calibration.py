@@ -28,19 +28,11 @@ def honest_scores(fitted: Any, rows: "pd.DataFrame", seed: int) -> dict[Method, 
     Returns:
         ``none``, and where there are rows enough ``sigmoid`` and ``isotonic``. Lower is better.
     """
-    from sklearn.metrics import brier_score_loss
+    from threadpoolctl import threadpool_limits
 
-    label, before = rows["label"].to_numpy(), probability(fitted, rows)
-    scores: dict[Method, float] = {"none": float(brier_score_loss(label, before))}
-    half = _half_of_the_users(rows, seed)
-    if min(int((label[side] == c).sum()) for side in (half, ~half) for c in (0, 1)) < LEAST_OF_A_CLASS:
-        return scores
-    for method in MAPS:
-        after = before.copy()
-        for side in (half, ~half):
-            after[~side] = probability(mapped(fitted, rows.loc[side], method), rows.loc[~side])
-        scores[method] = float(brier_score_loss(label, after))
-    return scores
+    # In one thread for the reason in candidates.py.
+    with threadpool_limits(1):
+        return _scores(fitted, rows, _half_of_the_users(rows, seed))
 
 
 def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
@@ -53,7 +45,6 @@ def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
 
     # Frozen, so that nothing is fitted again but the map.
     calibrator = CalibratedClassifierCV(FrozenEstimator(fitted), method=method)
-    # In one thread for the reason in candidates.py.
     with threadpool_limits(1):
         return calibrator.fit(rows[FEATURE_COLUMNS], rows["label"])
 
@@ -61,6 +52,21 @@ def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
 def probability(estimator: Any, rows: "pd.DataFrame") -> "np.ndarray":
     """Of churn, of each row."""
     return estimator.predict_proba(rows[FEATURE_COLUMNS])[:, 1]
+
+
+def _scores(fitted: Any, rows: "pd.DataFrame", half: "np.ndarray") -> dict[Method, float]:
+    from sklearn.metrics import brier_score_loss
+
+    label, before = rows["label"].to_numpy(), probability(fitted, rows)
+    scores: dict[Method, float] = {"none": float(brier_score_loss(label, before))}
+    if min(int((label[side] == c).sum()) for side in (half, ~half) for c in (0, 1)) < LEAST_OF_A_CLASS:
+        return scores
+    for method in MAPS:
+        after = before.copy()
+        for side in (half, ~half):
+            after[~side] = probability(mapped(fitted, rows.loc[side], method), rows.loc[~side])
+        scores[method] = float(brier_score_loss(label, after))
+    return scores
 
 
 def _half_of_the_users(rows: "pd.DataFrame", seed: int) -> "np.ndarray":

@@ -51,6 +51,11 @@ def frames() -> dataset.Frames:
     return dataset.Frames(users(0, 300, 5, 1), users(1000, 200, 5, 2), users(0, 300, 2, 3))
 
 
+def compete(frames: dataset.Frames, **options: Any) -> list[Candidate]:
+    """With time enough for all trials, however busy the machine is."""
+    return candidates.compete(frames, seconds=3600, **options)
+
+
 @pytest.fixture(scope="module")
 def told() -> list[tuple[str, int, int]]:
     return []
@@ -58,7 +63,7 @@ def told() -> list[tuple[str, int, int]]:
 
 @pytest.fixture(scope="module")
 def found(frames: dataset.Frames, told: list[tuple[str, int, int]]) -> list[Candidate]:
-    return candidates.compete(frames, done=lambda one, number, of: told.append((one.name, number, of)))
+    return compete(frames, done=lambda one, number, of: told.append((one.name, number, of)))
 
 
 def of_name(found: list[Candidate], name: str) -> Candidate:
@@ -92,7 +97,7 @@ def test_scores_are_those_of_users_it_was_not_trained_on(found: list[Candidate],
 
 
 def test_competing_again_gives_the_same_models_bit_by_bit(found: list[Candidate], frames: dataset.Frames):
-    again = candidates.compete(frames)
+    again = compete(frames)
 
     assert [candidate.name for candidate in again] == [candidate.name for candidate in found]
     for one, other in zip(found, again, strict=True):
@@ -183,7 +188,7 @@ def test_one_that_cannot_be_fitted_comes_last_with_its_reason(
 ):
     monkeypatch.setattr(search, "trials", lambda _: [{"max_iter": 5}, {"max_iter": -1}])
 
-    found = candidates.compete(frames)
+    found = compete(frames)
 
     assert (found[-1].name, found[-1].fitted) == ("search_2", None)
     assert "'max_iter' parameter" in found[-1].error
