@@ -71,8 +71,9 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(settings: Settings) -
 
     assert f"user_features: {DAYS} stale dates (missing {DAYS})" in said
     assert f"churn_labels: {DAYS - HORIZON} stale dates (missing {DAYS - HORIZON})" in said
-    # Activity, summary and features share one; labels and predictions have other dates.
-    assert "3 runs, no run of the past tells how long" in said
+    # Activity, summary and features share one, and predictions, their reasons and drift; labels come between
+    # them, and outcomes, of their dates, after both.
+    assert "4 runs, no run of the past tells how long" in said
     assert not location(settings, USER_FEATURES).exists()
 
 
@@ -105,7 +106,8 @@ def test_afterwards_nothing_is_stale_and_asking_for_predictions_scores_them_agai
     said = finished(settings, "--dry-run", "--predictions")
 
     assert f"churn_predictions: {DAYS} stale dates (asked for {DAYS})" in said
-    assert "1 runs, about " in said
+    assert f"prediction_outcomes: {DAYS - HORIZON} stale dates (upstream newer {DAYS - HORIZON})" in said
+    assert "2 runs, about " in said
     assert len(content(settings, CHURN_PREDICTIONS)) > 0
 
 

@@ -1,16 +1,28 @@
 """The job of 06:00: five steps, each of which does what is new and no more."""
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import dagster as dg
 import pandas as pd
 import pytest
 from filelock import FileLock
 
-from churn_assets.automation.pipeline import QUIET, Pipeline
+from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
 from churn_assets.automation.schedules import PIPELINE_NAME
+from churn_assets.automation.task_pipeline import TaskPipeline
 from churn_assets.errors import LakeError
-from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
-from churn_assets_tests.end_to_end.conftest import NOW, House
+from churn_assets.tables import (
+    CHURN_PREDICTIONS,
+    CHURN_REASONS,
+    FEATURE_DRIFT,
+    PREDICTION_OUTCOMES,
+    USER_FEATURES,
+)
+from churn_assets_tests.end_to_end.conftest import DAYS, HORIZON, NOW, House
 
+FOLLOW_PREDICTIONS = (CHURN_REASONS, FEATURE_DRIFT, PREDICTION_OUTCOMES)
 STEPS = ["ingest", "featurize", "train", "score", "deploy"]
 
 
@@ -64,3 +76,36 @@ def test_while_churn_run_is_at_work_a_step_fails_and_is_tried_again_a_minute_lat
     ops = [node.definition for node in steps if isinstance(node.definition, dg.OpDefinition)]
     policies = [op.retry_policy for op in ops if op.retry_policy]
     assert [(policy.max_retries, policy.delay) for policy in policies] == [(3, 60)] * len(STEPS)
+
+
+def scores_at_night(house: House) -> PipelineReport:
+    """The task of the Databricks job that scores, with a history that has never heard of any run."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        task = TaskPipeline(house.definitions, house.lake, instance, lambda _: None)
+        task.score(NOW)
+        return task.report
+
+
+def test_what_a_death_after_the_predictions_left_undone_is_made_good_the_next_night(
+    on_sail: None, house: House, make_house: Callable[..., House], tmp_path: Path
+) -> None:
+    shutil.copytree(house.settings.lake_root, tmp_path / "lake")
+    shutil.copytree(house.landing, tmp_path / "landing")
+    found = make_house(tmp_path)
+    for table in FOLLOW_PREDICTIONS:
+        shutil.rmtree(found.lake.location(table))
+
+    report = scores_at_night(found)
+
+    last = {str(table): 1 for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)}
+    assert report.computed == {
+        **last,
+        # The last date beside its predictions, then those of the other dates.
+        str(CHURN_REASONS): DAYS,
+        str(FEATURE_DRIFT): DAYS,
+        str(PREDICTION_OUTCOMES): DAYS - HORIZON,
+    }
+    for table in FOLLOW_PREDICTIONS:
+        pd.testing.assert_frame_equal(found.content(table), house.content(table), rtol=0, atol=1e-8)
+
+    assert scores_at_night(found).computed == last

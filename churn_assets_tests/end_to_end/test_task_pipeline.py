@@ -9,19 +9,30 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pyspark.sql import SparkSession
 
+from churn_assets.automation.plan import MISSING, UPSTREAM_NEWER, Reasons
 from churn_assets.automation.task_pipeline import TaskPipeline
-from churn_assets.automation.task_plan import plan_from_data
+from churn_assets.automation.task_plan import plan_from_data, plan_from_scores
 from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    CHURN_REASONS,
     DAILY_SUMMARY,
+    FEATURE_COLUMNS,
+    FEATURE_DRIFT,
+    MODEL_PROMOTIONS,
+    PREDICTION_OUTCOMES,
+    SCORE,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     Table,
 )
+from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, NOW, House
+from churn_assets_tests.rows import NOON, frame
 
 LAST = 40
 GOLD = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS)
@@ -211,3 +222,74 @@ def test_too_few_rows_train_nothing_and_say_so(featurized: House, tasks: Tasks) 
 
     assert task.report.notes[0] == "skipped_insufficient_data"
     assert "87 labelled rows are too few" in task.report.notes[1]
+    # Who is champion is noted all the same: somebody may have moved the alias.
+    assert set(task.report.computed) == {"churn_prediction_model", str(MODEL_PROMOTIONS)}
+
+
+@pytest.fixture
+def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
+    """Two users on two days, scored by version 1 and labelled, and one on a third, scored by version 2."""
+    lake = Lakehouse(make_settings(), lambda: spark)
+    dates = DateRange(day(1), day(3))
+    predictions = [(1, day(1), 0.1, 1), (2, day(1), 0.9, 1), (1, day(2), 0.1, 1), (2, day(2), 0.9, 1)]
+    scores = [*predictions, (1, day(3), 0.1, 2)]
+    rows = [(user, on, chance, chance >= 0.5, NOON, version) for user, on, chance, version in scores]
+    lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), dates)
+    reasons = [
+        (user, on, rank, FEATURE_COLUMNS[rank], 1.0, 0.5, "So it is.", version)
+        for user, on, _, version in scores
+        for rank in (1, 2, 3)
+    ]
+    lake.write(CHURN_REASONS, frame(spark, CHURN_REASONS, reasons), dates)
+    drift = [(day(1), 2, 1), (day(2), 2, 1), (day(3), 1, 2)]
+    rows = [(on, name, 0.0, 0.1, n, v) for on, n, v in drift for name in (*FEATURE_COLUMNS, SCORE)]
+    lake.write(FEATURE_DRIFT, frame(spark, FEATURE_DRIFT, rows), dates)
+    labels = [(user, on, 1) for user in (1, 2) for on in (day(1), day(2))]
+    lake.write(CHURN_LABELS, frame(spark, CHURN_LABELS, labels), DateRange(day(1), day(2)))
+    outcomes = [(user, on, chance, chance >= 0.5, 1, False, 1, NOON) for user, on, chance, _ in predictions]
+    lake.write(PREDICTION_OUTCOMES, frame(spark, PREDICTION_OUTCOMES, outcomes), DateRange(day(1), day(2)))
+    return lake
+
+
+def behind(lake: Lakehouse) -> dict[Table, Reasons]:
+    plan = plan_from_scores(lake, DateRange(day(1), day(3)))
+    return {table: reasons for table, reasons in plan.reasons.items() if reasons}
+
+
+def test_where_all_that_follows_scores_is_there_nothing_of_it_is_behind(scored: Lakehouse) -> None:
+    assert behind(scored) == {}
+
+
+def test_a_label_that_changed_makes_the_outcomes_of_its_date_stale(
+    scored: Lakehouse, spark: SparkSession
+) -> None:
+    came_back = [(1, day(2), 0), (2, day(2), 1)]
+    scored.write(CHURN_LABELS, frame(spark, CHURN_LABELS, came_back), DateRange(day(2), day(2)))
+
+    assert behind(scored) == {PREDICTION_OUTCOMES: {day(2): UPSTREAM_NEWER}}
+
+
+def test_a_new_label_makes_the_outcomes_of_its_date_missing(scored: Lakehouse, spark: SparkSession) -> None:
+    scored.write(CHURN_LABELS, frame(spark, CHURN_LABELS, [(1, day(3), 0)]), DateRange(day(3), day(3)))
+
+    assert behind(scored) == {PREDICTION_OUTCOMES: {day(3): MISSING}}
+
+
+def test_a_date_that_the_same_version_scored_again_has_outcomes_of_the_scores_before(
+    scored: Lakehouse, spark: SparkSession
+) -> None:
+    later = NOON + dt.timedelta(microseconds=1)
+    rows = [(user, day(1), 0.2, False, later, 1) for user in (1, 2)]
+    scored.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), DateRange(day(1), day(1)))
+
+    assert behind(scored) == {PREDICTION_OUTCOMES: {day(1): UPSTREAM_NEWER}}
+
+
+def test_a_date_that_another_version_scored_has_reasons_and_drift_of_the_version_before(
+    scored: Lakehouse, spark: SparkSession
+) -> None:
+    rows = [(1, day(3), 0.1, False, NOON, 3)]
+    scored.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), DateRange(day(3), day(3)))
+
+    stale = {day(3): UPSTREAM_NEWER}
+    assert behind(scored) == {CHURN_REASONS: stale, FEATURE_DRIFT: stale}
