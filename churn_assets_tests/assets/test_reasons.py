@@ -149,9 +149,15 @@ def test_each_date_is_explained_by_the_version_that_scored_it(
     assert {tuple(row[:3]): tuple(row[3:]) for row in written.collect()} == expected
 
 
-def test_dates_that_nobody_scored_have_no_reasons(lake: Lakehouse, instance: dg.DagsterInstance) -> None:
-    assert materialize(lake, instance, {}).success
+def test_dates_whose_predictions_are_gone_have_no_reasons(
+    lake: Lakehouse, instance: dg.DagsterInstance
+) -> None:
+    materialize(lake, instance, SCORED_BY)
+    assert lake.read(CHURN_REASONS).count() == 2 * len(USERS) * 3
 
+    result = materialize(lake, instance, {})
+
+    assert result.success
     assert lake.read(CHURN_REASONS).count() == 0
 
 
