@@ -251,6 +251,18 @@ def test_probabilities_that_are_too_sure_are_calibrated(frames: dataset.Frames):
     assert after < before - 0.01
 
 
+def test_a_map_refits_nothing_but_itself(frames: dataset.Frames):
+    fitted = too_sure(frames).fitted
+
+    mapped = calibration.mapped(fitted, frames.calibration, "sigmoid")
+
+    # A sigmoid of the log-odds is their straight line, and leaves everybody's rank.
+    log_odds = fitted.decision_function(frames.holdout[FEATURE_COLUMNS])
+    after = probabilities(mapped, frames)
+    slope, intercept = np.polyfit(log_odds, np.log(after / (1 - after)), 1)
+    np.testing.assert_allclose(np.log(after / (1 - after)), slope * log_odds + intercept, rtol=0, atol=1e-9)
+
+
 def test_probabilities_that_are_right_are_left_as_they_are(frames: dataset.Frames):
     # Without the old ones logistic regression is the truth itself; and many, so that a map finds no chance.
     train, calibrating = (
