@@ -65,10 +65,11 @@ def _hist_gradient_boosting(**params: Any) -> Any:
 def _logistic_regression(**params: Any) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
+    # What lies beyond the training rows counts as the nearest of them, as it does to trees: a line would go on.
     # Counts and ages differ by orders of magnitude; unscaled, the solver stops before it is done.
-    return make_pipeline(StandardScaler(), LogisticRegression(**params))
+    return make_pipeline(MinMaxScaler(clip=True), StandardScaler(), LogisticRegression(**params))
 
 
 def _recency(**params: Any) -> Any:

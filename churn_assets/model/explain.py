@@ -56,14 +56,21 @@ class LinearTerms:
     """The terms of a logistic regression, each measured from the mean of the training rows."""
 
     def __init__(self, pipeline: Any) -> None:
-        scaler, regression = (step for _, step in pipeline.steps)
+        regression = pipeline[-1]
         self.base_value = float(regression.intercept_[0])
-        self._mean = scaler.mean_
-        self._weight = regression.coef_[0] / scaler.scale_
+        self._weight = regression.coef_[0]
+        # The last of them centres each feature on the training rows' mean.
+        self._scalers = [scaler for _, scaler in pipeline.steps[:-1]]
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
         """See ``Explainer``."""
-        return (features - self._mean) * self._weight
+        scaled = features
+        with warnings.catch_warnings():
+            # They were fitted with the columns' names, and are given the columns in that order.
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            for scaler in self._scalers:
+                scaled = scaler.transform(scaled)
+        return scaled * self._weight
 
 
 class TreeShap:
@@ -120,8 +127,7 @@ def _is_linear(estimator: Any) -> bool:
 
     if not isinstance(estimator, Pipeline):
         return False
-    steps = [type(step) for _, step in estimator.steps]
-    return steps == [StandardScaler, LogisticRegression]
+    return isinstance(estimator[-1], LogisticRegression) and isinstance(estimator[-2], StandardScaler)
 
 
 def _is_trees(estimator: Any) -> bool:

@@ -206,6 +206,20 @@ def test_every_engine_lets_the_same_users_calibrate(labelled: DataFrame):
     assert list(calibration["user_id"]) == [3, 4, 12, 19, 37]
 
 
+def test_training_knows_no_account_age_that_its_middle_date_could_not_show(spark: SparkSession):
+    # The data begins on the first date, so the oldest account is 0 days old then, and 8 on the ninth.
+    frame = labelled_frame(users=40, dates=12)
+    frame["account_age_days"] = [(date - FIRST_DATE).days for date in frame["feature_date"]]
+    split = dataset.Split(train=days(0, 8), calibration=days(8, 8), holdout=days(10, 11))
+
+    found = dataset.frames(spark.createDataFrame(frame, LABELLED_SCHEMA), split, training_rows=1_000)
+
+    by_date = found.train.groupby("feature_date")["account_age_days"].max()
+    assert by_date.tolist() == [0, 1, 2, 3, 4, 4, 4, 4, 4]
+    # What is judged is judged as it is.
+    assert sorted(found.holdout["account_age_days"].unique()) == [10, 11]
+
+
 def test_frames_are_described_by_rows_users_dates_and_churn_rate():
     frame = pd.DataFrame(
         {"user_id": [1, 1, 2, 3], "feature_date": [day(1), day(2)] * 2, "label": [1, 0, 0, 0]}

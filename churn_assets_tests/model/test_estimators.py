@@ -33,6 +33,17 @@ def test_each_estimator_gives_probabilities_that_tell_churned_from_staying(name:
     assert probability[frame["label"] == 1].mean() > probability[frame["label"] == 0].mean() + 0.2
 
 
+def test_a_value_beyond_the_training_rows_counts_as_the_nearest_of_them_to_a_line_too():
+    frame = labelled_frame(users=60, dates=3)
+    features = frame[FEATURE_COLUMNS].astype("float64")
+    model = estimators.make("logistic_regression").fit(features, frame["label"])
+    oldest, older = features.head(1).copy(), features.head(1).copy()
+    oldest["account_age_days"] = features["account_age_days"].max()
+    older["account_age_days"] = features["account_age_days"].max() + 1_000
+
+    assert model.predict_proba(older).tolist() == model.predict_proba(oldest).tolist()
+
+
 def test_an_unknown_estimator_is_refused_with_the_names_there_are():
     with pytest.raises(ModelError, match=r"'xgboost'.*gradient_boosting, hist_gradient_boosting, logistic"):
         estimators.make("xgboost")
