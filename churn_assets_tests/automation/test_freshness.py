@@ -12,6 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 from pyspark.sql import SparkSession
 
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.freshness import (
     FRESH,
     SOON_STALE,
@@ -27,7 +28,14 @@ from churn_assets.automation.freshness import (
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.freshness import last_due_day
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, TABLES
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    MODEL_PROMOTIONS,
+    PREDICTION_OUTCOMES,
+    TABLES,
+    Table,
+)
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import NOON, frame
 
@@ -35,6 +43,8 @@ HOUR = dt.timedelta(hours=1)
 # 07:00 UTC is when predictions are due with an SLA of 60 minutes.
 TODAY = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
 SEVEN = TODAY + 7 * HOUR
+# 30 days before 2026-03-09.
+MATURE = dt.date(2026, 2, 7)
 DAGSTERS_WORDS = {"PASS": FRESH, "WARN": SOON_STALE, "FAIL": STALE, "UNKNOWN": UNKNOWN}
 
 
@@ -153,19 +163,26 @@ def test_predictions_of_yesterday_written_this_morning_are_fresh(
     assert found.written_at == SEVEN - HOUR
 
 
-def test_labels_are_due_a_horizon_later(
-    lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [(CHURN_LABELS, (1, MATURE, 0)), (PREDICTION_OUTCOMES, (1, MATURE, 0.1, False, 0, True, 1, NOON))],
+    ids=["labels", "outcomes"],
+)
+def test_what_needs_the_horizon_is_due_a_horizon_later(
+    lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance, table: Table, row: tuple
 ) -> None:
-    # 30 days before 2026-03-09.
-    mature = dt.date(2026, 2, 7)
-    lake.write(CHURN_LABELS, frame(spark, CHURN_LABELS, [(1, mature, 0)]), DateRange(mature, mature))
-    materialise(instance, CHURN_LABELS.asset_key, SEVEN)
+    lake.write(table, frame(spark, table, [row]), DateRange(MATURE, MATURE))
+    materialise(instance, table.asset_key, SEVEN)
 
-    states = [
-        of(freshness(lake, instance, now), CHURN_LABELS.asset_key).state for now in (SEVEN, SEVEN + 24 * HOUR)
-    ]
+    states = [of(freshness(lake, instance, now), table.asset_key).state for now in (SEVEN, SEVEN + 24 * HOUR)]
 
     assert states == [FRESH, STALE]
+
+
+def test_who_is_champion_is_expected_as_often_as_a_training(make_settings: MakeSettings) -> None:
+    expected = expectations(make_settings(), TODAY)
+
+    assert expected[MODEL_PROMOTIONS.asset_key] == expected[CHURN_PREDICTION_MODEL]
 
 
 def test_what_was_never_made_is_unknown(lake: Lakehouse, instance: dg.DagsterInstance) -> None:

@@ -132,6 +132,17 @@ def test_a_date_that_somebody_scored_again_gets_new_reasons_drift_and_outcomes_i
     ]
 
 
+def test_what_is_said_of_scores_waits_for_them(log: Log, settings: Settings) -> None:
+    # Both tables were lost, and the last date's features have changed.
+    log.instance.wipe_assets([CHURN_REASONS.asset_key, FEATURE_DRIFT.asset_key])
+    log.computed(USER_FEATURES, [day(12)])
+
+    assert asked(log, settings) == [("churn_predictions", day(12), day(12))]
+
+    log.computed(CHURN_PREDICTIONS, [day(12)])
+    assert asked(log, settings) == [("churn_reasons, feature_drift", day(1), day(12))]
+
+
 def test_a_date_without_a_label_has_no_outcome(log: Log, settings: Settings) -> None:
     log.computed(CHURN_PREDICTIONS, [day(10)])
 
