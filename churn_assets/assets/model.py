@@ -69,6 +69,7 @@ def model_assets(settings: Settings) -> Assets:
         from churn_assets.model import dataset, training
 
         lake = context.resources.lakehouse
+        flow = _flow(lake)
         outcome = training.train_and_register(
             dataset.labelled_rows(features, labels),
             mlflow=context.resources.mlflow,
@@ -77,7 +78,7 @@ def model_assets(settings: Settings) -> Assets:
             estimator=config.estimator,
             params=config.params,
             users=users,
-            flow=_flow(lake),
+            flow=flow,
             log=context.log.info,
         )
         return dg.MaterializeResult(
@@ -85,6 +86,7 @@ def model_assets(settings: Settings) -> Assets:
                 "status": outcome.status,
                 "reason": outcome.reason,
                 "labelled_rows": outcome.rows,
+                "rows_without_a_label_yet": flow["rows without a label yet"],
                 "mlflow_run_id": outcome.run_id,
                 **_run_url(settings, outcome.run_id),
                 **_about_the_version(outcome),
@@ -98,7 +100,9 @@ def model_assets(settings: Settings) -> Assets:
 
 def _flow(lake: Lakehouse) -> dict[str, int]:
     found = {name: lake.details(table).rows for name, table in FLOW.items() if lake.version(table) >= 0}
-    return {**found, "label rows": sum(lake.partition_rows(CHURN_LABELS).values())}
+    labels = sum(lake.partition_rows(CHURN_LABELS).values())
+    # Censored: whether these users churn is not known yet.
+    return {**found, "label rows": labels, "rows without a label yet": found.get("feature rows", 0) - labels}
 
 
 def _run_url(settings: Settings, run_id: str) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def report(table: Table, location: Path, before: int, seconds: float, dates: Dat
     """What happened to the table between version ``before`` and now."""
     after = DeltaTable(location).version()
     if after == before:
-        return WriteReport(table, before, 0, 0, seconds, committed=False)
+        # Nothing to replace by nothing; each date of the run still says that it has no rows.
+        none = dict.fromkeys(dates.days(), 0) if dates else {}
+        return WriteReport(table, before, 0, 0, seconds, rows_by_partition=none, committed=False)
     files = added_files(location, before)
     by_partition: Counter[dt.date] = Counter()
     if table.partition_column:

@@ -158,9 +158,9 @@ def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
 def _with_known_ages(train: "pd.DataFrame") -> "pd.DataFrame":
     """Cut account ages at the oldest that the middle training date could show.
 
-    An age counts from a user's first event in the data, so it cannot exceed the age of the data. Of 60 days in
-    the third month it means somebody who was there when the data began; in the sixth, somebody who came two
-    months ago. Trained on both, a model took newcomers of the holdout for old users: on simulated users its
+    An age counts from a user's first event in the data, so it cannot exceed the age of the data. 60 days mean
+    somebody who was there when the data began in its third month, and somebody who came two months ago in its
+    sixth. Trained on all, a model took newcomers of the holdout for old users: on simulated users its
     calibration error was 0.031, and is 0.018 with ages that at least half of the dates can tell apart.
     """
     dates = train["feature_date"].unique()

@@ -67,7 +67,7 @@ def _logistic_regression(**params: Any) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-    # What lies beyond the training rows counts as the nearest of them, as it does to trees: a line would go on.
+    # What lies beyond the training rows counts as the nearest of them, as to trees: a line would go on.
     # Counts and ages differ by orders of magnitude; unscaled, the solver stops before it is done.
     return make_pipeline(MinMaxScaler(clip=True), StandardScaler(), LogisticRegression(**params))
 

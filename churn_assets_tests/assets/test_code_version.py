@@ -10,7 +10,7 @@ import pytest
 from churn_assets.assets import code_version as module
 from churn_assets.assets.code_version import code_version
 from churn_assets.definitions import build_defs
-from churn_assets.tables import TABLES
+from churn_assets.tables import MODEL_PROMOTIONS, TABLES
 from churn_assets_tests.conftest import MakeSettings
 
 SOURCE = '''
@@ -99,7 +99,9 @@ def test_a_setting_that_changes_results_counts(version: Callable[..., str]) -> N
 def test_every_table_has_a_version_and_only_labels_depend_on_the_horizon(make_settings: MakeSettings) -> None:
     def versions(horizon: int) -> dict[str, str | None]:
         graph = build_defs(make_settings(horizon_days=horizon)).resolve_asset_graph()
-        return {table.name: graph.get(table.asset_key).code_version for table in TABLES}
+        # Promotions are noted as they happen, and nothing computes them again.
+        computed = [table for table in TABLES if table is not MODEL_PROMOTIONS]
+        return {table.name: graph.get(table.asset_key).code_version for table in computed}
 
     month, fortnight = versions(30), versions(14)
 

@@ -174,6 +174,12 @@ def test_a_merge_adds_new_keys_only(lake: Lakehouse, spark: SparkSession) -> Non
     assert written.rows_by_partition == {SECOND: 1}
 
 
+def test_nothing_replaced_by_nothing_says_so_of_each_date(lake: Lakehouse, spark: SparkSession) -> None:
+    written = lake.write(USER_DAILY_ACTIVITY, activity(spark), DateRange(FIRST, SECOND))
+
+    assert (written.rows, written.rows_by_partition) == (0, {FIRST: 0, SECOND: 0})
+
+
 def test_a_merge_of_nothing_new_leaves_the_version(lake: Lakehouse, spark: SparkSession) -> None:
     first = lake.write(EVENTS, event(spark, "a", "2026-01-01"))
 

@@ -210,7 +210,7 @@ def test_training_knows_no_account_age_that_its_middle_date_could_not_show(spark
     # The data begins on the first date, so the oldest account is 0 days old then, and 8 on the ninth.
     frame = labelled_frame(users=40, dates=12)
     frame["account_age_days"] = [(date - FIRST_DATE).days for date in frame["feature_date"]]
-    split = dataset.Split(train=days(0, 8), calibration=days(8, 8), holdout=days(10, 11))
+    split = dataset.Split(train=days(1, 9), calibration=days(9, 9), holdout=days(11, 12))
 
     found = dataset.frames(spark.createDataFrame(frame, LABELLED_SCHEMA), split, training_rows=1_000)
 

@@ -28,9 +28,15 @@ EVERY = dt.timedelta(seconds=5)
 def following(landing: Path, first: dt.datetime = NOON, **shares: float) -> Iterator[LandedFile]:
     """Files whose clock moves on by five seconds each time it is read."""
     ticks = (first + i * EVERY for i in range(10_000))
-    none = {"late_share": 0.0, "duplicate_share": 0.0, "corrupt_share": 0.0}
     return follow(
-        str(landing), SAMPLE, users=USERS, seed=SEED, clock=lambda: next(ticks), **{**none, **shares}
+        str(landing),
+        SAMPLE,
+        users=USERS,
+        seed=SEED,
+        late_share=shares.get("late_share", 0.0),
+        duplicate_share=shares.get("duplicate_share", 0.0),
+        corrupt_share=shares.get("corrupt_share", 0.0),
+        clock=lambda: next(ticks),
     )
 
 
