@@ -83,13 +83,17 @@ def added_files(location: Path, since: int) -> pa.Table:
     return actions.filter(pa.array([path not in known for path in actions["path"].to_pylist()], pa.bool_()))
 
 
+def nothing_written(table: Table, version: int, seconds: float, dates: DateRange | None) -> WriteReport:
+    """Nothing was there to write or to replace; each date of the run still says that it has no rows."""
+    none = dict.fromkeys(dates.days(), 0) if dates else {}
+    return WriteReport(table, version, 0, 0, seconds, rows_by_partition=none, committed=False)
+
+
 def report(table: Table, location: Path, before: int, seconds: float, dates: DateRange | None) -> WriteReport:
     """What happened to the table between version ``before`` and now."""
     after = DeltaTable(location).version()
     if after == before:
-        # Nothing to replace by nothing; each date of the run still says that it has no rows.
-        none = dict.fromkeys(dates.days(), 0) if dates else {}
-        return WriteReport(table, before, 0, 0, seconds, rows_by_partition=none, committed=False)
+        return nothing_written(table, before, seconds, dates)
     files = added_files(location, before)
     by_partition: Counter[dt.date] = Counter()
     if table.partition_column:

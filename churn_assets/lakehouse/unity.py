@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
 from churn_assets.lakehouse import ddl
-from churn_assets.lakehouse.commits import TableDetails, WriteReport
+from churn_assets.lakehouse.commits import TableDetails, WriteReport, nothing_written
 from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals
 from churn_assets.settings import Settings
 from churn_assets.tables import Table, WriteMode
@@ -184,7 +184,7 @@ class UnityLakehouse(Lakehouse):
         rows = sum(_rows(metrics) for _, metrics in commits)
         if not commits or (table.write_mode is WriteMode.MERGE_NEW and rows == 0):
             # Databricks may commit a merge that inserts nothing; for whoever reads the table it is none.
-            return WriteReport(table, before, 0, 0, seconds, committed=False)
+            return nothing_written(table, before, seconds, dates)
         after = max(version for version, _ in commits)
         return WriteReport(
             table=table,
