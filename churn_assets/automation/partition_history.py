@@ -127,14 +127,22 @@ class History:
         self._made_by: dict[Table, dict[dt.date, str | None]] = {}
 
     def ids(self, table: Table) -> Mapping[dt.date, int]:
-        """By date; of a table that was moved away, only what was made since."""
+        """By date; of a table that was moved away, only what was made since.
+
+        A table that holds nothing because there was nothing to write, as the drift of a model without a
+        reference, was not moved away.
+        """
         if table not in self._ids:
             by_key = self._instance.get_latest_storage_id_by_partition(
                 table.asset_key, DagsterEventType.ASSET_MATERIALIZATION
             )
             if not is_written(self._found.evidence, table):
-                since = self._found.id
-                by_key = {key: id_ for key, id_ in by_key.items() if since is not None and id_ > since}
+                since, empty = self._found.id, self._wrote_nothing(table, by_key.values())
+                by_key = {
+                    key: id_
+                    for key, id_ in by_key.items()
+                    if id_ in empty or (since is not None and id_ > since)
+                }
             self._ids[table] = {dt.date.fromisoformat(key): id_ for key, id_ in by_key.items()}
         return self._ids[table]
 
@@ -180,11 +188,21 @@ class History:
         mended = {day for day, id_ in later.items() if _read_id(records[id_], upstream) >= read_id}
         return days - mended
 
+    def _wrote_nothing(self, table: Table, ids: Collection[int]) -> set[int]:
+        """Those materialisations after which the table was as empty as it was made."""
+        return {record.storage_id for record in self._records(table, ids) if _delta_version(record) == 0}
+
     def _records(self, table: Table, ids: Collection[int]) -> Iterable[dg.EventLogRecord]:
         if not ids:
             return []
         wanted = dg.AssetRecordsFilter(table.asset_key, storage_ids=list(ids))
         return self._instance.fetch_materializations(wanted, limit=len(ids)).records
+
+
+def _delta_version(record: dg.EventLogRecord) -> object:
+    materialized = record.asset_materialization
+    version = materialized.metadata.get("delta_version") if materialized else None
+    return version.value if version else None
 
 
 def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """One tick over a history written by hand: which runs it asks for, and when it asks for none."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -131,6 +132,20 @@ def test_a_date_that_somebody_scored_again_gets_new_reasons_drift_and_outcomes_i
     assert asked(log, settings) == [
         ("churn_reasons, feature_drift, prediction_outcomes", day(3), day(3)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_lost"), [(0, False), (7, True)], ids=["there was nothing to write", "moved away"]
+)
+def test_an_empty_table_is_computed_again_only_if_it_was_moved_away(
+    log: Log, settings: Settings, version: int, is_lost: bool
+) -> None:
+    # A model that somebody registered by hand left nothing that its dates could be compared with.
+    log.computed(FEATURE_DRIFT, DATES.days(), metadata={"delta_version": version})
+    evidence = all_written(DATES.days())
+    log.ingested(replace(evidence, written=evidence.written - {FEATURE_DRIFT.name}), "2")
+
+    assert asked(log, settings) == ([("feature_drift", START, DATES.end)] if is_lost else [])
 
 
 @pytest.mark.parametrize("lost", [CHURN_REASONS, FEATURE_DRIFT], ids=lambda table: table.name)

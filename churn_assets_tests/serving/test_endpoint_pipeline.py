@@ -104,6 +104,9 @@ def test_a_promotion_scores_the_last_date_again_and_is_deployed(house: House) ->
     assert report.computed == {
         "raw_catalog.landing.events": 1,
         PREDICTIONS: 1,
+        "main_catalog.gold.churn_reasons": 1,
+        "main_catalog.gold.feature_drift": 1,
+        "main_catalog.gold.model_promotions": 1,
         "churn_prediction_endpoint": 1,
     }
     assert scored_by(house.instance, LAST_DAY) == "3"
