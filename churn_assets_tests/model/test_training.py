@@ -49,7 +49,7 @@ def run_of(settings: Settings, run_id: str) -> Any:
 def only_run(settings: Settings) -> Any:
     from mlflow import MlflowClient
 
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri)
     experiment = client.get_experiment_by_name("churn")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
@@ -59,7 +59,7 @@ def only_run(settings: Settings) -> Any:
 def runs_below(settings: Settings, run_id: str) -> list[Any]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri)
     experiment = client.get_run(run_id).info.experiment_id
     return list(client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'"))
 
@@ -67,7 +67,7 @@ def runs_below(settings: Settings, run_id: str) -> list[Any]:
 def model_folder(settings: Settings, run_id: str) -> Path:
     from mlflow import MlflowClient
 
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri)
     (model,) = client.search_logged_models(
         [client.get_run(run_id).info.experiment_id], filter_string=f"source_run_id = '{run_id}'"
     )
@@ -157,7 +157,7 @@ def test_the_version_carries_the_decision_and_the_run_its_artifacts(
     settings, outcome = trained
     from mlflow import MlflowClient
 
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri)
     tags = client.get_model_version("churn-prediction-model", "1").tags
     artifacts = {one.path for one in client.list_artifacts(outcome.run_id)}
 
