@@ -31,8 +31,14 @@ def cluster_libraries(python: str, lock: Path = LOCK) -> tuple[str, ...]:
         lock: a ``requirements.lock``; where there is none, the versions installed here count.
     """
     pins = locked(lock, python) if lock.exists() else {}
+    on_cluster = _environment(python)
     try:
-        needed = {canonicalize_name(Requirement(line).name) for line in requires(DISTRIBUTION) or []}
+        wanted = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+        needed = {
+            canonicalize_name(one.name)
+            for one in wanted
+            if one.marker is None or one.marker.evaluate(on_cluster)
+        }
     except PackageNotFoundError:
         # A checkout that is on the path without having been installed.
         needed = set(pins)
@@ -45,13 +51,7 @@ def cluster_libraries(python: str, lock: Path = LOCK) -> tuple[str, ...]:
 
 def locked(lock: Path, python: str) -> dict[str, str]:
     """The versions that a lock file has for a Python on Linux, by canonical name."""
-    environment = {
-        **default_environment(),
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-    }
+    environment = _environment(python)
     pins = {}
     for line in lock.read_text(encoding="utf-8").splitlines():
         try:
@@ -62,3 +62,14 @@ def locked(lock: Path, python: str) -> dict[str, str]:
         if requirement.marker is None or requirement.marker.evaluate(environment):
             pins[canonicalize_name(requirement.name)] = next(iter(requirement.specifier)).version
     return pins
+
+
+def _environment(python: str) -> dict[str, str]:
+    """What markers such as ``python_version < "3.12"`` are asked of."""
+    return {
+        **{name: str(value) for name, value in default_environment().items()},
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+    }

@@ -91,6 +91,14 @@ def test_the_runtimes_own_spark_is_never_installed_over() -> None:
     assert {"dagster", "dagster-mlflow", "pydantic-settings", "scikit-learn"} <= names
 
 
+def test_what_one_python_alone_needs_is_installed_on_no_other() -> None:
+    of_311, of_312 = (
+        {pin.split("==")[0] for pin in cluster_libraries(python)} for python in ("3.11", "3.12")
+    )
+
+    assert of_311 - of_312 == {"numba"}
+
+
 def test_an_hour_of_a_driver_and_four_workers_at_one_dbu_is_five() -> None:
     assert dbu_estimate(3600, "i3.xlarge", 4, {}) == pytest.approx(5.0)
 
