@@ -30,7 +30,7 @@ HORIZON = 5
 USERS = 1_111
 
 
-def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_new_one(
+def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
     cluster_of_its_own: Workspace, settings: Settings, lake: UnityLakehouse
 ) -> None:
     workspace, client = cluster_of_its_own, cluster_of_its_own.client()
@@ -52,7 +52,9 @@ def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_new_one(
     assert set(states(second).values()) == {"SUCCESS"}
     assert sum(lake.partition_rows(CHURN_LABELS).values()) == 10_000
     assert lake.partition_rows(CHURN_PREDICTIONS) == {LAST_DAY: USERS + 1}
-    assert production(settings) == served(workspace) == "2"
+    # On the three training dates all users look alike, so it knows nothing: the old model goes on serving.
+    assert decision_on(settings, "2") == "refused"
+    assert production(settings) == served(workspace) == "1"
 
 
 @pytest.fixture
@@ -132,6 +134,14 @@ def states(run: RunStatus) -> dict[str, str]:
 def production(settings: Settings) -> str:
     version = registry.production_version(settings)
     return str(version.version) if version else "none"
+
+
+def decision_on(settings: Settings, version: str) -> str:
+    from mlflow import MlflowClient
+
+    uri = settings.mlflow_tracking_uri
+    name = registry.registered_model_name(settings)
+    return MlflowClient(uri, uri).get_model_version(name, version).tags["decision"]
 
 
 def served(workspace: Workspace) -> str | None:
