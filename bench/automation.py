@@ -16,7 +16,7 @@ from bench.lakes import HORIZON, settings_of
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.evidence import DATED_TABLES, METADATA_NAME, Evidence
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, EVENTS, LANDED_EVENTS, USERS
+from churn_assets.tables import CHURN_LABELS, EVENTS, LANDED_EVENTS, PREDICTION_OUTCOMES, USERS
 
 DATES = 730
 START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=DATES)).date()
@@ -72,7 +72,7 @@ def write_history(instance: dg.DagsterInstance) -> None:
     for table in (LANDED_EVENTS, EVENTS):
         wrote(table.asset_key)
     for table in DATED_TABLES:
-        ripe = DATES - (HORIZON if table is CHURN_LABELS else 0)
+        ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
         for day in list(WHOLE.days())[:ripe]:
             wrote(table.asset_key, day.isoformat(), {"dagster/partition_row_count": 1_000})
     late = frozenset(day for day in WHOLE.days() if day.day == 1)
