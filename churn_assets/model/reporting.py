@@ -11,7 +11,11 @@ from churn_assets.model.candidates import Calibrated, Candidate
 from churn_assets.model.dataset import Frames, Split, describe
 from churn_assets.model.judging import Judgement
 from churn_assets.settings import Settings
+from churn_assets.tables import SCORE
 from churn_assets.transforms.drift import Reference
+
+# Of the frames, for people.
+NAMES = {"train": "training", "calibration": "calibration", "holdout": "holdout"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
         drift_warn=settings.drift_warn,
         drift_fail=settings.drift_fail,
         slice_floor=settings.gate_slice_auc,
-        flow={**trained.flow, **_dates(trained.split), **describe(frames)},
+        flow={**trained.flow, **_dates(trained.split), **_counts(frames)},
         provenance={
             "model version": trained.version,
             "MLflow run": trained.run_id,
@@ -89,8 +93,21 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
 def _drift(trained: Trained) -> list[drift_reference.Drift]:
     if trained.reference is None:
         return []
-    return drift_reference.drift(trained.reference, trained.frames.holdout, trained.judgement.challenger)
+    found = drift_reference.drift(trained.reference, trained.frames.holdout, trained.judgement.challenger)
+    # The holdout's scores are their own reference.
+    return [one for one in found if one.feature != SCORE]
 
 
 def _dates(split: Split) -> dict[str, str]:
-    return {f"{name} dates": str(dates) for name, dates in split._asdict().items()}
+    return {f"{NAMES[name]} dates": str(dates) for name, dates in split._asdict().items()}
+
+
+def _counts(frames: Frames) -> dict[str, object]:
+    found = describe(frames)
+    counts: dict[str, object] = {}
+    for frame, name in NAMES.items():
+        counts[f"{name} rows"] = found[f"{frame}_rows"]
+        counts[f"{name} users"] = found[f"{frame}_users"]
+        if f"{frame}_churn_rate" in found:
+            counts[f"of the {name} rows churned"] = f"{found[f'{frame}_churn_rate']:.1%}".replace("%", " %")
+    return counts

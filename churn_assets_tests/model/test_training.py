@@ -172,7 +172,10 @@ def test_the_report_lies_in_the_lake_and_says_what_was_decided(trained: tuple[Se
     page = Path(outcome.report)
 
     assert page == settings.lake_root / "reports" / "model-1.html"
-    assert "promoted" in page.read_text().lower()
+    text = page.read_text()
+    assert "promoted" in text.lower()
+    assert "training rows" in text
+    assert "of the holdout rows churned" in text
     assert all(png.startswith(b"\x89PNG") for png in outcome.pictures.values())
     assert {"roc", "calibration", "profit"} == set(outcome.pictures)
 
