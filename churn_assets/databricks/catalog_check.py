@@ -7,7 +7,7 @@ from databricks.sdk.errors import NotFound, PermissionDenied
 
 from churn_assets.databricks.catalog_sql import Grant, catalogs, external_location, grants, volumes
 from churn_assets.databricks.client import patiently
-from churn_assets.lakehouse.ddl import MANAGED_PROPERTIES, differences, schemas
+from churn_assets.lakehouse.ddl import differences, managed_properties, schemas
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
 
@@ -106,7 +106,7 @@ def _table(table: Table, info: Any) -> list[str]:
     properties = info.properties or {}
     differing += [
         f"property {key} is {properties.get(key, 'not set')} instead of {value}"
-        for key, value in MANAGED_PROPERTIES.items()
+        for key, value in managed_properties(table).items()
         if properties.get(key) != value
     ]
     return differing
