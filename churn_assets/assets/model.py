@@ -22,6 +22,9 @@ from churn_assets.tables import (
 
 CHURN_PREDICTION_MODEL = dg.AssetKey("churn_prediction_model")
 
+# Of metrics, for people; MLflow has them all.
+DIGITS = 5
+
 # What the report says of the data's way to the model.
 FLOW: dict[str, Table] = {
     "lines landed": LANDED_EVENTS,
@@ -131,7 +134,10 @@ def _about_the_version(outcome: Any) -> dict[str, Any]:
         "training_rows": outcome.training_rows,
         "holdout_rows": outcome.holdout_rows,
         **outcome.metrics,
-        **{name: dg.MetadataValue.md(markdown_picture(png)) for name, png in outcome.pictures.items()},
+        **{
+            f"{name}_curve": dg.MetadataValue.md(markdown_picture(png))
+            for name, png in outcome.pictures.items()
+        },
     }
 
 
@@ -142,10 +148,10 @@ def _differences(decision: Any) -> dg.TableMetadataValue:
             dg.TableRecord(
                 {
                     "metric": one.metric,
-                    "challenger": one.challenger,
-                    decision.against: one.champion,
-                    "difference_low": one.low,
-                    "difference_high": one.high,
+                    "challenger": round(one.challenger, DIGITS),
+                    decision.against: round(one.champion, DIGITS),
+                    "difference_low": round(one.low, DIGITS),
+                    "difference_high": round(one.high, DIGITS),
                 }
             )
             for one in decision.differences
@@ -167,10 +173,10 @@ def _slices(decision: Any) -> dg.TableMetadataValue:
                 {
                     "slice": one.name,
                     "rows": one.rows,
-                    "churn_rate": one.churn_rate,
-                    "roc_auc": one.roc_auc,
-                    "low": one.low,
-                    "high": one.high,
+                    "churn_rate": round(one.churn_rate, DIGITS),
+                    "roc_auc": round(one.roc_auc, DIGITS),
+                    "low": round(one.low, DIGITS),
+                    "high": round(one.high, DIGITS),
                 }
             )
             for one in decision.slices

@@ -151,7 +151,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         run_id,
         reason=reason,
         version=version,
-        estimator=found[0].name,
+        estimator=found[0].estimator_name,
         split=split,
         training_rows=len(frames.train),
         holdout_rows=len(frames.holdout),

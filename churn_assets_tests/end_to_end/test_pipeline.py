@@ -193,6 +193,19 @@ def test_the_first_champion_is_noted_with_the_run_that_trained_it(house: House) 
     assert len({event and event.run_id for event in events}) == 1
 
 
+def test_the_training_shows_its_decision_figures_pictures_and_report(house: House) -> None:
+    event = house.instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown = event.asset_materialization.metadata
+
+    assert shown["status"].value == "promoted"
+    assert isinstance(shown["profit"].value, float)
+    pictures = [str(shown[f"{name}_curve"].value) for name in ("roc", "calibration", "profit")]
+    assert all(picture.startswith("![](data:image/png;base64,") for picture in pictures)
+    assert Path(str(shown["report"].value)).read_text().startswith("<!DOCTYPE html>")
+
+
 def test_a_second_run_with_nothing_new_writes_nothing(house: House) -> None:
     before = house.versions()
 
