@@ -150,13 +150,13 @@ def test_the_graph_is_there(ui: str, page: Page, shoot: Shoot) -> None:
 
     for group in ("bronze", "silver", "gold", "model", "predictions", "serving"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
-    expect(page.get_by_role("button", name="Materialize all (12)")).to_be_visible()
+    expect(page.get_by_role("button", name="Materialize all (16)")).to_be_visible()
     shoot("ui-graph")
 
 
 def test_one_button_materialises_everything(ui: str, page: Page, shoot: Shoot) -> None:
     page.goto(f"{ui}/asset-groups")
-    page.get_by_role("button", name="Materialize all (12)").click()
+    page.get_by_role("button", name="Materialize all (16)").click()
     launch(page, ui, count=1)
 
     assert failed_runs(ui) == []
