@@ -2,6 +2,7 @@
 
 import datetime as dt
 import warnings
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -10,6 +11,9 @@ from churn_assets.settings import Settings
 
 FEATURE_WINDOW_DAYS = 30
 ROLLING_WINDOW_DAYS = 7
+
+# The tags by which Dagster makes one run of a range of dates.
+RUN_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 # Both are beta, and each is Dagster's one way to say what it says.
 warnings.filterwarnings(
@@ -60,6 +64,13 @@ def date_range(context: dg.AssetExecutionContext) -> DateRange:
     """The feature_dates that a run computes."""
     keys = context.partition_key_range
     return DateRange(dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end))
+
+
+def dates_of_run(tags: Mapping[str, str]) -> DateRange | None:
+    """The feature_dates that a run's tags name, one or a range; None of a run without partitions."""
+    one = tags.get("dagster/partition")
+    start, end = (tags.get(tag, one) for tag in RUN_RANGE)
+    return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
 
 
 def last_complete_day(now: dt.datetime) -> dt.date:

@@ -13,7 +13,7 @@ from churn_assets.assets.gold import reading
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
+from churn_assets.partitions import ONE_RUN_PER_RANGE, dates_of_run, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, SCORE, USER_FEATURES
 from churn_assets.transforms import drift as drift_transforms
@@ -83,7 +83,7 @@ def drift_checks() -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         lake = context.resources.lakehouse
-        rows = _rows(lake, _dates_of_run(context.run.tags))
+        rows = _rows(lake, dates_of_run(context.run.tags))
         for key in context.selected_asset_check_keys:
             yield judge(key.name, rows, lake.settings)
 
@@ -131,12 +131,6 @@ def _references(
             # One that somebody registered by hand: it scores, so monitoring must not stop the day's run.
             without.append(str(reason))
     return references, without
-
-
-def _dates_of_run(tags: Mapping[str, str]) -> DateRange | None:
-    one = tags.get("dagster/partition")
-    start, end = (tags.get(f"dagster/asset_partition_range_{side}", one) for side in ("start", "end"))
-    return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
 
 
 def _rows(lake: Lakehouse, dates: DateRange | None) -> Sequence[Row]:

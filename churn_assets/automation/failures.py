@@ -9,7 +9,7 @@ from dagster import DagsterEventType
 from churn_assets.automation.freshness import last_written
 from churn_assets.automation.incidents import Incident
 from churn_assets.automation.reasons import one_line
-from churn_assets.dates import DateRange
+from churn_assets.partitions import dates_of_run
 from churn_assets.settings import Settings
 
 FAILURE_EVENTS = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}
@@ -22,7 +22,6 @@ MOST_EVENTS = 1000
 # What Dagster raises in the step of a check that blocks.
 BLOCKED = "DagsterAssetCheckFailedError"
 
-RUN_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 WILL_RETRY = "dagster/will_retry"
 
 IsPartitioned = Callable[[dg.AssetKey], bool]
@@ -99,12 +98,8 @@ def _selection(run: dg.DagsterRun) -> list[str]:
 
 
 def _partitions(run: dg.DagsterRun) -> list[str]:
-    one = run.tags.get("dagster/partition")
-    start, end = (run.tags.get(tag, one) for tag in RUN_RANGE)
-    if not start or not end:
-        return []
-    days = DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)).days()
-    return [day.isoformat() for day in days]
+    dates = dates_of_run(run.tags)
+    return [day.isoformat() for day in dates.days()] if dates else []
 
 
 def _planned(instance: dg.DagsterInstance, run_id: str) -> dict[str, dg.AssetKey]:

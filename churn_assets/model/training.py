@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 Status = Literal["promoted", "refused", "skipped_insufficient_data"]
 Log = Callable[[str], None]
 
-# Unity Catalog's tags hold a thousand characters.
-LONGEST_TAG = 900
-
 
 @dataclass(frozen=True)
 class TrainingOutcome:
@@ -213,9 +210,11 @@ def _decide(mlflow: Any, settings: Settings, version: str, judgement: Judgement)
             # Somebody moved the alias meanwhile: what was compared with another champion is void.
             status, reason = "refused", str(moved)
             registry.tag_version(settings, version, _verdict(status, reason))
-    mlflow.set_tags({"status": status, "reason": reason[:LONGEST_TAG], "model_version": version})
+    mlflow.set_tags(
+        {"status": status, "reason": reason[: promotions.LONGEST_REASON], "model_version": version}
+    )
     return status, reason
 
 
 def _verdict(status: Status, reason: str) -> dict[str, str]:
-    return {"decision": status, "decision_reason": reason[:LONGEST_TAG]}
+    return {"decision": status, "decision_reason": reason[: promotions.LONGEST_REASON]}

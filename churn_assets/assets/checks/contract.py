@@ -13,7 +13,7 @@ from churn_assets.assets.common import ON_SPARK
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.freshness import DATED_TABLES, last_date
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import last_complete_day
+from churn_assets.partitions import dates_of_run, last_complete_day
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -46,8 +46,6 @@ DESCRIPTIONS = {
     "of the last seven dates of the run. A warning.",
     LATEST_DATE: "The table holds the last date that is due, whatever was written last.",
 }
-
-RUN_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 def contract_checks(table: Table) -> dg.AssetChecksDefinition:
@@ -110,9 +108,7 @@ def _spec(table: Table, name: str) -> dg.AssetCheckSpec:
 def _dates_of_run(tags: Mapping[str, str], table: Table) -> DateRange | None:
     if table not in DATED_TABLES or table is EVENTS:
         return None
-    one = tags.get("dagster/partition")
-    start, end = (tags.get(tag, one) for tag in RUN_RANGE)
-    return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
+    return dates_of_run(tags)
 
 
 def _of_rows(

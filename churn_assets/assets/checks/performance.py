@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pyspark.sql import functions as F
 
-from churn_assets.assets.checks.contract import RUN_RANGE
 from churn_assets.assets.common import ON_SPARK
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.lake import Lakehouse
@@ -24,6 +23,7 @@ from churn_assets.model.performance import (
     too_few,
 )
 from churn_assets.model.versions import TrainedVersion, trained_versions
+from churn_assets.partitions import dates_of_run
 from churn_assets.tables import CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets.transforms.outcomes import counted_by_probability
 
@@ -184,10 +184,8 @@ def _holdout_roc_auc(trained: Mapping[int, TrainedVersion], version: int) -> flo
 
 def _last_day(context: dg.AssetCheckExecutionContext, lake: Lakehouse) -> dt.date | None:
     """The last date of the run, or of the table where the check runs alone."""
-    tags = context.run.tags
-    day = tags.get(RUN_RANGE[1]) or tags.get("dagster/partition")
-    if day:
-        return dt.date.fromisoformat(day)
+    if dates := dates_of_run(context.run.tags):
+        return dates.end
     return lake.details(CHURN_PREDICTIONS).last_date if lake.version(CHURN_PREDICTIONS) >= 0 else None
 
 
