@@ -14,6 +14,11 @@ NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 D = dt.date(2026, 3, 10)
 
 
+def utc(*parts: int) -> dt.datetime:
+    """A moment in UTC: year, month, day and so on."""
+    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[misc]  # the parts are not tzinfo
+
+
 def day(offset: int) -> dt.date:
     """The day ``offset`` days after D, 2026-03-10."""
     return D + offset * ONE_DAY
