@@ -9,10 +9,19 @@ from hypothesis import strategies as st
 
 from churn_assets import tables
 from churn_assets.dates import DateRange
-from churn_assets.transforms import activity, cleaning, features, labels, parsing
+from churn_assets.transforms import activity, features, labels, parsing
 from churn_assets_tests import reference
 from churn_assets_tests.reference import Ingestion
-from churn_assets_tests.rows import D, day, frame, landed_lines, landed_rows, line, nulls_first, rows_of
+from churn_assets_tests.rows import (
+    D,
+    day,
+    frame,
+    landed_lines,
+    landed_rows,
+    line,
+    nulls_first,
+    rows_of,
+)
 
 INGESTED_AT = dt.datetime.combine(day(5), dt.time(6), dt.UTC)
 DATES = DateRange(day(-3), D)
@@ -48,7 +57,7 @@ def cleaned(spark, ingestions, landed):
     """Silver and the quarantine after each ingestion was cleaned in its turn."""
     events, quarantined = [], []
     for ingestion in ingestions:
-        batch = cleaning.clean_batch(landed(ingestion), frame(spark, tables.EVENTS, events))
+        batch = clean(landed(ingestion), frame(spark, tables.EVENTS, events))
         new, bad = rows_of(batch.events), rows_of(batch.quarantined)
         events, quarantined = events + new, quarantined + bad
     return sorted(events, key=nulls_first), sorted(quarantined, key=nulls_first)
