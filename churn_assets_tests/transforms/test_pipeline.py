@@ -14,6 +14,7 @@ from churn_assets_tests import reference
 from churn_assets_tests.reference import Ingestion
 from churn_assets_tests.rows import (
     D,
+    clean,
     day,
     frame,
     landed_lines,
@@ -42,9 +43,18 @@ def generated_ingestions(seed: int) -> list[Ingestion]:
         text = line(
             chance.choice(["", " ", None, *(f"id{i}" for i in range(200))]),
             chance.choice([*range(1, 12), "x", None, "+3", 2**63]),
-            chance.choice([moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"), moment.isoformat(), "n/a"]),
+            chance.choice(
+                [
+                    moment.isoformat(),
+                    moment.strftime("%Y-%m-%d %H:%M"),
+                    moment.isoformat(),
+                    "n/a",
+                    "1999-01-01",
+                ]
+            ),
             chance.choice(["purchase", "page_view", None]),
             chance.choice(["DE", "FR", "", None]),
+            source_user_id=chance.choice([None, None, None, "ann", "ben"]),
         )
         sent.append(text if chance.random() < 0.95 else text[:-2])
         return sent[-1]
@@ -94,7 +104,7 @@ def test_every_table_equals_a_second_calculation(spark):
     # The input holds what the comparison is about.
     assert set(expected.quarantined["reason"]) == {
         "corrupt", "missing_event_id", "missing_user_id", "bad_user_id", "bad_event_ts", "future_event_ts",
-        "conflicting_duplicate",
+        "implausible_event_ts", "conflicting_source_user_id", "conflicting_duplicate",
     }  # fmt: skip
     assert len(events) + len(quarantined) < sum(len(x) for each in ingestions for x in each.files.values())
 
