@@ -9,7 +9,7 @@ FEATURE_DATE = Column("feature_date", "date", "UTC day at whose end the row's fa
 INGESTED_AT = Column(
     "_ingested_at",
     "timestamp",
-    "When Bronze took the line in, UTC; equal for one ingestion, rising between them.",
+    "When Bronze took the line in, UTC; equal for one ingestion, rising between them even if a clock is not.",
 )
 SOURCE_FILE = Column("_source_file", "string", "File the line came from, relative to the landing zone.")
 PROCESSING_DATE = Column("_processing_date", "date", "UTC day of _ingested_at.")
@@ -38,6 +38,13 @@ LANDED_EVENTS = Table(
         INGESTED_AT,
         SOURCE_FILE,
         PROCESSING_DATE,
+        Column(
+            "_clock_at",
+            "timestamp",
+            "What the clock said when Bronze took the line in, UTC: event times are judged by it. Null in "
+            "rows from before this column, for which _ingested_at stands.",
+            nullable=True,
+        ),
     ),
     WriteMode.APPEND,
     partition_column="_processing_date",
@@ -116,6 +123,7 @@ QUARANTINED_EVENTS = Table(
             LANDED_EVENTS["user_id"],
             LANDED_EVENTS["event_ts"],
             LANDED_EVENTS["_ingested_at"],
+            LANDED_EVENTS["_clock_at"],
         ),
         "event_id": (LANDED_EVENTS["event_id"],),
         "_raw": (LANDED_EVENTS["_raw"],),

@@ -38,7 +38,7 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
         fields = json.loads(text) if text.startswith("{") else {}
         values = [fields.get(name) for name in ("event_id", "user_id", "event_ts", "event_type", "country")]
         as_text = [None if value is None else str(value) for value in values]
-        rows.append((*as_text, text, None, None if fields else text, at, file, at.date()))
+        rows.append((*as_text, text, None, None if fields else text, at, file, at.date(), at))
     return frame(spark, tables.LANDED_EVENTS, rows)
 
 
