@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from churn_assets.errors import LandingError
 from churn_assets.lakehouse import ingestion
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.landing import read_lines
+from churn_assets.lakehouse.landing_lines import read_lines
 from churn_assets.lakehouse.ledger import take_in
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
@@ -117,7 +117,7 @@ def test_no_landing_zone_and_an_empty_one_are_one_line_each(lake: Lakehouse) -> 
 
     land(lake, "readme.txt", "x")
     with pytest.raises(
-        LandingError, match=r"holds no event files \(1 others\): expected names that end in .json"
+        LandingError, match=r"holds no event files \(1 others: readme.txt\): expected names that end in .json"
     ):
         ingestion.ingest(lake, at_noon)
 

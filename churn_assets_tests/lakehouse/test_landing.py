@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets.errors import LandingError
-from churn_assets.lakehouse import landing
+from churn_assets.lakehouse import landing, landing_lines
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def zone(tmp_path: Path) -> Path:
 
 def lines_of(spark: SparkSession, zone: Path) -> list[tuple[str, str]]:
     files = landing.list_files(str(zone)).files
-    rows = landing.read_lines(spark, str(zone), files).collect()
+    rows = landing_lines.read_lines(spark, str(zone), files).collect()
     return sorted((row["_source_file"], row["line"]) for row in rows)
 
 
@@ -61,7 +61,7 @@ def test_bytes_that_are_not_utf8_are_replaced_and_the_file_goes_on(zone: Path, s
 def test_lines_longer_than_a_block_and_blocks_that_end_in_a_line_stay_whole(
     zone: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(landing, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(landing_lines, "BLOCK_BYTES", 4)
     (zone / "a.json").write_bytes(b"123\n4567890123456789\nab\n")
 
     assert [line for _, line in lines_of(spark, zone)] == ["123", "4567890123456789", "ab"]
