@@ -65,6 +65,13 @@ def print_tables(found: Status) -> None:
     out.print(table)
 
 
+def print_landing(found: Status) -> None:
+    """What lies in the landing zone and is not taken in, and whether Bronze is ahead of the clock."""
+    for line in found.landing.lines() if found.landing else ():
+        # A file's name may hold what reads as markup.
+        out.print(line, soft_wrap=True, markup=False)
+
+
 def print_summary(found: Status, settings: Settings) -> None:
     """What a person wants to know after a run: counts, the AUC, the latest scores, where things are."""
     rows = {row.table: row.rows for row in found.tables}

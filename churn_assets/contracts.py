@@ -91,4 +91,4 @@ class Source(NamedTuple):
 
 
 # What depends on when a run happened and not on what it read.
-RUN_COLUMNS = frozenset({"_ingested_at", "_processing_date", "scored_at", "promoted_at"})
+RUN_COLUMNS = frozenset({"_ingested_at", "_clock_at", "_processing_date", "scored_at", "promoted_at"})

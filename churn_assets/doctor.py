@@ -1,5 +1,6 @@
 """What this machine lacks for a deployment, and how to mend it."""
 
+import datetime as dt
 import platform
 import re
 import socket
@@ -10,10 +11,19 @@ from importlib.metadata import version
 
 from pyspark.errors import PySparkException
 
-from churn_assets.errors import ChurnError, EnvironmentNotReadyError, SettingsError, WorkspaceError
+from churn_assets.errors import (
+    ChurnError,
+    EnvironmentNotReadyError,
+    LakeError,
+    LandingError,
+    SettingsError,
+    WorkspaceError,
+)
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
+from churn_assets.lakehouse.landing_notes import LandingNotes
+from churn_assets.lakehouse.ledger import ahead_of, require_ledger
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES
 
@@ -46,6 +56,7 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
         yield _asked("lake", lake.require_writable)
         yield _asked("landing zone", lambda: _landing(lake))
         yield _asked("tables", lambda: _contracts(lake))
+        yield _asked("ledger", lambda: _ledger(lake))
     yield _asked("alerts", lambda: _alerts(lake.settings))
 
 
@@ -123,7 +134,19 @@ def _landing(lake: Lakehouse) -> str:
         return f"{lake.settings.landing_root} is listed on the cluster, by Auto Loader"
     listing = list_files(lake.settings.landing_root)
     others = f", {listing.ignored} others ignored" if listing.ignored else ""
-    return f"{lake.settings.landing_root} has {len(listing.files)} event files{others}"
+    found = f"{lake.settings.landing_root} has {len(listing.files)} event files{others}"
+    if listing.left_out:
+        cannot = "; ".join(f"{name} {reason}" for name, reason in listing.left_out.items())
+        raise LandingError(f"{found}, and what cannot be taken in: {cannot}. Mend or move it.")
+    return found
+
+
+def _ledger(lake: Lakehouse) -> str:
+    require_ledger(lake)
+    ahead = ahead_of(lake, dt.datetime.now(dt.UTC))
+    for line in LandingNotes.of(None, ahead).lines():
+        raise LakeError(line)
+    return "Bronze holds what Silver was made from, and is not ahead of the clock"
 
 
 def _contracts(lake: Lakehouse) -> str:

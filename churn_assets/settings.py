@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
     main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)
     spark_master: str = "local[*]"
+    max_line_megabytes: int = Field(default=16, ge=1, le=256)
     endpoint_url: str = "http://127.0.0.1:8080"
     endpoint_token: str | None = Field(default=None, repr=False)
     endpoint_workers: int = Field(default=2, ge=1, le=64)

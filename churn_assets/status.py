@@ -1,11 +1,14 @@
 """How the lake is, read from its tables' metadata and the model registry: of folders, without an engine."""
 
 import datetime as dt
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from churn_assets.errors import LakeError
+from churn_assets.errors import LakeError, LandingError
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.landing import list_files
+from churn_assets.lakehouse.landing_notes import LandingNotes
+from churn_assets.lakehouse.ledger import ahead_of
 from churn_assets.serving.look import EndpointStatus, look
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
@@ -54,14 +57,20 @@ class Status:
     model: ModelStatus | None = None
     scores: ScoreStatus | None = None
     endpoint: EndpointStatus | None = None
+    landing: LandingNotes | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
 
 
-def lake_status(lake: Lakehouse) -> Status:
-    """Look at every table that exists, the Production model and the latest scores.
+def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNotes | None = None) -> Status:
+    """Look at every table that exists, the Production model, the latest scores and the landing zone.
+
+    Args:
+        lake: what is looked at.
+        now: the clock; without it Bronze's stamps are not compared with it.
+        last: what the last ingestion said of the landing zone, if that is known.
 
     Raises:
         LakeError: the lake is no folder.
@@ -74,7 +83,24 @@ def lake_status(lake: Lakehouse) -> Status:
         model=_model_status(lake),
         scores=_score_status(lake),
         endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
+        landing=_landing_notes(lake, now, last),
     )
+
+
+def _landing_notes(
+    lake: Lakehouse, now: dt.datetime | None, last: LandingNotes | None
+) -> LandingNotes | None:
+    """The landing zone as it is now, with what only an ingestion could find unreadable."""
+    ahead = ahead_of(lake, now) if now else dt.timedelta()
+    if lake.finds_files_by == "auto loader":
+        return LandingNotes.of(None, ahead)
+    try:
+        listing = list_files(lake.settings.landing_root)
+    except LandingError:
+        return LandingNotes.of(None, ahead) if ahead else None
+    there = set(listing.files)
+    unread = {name: reason for name, reason in (last.left_out if last else {}).items() if name in there}
+    return LandingNotes.of(replace(listing, left_out=unread | listing.left_out), ahead)
 
 
 def _table_status(lake: Lakehouse, table: Table) -> TableStatus:

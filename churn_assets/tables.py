@@ -9,7 +9,7 @@ FEATURE_DATE = Column("feature_date", "date", "UTC day at whose end the row's fa
 INGESTED_AT = Column(
     "_ingested_at",
     "timestamp",
-    "When Bronze took the line in, UTC; equal for one ingestion, rising between them.",
+    "When Bronze took the line in, UTC; equal for one ingestion, rising between them even if a clock is not.",
 )
 SOURCE_FILE = Column("_source_file", "string", "File the line came from, relative to the landing zone.")
 PROCESSING_DATE = Column("_processing_date", "date", "UTC day of _ingested_at.")
@@ -46,6 +46,13 @@ LANDED_EVENTS = Table(
         PROCESSING_DATE,
         # Columns that came later stand last: older lakes gain them so.
         Column("source_user_id", "string", "Field source_user_id as landed, as text.", nullable=True),
+        Column(
+            "_clock_at",
+            "timestamp",
+            "What the clock said when Bronze took the line in, UTC: event times are judged by it. Null in "
+            "rows from before this column, for which _ingested_at stands.",
+            nullable=True,
+        ),
     ),
     WriteMode.APPEND,
     partition_column="_processing_date",
@@ -128,6 +135,7 @@ QUARANTINED_EVENTS = Table(
             LANDED_EVENTS["event_ts"],
             LANDED_EVENTS["_ingested_at"],
             LANDED_EVENTS["source_user_id"],
+            LANDED_EVENTS["_clock_at"],
         ),
         "event_id": (LANDED_EVENTS["event_id"],),
         "_raw": (LANDED_EVENTS["_raw"],),

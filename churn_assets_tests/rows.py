@@ -46,7 +46,7 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
         fields = json.loads(text) if text.startswith("{") else {}
         names = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id")
         *as_text, source = [None if (value := fields.get(name)) is None else str(value) for name in names]
-        rows.append((*as_text, text, None, None if fields else text, at, file, at.date(), source))
+        rows.append((*as_text, text, None, None if fields else text, at, file, at.date(), source, at))
     return frame(spark, tables.LANDED_EVENTS, rows)
 
 

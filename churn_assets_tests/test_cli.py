@@ -17,6 +17,8 @@ from pyspark.sql import SparkSession
 from churn_assets import cli
 from churn_assets import settings as settings_module
 from churn_assets.dates import ONE_DAY
+from churn_assets.lakehouse.ingestion import ingest
+from churn_assets.resources import lakehouse
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, Table
 from churn_assets_tests.rows import line
 
@@ -254,8 +256,73 @@ def test_a_landing_zone_without_event_files_names_the_endings(churn: Churn) -> N
     answer = churn("run")
 
     assert answer.exit_code == 1
-    assert "holds no event files (1 others): expected names that end in .json or .json.gz" in answer.reason
+    assert "holds no event files (1 others: notes.txt): expected names that end in .json, " in answer.reason
     assert tables() == []
+
+
+def test_what_is_not_taken_in_is_named_by_run_and_status_until_it_is(churn: Churn) -> None:
+    land(*two_events())
+    landing = Path("lake/landing/events")
+    for name in ("a.csv", "b.txt", "[bold].parquet", "d.xml"):
+        (landing / name).touch()
+    (landing / "gone.json").symlink_to("nowhere")
+    (landing / "sick.json").symlink_to("/proc/self/mem")
+
+    ran, status, found = churn("run"), churn("status"), json.loads(churn("status", "--json").out)
+
+    assert ran.exit_code == 0
+    for answer in (ran, status):
+        assert (
+            "2 files or folders were not taken in: gone.json is a link to nothing; "
+            "sick.json cannot be read: Input/output error. They are tried again each time."
+        ) in answer.out
+        assert "4 files or folders were passed over: [bold].parquet, a.csv, b.txt and 1 more. " in answer.out
+    assert found["landing"]["left_out_count"] == 2
+    assert list(found["landing"]["left_out"]) == ["gone.json", "sick.json"]
+    assert found["landing"]["passed_over_names"] == ["[bold].parquet", "a.csv", "b.txt", "d.xml"]
+
+    for name in ("gone.json", "sick.json"):
+        (landing / name).unlink()
+        (landing / name).write_text(line(name, 3, "2026-01-05T10:00:00Z"))
+    again = churn("run")
+    assert "not taken in" not in again.out
+    assert "4 lines landed: 4 events, 0 quarantined; 3 users." in again.out
+    assert "not taken in" not in churn("status").out
+
+
+def test_a_clock_that_jumped_once_is_said_and_events_are_judged_by_the_clock(churn: Churn) -> None:
+    land(*two_events())
+    tomorrow = dt.datetime.now(dt.UTC) + ONE_DAY
+    ingest(lakehouse(settings_module.load()), lambda: dt.datetime.now(dt.UTC) + 400 * ONE_DAY)
+    Path("lake/landing/events/late.json").write_text(
+        f"{line('ahead', 3, f'{tomorrow:%Y-%m-%dT%H:%M:%SZ}')}\n{line('fine', 3, '2026-01-05T10:00:00Z')}\n"
+    )
+
+    ran, status, doctor = churn("run"), churn("status"), churn("doctor")
+
+    assert "4 lines landed: 3 events, 1 quarantined; 3 users." in ran.out
+    for answer in (ran, status, doctor):
+        assert "Bronze's last ingestion is stamped 400 days ahead of this machine's clock" in answer.out
+    assert (ran.exit_code, status.exit_code, doctor.exit_code) == (0, 0, 1)
+
+
+def test_a_lost_bronze_is_one_line_and_doubles_nothing(churn: Churn) -> None:
+    land(*two_events(), "not json", "nor this")
+    assert churn("run").exit_code == 0
+    bronze = Path("lake/raw_catalog/landing/events")
+    bronze.rename("elsewhere")
+
+    lost, doctor = churn("run"), churn("doctor")
+
+    assert lost.exit_code == doctor.exit_code == 1
+    assert (
+        "Bronze, raw_catalog.landing.events, holds no line, and main_catalog.clean.events 2 rows and "
+        "main_catalog.clean.quarantined_events 2 rows that were made from it. Restore it from a backup"
+    ) in lost.reason
+    assert "mend ledger: Bronze, " in doctor.out
+    assert not bronze.exists()
+    Path("elsewhere").rename(bronze)
+    assert "4 lines landed: 2 events, 2 quarantined" in churn("run").out
 
 
 def test_events_before_the_start_date_say_from_which_date_they_start(churn: Churn) -> None:

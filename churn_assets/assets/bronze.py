@@ -8,6 +8,8 @@ from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, table_spec
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.io_manager import preview_metadata, write_metadata
+from churn_assets.lakehouse.landing_notes import METADATA_NAME as LANDING_ZONE
+from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import LANDED_EVENTS
@@ -45,6 +47,8 @@ def bronze_assets(settings: Settings) -> Assets:
                 "files_taken_in": ingestion.files,
                 **({METADATA_NAME: seen} if seen else {}),
                 **({"files_ignored": ingestion.ignored} if ingestion.ignored is not None else {}),
+                "files_left_out": len(ingestion.left_out),
+                LANDING_ZONE: dg.MetadataValue.json(vars(LandingNotes.of(ingestion, ingestion.ahead))),
                 **(write_metadata(ingestion.write) if ingestion.write else {"rows_written": 0}),
                 **preview_metadata(lake, LANDED_EVENTS),
             },

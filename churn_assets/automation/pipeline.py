@@ -11,6 +11,7 @@ from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.alone import Alone
 from churn_assets.automation.instance import STARTED_BY_CLI
+from churn_assets.automation.landing_history import last_notes
 from churn_assets.automation.partition_history import is_behind, latest_id, noted_champion
 from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step, make_plan
 from churn_assets.automation.reasons import one_line
@@ -142,8 +143,12 @@ class Pipeline:
         return self.report
 
     def _ingest(self) -> None:
-        self._materialize("files to events", [LANDED_EVENTS.asset_key])
+        self._take_in()
         self._clean()
+
+    def _take_in(self) -> None:
+        self._materialize("files to events", [LANDED_EVENTS.asset_key])
+        self.report.notes += last_notes(self._instance).lines()
 
     def _clean(self) -> None:
         if is_behind(self._instance, EVENTS, LANDED_EVENTS):

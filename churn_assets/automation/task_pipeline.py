@@ -10,7 +10,6 @@ from churn_assets.automation.task_plan import dates_to_score, plan_from_data, pl
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
-    LANDED_EVENTS,
     MODEL_PROMOTIONS,
     QUARANTINED_EVENTS,
     USER_FEATURES,
@@ -27,7 +26,7 @@ class TaskPipeline(Pipeline):
 
     def ingest(self) -> None:
         """From the landing zone to Bronze, Silver, its quarantine, and users."""
-        self._materialize("files to events", [LANDED_EVENTS.asset_key])
+        self._take_in()
         # All three take little where nothing is new, and a run that died between them leaves no trace.
         self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
         self._materialize("users", [USERS.asset_key])

@@ -21,6 +21,7 @@ from churn_assets.settings import Settings
 if TYPE_CHECKING:
     from churn_assets.automation.freshness import Freshness
     from churn_assets.lakehouse.lake import Lakehouse
+    from churn_assets.lakehouse.landing_notes import LandingNotes
 
 
 def run(
@@ -48,7 +49,7 @@ def run(
         report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
     for note in report.notes:
-        out.print(note)
+        out.print(note, soft_wrap=True, markup=False)
     console.print_summary(lake_status(lake), settings)
 
 
@@ -59,29 +60,35 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
     settings = settings_module.load()
     lake = lakehouse(settings)
-    found = lake_status(lake)
-    fresh = _freshness(lake)
+    fresh, last = _history(lake)
+    found = lake_status(lake, dt.datetime.now(dt.UTC), last)
     if as_json:
         as_dict = {**found.as_dict(), "freshness": [asdict(one) for one in fresh]}
         out.print_json(json.dumps(as_dict, default=str))
         return
     if not found.tables:
         out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
+        console.print_landing(found)
         return
     console.print_tables(found)
     _print_freshness(fresh)
+    console.print_landing(found)
     console.print_summary(found, settings)
 
 
-def _freshness(lake: "Lakehouse") -> "list[Freshness]":
-    """As Dagster's UI has it; nothing where there is no history, as looking must leave no trace."""
+def _history(lake: "Lakehouse") -> "tuple[list[Freshness], LandingNotes | None]":
+    """Freshness as Dagster's UI has it, and what the last ingestion said of the landing zone.
+
+    Nothing where there is no history, as looking must leave no trace.
+    """
     if not (lake.settings.dagster_home_folder / "dagster.yaml").exists():
-        return []
+        return [], None
     from churn_assets.automation.freshness import freshness
     from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.landing_history import last_notes
 
     with dagster_instance(lake.settings) as instance:
-        return freshness(lake, instance, dt.datetime.now(dt.UTC))
+        return freshness(lake, instance, dt.datetime.now(dt.UTC)), last_notes(instance)
 
 
 def _print_freshness(found: "list[Freshness]") -> None:

@@ -12,26 +12,33 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from churn_assets.errors import ChurnError, LandingError
-from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.landing import SUFFIXES, lines_of, read_lines
-from churn_assets.lakehouse.ledger import Clock, take_in
+from churn_assets.lakehouse.landing import EXPECTED, SUFFIXES, Listing
+from churn_assets.lakehouse.landing_lines import lines_of, read_lines
+from churn_assets.lakehouse.ledger import Clock, TakenIn, take_in
 from churn_assets.tables import LANDED_EVENTS
-
-Taken = list[tuple[int, WriteReport | None]]
 
 NO_SUCH_PATH = ("PATH_NOT_FOUND", "PATH_DOES_NOT_EXIST", "FileNotFoundException")
 
-GLOB = f"*.{{{','.join(suffix.removeprefix('.') for suffix in SUFFIXES)}}}"
+
+def _in_any_case(suffix: str) -> str:
+    return "".join(f"[{each}{each.upper()}]" if each.isalpha() else each for each in suffix)
 
 
-def by_file_stream(lake: Lakehouse, now: Clock) -> Taken:
-    """Take in what Spark's file source finds new."""
-    root = lake.settings.landing_root
+GLOB = f"*{{{','.join(map(_in_any_case, SUFFIXES))}}}"
 
-    def batch(found: DataFrame) -> tuple[int, WriteReport | None]:
-        names = {relative(row["path"], root) for row in found.select("path").collect()}
-        return take_in(lake, names, lambda new: read_lines(lake.spark, root, new), now)
+
+def by_file_stream(lake: Lakehouse, now: Clock, listing: Listing) -> list[TakenIn]:
+    """Take in what Spark's file source finds new.
+
+    It follows links, so that one file has many names there: what is not listed is not taken in.
+    """
+    root, megabytes = lake.settings.landing_root, lake.settings.max_line_megabytes
+    listed = set(listing.files)
+
+    def batch(found: DataFrame) -> TakenIn:
+        names = {relative(row["path"], root) for row in found.select("path").collect()} & listed
+        return take_in(lake, names, lambda new: read_lines(lake.spark, root, new, megabytes), now, listing)
 
     reader = (
         lake.spark.readStream.format("binaryFile")
@@ -42,7 +49,7 @@ def by_file_stream(lake: Lakehouse, now: Clock) -> Taken:
     return _available_now(lake, reader, batch)
 
 
-def by_auto_loader(lake: Lakehouse, now: Clock) -> Taken:
+def by_auto_loader(lake: Lakehouse, now: Clock) -> list[TakenIn]:
     """Take in what Auto Loader finds new.
 
     As whole files: the format ``text`` would cut the lines by rules of its own, and replace other bytes.
@@ -50,7 +57,7 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> Taken:
     """
     root = lake.settings.landing_root
 
-    def batch(found: DataFrame) -> tuple[int, WriteReport | None]:
+    def batch(found: DataFrame) -> TakenIn:
         # Of a batch of files only the paths are read here; the contents follow, of new files alone.
         paths = {relative(row["path"], root): row["path"] for row in found.select("path").collect()}
 
@@ -58,7 +65,7 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> Taken:
             pairs = lake.spark.createDataFrame(
                 [(paths[name], name) for name in new], "path string, name string"
             )
-            return lines_of(found.join(F.broadcast(pairs), "path"))
+            return lines_of(found.join(F.broadcast(pairs), "path"), lake.settings.max_line_megabytes)
 
         return take_in(lake, set(paths), read, now)
 
@@ -69,9 +76,9 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> Taken:
 def _available_now(
     lake: Lakehouse,
     reader: DataStreamReader,
-    batch: Callable[[DataFrame], tuple[int, WriteReport | None]],
-) -> Taken:
-    done: Taken = []
+    batch: Callable[[DataFrame], TakenIn],
+) -> list[TakenIn]:
+    done: list[TakenIn] = []
     refused: list[ChurnError] = []
 
     def take_batch(found: DataFrame, _number: int) -> None:
@@ -98,7 +105,7 @@ def _available_now(
             raise refused[0] from error
         if any(sign in str(error) for sign in NO_SUCH_PATH):
             raise LandingError(
-                f"The landing zone {root} does not exist. Create it and put .json or .json.gz files there, "
+                f"The landing zone {root} does not exist. Create it and put event files there ({EXPECTED}), "
                 "or set CHURN_LANDING_ROOT."
             ) from error
         raise

@@ -108,6 +108,13 @@ class Lakehouse:
         sums = {name: float(pc.sum(found[name]).as_py() or 0) for name in columns}  # type: ignore[attr-defined]  # made at run time
         return Totals(found.num_rows, sums)
 
+    def latest(self, table: Table, column: str, day: dt.date) -> dt.datetime:
+        """The greatest timestamp in a column of a date that has rows. Needs no engine."""
+        found = DeltaTable(self.location(table)).to_pyarrow_table(
+            filters=[(table.partition_column, "=", day)], columns=[column]
+        )
+        return pc.max(found[column]).as_py().astimezone(dt.UTC)  # type: ignore[attr-defined]  # made at run time
+
     def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
         """Any few rows, of one date of the partition column if it is given. Needs no engine."""
         found = DeltaTable(self.location(table)).to_pyarrow_dataset()

@@ -133,6 +133,14 @@ class UnityLakehouse(Lakehouse):
         )[0]
         return Totals(int(found["n"]), {name: float(found[name] or 0) for name in columns})
 
+    def latest(self, table: Table, column: str, day: dt.date) -> dt.datetime:
+        """The greatest timestamp in a column of a date that has rows."""
+        found = self._sql(
+            f"SELECT unix_micros(max(`{column}`)) AS micros FROM {self.table_name(table)} "  # noqa: S608 - as above
+            f"WHERE `{table.partition_column}` = date'{day}'"
+        )[0]
+        return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(found["micros"]))
+
     def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
         """Any few rows, of one date of the partition column if it is given."""
         of_day = f"WHERE `{table.partition_column}` = date'{day}'" if day and table.partition_column else ""

@@ -45,8 +45,8 @@ def typed(landed: DataFrame, earliest: dt.date) -> DataFrame:
 
     Returns:
         event_id, event_type, country (string), user_id (bigint), event_ts (timestamp), source_user_id
-        (string), reason (string, NULL for an event), _raw, _source_file, _ingested_at, _processing_date; one
-        row for each of ``landed``.
+        (string), reason (string, NULL for an event), _raw, _source_file, _ingested_at, _processing_date,
+        _clock_at; one row for each of ``landed``.
     """
     reason = (
         F.when(F.col("_corrupt_record").isNotNull(), "corrupt")
@@ -73,6 +73,7 @@ def typed(landed: DataFrame, earliest: dt.date) -> DataFrame:
             "_source_file",
             "_ingested_at",
             "_processing_date",
+            "_clock_at",
         )
     )
 
@@ -162,7 +163,8 @@ def _start_of(day: dt.date) -> Column:
 
 
 def _latest_possible() -> Column:
-    return F.col("_ingested_at") + F.expr(CLOCK_TOLERANCE)
+    # Not by _ingested_at alone, which stays ahead of the clock for as long as a clock once was.
+    return F.coalesce("_clock_at", "_ingested_at") + F.expr(CLOCK_TOLERANCE)
 
 
 def _is_blank(column: str) -> Column:

@@ -31,7 +31,9 @@ REPEATED_FIELD = "|".join(rf'"{field}":.*"{field}":' for field in FIELDS)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def landed_events(lines: DataFrame, ingested_at: dt.datetime) -> DataFrame:
+def landed_events(
+    lines: DataFrame, ingested_at: dt.datetime, clock_at: dt.datetime | None = None
+) -> DataFrame:
     r"""Take lines apart as Bronze keeps them: every line becomes a row, whatever it holds.
 
     A line is good if the whole of it is one JSON object (RFC 8259), with numbers in the range of doubles and
@@ -41,7 +43,9 @@ def landed_events(lines: DataFrame, ingested_at: dt.datetime) -> DataFrame:
 
     Args:
         lines: line (string), _source_file (string), one row a line.
-        ingested_at: when this ingestion took place, with time zone; every row gets it.
+        ingested_at: when this ingestion took place, with time zone; every row gets it. Later than that of any
+            other ingestion, even if the clock is not.
+        clock_at: what the clock said, with time zone; the same, without it.
 
     Returns:
         The columns of ``tables.LANDED_EVENTS``, one row a line.
@@ -51,6 +55,7 @@ def landed_events(lines: DataFrame, ingested_at: dt.datetime) -> DataFrame:
         taken_apart(raw)
         .withColumn("_ingested_at", utc_timestamp(ingested_at))
         .withColumn("_processing_date", F.lit(ingested_at.astimezone(dt.UTC).date()))
+        .withColumn("_clock_at", utc_timestamp(clock_at or ingested_at))
         .select(*tables.LANDED_EVENTS.column_names)
     )
 

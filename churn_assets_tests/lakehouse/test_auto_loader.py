@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from churn_assets.errors import ContractError, LandingError
+from churn_assets.errors import ContractError, LakeError, LandingError
 from churn_assets.lakehouse.file_stream import relative
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.ledger import ahead_of
 from churn_assets.lakehouse.unity import UnityLakehouse
-from churn_assets.tables import LANDED_EVENTS
+from churn_assets.tables import LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.lakehouse.conftest import Cluster
-from churn_assets_tests.rows import rows_of
+from churn_assets_tests.rows import frame, rows_of
 
 ROOT = "/Volumes/raw_catalog/landing/files/events"
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -84,6 +85,9 @@ def test_its_rows_are_those_of_a_lake_that_lists_its_files(
         "damaged.json": b'{"event_id":"caf\xe9"}\n\xff\xfe\n{"event_id":"c"}',
         "cut off.json.gz": whole[: len(whole) // 2],
         "empty.json": b"",
+        "UPPER.JSON": b'{"event_id":"u"}\n',
+        "lines.jsonl": b'{"event_id":"jl"}\n',
+        "Lines.NdJson.GZ": gzip.compress(b'{"event_id":"nd"}\n'),
         "sub/no gzip.json.gz": b"plain\n",
         "notes.txt": b"ignored",
         "_unfinished.json": b'{"event_id":"ignored"}\n',
@@ -96,7 +100,7 @@ def test_its_rows_are_those_of_a_lake_that_lists_its_files(
     ours, theirs = ingest(unity, at_noon), ingest(listing, at_noon)
 
     assert rows_of(unity.read(LANDED_EVENTS)) == rows_of(listing.read(LANDED_EVENTS))
-    assert (ours.files, ours.ignored) == (theirs.files, None) == (6, None)
+    assert (ours.files, ours.ignored) == (theirs.files, None) == (9, None)
     assert ours.write is not None
     assert theirs.write is not None
     assert (ours.write.rows, ours.write.rows_by_partition) == (
@@ -198,3 +202,37 @@ def test_a_bronze_of_other_columns_is_the_reason_that_is_given(
 )
 def test_a_file_has_the_same_name_whoever_says_its_path(path: str, root: str) -> None:
     assert relative(path, root) == "sub/a.json"
+
+
+def test_a_line_that_is_too_long_is_one_corrupt_row(
+    cluster: Cluster, zone: Path, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(deployment="databricks", landing_root=ROOT, max_line_megabytes=1)
+    unity = UnityLakehouse(settings, lambda: cluster.session)
+    (zone / "zeros.json.gz").write_bytes(gzip.compress(bytes(3 << 20)))
+
+    ingest(unity, at_noon)
+
+    ((raw,),) = rows_of(unity.read(LANDED_EVENTS), "_corrupt_record")
+    assert raw.startswith("[line of 3,145,728 bytes; at most 1 MB are read; it begins with:] \0\0")
+
+
+def test_without_bronze_nothing_is_taken_in_where_silver_stands(
+    unity: UnityLakehouse, zone: Path, cluster: Cluster
+) -> None:
+    land(zone, "day1.json", "a")
+    quarantined = ("corrupt", None, "x", "day1.json", 1, NOON, NOON.date())
+    nothing = [None] * (len(QUARANTINED_EVENTS.columns) - len(quarantined))
+    unity.write(QUARANTINED_EVENTS, frame(cluster.session, QUARANTINED_EVENTS, [(*quarantined, *nothing)]))
+
+    with pytest.raises(LakeError, match=r"holds no line, and main_catalog\.clean\.quarantined_events 1 rows"):
+        ingest(unity, at_noon)
+
+
+def test_a_ledger_ahead_of_the_clock_is_said(unity: UnityLakehouse, zone: Path) -> None:
+    land(zone, "day1.json", "a")
+    ingest(unity, lambda: NOON + dt.timedelta(days=400))
+    land(zone, "day2.json", "b")
+
+    assert ingest(unity, at_noon).ahead == dt.timedelta(days=400)
+    assert ahead_of(unity, NOON) == dt.timedelta(days=400, microseconds=1)

@@ -1,6 +1,7 @@
 """Each file exactly once, whatever dies in between."""
 
 import datetime as dt
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from moto.server import ThreadedMotoServer
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
-from churn_assets.errors import LandingError
-from churn_assets.lakehouse import ingestion
+from churn_assets.errors import LakeError, LandingError
+from churn_assets.lakehouse import ingestion, ledger
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.landing import read_lines
+from churn_assets.lakehouse.landing_lines import read_lines
 from churn_assets.lakehouse.ledger import take_in
-from churn_assets.tables import LANDED_EVENTS
+from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 from churn_assets_tests.conftest import MakeSettings
+from churn_assets_tests.rows import frame
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
@@ -117,7 +119,7 @@ def test_no_landing_zone_and_an_empty_one_are_one_line_each(lake: Lakehouse) -> 
 
     land(lake, "readme.txt", "x")
     with pytest.raises(
-        LandingError, match=r"holds no event files \(1 others\): expected names that end in .json"
+        LandingError, match=r"holds no event files \(1 others: readme.txt\): expected names that end in .json"
     ):
         ingestion.ingest(lake, at_noon)
 
@@ -177,3 +179,181 @@ def test_ten_small_files_are_each_there_once(lake: Lakehouse) -> None:
     ingestion.ingest(lake, at_noon)
 
     assert Counter(name for name, _ in bronze(lake)) == {f"{number}.json": 3 for number in range(10)}
+
+
+# One file never stops the others.
+
+
+def test_a_file_that_cannot_be_read_is_named_the_rest_is_taken_in_and_it_is_tried_again(
+    lake: Lakehouse,
+) -> None:
+    land(lake, "a.json", "a")
+    land(lake, "z.json", "z")
+    bad = Path(lake.settings.landing_root) / "bad.json"
+    # It can be opened, and its first byte is an input/output error, for root too.
+    bad.symlink_to("/proc/self/mem")
+
+    first = ingestion.ingest(lake, at_noon)
+    again = ingestion.ingest(lake, at_noon)
+    bad.unlink()
+    land(lake, "bad.json", "b")
+    mended = ingestion.ingest(lake, at_noon)
+
+    assert first.left_out == again.left_out == {"bad.json": "cannot be read: Input/output error"}
+    assert (first.files, again.files, mended.files, mended.left_out) == (2, 0, 1, {})
+    assert bronze(lake) == [("a.json", "a"), ("bad.json", "b"), ("z.json", "z")]
+
+
+def test_a_file_that_only_a_worker_cannot_read_is_left_out_as_well(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        land(lake, f"{number}.json", f"e{number}")
+    for name in ("bad.json", "worse.json.gz"):
+        (Path(lake.settings.landing_root) / name).symlink_to(
+            "/proc/self/mem" if name == "bad.json" else "bad.json"
+        )
+    # What is asked before anything is read.
+    monkeypatch.setattr(ledger, "unreadable", lambda *_: {})
+
+    done = ingestion.ingest(lake, at_noon)
+
+    assert done.files == 3
+    assert list(done.left_out) == ["bad.json"]
+    assert "rror" in done.left_out["bad.json"]
+    assert [name for name, _ in bronze(lake)] == ["0.json", "1.json", "2.json"]
+
+
+def test_odd_entries_stop_nothing(lake: Lakehouse) -> None:
+    land(lake, "a.json", "a")
+    root = Path(lake.settings.landing_root)
+    (root / os.fsdecode(b"caf\xe9.json")).write_text("{}")
+    (root / "gone.json").symlink_to("nowhere")
+    os.mkfifo(root / "pipe.json")
+    (root / "folder.json").mkdir()
+
+    done = ingestion.ingest(lake, at_noon)
+
+    assert bronze(lake) == [("a.json", "a")]
+    assert sorted(done.left_out) == ["caf\\xe9.json", "folder.json", "gone.json", "pipe.json"]
+
+
+# Names of files.
+
+
+def test_old_lakes_take_in_what_they_passed_over_for_its_suffix_once(lake: Lakehouse) -> None:
+    land(lake, "a.json", "a")
+    ingestion.ingest(lake, at_noon)
+    week_ago = at_noon().timestamp() - 30 * 86400
+    for name in ("b.jsonl", "C.JSON", "d.ndjson"):
+        land(lake, name, name)
+        # Spark's file stream passes over what is a week older than the newest that it has seen.
+        os.utime(Path(lake.settings.landing_root) / name, (week_ago, week_ago))
+
+    first, again = ingestion.ingest(lake, at_noon), ingestion.ingest(lake, at_noon)
+
+    assert (first.files, again.files) == (3, 0)
+    assert [name for name, _ in bronze(lake)] == ["C.JSON", "a.json", "b.jsonl", "d.ndjson"]
+
+
+def test_a_loop_of_links_multiplies_no_row(lake: Lakehouse) -> None:
+    land(lake, "sub/a.json", "a", "b")
+    root = Path(lake.settings.landing_root)
+    for name in ("up", "also up"):
+        (root / "sub" / name).symlink_to(root)
+
+    done = ingestion.ingest(lake, at_noon)
+
+    assert done.left_out == {}
+    assert bronze(lake) == [("sub/a.json", "a"), ("sub/a.json", "b")]
+
+
+def test_a_link_to_a_sibling_multiplies_no_row(lake: Lakehouse) -> None:
+    land(lake, "sub/a.json", "a")
+    (Path(lake.settings.landing_root) / "again").symlink_to("sub")
+
+    ingestion.ingest(lake, at_noon)
+
+    assert bronze(lake) == [("sub/a.json", "a")]
+
+
+def test_a_file_that_was_taken_in_by_a_link_is_not_taken_in_by_another_one(
+    lake: Lakehouse, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.json").write_text('{"event_id":"x"}\n')
+    root = Path(lake.settings.landing_root)
+    root.mkdir()
+    (root / "link").symlink_to(elsewhere)
+    ingestion.ingest(lake, at_noon)
+
+    # Names that come before it now.
+    (root / "a").symlink_to(elsewhere)
+    (root / "a.json").hardlink_to(elsewhere / "x.json")
+    again = ingestion.ingest(lake, at_noon)
+
+    assert again.files == 0
+    assert bronze(lake) == [("link/x.json", "x")]
+
+
+# Lines.
+
+
+def test_a_line_that_is_too_long_is_one_corrupt_row(lake: Lakehouse) -> None:
+    short = lake.settings.model_copy(update={"max_line_megabytes": 1})
+    lake = Lakehouse(short, lambda spark=lake.spark: spark)
+    land(lake, "a.json", "a", "x" * 2**20, "b")
+
+    ingestion.ingest(lake, at_noon)
+
+    rows = lake.read(LANDED_EVENTS).select("event_id", "_corrupt_record").collect()
+    assert sorted((row[0] or "", (row[1] or "")[:24]) for row in rows) == [
+        ("", "[line of 1,048,603 bytes"),
+        ("a", ""),
+        ("b", ""),
+    ]
+
+
+# The clock.
+
+
+def test_a_ledger_ahead_of_the_clock_is_said_and_both_times_are_kept(lake: Lakehouse) -> None:
+    land(lake, "day1.json", "a")
+    ahead = ingestion.ingest(lake, lambda: NOON + dt.timedelta(days=400))
+    land(lake, "day2.json", "b")
+
+    done = ingestion.ingest(lake, at_noon)
+
+    assert (ahead.ahead, done.ahead) == (dt.timedelta(), dt.timedelta(days=400))
+    rows = lake.read(LANDED_EVENTS).selectExpr(
+        "event_id", "unix_micros(_ingested_at) - unix_micros(_clock_at)", "unix_micros(_clock_at)"
+    )
+    behind = 400 * 86400 * 1_000_000 + 1
+    assert sorted(tuple(row) for row in rows.collect())[1] == ("b", behind, int(NOON.timestamp() * 1e6))
+    assert ledger.ahead_of(lake, NOON) == dt.timedelta(days=400, microseconds=1)
+    assert ledger.ahead_of(lake, NOON + dt.timedelta(days=401)) == dt.timedelta()
+
+
+# Bronze lost.
+
+
+@pytest.mark.parametrize("stands", [EVENTS, QUARANTINED_EVENTS], ids=lambda table: table.name)
+def test_without_bronze_nothing_is_taken_in_where_what_was_made_of_it_stands(
+    lake: Lakehouse, spark: SparkSession, stands: Table
+) -> None:
+    land(lake, "day1.json", "a")
+    row = {
+        EVENTS: ("a", 1, NOON, NOON.date(), None, None, NOON),
+        QUARANTINED_EVENTS: ("corrupt", None, "x", "day1.json", 1, NOON, NOON.date()),
+    }[stands]
+    nothing = [None] * (len(stands.columns) - len(row))
+    lake.write(stands, frame(spark, stands, [(*row, *nothing)]))
+
+    with pytest.raises(
+        LakeError,
+        match=rf"Bronze, .*, holds no line, and {lake.table_name(stands)} 1 rows that .* Restore it",
+    ):
+        ingestion.ingest(lake, at_noon)
+
+    assert lake.version(LANDED_EVENTS) == -1

@@ -1,0 +1,137 @@
+"""From event files to lines, in memory that follows neither the size of a file nor that of a line."""
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs
+from pyspark.sql import DataFrame, SparkSession
+
+# Python reads a file in blocks of this size.
+BLOCK_BYTES = 4 * 1024 * 1024
+MEGABYTE = 1024 * 1024
+DEFAULT_LINE_MEGABYTES = 16
+# Of a line that is too long so many characters are kept.
+KEPT_CHARACTERS = 1000
+
+# How a worker says which file it could not read: the name in hex, then the reason.
+UNREADABLE = "unreadable landing file"
+_UNREADABLE = re.compile(rf"{UNREADABLE} ((?:[0-9a-f]{{2}})+): ([^\n\"\\]*)")
+
+
+def read_lines(
+    spark: SparkSession, root: str, files: list[str], line_megabytes: int = DEFAULT_LINE_MEGABYTES
+) -> DataFrame:
+    """The lines of the files: line (string), _source_file (string).
+
+    Bytes that are not UTF-8 are replaced by U+FFFD. A file that ends in the middle of its compression gives
+    the lines up to there and one more that says so, and a line that is longer than ``line_megabytes`` gives
+    one that says how long it is and how it begins; neither is JSON, and so both end in quarantine.
+
+    A file that cannot be read fails the computation with an error that ``unreadable_file`` understands.
+    """
+    # One partition a file up to what a few cores keep busy; the largest files are not split.
+    names = spark.createDataFrame([(name,) for name in files], "name string").repartition(min(len(files), 16))
+    return names.mapInArrow(_reader(root, line_megabytes), "line string, _source_file string")
+
+
+def lines_of(contents: DataFrame, line_megabytes: int = DEFAULT_LINE_MEGABYTES) -> DataFrame:
+    """The same of files whose contents the engine has read: name (string), content (binary).
+
+    Each file is in memory as a whole, and so are those of one partition, which Spark cuts at 128 MB.
+    """
+    reader = _reader(None, line_megabytes)
+    return contents.select("name", "content").mapInArrow(reader, "line string, _source_file string")
+
+
+def unreadable_file(error: BaseException) -> tuple[str, str] | None:
+    """The file that made a computation of ``read_lines`` fail, and why; None if something else did."""
+    found = _UNREADABLE.search(str(error))
+    return (bytes.fromhex(found[1]).decode(), found[2].strip()) if found else None
+
+
+# Closures, here and below, so that they travel to a worker by value: workers lack this package.
+def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[list[bytes]]]:
+    """From a stream of bytes to lists of whole lines, each list no larger than a block and a line."""
+    block_bytes, most, kept = BLOCK_BYTES, line_megabytes * MEGABYTE, KEPT_CHARACTERS
+
+    def bounded(line: bytes, size: int) -> bytes:
+        if size <= most:
+            return line
+        # "[line" is the beginning of no JSON text, whatever follows.
+        said = f"[line of {size:,} bytes; at most {line_megabytes} MB are read; it begins with:] "
+        text = line[: 4 * kept].decode("utf-8", errors="replace")[:kept]
+        return (said + text).encode()
+
+    def split(stream: Any) -> Iterator[list[bytes]]:
+        # Of a line whose end has not come: all of it, or its beginning if it is too long, and its length.
+        parts: list[bytes] = []
+        size = 0
+        # read1: of a cut-off gzip file, read would give nothing at all.
+        while block := stream.read1(block_bytes):
+            first, newline, others = block.partition(b"\n")
+            if size <= most:
+                parts.append(first)
+            size += len(first)
+            if size > most:
+                # A line without end that was joined as a whole would be copied again with each block.
+                parts = [b"".join(parts)[: 4 * kept]]
+            if newline:
+                body, newline, tail = others.rpartition(b"\n")
+                ended = [bounded(line, len(line)) for line in body.split(b"\n")] if newline else []
+                yield [bounded(b"".join(parts), size), *ended]
+                parts, size = [tail], len(tail)
+        # The last line may lack its newline.
+        if size:
+            yield [bounded(b"".join(parts), size)]
+
+    return split
+
+
+def _reader(  # noqa: C901 - one closure, as the comment above says
+    root: str | None, line_megabytes: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """From names, and contents where there is no root to read them from, to lines."""
+    split, unreadable = _splitter(line_megabytes), UNREADABLE
+
+    def batch(lines: list[bytes], name: str) -> pa.RecordBatch:
+        column = pa.array(lines, pa.binary())
+        try:
+            text = column.cast(pa.string())
+        except pa.ArrowInvalid:
+            text = pa.array([line.decode("utf-8", errors="replace") for line in lines], pa.string())
+        return pa.RecordBatch.from_arrays([text, pa.repeat(name, len(lines))], ["line", "_source_file"])
+
+    def contents(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, Callable[[], Any]]]:
+        filesystem, base = pyarrow.fs.FileSystem.from_uri(root) if root else (None, "")
+        for names in batches:
+            for row, name in enumerate(names.column(0).to_pylist()):
+                if filesystem:
+                    yield name, lambda name=name: filesystem.open_input_file(f"{base}/{name}")
+                else:
+                    yield name, lambda names=names, row=row: io.BytesIO(names.column(1)[row].as_py())
+
+    def of_file(name: str, open_file: Callable[[], Any]) -> Iterator[pa.RecordBatch]:
+        with open_file() as raw:
+            packed = name.lower().endswith(".gz")
+            stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[call-overload]  # pyarrow's file is one in all but the type
+            try:
+                for lines in split(stream):
+                    yield batch(lines, name)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                yield batch([f"[unreadable from here on: {error}]".encode()], name)
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for name, open_file in contents(batches):
+            try:
+                yield from of_file(name, open_file)
+            except OSError as error:
+                reason = error.strerror or str(error).splitlines()[0]
+                message = f"{unreadable} {name.encode().hex()}: {reason}"
+                raise RuntimeError(message) from error
+
+    return read
