@@ -1,7 +1,7 @@
 """Which days a log of events covers, and which of them are silent, from its number of events a day alone.
 
-No clock, no table and no engine: docs/adr/0021 has the rules and their reasons. A single event decides nothing
-here: what is compared is a day's volume with that of the same weekday around it.
+No clock, no table and no engine: docs/adr/0021 has the rules and their reasons. A single event decides
+nothing here: what is compared is a day's volume with that of the same weekday around it.
 """
 
 import datetime as dt
@@ -184,9 +184,11 @@ class _Walk:
     def _stretches(self) -> Counts:
         """By day, the events of it and of all that follow it without a long gap."""
         found: dict[int, int] = {}
-        for day, following in zip(reversed(self._days), [None, *reversed(self._days)], strict=False):
-            is_near = following is not None and following - day <= LONGEST_GAP
-            found[day] = self._counts[day] + (found[following] if is_near else 0)
+        following, events = self._days[-1], 0
+        for day in reversed(self._days):
+            is_near = following - day <= LONGEST_GAP
+            following, events = day, self._counts[day] + (events if is_near else 0)
+            found[day] = events
         return found
 
     def _is_plausible(self, day: int) -> bool:

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     start_date: dt.date = dt.date(2026, 1, 1)
     end_date: dt.date | None = None
     horizon_days: int = Field(default=30, ge=1, le=365)
+    label_min_active_share: float = Field(default=0.5, ge=0, le=1)
     raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
     main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)
     spark_master: str = "local[*]"

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from churn_assets.errors import LakeError
+from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.serving.look import EndpointStatus, look
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
@@ -48,12 +49,13 @@ class ScoreStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that ``churn status`` shows."""
+    """Everything that ``churn status`` shows; ``days`` is what is odd about the days of the events."""
 
     tables: list[TableStatus] = field(default_factory=list)
     model: ModelStatus | None = None
     scores: ScoreStatus | None = None
     endpoint: EndpointStatus | None = None
+    days: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -74,6 +76,7 @@ def lake_status(lake: Lakehouse) -> Status:
         model=_model_status(lake),
         scores=_score_status(lake),
         endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
+        days=coverage.in_words(coverage.judged(lake, dt.datetime.now(dt.UTC)), lake.settings),
     )
 
 

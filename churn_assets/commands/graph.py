@@ -70,6 +70,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         return
     console.print_tables(found)
     _print_freshness(fresh)
+    for line in found.days:
+        out.print(line, soft_wrap=True)
     console.print_summary(found, settings)
 
 
