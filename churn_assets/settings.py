@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     # Not before the third: epoch zero, and what a time zone makes of it, is what broken clocks say.
     earliest_event: dt.date = Field(default=dt.date(2000, 1, 1), ge=dt.date(1970, 1, 3))
     horizon_days: int = Field(default=30, ge=1, le=365)
+    label_min_active_share: float = Field(default=0.5, ge=0, le=1)
     raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
     main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)
     spark_master: str = "local[*]"

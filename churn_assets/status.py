@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from churn_assets.errors import LakeError, LandingError
+from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
@@ -51,13 +52,14 @@ class ScoreStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that ``churn status`` shows."""
+    """Everything that ``churn status`` shows; ``days`` is what is odd about the days of the events."""
 
     tables: list[TableStatus] = field(default_factory=list)
     model: ModelStatus | None = None
     scores: ScoreStatus | None = None
     endpoint: EndpointStatus | None = None
     landing: LandingNotes | None = None
+    days: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -84,6 +86,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
         scores=_score_status(lake),
         endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
         landing=_landing_notes(lake, now, last),
+        days=coverage.in_words(coverage.judged(lake, dt.datetime.now(dt.UTC)), lake.settings),
     )
 
 

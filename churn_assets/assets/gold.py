@@ -7,7 +7,10 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.dates import DateRange
+from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import (
     LAST_30_DAYS,
     ONE_RUN_PER_RANGE,
@@ -43,7 +46,12 @@ def gold_assets(settings: Settings) -> Assets:
         code_version=code_version(activity_transforms.user_daily_activity),
     )
     def user_daily_activity(context: dg.AssetExecutionContext, events: DataFrame) -> DataFrame:
-        return activity_transforms.user_daily_activity(events, date_range(context))
+        dates = date_range(context)
+        first = coverage.judged(context.resources.lakehouse, dt.datetime.now(dt.UTC)).first
+        # Events that lie apart before the data's first day are nobody's history.
+        return activity_transforms.user_daily_activity(
+            events, DateRange(max(dates.start, first or dates.start), dates.end)
+        )
 
     @dg.asset(
         **table_asset(DAILY_SUMMARY, settings),
@@ -71,17 +79,39 @@ def gold_assets(settings: Settings) -> Assets:
             "features": reading(USER_FEATURES),
             "activity": reading(USER_DAILY_ACTIVITY, next_days(horizon_days)),
         },
-        code_version=code_version(label_transforms.churn_labels, horizon_days),
+        code_version=code_version(
+            label_transforms.churn_labels, horizon_days, settings.label_min_active_share
+        ),
     )
     def churn_labels(
         context: dg.AssetExecutionContext, features: DataFrame, activity: DataFrame
     ) -> DataFrame:
         dates = date_range(context)
-        complete_to = coverage.complete_to(context.resources.lakehouse, dt.datetime.now(dt.UTC))
-        label_transforms.require_mature(dates, complete_to or settings.start_date, horizon_days)
-        return label_transforms.churn_labels(features, activity, dates, horizon_days)
+        withheld = _without_labels(context.resources.lakehouse, dates)
+        if withheld:
+            context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})
+        return label_transforms.churn_labels(features, activity, dates, horizon_days, withheld)
 
     return [user_daily_activity, daily_summary, user_features, churn_labels]
+
+
+def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
+    """Those of the dates that get no rows: too little is known of their horizons, though they are over.
+
+    Such a date is no error: a range may hold it, and rows that it has from before must go.
+
+    Raises:
+        ImmatureLabelError: a horizon is not complete, and there is no row to take away.
+    """
+    settings = lake.settings
+    own = coverage.judged(lake, dt.datetime.now(dt.UTC))
+    complete_to = own.last or settings.start_date
+    last = label_transforms.last_labelled_date(complete_to, settings.horizon_days)
+    beyond = [day for day in dates.days() if day > last or (own.first and day < own.first)]
+    held = lake.partition_rows(CHURN_LABELS) if beyond else {}
+    if not all(held.get(day) for day in beyond if day > last):
+        label_transforms.require_mature(dates, complete_to, settings.horizon_days)
+    return sorted({*coverage.unlabelled(own, dates, settings), *beyond})
 
 
 def reading(table: Table, window: dg.PartitionMapping | None = None) -> dg.AssetIn:

@@ -1,5 +1,6 @@
 """From Bronze to typed events, what could not become one, and the users."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
@@ -8,7 +9,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, pool, table_spec
-from churn_assets.lakehouse import evidence
+from churn_assets.lakehouse import coverage, evidence
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
@@ -49,7 +50,8 @@ def silver_assets(settings: Settings) -> Assets:
     )
     def users(context: dg.AssetExecutionContext, events: DataFrame) -> dg.MaterializeResult:
         lake = context.resources.lakehouse
-        written = lake.write(USERS, activity.users(events))
+        first = coverage.judged(lake, dt.datetime.now(dt.UTC)).first
+        written = lake.write(USERS, activity.users(events, first or dt.date.min))
         return dg.MaterializeResult(
             metadata={
                 **write_metadata(written),

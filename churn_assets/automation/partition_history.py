@@ -12,6 +12,7 @@ from churn_assets.assets.endpoint import scored_by
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.lakehouse.evidence import METADATA_NAME, Days, Evidence, is_written
 from churn_assets.tables import (
+    CHURN_LABELS,
     CHURN_PREDICTIONS,
     DAILY_SUMMARY,
     EVENTS,
@@ -46,6 +47,9 @@ def recorded_evidence(instance: dg.DagsterInstance) -> Evidenced | None:
         return None
     value = found[0].asset_materialization.metadata.get(METADATA_NAME)
     if not isinstance(value, dg.JsonMetadataValue) or not isinstance(value.data, dict):
+        return None
+    if "events" not in value.data:
+        # Of a release that noted only which days have events: the next ingestion counts them.
         return None
     return Evidenced(Evidence.from_json(value.data), found[0].storage_id, _read_id(found[0], EVENTS))
 
@@ -162,6 +166,14 @@ class History:
         """Dates on which somebody's account age in user_features is not that of users."""
         return self._unless_read_since(self._found.evidence.ages, USER_FEATURES, USERS, self._found.id or 0)
 
+    def with_labels(self) -> Days:
+        """Dates that have rows of labels and were not labelled anew since that was seen."""
+        return self._not_labelled_since(self._found.evidence.labelled)
+
+    def without_labels(self) -> Days:
+        """Dates that have rows of features and none of labels, and were not labelled since that was seen."""
+        return self._not_labelled_since(self._found.evidence.unlabelled)
+
     def made_by_other_code(self, table: Table, day: dt.date) -> bool:
         """Whether this date was computed by another version of the transform than today's."""
         current = self._code_versions.get(table.asset_key)
@@ -174,6 +186,13 @@ class History:
             }
         made_by = self._made_by[table].get(day)
         return made_by is not None and made_by != current
+
+    def _not_labelled_since(self, days: Days) -> Days:
+        since = self._found.id
+        if since is None:
+            return days
+        # A run that began before and ended later may have judged by less: the next ingestion looks again.
+        return frozenset(day for day in days if self.ids(CHURN_LABELS).get(day, 0) <= since)
 
     def _unless_read_since(self, days: Days, table: Table, upstream: Table, read_id: int) -> Days:
         """Those days that nobody has computed since the evidence, from what the evidence was about.

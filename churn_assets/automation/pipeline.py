@@ -20,6 +20,7 @@ from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
 from churn_assets.dates import DateRange
 from churn_assets.errors import ChurnError
+from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -159,7 +160,11 @@ class Pipeline:
     def _planned(self, now: dt.datetime, wanted: DateRange | None = None) -> Plan:
         plan = make_plan(self._lake, self._instance, now, wanted)
         self.report.covered = plan.covered
+        self._say_what_is_odd(now)
         return plan
+
+    def _say_what_is_odd(self, now: dt.datetime) -> None:
+        self.report.notes += coverage.in_words(coverage.judged(self._lake, now), self._lake.settings)
 
     def _compute(self, plan: Plan) -> None:
         for step in plan.steps_without(*BY_MODEL):

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from churn_assets.automation.label_dates import LabelDates
 from churn_assets.automation.partition_history import Evidenced, History
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.errors import DateRangeError
+from churn_assets.event_days import event_days
 from churn_assets.lakehouse.evidence import gather
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import FEATURE_WINDOW_DAYS, last_complete_day
@@ -30,12 +32,12 @@ from churn_assets.tables import (
     USER_FEATURES,
     Table,
 )
-from churn_assets.transforms.labels import last_labelled_date
 
 MISSING = "missing"
 UPSTREAM_NEWER = "upstream newer"
 MODEL_NEWER = "model newer"
 CODE_CHANGED = "code_version changed"
+NOT_TO_LABEL = "not to be labelled"
 ASKED_FOR = "asked for"
 
 # Predictions, and what is said of every date of them.
@@ -104,7 +106,7 @@ class Plan:
 
 
 def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
-    """The feature_dates that the data covers: from the first event to the last complete day.
+    """The feature_dates that the data covers: from its first day to its last complete one.
 
     Raises:
         DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
@@ -112,13 +114,15 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
     return covered_by(lake.partition_rows(EVENTS), lake.settings, now)
 
 
-def covered_by(event_days: Iterable[dt.date], settings: Settings, now: dt.datetime) -> DateRange:
-    """The same, from the days of which Silver holds events.
+def covered_by(events: Mapping[dt.date, int], settings: Settings, now: dt.datetime) -> DateRange:
+    """The same, from the number of events that Silver holds of each day.
 
     Raises:
         DateRangeError: as ``covered_dates``.
     """
-    days = sorted(event_days)
+    own = event_days(events, last_complete_day(now))
+    is_own = DateRange(own.first or dt.date.min, own.last or dt.date.max)
+    days = sorted(day for day in events if is_own.start <= day <= is_own.end)
     last = min(settings.end_date or dt.date.max, last_complete_day(now), days[-1] if days else dt.date.max)
     window_start = settings.start_date - (FEATURE_WINDOW_DAYS - 1) * ONE_DAY
     early = [day for day in days if window_start <= day < settings.start_date]
@@ -194,14 +198,17 @@ def plan_from(  # noqa: PLR0913 - as above
     Raises:
         DateRangeError: as ``make_plan``.
     """
-    covered = covered_by(found.evidence.event_days, settings, now)
+    covered = covered_by(found.evidence.events, settings, now)
     if wanted and not covered.start <= wanted.start <= wanted.end <= covered.end:
         raise DateRangeError(f"Data covers {covered}, not all of {wanted}. Ask for dates in that range.")
     dates = wanted or covered
     history = History(found, instance, code_versions or {})
     plan = Plan(covered)
     _plan_activity(plan, history)
-    _plan_features_and_labels(plan, history, dates, settings.horizon_days)
+    _plan_features(plan, history, dates)
+    own = event_days(found.evidence.events, last_complete_day(now))
+    labels = LabelDates.of(own, plan.covered, settings, now)
+    _plan_labels(plan, history, labels, dates if wanted else labels.possible, settings.horizon_days)
     if scores:
         _plan_predictions(plan, history, dates, scores_again=scores_again)
     else:
@@ -241,23 +248,32 @@ def _plan_activity(plan: Plan, history: History) -> None:
             summary[day] = reason or UPSTREAM_NEWER
 
 
-def _plan_features_and_labels(plan: Plan, history: History, dates: DateRange, horizon: int) -> None:
+def _plan_features(plan: Plan, history: History, dates: DateRange) -> None:
     older = history.other_ages()
-    features: Reasons = {}
-    labels: Reasons = {}
-    plan.reasons[USER_FEATURES], plan.reasons[CHURN_LABELS] = features, labels
-    last_label = last_labelled_date(plan.covered.end, horizon)
+    features = plan.reasons[USER_FEATURES] = {}
     for day in dates.days():
         window = DateRange(day, day).widened(before=FEATURE_WINDOW_DAYS - 1, after=0)
         reason = _behind(plan, history, USER_FEATURES, day, {USER_DAILY_ACTIVITY: window.days()})
         if reason or day in older:
             features[day] = reason or UPSTREAM_NEWER
-        if day > last_label:
-            continue
-        ahead = DateRange(day + ONE_DAY, day + horizon * ONE_DAY)
-        reads = {USER_FEATURES: [day], USER_DAILY_ACTIVITY: ahead.days()}
-        if reason := _behind(plan, history, CHURN_LABELS, day, reads):
-            labels[day] = reason
+
+
+def _plan_labels(
+    plan: Plan, history: History, labels: LabelDates, dates: DateRange, horizon_days: int
+) -> None:
+    """Of dates that are to have labels those that are behind, of others those that have any."""
+    found = plan.reasons[CHURN_LABELS] = {}
+    superfluous, lacking = history.with_labels(), history.without_labels()
+    for day in dates.days():
+        if day in labels.wanted:
+            ahead = DateRange(day + ONE_DAY, day + horizon_days * ONE_DAY)
+            reads = {USER_FEATURES: [day], USER_DAILY_ACTIVITY: ahead.days()}
+            reason = _behind(plan, history, CHURN_LABELS, day, reads)
+            # What was an outage may have ended by days that this date's horizon does not hold.
+            if reason or day in lacking:
+                found[day] = reason or UPSTREAM_NEWER
+        elif day in superfluous and labels.may_hold(day):
+            found[day] = NOT_TO_LABEL
 
 
 def _plan_predictions(plan: Plan, history: History, dates: DateRange, *, scores_again: bool) -> None:

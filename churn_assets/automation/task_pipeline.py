@@ -41,6 +41,7 @@ class TaskPipeline(Pipeline):
 
         plan = plan_from_data(self._lake, now)
         self.report.covered = plan.covered
+        self._say_what_is_odd(now)
         self._run_all(plan)
         features, labels = self._lake.read(USER_FEATURES), self._lake.read(CHURN_LABELS)
         return dataset.labelled_rows(features, labels).count()

@@ -8,8 +8,17 @@ Why that holds for each table is in docs/adr/0012.
 import datetime as dt
 from typing import Any
 
-from churn_assets.automation.plan import MISSING, UPSTREAM_NEWER, Plan, Reasons, covered_dates
+from churn_assets.automation.label_dates import LabelDates
+from churn_assets.automation.plan import (
+    MISSING,
+    NOT_TO_LABEL,
+    UPSTREAM_NEWER,
+    Plan,
+    Reasons,
+    covered_dates,
+)
 from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.coverage import judged
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import FEATURE_WINDOW_DAYS
 from churn_assets.tables import (
@@ -24,7 +33,6 @@ from churn_assets.tables import (
     USER_FEATURES,
     USERS,
 )
-from churn_assets.transforms.labels import last_labelled_date
 
 ACTIVITY = "SELECT event_date AS day, sum(events) AS events FROM {activity} GROUP BY event_date"
 ARRIVALS = "SELECT first_seen_date AS day, count(*) AS users FROM {users} GROUP BY first_seen_date"
@@ -85,7 +93,9 @@ def plan_from_data(lake: Lakehouse, now: dt.datetime) -> Plan:
     """
     plan = Plan(covered_dates(lake, now))
     days = list(plan.covered.days())
-    landed = lake.partition_rows(EVENTS)
+    own = judged(lake, now)
+    # Events that lie apart before the first day are no activity.
+    landed = {day: n for day, n in lake.partition_rows(EVENTS).items() if own.first and day >= own.first}
     arrived = _counts(lake.query(ARRIVALS, users=USERS), "users")
     events = {day: (landed.get(day, 0),) for day in days}
 
@@ -103,7 +113,7 @@ def plan_from_data(lake: Lakehouse, now: dt.datetime) -> Plan:
     plan.reasons[USER_DAILY_ACTIVITY] = activity
     plan.reasons[DAILY_SUMMARY] = summary
     plan.reasons[USER_FEATURES] = features
-    plan.reasons[CHURN_LABELS] = _labels(lake, plan)
+    plan.reasons[CHURN_LABELS] = _labels(lake, plan, LabelDates.of(own, plan.covered, lake.settings, now))
     return plan
 
 
@@ -139,11 +149,10 @@ def plan_from_scores(lake: Lakehouse, covered: DateRange) -> Plan:
     return plan
 
 
-def _labels(lake: Lakehouse, plan: Plan) -> Reasons:
+def _labels(lake: Lakehouse, plan: Plan, labels: LabelDates) -> Reasons:
     horizon = lake.settings.horizon_days
-    last = last_labelled_date(plan.covered.end, horizon)
-    days = [day for day in plan.covered.days() if day <= last]
-    if not days:
+    days = sorted(labels.wanted)
+    if not days and not any(labels.may_hold(day) for day in lake.partition_rows(CHURN_LABELS)):
         return {}
     labelled = _counts(lake.query(LABELS, labels=CHURN_LABELS), "users", "stayed")
     expected = _counts(
@@ -156,6 +165,7 @@ def _labels(lake: Lakehouse, plan: Plan) -> Reasons:
         "stayed",
     )
     reasons = _behind(days, labelled, expected)
+    reasons |= {day: NOT_TO_LABEL for day in labelled if labels.may_hold(day)}
     # What was asked of the tables as they are; what is to be computed now may change more of them.
     activity, features = plan.reasons[USER_DAILY_ACTIVITY], plan.reasons[USER_FEATURES]
     for day in days:

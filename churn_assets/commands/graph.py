@@ -73,6 +73,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     console.print_tables(found)
     _print_freshness(fresh)
     console.print_landing(found)
+    for line in found.days:
+        out.print(line, soft_wrap=True)
     console.print_summary(found, settings)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from churn_assets.dates import DateRange, contiguous_ranges
+from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -43,32 +43,47 @@ METADATA_NAME = "gold_behind"
 
 Days = frozenset[dt.date]
 
+# Those of its fields that are days.
+DAYS = ("activity", "summary", "ages", "labelled", "unlabelled")
+
 
 @dataclass(frozen=True)
 class Evidence:
     """Dates, by what is wrong with them.
 
-    ``event_days``: days of which Silver holds events. ``activity``: whose events user_daily_activity has not
+    ``events``: how many Silver holds, by day. ``activity``: days whose events user_daily_activity has not
     counted. ``summary``: on which another number of users is new. ``ages``: on which a feature row has an
-    account age that does not fit users. ``written``: the names of the dated tables that hold anything.
+    account age that does not fit users. ``labelled``: with rows of labels. ``unlabelled``: with rows of
+    features and none of labels. ``written``: the names of the dated tables that hold anything.
     """
 
-    event_days: Days = frozenset()
+    events: Mapping[dt.date, int] = field(default_factory=dict)
     activity: Days = frozenset()
     summary: Days = frozenset()
     ages: Days = frozenset()
+    labelled: Days = frozenset()
+    unlabelled: Days = frozenset()
     written: frozenset[str] = field(default_factory=frozenset)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, each run of days as its first and last."""
-        days = {name: _ranges(getattr(self, name)) for name in ("event_days", "activity", "summary", "ages")}
-        return {**days, "written": sorted(self.written)}
+        """Plain values: each run of days as its first and last, events as the numbers of a run's days."""
+        days = {name: _ranges(getattr(self, name)) for name in DAYS}
+        events = {
+            run.start.isoformat(): [self.events[day] for day in run.days()]
+            for run in contiguous_ranges(self.events)
+        }
+        return {"events": events, **days, "written": sorted(self.written)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """What ``as_json`` was made from."""
-        days = {name: _days(value[name]) for name in ("event_days", "activity", "summary", "ages")}
-        return cls(**days, written=frozenset(value["written"]))
+        events = {
+            dt.date.fromisoformat(first) + i * ONE_DAY: count
+            for first, counts in value["events"].items()
+            for i, count in enumerate(counts)
+        }
+        days = {name: _days(value[name]) for name in DAYS}
+        return cls(events, **days, written=frozenset(value["written"]))
 
 
 def gather(lake: Lakehouse) -> Evidence:
@@ -80,11 +95,15 @@ def gather(lake: Lakehouse) -> Evidence:
     written = frozenset(table.name for table in DATED_TABLES if lake.version(table) > 0)
     landed = lake.partition_rows(EVENTS)
     activity = _activity(lake, landed) if USER_DAILY_ACTIVITY.name in written else frozenset(landed)
+    labelled = _with_rows(lake, CHURN_LABELS) if CHURN_LABELS.name in written else frozenset()
+    featured = _with_rows(lake, USER_FEATURES) if USER_FEATURES.name in written else frozenset()
     return Evidence(
-        event_days=frozenset(landed),
+        events=landed,
         activity=activity,
         summary=_summary(lake) if DAILY_SUMMARY.name in written else frozenset(),
         ages=_ages(lake) if USER_FEATURES.name in written else frozenset(),
+        labelled=labelled,
+        unlabelled=featured - labelled,
         written=written,
     )
 
@@ -92,6 +111,10 @@ def gather(lake: Lakehouse) -> Evidence:
 def is_written(evidence: Evidence, table: Table) -> bool:
     """Whether the table held anything: one that was moved away has no history, whatever the log says."""
     return table.name in evidence.written
+
+
+def _with_rows(lake: Lakehouse, table: Table) -> Days:
+    return frozenset(day for day, rows in lake.partition_rows(table).items() if rows)
 
 
 def _activity(lake: Lakehouse, landed: Mapping[dt.date, int]) -> Days:

@@ -7,7 +7,8 @@ look fresh. This looks at the last date that it holds.
 import datetime as dt
 from dataclasses import dataclass
 
-from churn_assets.dates import ONE_DAY
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, EVENT_DATE, FEATURE_DATE, PREDICTION_OUTCOMES, TABLES, Table
@@ -63,9 +64,21 @@ def last_due_day(now: dt.datetime, settings: Settings) -> dt.date:
 def last_date(lake: Lakehouse, table: Table, now: dt.datetime) -> LastDate:
     """What a dated table holds and should hold. Labels, and outcomes with them, are due one horizon later.
 
+    A date that gets no label, because of an outage in its horizon, is not due; the one before it is.
+
     Reads metadata only. A table that does not exist holds nothing.
     """
     day = last_due_day(now, lake.settings)
-    lag = lake.settings.horizon_days if table in OF_THE_PAST else 0
+    due = _labelled_by(lake, day, now) if table in OF_THE_PAST else day
     held = lake.details(table).last_date if lake.version(table) >= 0 else None
-    return LastDate(table, held, day - lag * ONE_DAY)
+    return LastDate(table, held, due)
+
+
+def _labelled_by(lake: Lakehouse, day: dt.date, now: dt.datetime) -> dt.date:
+    """The last date that can have a label once this day is complete."""
+    due = day - lake.settings.horizon_days * ONE_DAY
+    own = coverage.judged(lake, now)
+    without = set(coverage.unlabelled(own, DateRange(own.first, due), lake.settings)) if own.first else set()
+    while due in without:
+        due -= ONE_DAY
+    return due

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import DataFrame
@@ -96,42 +97,44 @@ def require_minimum(rows: int) -> None:
         )
 
 
-def out_of_time_split(first_date: dt.date, last_date: dt.date, horizon_days: int) -> Split:
+def out_of_time_split(
+    first_date: dt.date, last_date: dt.date, horizon_days: int, labelled: Collection[dt.date] = ()
+) -> Split:
     """Hold out the last mature dates, and leave a gap before them.
 
     A label of D looks ``horizon_days`` ahead, so the gap keeps every training label from seeing a day that
     a holdout row is asked about. A fifth of the dates that the gap leaves are held out, at least 1 and at
-    most 30. Of those before the gap, the first 29 are left out where 10 others remain: their windows reach
-    back to before the first event, so their counts mean less than later ones do. The last fifth of what is
-    left is for calibration, too.
+    most 30. Of those before the gap, the first 29 days are left out where 10 others remain: their windows
+    reach back to before the first event, so their counts mean less than later ones do. The last fifth of what
+    is left is for calibration, too. Dates with labels are counted, not days: an outage, whose dates have
+    none, leaves none of the three without rows.
 
     Args:
         first_date: the first mature feature_date.
         last_date: the last mature feature_date.
         horizon_days: days that a label looks ahead.
+        labelled: the dates that have labels; each from the first to the last, without it.
 
     Raises:
         ModelError: the gap leaves no date to train on.
     """
-    dates = (last_date - first_date).days + 1
-    usable = dates - horizon_days
-    if usable < 2:
+    dates = sorted(labelled or DateRange(first_date, last_date).days())
+    usable = sum(day <= last_date - horizon_days * ONE_DAY for day in dates)
+    held_out = dates[-min(max(usable // 5, 1), MAXIMUM_HOLDOUT_DATES) :]
+    before = [day for day in dates if day < held_out[0] - horizon_days * ONE_DAY]
+    if usable < 2 or not before:
         raise ModelError(
-            f"{dates} mature feature_dates, {first_date} to {last_date}, are too few to train on the early "
-            f"and judge on the late ones; a horizon of {horizon_days} days takes {horizon_days + 2}. "
+            f"{len(dates)} mature feature_dates, {first_date} to {last_date}, are too few to train on the "
+            f"early and judge on the late ones; a horizon of {horizon_days} days takes {horizon_days + 2}. "
             "Wait for more days, or lower CHURN_HORIZON_DAYS."
         )
-    held_out = min(max(usable // 5, 1), MAXIMUM_HOLDOUT_DATES)
-    trained = usable - held_out
-    warm_up = FEATURE_WINDOW_DAYS - 1
-    if trained - warm_up < LEAST_TRAINING_DATES:
-        warm_up = 0
-    calibrated = max((trained - warm_up) // CALIBRATION_SHARE, 1)
-    train_end = first_date + (trained - 1) * ONE_DAY
+    warm = [day for day in before if day >= first_date + (FEATURE_WINDOW_DAYS - 1) * ONE_DAY]
+    trained = warm if len(warm) >= LEAST_TRAINING_DATES else before
+    calibrated = trained[-max(len(trained) // CALIBRATION_SHARE, 1) :]
     return Split(
-        train=DateRange(first_date + warm_up * ONE_DAY, train_end),
-        calibration=DateRange(train_end - (calibrated - 1) * ONE_DAY, train_end),
-        holdout=DateRange(last_date - (held_out - 1) * ONE_DAY, last_date),
+        train=DateRange(trained[0], trained[-1]),
+        calibration=DateRange(calibrated[0], calibrated[-1]),
+        holdout=DateRange(held_out[0], held_out[-1]),
     )
 
 

@@ -1,5 +1,7 @@
 """From events to who the users are, what they did each day, and what happened each day."""
 
+import datetime as dt
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -12,11 +14,13 @@ def within(column: str, dates: DateRange) -> Column:
     return (F.col(column) >= F.lit(dates.start)) & (F.col(column) <= F.lit(dates.end))
 
 
-def users(events: DataFrame) -> DataFrame:
+def users(events: DataFrame, first_day: dt.date = dt.date.min) -> DataFrame:
     """Sum up each user over all events.
 
     Args:
         events: ``clean.events``, all of them.
+        first_day: the day on which the data starts. first_seen_date is a user's first day from then on:
+            a few events that lie apart before it make nobody old. Who has no later one keeps their own.
 
     Returns:
         The columns of ``tables.USERS``, one row a user. country is that of the latest event that has one (of
@@ -27,14 +31,15 @@ def users(events: DataFrame) -> DataFrame:
     # max per group keeps light. Windows or structs over all events are not.
     recency = F.concat(F.lpad(F.unix_micros("event_ts").cast("string"), 18, "0"), F.col("event_id"))
     per_country = events.groupBy("user_id", F.expr("nullif(country, '')").alias("country")).agg(
-        F.min("event_date").alias("first_seen_date"),
+        F.min("event_date").alias("first_event_date"),
+        F.min(F.when(F.col("event_date") >= F.lit(first_day), F.col("event_date"))).alias("first_own_date"),
         F.max("event_date").alias("last_seen_date"),
         F.max(recency).alias("recency"),
         F.min("source_user_id").alias("source_user_id"),
     )
     known_recency = F.when(F.col("country").isNotNull(), F.col("recency"))
     return per_country.groupBy("user_id").agg(
-        F.min("first_seen_date").alias("first_seen_date"),
+        F.coalesce(F.min("first_own_date"), F.min("first_event_date")).alias("first_seen_date"),
         F.max("last_seen_date").alias("last_seen_date"),
         F.max_by("country", known_recency).alias("country"),
         F.min("source_user_id").alias("source_user_id"),

@@ -51,5 +51,7 @@ def user_features(activity: DataFrame, users: DataFrame, dates: DateRange) -> Da
         windows.join(users.select("user_id", "first_seen_date"), "user_id", "left")
         .withColumn("days_since_last_event", (F.col("feature_day") - F.col("last_day")).cast("bigint"))
         .withColumn("account_age_days", F.datediff("feature_date", "first_seen_date").cast("bigint"))
+        # Active by events from before the data's first day alone: not seen yet.
+        .where(F.col("account_age_days").isNull() | (F.col("account_age_days") >= 0))
         .select(*tables.USER_FEATURES.column_names)
     )

@@ -1,17 +1,24 @@
 """Who stayed away after a feature_date, and when that can be known."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets import tables
-from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.errors import ImmatureLabelError
 from churn_assets.transforms.activity import within
 
 
-def churn_labels(features: DataFrame, activity: DataFrame, dates: DateRange, horizon_days: int) -> DataFrame:
+def churn_labels(
+    features: DataFrame,
+    activity: DataFrame,
+    dates: DateRange,
+    horizon_days: int,
+    unlabelled: Iterable[dt.date] = (),
+) -> DataFrame:
     """Label each user active in the 30 days up to a feature_date: did they stay away for the whole horizon?
 
     Args:
@@ -19,6 +26,7 @@ def churn_labels(features: DataFrame, activity: DataFrame, dates: DateRange, hor
         activity: ``gold.user_daily_activity``, every day of every horizon; days outside change nothing.
         dates: the feature_dates to label. Call ``require_mature`` first.
         horizon_days: days after the feature_date in which one event means that the user stayed.
+        unlabelled: those of ``dates`` that get no rows, as too little is known of their horizons.
 
     Returns:
         The columns of ``tables.CHURN_LABELS``, one row per user and date of ``features``.
@@ -39,9 +47,11 @@ def churn_labels(features: DataFrame, activity: DataFrame, dates: DateRange, hor
         .withColumn("feature_date", F.date_add(F.lit(dates.start), F.col("feature_day")))
         .select("user_id", "feature_date", "active_days")
     )
+    asked = features.where(within("feature_date", dates))
+    for run in contiguous_ranges(unlabelled):
+        asked = asked.where(~within("feature_date", run))
     return (
-        features.where(within("feature_date", dates))
-        .select("user_id", "feature_date")
+        asked.select("user_id", "feature_date")
         .join(stayed, ["user_id", "feature_date"], "left")
         .withColumn("label", F.when(F.col("active_days").isNull(), 1).otherwise(0))
         .select(*tables.CHURN_LABELS.column_names)
@@ -58,7 +68,7 @@ def require_mature(dates: DateRange, complete_to: dt.date, horizon_days: int) ->
 
     Args:
         dates: the feature_dates asked for.
-        complete_to: the last UTC day that is over and up to which Silver holds events.
+        complete_to: the last UTC day that is over and has a plausible volume of events.
         horizon_days: the horizon.
 
     Raises:

@@ -86,5 +86,5 @@ def all_written(event_days: Days, **wrong: Days) -> Evidence:
     """What tables say in which all is as it should be, but for what is named."""
     days = {name: frozenset(found) for name, found in wrong.items()}
     return Evidence(
-        event_days=frozenset(event_days), written=frozenset(table.name for table in DATED_TABLES), **days
+        events=dict.fromkeys(event_days, 1), written=frozenset(table.name for table in DATED_TABLES), **days
     )

@@ -17,7 +17,21 @@ DAYS = st.frozensets(st.dates(dt.date(2020, 1, 1), dt.date(2020, 3, 1)))
 NAMES = st.frozensets(st.sampled_from([table.name for table in DATED_TABLES]))
 
 
-@given(st.builds(Evidence, event_days=DAYS, activity=DAYS, summary=DAYS, ages=DAYS, written=NAMES))
+COUNTS = st.dictionaries(st.dates(dt.date(2020, 1, 1), dt.date(2020, 3, 1)), st.integers(1, 9))
+
+
+@given(
+    st.builds(
+        Evidence,
+        events=COUNTS,
+        activity=DAYS,
+        summary=DAYS,
+        ages=DAYS,
+        labelled=DAYS,
+        unlabelled=DAYS,
+        written=NAMES,
+    )
+)
 def test_evidence_comes_back_as_it_was_written(evidence: Evidence) -> None:
     assert Evidence.from_json(json.loads(json.dumps(evidence.as_json()))) == evidence
 
@@ -33,7 +47,7 @@ def test_where_nothing_has_been_computed_all_days_are_uncounted_and_no_table_is_
 
     found = gather(lake)
 
-    assert found == Evidence(event_days=frozenset({day(-2), D}), activity=frozenset({day(-2), D}))
+    assert found == Evidence(events={day(-2): 1, D: 1}, activity=frozenset({day(-2), D}))
     assert lake.version(USER_DAILY_ACTIVITY) == -1
 
 
@@ -50,9 +64,10 @@ def test_each_date_is_behind_for_its_own_reason(lake: Lakehouse, spark: SparkSes
     lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), DateRange(day(-1), D))
 
     assert gather(lake) == Evidence(
-        event_days=frozenset({day(-2), day(-1), D}),
+        events={day(-2): 1, day(-1): 1, D: 2},
         activity=frozenset({D}),
         summary=frozenset({day(-1), D}),
         ages=frozenset({D}),
+        unlabelled=frozenset({day(-1), D}),
         written=frozenset({"user_daily_activity", "daily_summary", "user_features"}),
     )

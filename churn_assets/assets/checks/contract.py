@@ -11,6 +11,8 @@ from pyspark.sql import functions as F
 from churn_assets.assets.checks.volume import volumes
 from churn_assets.assets.common import ON_SPARK
 from churn_assets.dates import DateRange
+from churn_assets.event_days import ranges
+from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.freshness import DATED_TABLES, last_date
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import dates_of_run, last_complete_day
@@ -30,6 +32,7 @@ VALUES = "values"
 REFERENCES = "references"
 VOLUME = "volume"
 LATEST_DATE = "latest_date"
+SILENT_DAYS = "silent_days"
 
 # The model would learn from them: what reads them does not start.
 BLOCKING_TABLES = (USER_FEATURES, CHURN_LABELS)
@@ -45,6 +48,8 @@ DESCRIPTIONS = {
     VOLUME: "Each date has between half and double the rows of the same weekday in the four weeks before; "
     "of the last seven dates of the run. A warning.",
     LATEST_DATE: "The table holds the last date that is due, whatever was written last.",
+    SILENT_DAYS: "No date lacks its label because its horizon has too many days with next to no events. "
+    "A warning; all silent days of the data are in its metadata.",
 }
 
 
@@ -64,11 +69,13 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         lake, selected = context.resources.lakehouse, {key.name for key in context.selected_asset_check_keys}
         now, dates = dt.datetime.now(dt.UTC), _dates_of_run(context.run.tags, table)
-        if selected - {VOLUME, LATEST_DATE}:
+        if selected - {VOLUME, LATEST_DATE, SILENT_DAYS}:
             is_written = table.asset_key in context.job_def.asset_layer.selected_asset_keys
             yield from _of_rows(lake, table, dates, newest_only=is_written, selected=selected)
         if VOLUME in selected:
             yield _of_volume(lake, table, dates, last_complete_day(now))
+        if SILENT_DAYS in selected:
+            yield _of_silent_days(lake, table, now)
         if LATEST_DATE in selected:
             found = last_date(lake, table, now)
             yield dg.AssetCheckResult(
@@ -91,6 +98,7 @@ def names(table: Table) -> list[str]:
         REFERENCES: table.references is not None,
         VOLUME: table in WITH_VOLUME,
         LATEST_DATE: table in DATED_TABLES,
+        SILENT_DAYS: table is CHURN_LABELS,
     }
     return [name for name, is_there in has.items() if is_there]
 
@@ -161,6 +169,24 @@ def _of_volume(
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(f"{v.day}: {v.rows} rows, usually {v.usual:g}" for v in odd) or None,
         metadata={"dates": len(found), "odd_dates": len(odd)},
+    )
+
+
+def _of_silent_days(lake: Lakehouse, table: Table, now: dt.datetime) -> dg.AssetCheckResult:
+    own = coverage.judged(lake, now)
+    whole = DateRange(own.first, own.last) if own.first and own.last else None
+    lost = coverage.unlabelled(own, whole, lake.settings) if whole else []
+    return dg.AssetCheckResult(
+        asset_key=table.asset_key,
+        check_name=SILENT_DAYS,
+        passed=not lost,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=" ".join(coverage.in_words(own, lake.settings)) or None,
+        metadata={
+            "silent_days": len(own.silent),
+            "silent": ", ".join(str(run) for run, _ in own.silences) or "none",
+            "unlabelled_dates": f"{len(lost)}: {ranges(lost)}" if lost else "0",
+        },
     )
 
 

@@ -1,0 +1,33 @@
+"""Which feature_dates are to have labels, and which may hold labels that they are not to have."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Self
+
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.event_days import EventDays
+from churn_assets.lakehouse.coverage import unlabelled
+from churn_assets.partitions import last_complete_day
+from churn_assets.settings import Settings
+from churn_assets.transforms.labels import last_labelled_date
+
+
+@dataclass(frozen=True)
+class LabelDates:
+    """``wanted``: whose horizon is over and says enough. ``possible``: of which Dagster has a partition."""
+
+    wanted: frozenset[dt.date]
+    possible: DateRange
+
+    @classmethod
+    def of(cls, own: EventDays, covered: DateRange, settings: Settings, now: dt.datetime) -> Self:
+        """Of a log's days, what the settings and the data cover, and the clock."""
+        horizon = settings.horizon_days
+        mature = DateRange(covered.start, last_labelled_date(covered.end, horizon))
+        last = min(last_complete_day(now), settings.end_date or dt.date.max) - horizon * ONE_DAY
+        wanted = frozenset(mature.days()) - set(unlabelled(own, mature, settings))
+        return cls(wanted, DateRange(settings.start_date, last))
+
+    def may_hold(self, day: dt.date) -> bool:
+        """Whether an earlier release, or fewer events, may have left labels there."""
+        return self.possible.start <= day <= self.possible.end and day not in self.wanted
