@@ -2,12 +2,18 @@
 
 import gc
 import sys
+import traceback
+from pathlib import Path
 
 import typer
+from rich.text import Text
 
+from churn_assets import settings, terminal
 from churn_assets.commands import backfill, events, graph, maintain, model, runs, services, workspace
 from churn_assets.console import err
-from churn_assets.errors import ChurnError
+from churn_assets.errors import ChurnError, in_one_line
+
+WRONG_USAGE = 2
 
 app = typer.Typer(
     help="A churn platform: event files in, a churn probability for every active user out, every day.",
@@ -32,11 +38,46 @@ app.add_typer(workspace.workflow, name="workflow", help="The pipeline as a Datab
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on stderr."""
+    """Run the command line; what went wrong is one line on stderr, its details are in the lake's log."""
     # Imports make a million objects that stay; looking through them again and again costs a tenth of a run.
     gc.set_threshold(100_000, 50, 50)
+    people = terminal.turn_away()
+    if people:
+        err.file = people.stream
     try:
         app()
+    except SystemExit as ended:
+        if people and ended.code == WRONG_USAGE:
+            people.show()
+        raise
     except ChurnError as error:
-        err.print(f"[red]churn:[/red] {error}", markup=True, soft_wrap=True)
+        _log(people, error)
+        _say(str(error))
         sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the end of the line, and of every error
+        log = _log(people, error)
+        kept = f"The trace is in {log}." if log else ""
+        _say(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this. {kept}".rstrip())
+        sys.exit(1)
+    finally:
+        if people:
+            people.keep(_lake())
+
+
+def _log(people: terminal.Terminal | None, error: Exception) -> Path | None:
+    """The log that now holds the trace; None where there is none, as under a test."""
+    if people is None:
+        return None
+    traceback.print_exception(error)
+    return people.keep(_lake())
+
+
+def _lake() -> Path | None:
+    try:
+        return settings.load().lake_root
+    except ChurnError:
+        return None
+
+
+def _say(what: str) -> None:
+    err.print(Text.assemble(("churn:", "red"), " ", " ".join(what.splitlines())), soft_wrap=True)

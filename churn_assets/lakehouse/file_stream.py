@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
+from churn_assets import plain_paths
 from churn_assets.errors import ChurnError, LandingError
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
@@ -28,9 +29,11 @@ GLOB = f"*.{{{','.join(suffix.removeprefix('.') for suffix in SUFFIXES)}}}"
 def by_file_stream(lake: Lakehouse, now: Clock) -> Taken:
     """Take in what Spark's file source finds new."""
     root = lake.settings.landing_root
+    # What is loaded is a pattern, and Spark names what it finds by it.
+    place = plain_paths.for_pattern(root)
 
     def batch(found: DataFrame) -> tuple[int, WriteReport | None]:
-        names = {relative(row["path"], root) for row in found.select("path").collect()}
+        names = {relative(row["path"], place) for row in found.select("path").collect()}
         return take_in(lake, names, lambda new: read_lines(lake.spark, root, new), now)
 
     reader = (
@@ -39,7 +42,7 @@ def by_file_stream(lake: Lakehouse, now: Clock) -> Taken:
         .schema("path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY")
         .option("recursiveFileLookup", value=True)
     )
-    return _available_now(lake, reader, batch)
+    return _available_now(lake, reader, batch, place)
 
 
 def by_auto_loader(lake: Lakehouse, now: Clock) -> Taken:
@@ -63,13 +66,14 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> Taken:
         return take_in(lake, set(paths), read, now)
 
     reader = lake.spark.readStream.format("cloudFiles").option("cloudFiles.format", "binaryFile")
-    return _available_now(lake, reader, batch)
+    return _available_now(lake, reader, batch, root)
 
 
 def _available_now(
     lake: Lakehouse,
     reader: DataStreamReader,
     batch: Callable[[DataFrame], tuple[int, WriteReport | None]],
+    place: str,
 ) -> Taken:
     done: Taken = []
     refused: list[ChurnError] = []
@@ -85,7 +89,7 @@ def _available_now(
     try:
         stream = (
             reader.option("pathGlobFilter", GLOB)
-            .load(root)
+            .load(place)
             .writeStream.foreachBatch(take_batch)
             .option("checkpointLocation", lake.checkpoint(LANDED_EVENTS))
             .trigger(availableNow=True)
