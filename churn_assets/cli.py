@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.text import Text
 
-from churn_assets import settings, terminal
+from churn_assets import plain_paths, settings, terminal
 from churn_assets.commands import backfill, events, graph, maintain, model, runs, services, workspace
 from churn_assets.console import err
 from churn_assets.errors import ChurnError, in_one_line
@@ -51,32 +51,33 @@ def main() -> None:
             people.show()
         raise
     except ChurnError as error:
-        _log(people, error)
+        if people:
+            traceback.print_exception(error)
         _say(str(error))
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the end of the line, and of every error
-        log = _log(people, error)
-        kept = f"The trace is in {log}." if log else ""
-        _say(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this. {kept}".rstrip())
+        log = None
+        if people:
+            traceback.print_exception(error)
+            log = people.keep(_logs() or plain_paths.own_folder())
+        kept = f" The trace is in {log}." if log else ""
+        _say(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this.{kept}")
         sys.exit(1)
     finally:
-        if people:
-            people.keep(_lake())
+        if people and (logs := _logs()):
+            people.keep(logs)
 
 
-def _log(people: terminal.Terminal | None, error: Exception) -> Path | None:
-    """The log that now holds the trace; None where there is none, as under a test."""
-    if people is None:
-        return None
-    traceback.print_exception(error)
-    return people.keep(_lake())
-
-
-def _lake() -> Path | None:
+def _logs() -> Path | None:
+    """The lake's folder for logs; None where there is no lake, as looking leaves no trace."""
     try:
-        return settings.load().lake_root
-    except ChurnError:
-        return None
+        lake = settings.load().lake_root
+        if lake.is_dir():
+            (lake / "logs").mkdir(exist_ok=True)
+            return lake / "logs"
+    except (ChurnError, OSError):
+        pass
+    return None
 
 
 def _say(what: str) -> None:

@@ -61,6 +61,20 @@ def impossible(folder: Path) -> str | None:
     return ascii(found.group())[1:-1].replace("\\\\", "\\") if found else None
 
 
+def own_folder() -> Path:
+    """A folder of this user's alone.
+
+    Raises:
+        LakeError: none can be made.
+    """
+    for place in _places():
+        return place
+    raise LakeError(
+        f"Neither ~/.cache/churn-assets nor a folder in {tempfile.gettempdir()} can be made. "
+        "Make one of them writable."
+    )
+
+
 def _link_to(folder: Path) -> Path:
     for links in _places():
         link = links / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]

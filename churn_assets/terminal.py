@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-LOG = Path("logs") / "churn.log"
+LOG = "churn.log"
 LARGEST_LOG = 10_000_000
 STDERR = 2
 
@@ -39,34 +39,26 @@ class Terminal:
         self.stream.write(self._noise.read().decode(errors="replace"))
         self.stream.flush()
 
-    def keep(self, lake: Path | None) -> Path | None:
-        """Append what was turned away to the lake's log, or to one of this user where there is no lake.
+    def keep(self, folder: Path) -> Path | None:
+        """Append what was turned away to the folder's log.
 
         Returns:
-            The log, None where it cannot be written.
+            The log, None where there was nothing to write or it cannot be written.
         """
         with suppress(OSError):
             sys.stderr.flush()
             self._noise.seek(0)
             if not (noise := self._noise.read()):
                 return None
-            log = _log(lake)
+            log = folder / LOG
+            if log.exists() and log.stat().st_size > LARGEST_LOG:
+                log.replace(log.with_suffix(".log.1"))
             with log.open("ab") as file:
                 file.write(noise)
-            self._noise.truncate(0)
             self._noise.seek(0)
+            self._noise.truncate()
             return log
         return None
-
-
-def _log(lake: Path | None) -> Path:
-    if lake is None or not lake.is_dir():
-        return Path(tempfile.gettempdir()) / f"churn-{os.getuid()}.log"
-    log = lake / LOG
-    log.parent.mkdir(exist_ok=True)
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        log.replace(log.with_suffix(".log.1"))
-    return log
 
 
 _TURNED_AWAY: list[Terminal] = []
