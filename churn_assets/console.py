@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.spinner import Spinner
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from churn_assets.settings import Settings
 from churn_assets.status import Status
 
 # Lines that a program reads are not broken at 80 columns.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
+# No markup and no emoji: paths may hold [b] and :smile:.
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
@@ -22,7 +26,9 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that is told how much of how much is done, and goes away at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     # Without a terminal it would leave an empty line in the log.
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(
+        *columns, console=err, transient=True, redirect_stderr=False, disable=not err.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -37,12 +43,14 @@ def steps() -> Iterator[Callable[[str], None]]:
             what, since = current.pop()
             err.print(f"  {what} ({time.monotonic() - since:.1f} s)", soft_wrap=True)
 
-    with err.status("starting") as spinner:
+    spinner = Spinner("dots", Text("starting"))
+    # Not rich's own status, which lets what others write to stderr appear above it.
+    with Live(spinner, console=err, transient=True, redirect_stderr=False):
 
         def step(what: str) -> None:
             finish()
             current.append((what, time.monotonic()))
-            spinner.update(what)
+            spinner.update(text=Text(what))
 
         yield step
         finish()

@@ -47,3 +47,17 @@ class EndpointError(ChurnError):
 
 class WorkspaceError(ChurnError):
     """The Databricks workspace lacks something, refuses it, or ended what it was running."""
+
+
+LONGEST = 300
+# Where an engine's message ends and its stack begins.
+STACKS = ("JVM stacktrace:", "\n\tat ", "Traceback (most recent call last)", "stack backtrace:")
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error of somebody else's says, without the stack that some put into their message."""
+    text = str(error)
+    for stack in STACKS:
+        text = text.partition(stack)[0]
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

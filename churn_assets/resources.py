@@ -112,7 +112,7 @@ def _mlflow(settings: Settings) -> dg.ResourceDefinition:
 
         config = {
             "experiment_name": registry.experiment_name(settings),
-            "mlflow_tracking_uri": settings.mlflow_tracking_uri or "databricks",
+            "mlflow_tracking_uri": registry.tracking_uri(settings),
             "env": {},
             "extra_tags": {},
         }

@@ -2,18 +2,23 @@
 
 import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from churn_assets import plain_paths
 from churn_assets.errors import SettingsError
 
 Deployment = Literal["local", "spark", "databricks"]
 
 # Unity Catalog's rule for names that need no quoting, which the folder names of a local lake follow too.
 CATALOG_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+SQLITE = "sqlite:///"
+MLFLOW_DATABASE = "mlflow.db"
 
 
 class Settings(BaseSettings):
@@ -120,13 +125,23 @@ class Settings(BaseSettings):
         values["landing_root"] = landing if "://" in landing else str(Path(landing).expanduser().absolute())
         given = [name for name in ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri") if values.get(name)]
         if not given and values.get("deployment", "local") != "databricks":
-            values["mlflow_tracking_uri"] = f"sqlite:///{lake / 'mlflow' / 'mlflow.db'}"
+            values["mlflow_tracking_uri"] = f"{SQLITE}{lake / 'mlflow' / MLFLOW_DATABASE}"
         return values
 
     @model_validator(mode="after")
     def _dates_are_in_order(self) -> Self:
         if self.end_date and self.end_date < self.start_date:
             raise ValueError(f"CHURN_END_DATE={self.end_date} is before CHURN_START_DATE={self.start_date}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_lake_can_be_named(self) -> Self:
+        if self.deployment != "databricks" and (found := plain_paths.impossible(self.lake_root)):
+            path = ascii(os.path.realpath(self.lake_root))[1:-1].replace("\\\\", "\\")
+            raise ValueError(
+                f"CHURN_LAKE_ROOT={path} has {found} in its path, which delta-rs reads as something else. "
+                "Rename that folder, or use another"
+            )
         return self
 
     @model_validator(mode="after")
@@ -146,7 +161,12 @@ class Settings(BaseSettings):
     @property
     def mlflow_artifact_root(self) -> str:
         """Where a local tracking database puts its artifacts: beside it."""
-        return (self.lake_root / "mlflow" / "artifacts").as_uri()
+        return (self.mlflow_folder / "artifacts").as_uri()
+
+    @property
+    def mlflow_folder(self) -> Path:
+        """Where the lake's own MLflow database lies, unless ``MLFLOW_TRACKING_URI`` names another."""
+        return self.lake_root / "mlflow"
 
     def as_env(self) -> dict[str, str]:
         """The environment variables from which an equal ``Settings`` is read elsewhere, secrets left out."""

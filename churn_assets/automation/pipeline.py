@@ -19,7 +19,7 @@ from churn_assets.automation.retraining import drift_since_training, is_due
 from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
 from churn_assets.dates import DateRange
-from churn_assets.errors import ChurnError
+from churn_assets.errors import ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
@@ -246,7 +246,7 @@ class Pipeline:
                 raise mendable from error
             last = _innermost(error)
             raise RunFailedError(
-                f"{what} failed with {type(last).__name__}: {' '.join(str(last).split())[:500]} "
+                f"{what} failed with {type(last).__name__}: {in_one_line(last)}. "
                 "Its run in Dagster has the whole trace: make dev."
             ) from error
         if not result.success:

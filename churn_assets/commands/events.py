@@ -1,6 +1,7 @@
 """Events for the landing zone: simulated, or from one's own log."""
 
 import datetime as dt
+import os
 import signal
 import threading
 from pathlib import Path
@@ -222,7 +223,13 @@ def _with_sample_start(settings: Settings) -> Settings:
         before = env.read_text() if env.exists() else ""
         if before and not before.endswith("\n"):
             before += "\n"
-        env.write_text(f"{before}CHURN_START_DATE={start}\n")
+        # Whole at once, and where a link leads: half of it would be other settings.
+        target = env.resolve()
+        draft = target.with_name(f".{target.name}-{os.getpid()}")
+        draft.write_text(f"{before}CHURN_START_DATE={start}\n")
+        if target.exists():
+            draft.chmod(target.stat().st_mode)
+        draft.replace(target)
     except OSError as error:
         raise SettingsError(f"Cannot write .env: {error.strerror}. Set CHURN_START_DATE={start}.") from error
     return settings_module.load()

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from churn_assets import settings as settings_module
+from churn_assets import terminal
 from churn_assets.console import out
 
 
@@ -15,6 +17,7 @@ def serve() -> None:
     """Serve the Production model over HTTP at CHURN_ENDPOINT_URL, until stopped."""
     # A process of its own, in place of this one: its workers start small and signals reach it.
     command = [sys.executable, "-m", "churn_assets.serving.server"]
+    terminal.give_back()
     os.execv(command[0], command)  # noqa: S606 - ourselves
 
 
@@ -31,6 +34,7 @@ def dev(
     )
     command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
     # In place of this process, so that Ctrl-C and signals reach Dagster itself.
+    terminal.give_back()
     os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
 
 
@@ -43,8 +47,8 @@ def doctor() -> None:
     out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)
     ill = 0
     for finding in examine(lakehouse(settings)):
-        mark = "[green]ok  [/green]" if finding.is_well else "[red]mend[/red]"
-        out.print(f"{mark} {finding.name}: {finding.says}", soft_wrap=True)
+        mark = ("ok  ", "green") if finding.is_well else ("mend", "red")
+        out.print(Text.assemble(mark, f" {finding.name}: {finding.says}"), soft_wrap=True)
         ill += not finding.is_well
     if ill:
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """What a write did, read from the Delta log: no data is scanned for it."""
 
 import datetime as dt
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ def details(table: Table, location: Path) -> TableDetails:
     delta = DeltaTable(location)
     files = live_files(delta)
     days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
-    changed = delta.history(1)[0]["timestamp"]
+    changed = commit_times(location, delta.version())[delta.version()]
     return TableDetails(
         rows=sum(files["num_records"].to_pylist()),
         first_date=min(days, default=None),
@@ -71,6 +72,28 @@ def details(table: Table, location: Path) -> TableDetails:
         bytes=sum(files["size_bytes"].to_pylist()),
         changed_at=dt.datetime.fromtimestamp(changed / 1000, dt.UTC).replace(microsecond=0),
     )
+
+
+def commit_times(location: Path, since: int = 0) -> dict[int, int]:
+    """When each version that the log still has was committed, in milliseconds since 1970.
+
+    Not ``DeltaTable.history()``, which finds nothing where the path holds ``#`` or ``?``.
+    """
+    log = location / "_delta_log"
+    found = {int(file.stem): file for file in log.glob("*.json") if file.stem.isdigit()}
+    times = {version: _committed_at(file) for version, file in found.items() if version >= since}
+    if not times:
+        # A checkpoint may have taken the last commit's place.
+        times[since] = max(int(file.stat().st_mtime * 1000) for file in log.iterdir())
+    return times
+
+
+def _committed_at(commit: Path) -> int:
+    with commit.open() as lines:
+        for line in lines:
+            if '"commitInfo"' in line and (info := json.loads(line).get("commitInfo")):
+                return info["timestamp"]
+    return int(commit.stat().st_mtime * 1000)
 
 
 def added_files(location: Path, since: int) -> pa.Table:

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
+from churn_assets import plain_paths
 from churn_assets.errors import ChurnError, LandingError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import EXPECTED, SUFFIXES, Listing
@@ -34,10 +35,12 @@ def by_file_stream(lake: Lakehouse, now: Clock, listing: Listing) -> list[TakenI
     It follows links, so that one file has many names there: what is not listed is not taken in.
     """
     root, megabytes = lake.settings.landing_root, lake.settings.max_line_megabytes
+    # What is loaded is a pattern, and Spark names what it finds by it.
+    place = plain_paths.for_pattern(root)
     listed = set(listing.files)
 
     def batch(found: DataFrame) -> TakenIn:
-        names = {relative(row["path"], root) for row in found.select("path").collect()} & listed
+        names = {relative(row["path"], place) for row in found.select("path").collect()} & listed
         return take_in(lake, names, lambda new: read_lines(lake.spark, root, new, megabytes), now, listing)
 
     reader = (
@@ -46,7 +49,7 @@ def by_file_stream(lake: Lakehouse, now: Clock, listing: Listing) -> list[TakenI
         .schema("path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY")
         .option("recursiveFileLookup", value=True)
     )
-    return _available_now(lake, reader, batch)
+    return _available_now(lake, reader, batch, place)
 
 
 def by_auto_loader(lake: Lakehouse, now: Clock) -> list[TakenIn]:
@@ -70,13 +73,14 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> list[TakenIn]:
         return take_in(lake, set(paths), read, now)
 
     reader = lake.spark.readStream.format("cloudFiles").option("cloudFiles.format", "binaryFile")
-    return _available_now(lake, reader, batch)
+    return _available_now(lake, reader, batch, root)
 
 
 def _available_now(
     lake: Lakehouse,
     reader: DataStreamReader,
     batch: Callable[[DataFrame], TakenIn],
+    place: str,
 ) -> list[TakenIn]:
     done: list[TakenIn] = []
     refused: list[ChurnError] = []
@@ -92,7 +96,7 @@ def _available_now(
     try:
         stream = (
             reader.option("pathGlobFilter", GLOB)
-            .load(root)
+            .load(place)
             .writeStream.foreachBatch(take_batch)
             .option("checkpointLocation", lake.checkpoint(LANDED_EVENTS))
             .trigger(availableNow=True)

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,9 +16,10 @@ from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from churn_assets import plain_paths
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse import commits, ddl, guard, writes
+from churn_assets.lakehouse import commits, ddl, guard, half_made, writes
 from churn_assets.lakehouse.commits import TableDetails, WriteReport
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
@@ -133,9 +134,7 @@ class Lakehouse:
 
     def version_at(self, table: Table, when: dt.datetime) -> int:
         """The table's Delta version at a time: what a reader found then. 0 before its first commit."""
-        commits_ms = {
-            commit["version"]: commit["timestamp"] for commit in DeltaTable(self.location(table)).history()
-        }
+        commits_ms = commits.commit_times(self.location(table))
         until = when.timestamp() * 1000
         return max((version for version, ms in commits_ms.items() if ms <= until), default=0)
 
@@ -225,21 +224,33 @@ class Lakehouse:
         schema = f"{self.catalog(table)}.{table.schema}" if three_levels else two_levels
         name = f"{schema}.{table.name}"
         location = self.location(table)
+        # Each time, though the engine knows the table already: the link must be there whenever it is used.
+        # Apache Spark takes a location as it is, and so do workers on other machines, where there is no link.
+        root = plain_paths.for_engine(self.settings.lake_root) if three_levels else self.settings.lake_root
         pointer = (id(self.spark), name)
         if _POINTERS.get(pointer) == location:
             return name
+        named = root / location.relative_to(self.settings.lake_root)
         self._require_writable(location)
-        statement = ddl.create_table(table, name, location)
+        # Alone where it has to be made: what another process is making is no half-made table.
+        with nullcontext() if DeltaTable.is_deltatable(str(location)) else self.lock(table):
+            statement = self._create_or_register(table, name, named)
+            self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {schema}").collect()
+            self.spark.sql(f"DROP TABLE IF EXISTS {name}").collect()
+            self.spark.sql(statement).collect()
+        _POINTERS[pointer] = location
+        return name
+
+    def _create_or_register(self, table: Table, name: str, named: Path) -> str:
+        location = self.location(table)
         if DeltaTable.is_deltatable(str(location)):
             self.require_contract(table)
             with self.lock(table):
                 ddl.add_columns_on_disk(table, location)
-            statement = ddl.register_table(name, location)
-        self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {schema}").collect()
-        self.spark.sql(f"DROP TABLE IF EXISTS {name}").collect()
-        self.spark.sql(statement).collect()
-        _POINTERS[pointer] = location
-        return name
+            return ddl.register_table(name, named)
+        half_made.put_aside(location)
+        location.mkdir(exist_ok=True)
+        return ddl.create_table(table, name, named)
 
     @staticmethod
     def _require_writable(folder: Path) -> None:

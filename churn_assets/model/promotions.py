@@ -6,7 +6,6 @@ made here is lost where the table ``model_promotions`` is written later or not a
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn_assets.errors import ModelError
@@ -113,8 +112,7 @@ def note(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
 
 def registered_versions(settings: Settings) -> dict[int, str | None]:
     """All versions of the model, each with the run that made it; none where nothing has been registered."""
-    uri = settings.mlflow_tracking_uri
-    if uri.startswith(registry.SQLITE) and not Path(uri.removeprefix(registry.SQLITE)).exists():
+    if registry.has_no_database(settings):
         return {}
     registry.configure(settings)
     client, token = _client(), None

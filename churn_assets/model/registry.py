@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_assets import plain_paths
 from churn_assets.errors import ModelError
+from churn_assets.model import mlflow_database
 from churn_assets.model.quiet import quieten
-from churn_assets.settings import Settings
+from churn_assets.settings import MLFLOW_DATABASE, SQLITE, Settings
 from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
@@ -18,12 +20,11 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "churn-prediction-model"
 PRODUCTION_ALIAS = "Production"
-SQLITE = "sqlite:///"
 
 
 def uses_unity_catalog(settings: Settings) -> bool:
     """Whether models are registered in Unity Catalog: on Databricks, unless another server is named."""
-    return _tracking_uri(settings).startswith("databricks")
+    return tracking_uri(settings).startswith("databricks")
 
 
 def registered_model_name(settings: Settings) -> str:
@@ -46,19 +47,47 @@ def configure(settings: Settings) -> None:
     import mlflow
 
     with _environment_as_it_was():
-        mlflow.set_tracking_uri(_tracking_uri(settings))
+        mlflow.set_tracking_uri(tracking_uri(settings))
         mlflow.set_registry_uri(_registry_uri(settings))
-    if not _tracking_uri(settings).startswith(SQLITE):
+    if (path := database(settings)) is None:
         return
-    _database(settings).parent.mkdir(parents=True, exist_ok=True)
+    mlflow_database.ensure(
+        path,
+        experiment_name(settings),
+        settings.mlflow_artifact_root,
+        plain_paths.for_sqlite_url(path.parent),
+    )
     client = _client(settings)
     if client.get_experiment_by_name(experiment_name(settings)) is None:
         _create_experiment(client, settings)
 
 
+def database(settings: Settings) -> Path | None:
+    """The file of MLflow's database, where it is in one."""
+    uri = settings.mlflow_tracking_uri
+    if not uri.startswith(SQLITE):
+        return None
+    if uri == f"{SQLITE}{settings.mlflow_folder / MLFLOW_DATABASE}":
+        return settings.mlflow_folder / MLFLOW_DATABASE
+    from sqlalchemy.engine import make_url
+
+    name = make_url(uri).database
+    return Path(name) if name and name != ":memory:" else None
+
+
+def has_no_database(settings: Settings) -> bool:
+    """Whether models would be in a file that nobody has made yet, or not to its end.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = database(settings)
+    return path is not None and not mlflow_database.is_whole(path, experiment_name(settings))
+
+
 def production_version(settings: Settings) -> "ModelVersion | None":
     """The version that the alias ``Production`` names, or None where nothing has been registered yet."""
-    if _tracking_uri(settings).startswith(SQLITE) and not _database(settings).exists():
+    if has_no_database(settings):
         return None
     from mlflow.exceptions import MlflowException
 
@@ -107,7 +136,7 @@ def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> No
 
 def run_url(settings: Settings, run_id: str) -> str:
     """Where people look at a run; empty where no server is, but a database on this machine."""
-    uri = _tracking_uri(settings)
+    uri = tracking_uri(settings)
     if uri.startswith(SQLITE):
         return ""
     experiment = _client(settings).get_run(run_id).info.experiment_id
@@ -190,16 +219,22 @@ def _copy_to_the_worker(spark: "SparkSession", score: "Callable[..., Column]") -
         spark.range(1).select(score(*(F.lit(0.0) for _ in FEATURE_COLUMNS))).collect()
 
 
-def _tracking_uri(settings: Settings) -> str:
-    return settings.mlflow_tracking_uri or "databricks"
+def tracking_uri(settings: Settings) -> str:
+    """Where MLflow keeps runs and models, as MLflow is to be told it.
+
+    Raises:
+        LakeError: the lake's own database needs a link with a plain name, and there is no place for one.
+    """
+    uri = settings.mlflow_tracking_uri or "databricks"
+    folder = settings.mlflow_folder
+    # A URI of the user's own says what it means; ours is made of a path.
+    if uri == f"{SQLITE}{folder / MLFLOW_DATABASE}":
+        return f"{SQLITE}{plain_paths.for_sqlite_url(folder) / MLFLOW_DATABASE}"
+    return uri
 
 
 def _registry_uri(settings: Settings) -> str:
-    return "databricks-uc" if uses_unity_catalog(settings) else _tracking_uri(settings)
-
-
-def _database(settings: Settings) -> Path:
-    return Path(_tracking_uri(settings).removeprefix(SQLITE))
+    return "databricks-uc" if uses_unity_catalog(settings) else tracking_uri(settings)
 
 
 def _client(settings: Settings) -> "MlflowClient":
@@ -208,7 +243,7 @@ def _client(settings: Settings) -> "MlflowClient":
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
         from mlflow import MlflowClient
 
-        return MlflowClient(_tracking_uri(settings), _registry_uri(settings))
+        return MlflowClient(tracking_uri(settings), _registry_uri(settings))
 
 
 @contextmanager

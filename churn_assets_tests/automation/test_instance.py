@@ -1,7 +1,9 @@
 """Dagster's instance beside the tables, and what is left of a ``churn run`` that was killed."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +12,7 @@ import pytest
 from churn_assets.automation import instance as instance_module
 from churn_assets.automation.instance import STARTED_BY_CLI, bury_dead_runs, dagster_instance
 from churn_assets.errors import LakeError
+from churn_assets.settings import Settings
 from churn_assets_tests.conftest import MakeSettings
 
 POOL = "main_catalog__gold__user_features"
@@ -122,3 +125,70 @@ def test_a_home_that_cannot_be_written_is_one_line(
         instance_module.prepare_dagster_home(make_settings(dagster_home=tmp_path / "file" / "home"))
 
     assert os.environ["DAGSTER_HOME"] == "untouched"
+
+
+@pytest.fixture
+def home(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where nobody has made anything."""
+    monkeypatch.setenv("DAGSTER_HOME", "elsewhere")
+    return make_settings().dagster_home_folder
+
+
+def runs_in(settings: Settings) -> int:
+    """How many runs the history holds; it takes one more."""
+    with dagster_instance(settings) as found:
+        found.add_run(dg.DagsterRun(job_name="job"))
+        return found.get_runs_count()
+
+
+def test_databases_are_put_in_their_place_whole_and_the_configuration_last(
+    make_settings: MakeSettings, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[str] = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: (put.append(Path(to).name), replace(path, to)))
+
+    instance_module.prepare_dagster_home(make_settings())
+
+    assert {"history", "schedules"} < set(put)
+    assert put[-1] == "dagster.yaml"
+    assert not (home / ".new").exists()
+    assert (home / "history" / "runs" / "index.db").exists()
+
+
+def test_a_making_that_was_killed_is_made_again(make_settings: MakeSettings, home: Path) -> None:
+    (home / ".new" / "history").mkdir(parents=True)
+    (home / ".new" / "history" / "runs.db").write_text("half of a database")
+    (home / "dagster.yaml").write_text("# Dagster's instance: cop")
+
+    assert runs_in(make_settings()) == 1
+    assert "PooledSqliteEventLogStorage" in (home / "dagster.yaml").read_text()
+
+
+def test_databases_that_a_kill_left_half_made_before_are_completed(
+    make_settings: MakeSettings, home: Path
+) -> None:
+    settings = make_settings()
+    instance_module.prepare_dagster_home(settings)
+    for database in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db"):
+        # No mark of a version and not all tables, as between two of the statements that make them.
+        with closing(sqlite3.connect(home / database)) as half_made:
+            half_made.execute("DROP TABLE alembic_version")
+            named = half_made.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            last = [name for (name,) in named if not name.startswith("sqlite_")][-1]
+            half_made.execute(f"DROP TABLE {last}")
+
+    assert runs_in(settings) == 1
+
+
+def test_a_home_whose_name_no_url_takes_gets_a_link(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "elsewhere")
+    home = tmp_path / "homes" / "50%25 of what?"
+    settings = make_settings(dagster_home=home)
+
+    assert [runs_in(settings), runs_in(settings)] == [1, 2]
+
+    assert (home / "history" / "runs.db").exists()
+    assert [path.name for path in home.parent.iterdir()] == [home.name]

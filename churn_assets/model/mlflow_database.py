@@ -1,0 +1,121 @@
+"""An MLflow database in a file: made aside and renamed, so that it is there as a whole or not at all.
+
+MLflow migrates a new file through fifty schemas, each in several statements that SQLite commits one by one;
+killed in between, it refuses the file ever after ("table _alembic_tmp_… already exists").
+"""
+
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from churn_assets.errors import ModelError
+
+# A database without a row in any of these, and without an experiment of the user's, holds nothing to keep.
+WORTH_KEEPING = ("runs", "registered_models", "model_versions", "logged_models", "trace_info")
+DEFAULT_EXPERIMENT = "Default"
+
+HALF_MADE = "half-made"
+
+
+def is_whole(path: Path, experiment: str) -> bool:
+    """Whether the database is there and has been made to its end; looks, and changes nothing.
+
+    Args:
+        path: of the file.
+        experiment: made as the last thing, so that a database which has it is whole.
+
+    Raises:
+        ModelError: it is half migrated and holds runs or models.
+    """
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            tables = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            half_migrated = sorted(name for name in tables if name.startswith("_alembic_tmp_"))
+            found = _experiments(database, tables)
+            if not half_migrated and experiment in found:
+                return True
+            holds = [name for name in WORTH_KEEPING if name in tables and _has_rows(database, name)]
+    except sqlite3.DatabaseError as error:
+        raise ModelError(
+            f"The MLflow database {path} cannot be read ({error}). Restore it, or move it away: the next "
+            "churn run makes another, without the models of this one."
+        ) from error
+    if not holds and not found - {DEFAULT_EXPERIMENT}:
+        return False
+    if half_migrated:
+        raise ModelError(
+            f"The MLflow database {path} is half migrated (it has a table {half_migrated[0]}) and holds "
+            f"{', '.join(holds) or 'experiments'}. Restore a backup, or drop that table and run: "
+            f"mlflow db upgrade sqlite:///{path}"
+        )
+    # Of the user's own making, and MLflow's business.
+    return True
+
+
+def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> None:
+    """Make the database and its experiment where they are missing: 2 s, or milliseconds if they are there.
+
+    Args:
+        path: of the file. One that was left half-made, and holds nothing, is moved aside.
+        experiment: its name.
+        artifacts: the URI of the folder for artifacts.
+        name_in_url: the file's folder by a name that may stand in a URL.
+
+    Raises:
+        ModelError: it is half migrated and holds runs or models, or is no database.
+    """
+    if is_whole(path, experiment):
+        return
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if is_whole(path, experiment):
+            return
+        _move_aside(path)
+        draft = f".{path.name}-new"
+        for left in path.parent.glob(f"{draft}*"):
+            left.unlink()
+        _make(f"sqlite:///{name_in_url / draft}", experiment, artifacts)
+        path.with_name(draft).replace(path)
+
+
+def _make(uri: str, experiment: str, artifacts: str) -> None:
+    with _without_deprecations():
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        store = SqlAlchemyStore(uri, artifacts)
+        store.create_experiment(experiment, artifact_location=artifacts)
+        store.engine.dispose()
+
+
+def _move_aside(path: Path) -> None:
+    # The journal first: beside a new database it would be played back into it.
+    for suffix in ("-journal", "-wal", "-shm", ""):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.replace(path.with_name(f"{path.name}.{HALF_MADE}{suffix}"))
+
+
+def _experiments(database: sqlite3.Connection, tables: set[str]) -> set[str]:
+    if "experiments" not in tables:
+        return set()
+    return {name for (name,) in database.execute("SELECT name FROM experiments")}
+
+
+def _has_rows(database: sqlite3.Connection, table: str) -> bool:
+    return database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None  # noqa: S608 - our own names
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that it deprecates, once, when its store is imported.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        yield
