@@ -91,6 +91,10 @@ def print_summary(found: Status, settings: Settings) -> None:
             f"{scores.predicted_churn:,} predicted to churn, "
             f"mean probability {scores.mean_churn_probability:.3f}."
         )
+        out.print(
+            f"{scores.expected_churn:,.0f} of them are expected to churn (the sum of the probabilities); "
+            f"{scores.worth_contacting:,} are worth contacting (from {scores.contact_threshold:.3g} on)."
+        )
     if found.endpoint and found.endpoint.version:
         endpoint = found.endpoint
         update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""
