@@ -92,8 +92,8 @@ def print_summary(found: Status, settings: Settings) -> None:
             f"mean probability {scores.mean_churn_probability:.3f}."
         )
         out.print(
-            f"{scores.expected_churn:,.0f} of them are expected to churn (the sum of the probabilities); "
-            f"{scores.worth_contacting:,} are worth contacting (from {scores.contact_threshold:.3g} on)."
+            f"Expected to churn, as the sum of the probabilities: {scores.expected_churn:,.0f}. "
+            f"Worth contacting, from {scores.contact_threshold:.3g} on: {scores.worth_contacting:,}."
         )
     if found.endpoint and found.endpoint.version:
         endpoint = found.endpoint

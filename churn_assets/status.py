@@ -41,8 +41,8 @@ class ScoreStatus:
     """The latest feature_date's predictions.
 
     ``predicted_churn`` are the users with a probability of at least 0.5, ``expected_churn`` is the sum of all
-    probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability from
-    which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and CHURN_SAVE_RATE.
+    probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability
+    from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and CHURN_SAVE_RATE.
     """
 
     feature_date: dt.date
@@ -120,7 +120,7 @@ def _score_status(lake: Lakehouse) -> ScoreStatus | None:
 
 
 def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
-    """The scores of a date, as Dagster shows them beside its materialisation; nothing where there are none."""
+    """The scores of a date, as Dagster shows them beside its materialisation; none where there are none."""
     found = _scores_of(lake, day)
     if found is None:
         return {}
@@ -135,7 +135,9 @@ def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
     if not users:
         return None
     costs = judging.costs(lake.settings)
-    pays = lake.rows_from(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold) if costs.can_pay else 0
+    pays = (
+        lake.rows_from(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold) if costs.can_pay else 0
+    )
     return ScoreStatus(
         feature_date=day,
         users=users,

@@ -71,9 +71,7 @@ def reach(estimator: Any) -> Bounds:
     if isinstance(estimator, VotingClassifier):
         users, unknown = estimator.weights
         rate = float(estimator.estimators_[1].class_prior_[1])
-        return Bounds(
-            unknown * rate / (users + unknown), (users + unknown * rate) / (users + unknown)
-        )
+        return Bounds(unknown * rate / (users + unknown), (users + unknown * rate) / (users + unknown))
     steps = estimator.calibrated_classifiers_[0].calibrators[0].y_thresholds_
     return Bounds(float(steps[0]), float(steps[-1]))
 

@@ -148,8 +148,8 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
     """Map the winner's probabilities to what they are in truth, where that lowers the Brier score.
 
     The better map (sigmoid or isotonic) is taken if it lowers the score by more than ``WORTH_IT`` on users it
-    was not fitted on, and then fitted on all. With a map or without, no probability is 0 or 1: it stays within
-    what the users of these rows support.
+    was not fitted on, and then fitted on all. With a map or without, no probability is 0 or 1: it stays
+    within what the users of these rows support.
 
     Args:
         best: the first that ``compete`` returns.
@@ -164,7 +164,7 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
     return Calibrated(estimator, method, scores["none"], scores[method], reach(estimator))
 
 
-def rebuild(spec: Mapping[str, Any], frames: Frames, *, bounded: bool = False) -> Any:
+def rebuild(spec: Mapping[str, Any], frames: Frames, bounded: bool = False) -> Any:
     """Fit exactly what once won, without a search.
 
     Args:

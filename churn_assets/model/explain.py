@@ -28,8 +28,8 @@ def supports(estimator: Any) -> bool:
 def explainer(estimator: Any) -> Explainer:
     """What explains a fitted estimator: gradient boosting of either kind, or scaled logistic regression.
 
-    Of a calibrated or bounded one the estimator below is explained: what is behind it rises with its log-odds,
-    so what raises these raises the probability.
+    Of a calibrated or bounded one the estimator below is explained: what is behind it rises with its
+    log-odds, so what raises these raises the probability.
     """
     below = uncalibrated(estimator)
     if _is_linear(below):

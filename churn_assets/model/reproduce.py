@@ -134,7 +134,7 @@ def compare(settings: Settings, found: Recipe, rows: Frames) -> Comparison:
             f"{found.split.holdout}, and in these versions of the tables there are no such rows. They are "
             "other tables than those it was trained on: set the CHURN_LAKE_ROOT that it was trained in."
         )
-    rebuilt = candidates.rebuild(found.spec, rows, bounded=found.bounded)
+    rebuilt = candidates.rebuild(found.spec, rows, found.bounded)
     features = rows.holdout[FEATURE_COLUMNS]
     difference = np.abs(rebuilt.predict_proba(features)[:, 1] - _answers(settings, found.version, features))
     # Of these, NaN counts as the largest.

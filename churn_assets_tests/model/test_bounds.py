@@ -116,7 +116,9 @@ def test_nobodys_rank_changes_and_no_two_become_equal(method: calibration.Method
     assert (np.diff(after) > 0).all()
 
 
-labels = st.lists(st.booleans(), min_size=12, max_size=60).filter(lambda found: 5 < sum(found) < len(found) - 5)
+labels = st.lists(st.booleans(), min_size=12, max_size=60).filter(
+    lambda found: 5 < sum(found) < len(found) - 5
+)
 
 
 @settings(deadline=None, max_examples=30)
@@ -131,7 +133,7 @@ def test_a_bounded_step_map_rises_and_is_otherwise_the_map_of_the_same_rows(labe
     x, y = [*days, days[0], days[-1]], [*label, 1, 0]
     np.testing.assert_allclose(bounded, IsotonicRegression().fit(x, y).predict(days), atol=1e-9)
     assert (np.diff(bounded) >= -1e-12).all()
-    assert 0 < bounded.min()
+    assert bounded.min() > 0
     assert bounded.max() < 1
     # As many churners are expected as with the map alone, which expects as many as there were.
     assert math.isclose(bounded.sum() + bounded[0] + bounded[-1], sum(label) + 1, rel_tol=1e-9)
