@@ -106,6 +106,10 @@ def print_summary(found: Status, settings: Settings) -> None:
             f"{scores.predicted_churn:,} predicted to churn, "
             f"mean probability {scores.mean_churn_probability:.3f}."
         )
+        out.print(
+            f"Expected to churn, as the sum of the probabilities: {scores.expected_churn:,.0f}. "
+            f"Worth contacting, from {scores.contact_threshold:.3g} on: {scores.worth_contacting:,}."
+        )
     if found.endpoint and found.endpoint.version:
         endpoint = found.endpoint
         update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""

@@ -13,6 +13,8 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity import RunSql, UnityLakehouse
 from churn_assets.serving.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
+from churn_assets.status import score_metadata
+from churn_assets.tables import CHURN_PREDICTIONS
 
 
 def spark_resource(settings: Settings) -> LazySpark:
@@ -41,7 +43,7 @@ def resources(settings: Settings) -> dict[str, Any]:
     return {
         "pyspark": spark,
         "lakehouse": lake,
-        "lake_io": LakeIOManager(lake),
+        "lake_io": LakeIOManager(lake, {CHURN_PREDICTIONS: score_metadata}),
         "endpoint": _endpoint(settings),
         # Dagster makes a step's resources on both sides; an MLflow run must be opened by one alone.
         "mlflow": _mlflow(settings) if computes_here else dg.ResourceDefinition.none_resource(),

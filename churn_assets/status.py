@@ -42,12 +42,20 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class ScoreStatus:
-    """The latest feature_date's predictions."""
+    """The latest feature_date's predictions.
+
+    ``predicted_churn`` are the users with a probability of at least 0.5, ``expected_churn`` is the sum of all
+    probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability
+    from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and CHURN_SAVE_RATE.
+    """
 
     feature_date: dt.date
     users: int
     predicted_churn: int
     mean_churn_probability: float
+    expected_churn: float
+    worth_contacting: int
+    contact_threshold: float
 
 
 @dataclass(frozen=True)
@@ -137,11 +145,34 @@ def _score_status(lake: Lakehouse) -> ScoreStatus | None:
     days = lake.partition_rows(CHURN_PREDICTIONS)
     if not days:
         return None
-    last = max(days)
-    users, sums = lake.totals(CHURN_PREDICTIONS, last, ["churn_probability", "predicted_churn"])
+    return _scores_of(lake, max(days))
+
+
+def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
+    """The scores of a date, as Dagster shows them beside its materialisation; none where there are none."""
+    found = _scores_of(lake, day)
+    if found is None:
+        return {}
+    names = ("predicted_churn", "expected_churn", "worth_contacting", "contact_threshold")
+    return {name: getattr(found, name) for name in names}
+
+
+def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
+    from churn_assets.model import judging
+
+    users, sums = lake.totals(CHURN_PREDICTIONS, day, ["churn_probability", "predicted_churn"])
+    if not users:
+        return None
+    costs = judging.costs(lake.settings)
+    pays = (
+        lake.rows_from(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold) if costs.can_pay else 0
+    )
     return ScoreStatus(
-        feature_date=last,
+        feature_date=day,
         users=users,
         predicted_churn=int(sums["predicted_churn"]),
         mean_churn_probability=sums["churn_probability"] / users,
+        expected_churn=sums["churn_probability"],
+        worth_contacting=pays,
+        contact_threshold=costs.threshold,
     )

@@ -1,21 +1,26 @@
 """What ``churn status`` reads from Delta logs and the registry, without an engine."""
 
 import datetime as dt
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.console import print_summary
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.serving.look import EndpointStatus
 from churn_assets.settings import Settings
-from churn_assets.status import Status, TableStatus, lake_status
+from churn_assets.status import Status, TableStatus, lake_status, score_metadata
 from churn_assets.tables import CHURN_PREDICTIONS, QUARANTINED_EVENTS, USERS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import NOON, frame
 
+# Two of at least 0.5, four of at least 0.25, 2.2 in all.
+CHANCES = (0.1, 0.25, 0.3, 0.65, 0.9)
 FIRST, SECOND = dt.date(2026, 1, 1), dt.date(2026, 1, 2)
 
 
@@ -89,6 +94,58 @@ def test_the_scores_are_those_of_the_last_date_only(lake: Lakehouse, spark: Spar
     assert scores is not None
     assert (scores.feature_date, scores.users, scores.predicted_churn) == (SECOND, 2, 1)
     assert scores.mean_churn_probability == pytest.approx(0.5)
+
+
+def test_the_sum_of_the_probabilities_is_expected_to_churn_and_who_pays_is_worth_contacting(
+    make_settings: MakeSettings, lake: Lakehouse, spark: SparkSession
+) -> None:
+    predict(lake, spark, (9, FIRST, 0.9), *[(user, SECOND, chance) for user, chance in enumerate(CHANCES)])
+    # A contact costs 2, and saves 0.1 of 80 where it meets a churner: it pays from 0.25 on.
+    costs = make_settings(contact_cost=2, saved_value=80, save_rate=0.1)
+
+    scores = seen_without_engine(costs).scores
+
+    assert scores is not None
+    assert (scores.users, scores.predicted_churn, scores.worth_contacting) == (5, 2, 4)
+    assert (scores.expected_churn, scores.contact_threshold) == (pytest.approx(2.2), 0.25)
+    assert json.loads(json.dumps(asdict(scores), default=str))["worth_contacting"] == 4
+
+
+def test_nobody_is_worth_a_contact_that_costs_more_than_it_can_gain(
+    make_settings: MakeSettings, lake: Lakehouse, spark: SparkSession
+) -> None:
+    # As an old model may have been.
+    predict(lake, spark, (1, FIRST, 1.0))
+
+    scores = seen_without_engine(make_settings(contact_cost=6)).scores
+
+    assert scores is not None
+    assert (scores.predicted_churn, scores.worth_contacting, scores.contact_threshold) == (1, 0, 1)
+
+
+def test_the_materialisation_says_what_the_status_does(lake: Lakehouse, spark: SparkSession) -> None:
+    predict(lake, spark, *[(user, FIRST, chance) for user, chance in enumerate(CHANCES)])
+
+    assert score_metadata(lake, FIRST) == {
+        "predicted_churn": 2,
+        "expected_churn": pytest.approx(2.2),
+        "worth_contacting": 4,
+        "contact_threshold": pytest.approx(0.2),
+    }
+    assert score_metadata(lake, SECOND) == {}
+
+
+def test_the_summary_has_a_line_for_each(
+    lake: Lakehouse, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(lake, spark, *[(user, FIRST, chance) for user, chance in enumerate(CHANCES)])
+
+    print_summary(seen_without_engine(lake.settings), lake.settings)
+
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "Predictions for 2026-01-01: 5 users, 2 predicted to churn, mean probability 0.440.",
+        "Expected to churn, as the sum of the probabilities: 2. Worth contacting, from 0.2 on: 4.",
+    ]
 
 
 def test_a_predictions_table_without_rows_has_no_scores(lake: Lakehouse, spark: SparkSession) -> None:

@@ -22,6 +22,9 @@ from churn_assets.tables import (
 
 CHURN_PREDICTION_MODEL = dg.AssetKey("churn_prediction_model")
 
+# In a training's metadata, where there are any: their names.
+CONSTANT_FEATURES = "constant_features"
+
 # Of metrics, for people; MLflow has them all.
 DIGITS = 5
 
@@ -132,6 +135,7 @@ def _about_the_version(outcome: Any) -> dict[str, Any]:
         "estimator": outcome.estimator,
         **{f"{name}_dates": str(dates) for name, dates in split._asdict().items()},
         "training_rows": outcome.training_rows,
+        **({CONSTANT_FEATURES: ", ".join(outcome.constant_features)} if outcome.constant_features else {}),
         "holdout_rows": outcome.holdout_rows,
         **outcome.metrics,
         **{

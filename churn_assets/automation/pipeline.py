@@ -1,14 +1,14 @@
 """Everything that is new, from the landing zone to the endpoint, as runs that Dagster records."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import dagster as dg
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
-from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.assets.model import CHURN_PREDICTION_MODEL, CONSTANT_FEATURES
 from churn_assets.automation.alone import Alone
 from churn_assets.automation.instance import STARTED_BY_CLI
 from churn_assets.automation.landing_history import last_notes
@@ -38,6 +38,15 @@ MakePlan = Callable[[], Plan]
 Stage = Literal["ingest", "featurize", "train", "score", "deploy"]
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def about_constant_features(told: Mapping[str, dg.MetadataValue]) -> list[str]:
+    """What a training's metadata say of features that have one value, a line; none where they all vary."""
+    if CONSTANT_FEATURES not in told:
+        return []
+    return [
+        f"One value in all training rows, so the model cannot learn from it: {told[CONSTANT_FEATURES].value}."
+    ]
 
 
 class RunFailedError(ChurnError):
@@ -173,9 +182,9 @@ class Pipeline:
     def _train(self) -> None:
         if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
             self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
-            self._say_if_refused()
+            self._say_what_the_training_found()
 
-    def _say_if_refused(self) -> None:
+    def _say_what_the_training_found(self) -> None:
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
         told = event.asset_materialization.metadata if event and event.asset_materialization else {}
         if "model_version" in told and told["status"].value == "refused":
@@ -185,6 +194,7 @@ class Pipeline:
                 f"Version {version} was trained and is no improvement; {stays}. {told['reason'].value} "
                 f"Report: {told['report'].value}"
             )
+        self.report.notes += about_constant_features(told)
 
     def _score(self, plan: Plan, dates: DateRange) -> None:
         production = self._production()

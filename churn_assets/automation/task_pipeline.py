@@ -4,7 +4,7 @@ import datetime as dt
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.pipeline import Pipeline
+from churn_assets.automation.pipeline import Pipeline, about_constant_features
 from churn_assets.automation.plan import SCORES, Plan, covered_dates
 from churn_assets.automation.task_plan import dates_to_score, plan_from_data, plan_from_scores
 from churn_assets.tables import (
@@ -53,6 +53,7 @@ class TaskPipeline(Pipeline):
         if event and event.asset_materialization:
             told = event.asset_materialization.metadata
             self.report.notes += [str(told[name].value) for name in ("status", "reason") if name in told]
+            self.report.notes += about_constant_features(told)
 
     def score(self, now: dt.datetime) -> None:
         """The latest complete feature_date, those since the last scored one, and what is said of scores."""

@@ -1,7 +1,7 @@
 """Dagster's side of the lake: what an asset returns is written by contract, what it reads is lazy."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,11 +18,21 @@ LONGEST_CELL = 80
 BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
 
 
-class LakeIOManager(dg.IOManager):
-    """Writes each asset's DataFrame to its table; reads a table cut to the partitions that are asked for."""
+# Metadata of a date that has been written, of what its rows mean.
+SayMore = Callable[[Lakehouse, dt.date], dict[str, Any]]
 
-    def __init__(self, lake: Lakehouse) -> None:
+
+class LakeIOManager(dg.IOManager):
+    """Writes each asset's DataFrame to its table; reads a table cut to the partitions that are asked for.
+
+    Args:
+        lake: where the tables are.
+        say_more: for some tables, what else to say of the last date written.
+    """
+
+    def __init__(self, lake: Lakehouse, say_more: Mapping[Table, SayMore] | None = None) -> None:
         self._lake = lake
+        self._say_more = say_more or {}
 
     def handle_output(self, context: dg.OutputContext, obj: DataFrame) -> None:
         """Write one asset, replacing the partitions of the run if it has any."""
@@ -44,6 +54,7 @@ class LakeIOManager(dg.IOManager):
             if day == dates.end:
                 # Dagster shows the latest materialisation; 400 copies of these would be 1 MB.
                 own |= lineage_metadata(table) | preview_metadata(self._lake, table, day)
+                own |= self._say_more[table](self._lake, day) if table in self._say_more else {}
             context.step_context.add_asset_metadata(own, context.asset_key, day.isoformat())
 
     def load_input(self, context: dg.InputContext) -> DataFrame:

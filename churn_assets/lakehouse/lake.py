@@ -116,6 +116,11 @@ class Lakehouse:
         )
         return pc.max(found[column]).as_py().astimezone(dt.UTC)  # type: ignore[attr-defined]  # made at run time
 
+    def rows_from(self, table: Table, day: dt.date, column: str, least: float) -> int:
+        """How many rows of one date have at least so much in a numeric column. Needs no engine."""
+        of_day, enough = ds.field(table.partition_column) == day, ds.field(column) >= least
+        return DeltaTable(self.location(table)).to_pyarrow_dataset().count_rows(filter=of_day & enough)
+
     def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
         """Any few rows, of one date of the partition column if it is given. Needs no engine."""
         found = DeltaTable(self.location(table)).to_pyarrow_dataset()

@@ -141,6 +141,14 @@ class UnityLakehouse(Lakehouse):
         )[0]
         return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(found["micros"]))
 
+    def rows_from(self, table: Table, day: dt.date, column: str, least: float) -> int:
+        """How many rows of one date have at least so much in a numeric column."""
+        found = self._sql(
+            f"SELECT count(*) AS n FROM {self.table_name(table)} "  # noqa: S608 - as above
+            f"WHERE `{table.partition_column}` = date'{day}' AND `{column}` >= CAST('{least!r}' AS DOUBLE)"
+        )[0]
+        return int(found["n"])
+
     def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
         """Any few rows, of one date of the partition column if it is given."""
         of_day = f"WHERE `{table.partition_column}` = date'{day}'" if day and table.partition_column else ""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from churn_assets.model import bounds
 from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
@@ -49,6 +50,19 @@ def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
         return calibrator.fit(rows[FEATURE_COLUMNS], rows["label"])
 
 
+def bounded(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
+    """The estimator with a map behind it, and no probability that these rows do not support: see ``bounds``.
+
+    Args:
+        fitted: an estimator.
+        rows: the calibration rows, of users that it was not trained on.
+        method: the map; ``none`` is bounded as well.
+    """
+    if method == "isotonic":
+        return mapped(fitted, bounds.with_exceptions(fitted, rows), method)
+    return bounds.tempered(mapped(fitted, rows, method), rows)
+
+
 def probability(estimator: Any, rows: "pd.DataFrame") -> "np.ndarray":
     """Of churn, of each row."""
     return estimator.predict_proba(rows[FEATURE_COLUMNS])[:, 1]
@@ -64,7 +78,7 @@ def _scores(fitted: Any, rows: "pd.DataFrame", half: "np.ndarray") -> dict[Metho
     for method in MAPS:
         after = before.copy()
         for side in (half, ~half):
-            after[~side] = probability(mapped(fitted, rows.loc[side], method), rows.loc[~side])
+            after[~side] = probability(bounded(fitted, rows.loc[side], method), rows.loc[~side])
         scores[method] = float(brier_score_loss(label, after))
     return scores
 

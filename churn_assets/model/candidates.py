@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from churn_assets.errors import ModelError
 from churn_assets.model import calibration, estimators, search
+from churn_assets.model.bounds import Bounds, reach
 from churn_assets.model.dataset import Frames
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -54,13 +55,15 @@ class Candidate:
 class Calibrated(NamedTuple):
     """The estimator to use, what was done to it, and the Brier score on calibration users without and with.
 
-    ``brier_after`` is measured on users that the map was not fitted on.
+    ``brier_after`` is measured on users that the map was not fitted on. ``bounds`` are the lowest and the
+    highest probability that the estimator can give.
     """
 
     estimator: Any
     method: calibration.Method
     brier_before: float
     brier_after: float
+    bounds: Bounds | None = None
 
 
 def entrants(estimator: str = AUTO, params: Mapping[str, Any] | None = None, seed: int = 42) -> list[Entrant]:
@@ -145,7 +148,8 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
     """Map the winner's probabilities to what they are in truth, where that lowers the Brier score.
 
     The better map (sigmoid or isotonic) is taken if it lowers the score by more than ``WORTH_IT`` on users it
-    was not fitted on, and then fitted on all.
+    was not fitted on, and then fitted on all. With a map or without, no probability is 0 or 1: it stays
+    within what the users of these rows support.
 
     Args:
         best: the first that ``compete`` returns.
@@ -156,16 +160,17 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
     method = min(scores, key=lambda name: scores[name])
     if scores[method] >= scores["none"] - WORTH_IT:
         method = "none"
-    estimator = calibration.mapped(best.fitted, rows, method)
-    return Calibrated(estimator, method, scores["none"], scores[method])
+    estimator = calibration.bounded(best.fitted, rows, method)
+    return Calibrated(estimator, method, scores["none"], scores[method], reach(estimator))
 
 
-def rebuild(spec: Mapping[str, Any], frames: Frames) -> Any:
+def rebuild(spec: Mapping[str, Any], frames: Frames, bounded: bool = False) -> Any:
     """Fit exactly what once won, without a search.
 
     Args:
         spec: ``estimator`` (a name), ``params`` and ``calibration`` (none, sigmoid or isotonic).
         frames: the same rows as then.
+        bounded: whether its probabilities were; those of versions older than ``bounds.py`` were not.
 
     Raises:
         ModelError: the spec names nothing that can be fitted.
@@ -178,7 +183,8 @@ def rebuild(spec: Mapping[str, Any], frames: Frames) -> Any:
     candidate = _fitted(Entrant(name, name, dict(spec["params"])), frames)
     if candidate.fitted is None:
         raise ModelError(f"{name} cannot be trained: {candidate.error}")
-    return calibration.mapped(candidate.fitted, frames.calibration, method)
+    made = calibration.bounded if bounded else calibration.mapped
+    return made(candidate.fitted, frames.calibration, method)
 
 
 def _all_params(name: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:

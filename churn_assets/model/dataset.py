@@ -190,6 +190,11 @@ def describe(rows: Frames) -> dict[str, int | float]:
     return found
 
 
+def constant_features(rows: "pd.DataFrame") -> list[str]:
+    """The features that have one value in all rows, or none in any: no model can learn from them."""
+    return [name for name in FEATURE_COLUMNS if rows[name].nunique(dropna=False) == 1]
+
+
 def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
     """Bring at most ``cap`` rows to this process: all, or a sample of dates and, if need be, of users.
 

@@ -37,6 +37,11 @@ class CostMatrix(NamedTuple):
         """The probability of churn from which on contacting a user pays, 1 at most."""
         return min(1.0, self.contact_cost / self.gain)
 
+    @property
+    def can_pay(self) -> bool:
+        """Whether contacting pays for anybody at all: not where a contact costs more than it can gain."""
+        return self.contact_cost <= self.gain
+
     def profit(self, label: "Vector", probability: "Vector") -> "Vector":
         """What each user brings in if those at or above the threshold are contacted."""
         return np.where(probability >= self.threshold, label * self.gain - self.contact_cost, 0.0)

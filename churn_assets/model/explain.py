@@ -28,8 +28,8 @@ def supports(estimator: Any) -> bool:
 def explainer(estimator: Any) -> Explainer:
     """What explains a fitted estimator: gradient boosting of either kind, or scaled logistic regression.
 
-    Of a calibrated one the estimator below is explained: the map behind it rises with its log-odds, so what
-    raises these raises the probability.
+    Of a calibrated or bounded one the estimator below is explained: what is behind it rises with its
+    log-odds, so what raises these raises the probability.
     """
     below = uncalibrated(estimator)
     if _is_linear(below):
@@ -43,12 +43,15 @@ def explainer(estimator: Any) -> Explainer:
 
 
 def uncalibrated(estimator: Any) -> Any:
-    """The estimator itself, without a calibration map behind it."""
+    """The estimator itself, without a calibration map and bounds behind it."""
     from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import VotingClassifier
     from sklearn.frozen import FrozenEstimator
 
-    while isinstance(estimator, CalibratedClassifierCV | FrozenEstimator):
-        estimator = estimator.estimator
+    while isinstance(estimator, VotingClassifier | CalibratedClassifierCV | FrozenEstimator):
+        # Of those that vote, the first is the model; the other one knows nothing but the churn rate.
+        voters = isinstance(estimator, VotingClassifier)
+        estimator = estimator.estimators_[0] if voters else estimator.estimator
     return estimator
 
 

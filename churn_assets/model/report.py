@@ -42,6 +42,7 @@ class ReportContent:
         candidates: those that competed, the winner first.
         calibrated: what calibration did to the winner.
         importances: loss of ROC AUC by feature, as ``importances.importances`` returns it.
+        constant_features: features with one value in all training rows.
         drift: feature, PSI of the holdout against the training rows, and what the PSI stays below by chance.
         drift_warn: PSI from which drift is worth a warning; ``drift_fail`` from which it is a failure.
         slice_floor: ROC AUC that no slice of the holdout may be below for certain.
@@ -64,6 +65,7 @@ class ReportContent:
     candidates: Sequence[Candidate] = ()
     calibrated: Calibrated | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
+    constant_features: Sequence[str] = ()
     drift: Sequence[tuple[str, float, float]] = ()
     drift_warn: float = 0.05
     drift_fail: float = 0.1

@@ -32,6 +32,7 @@ class Trained:
     reference: Reference | None
     delta_versions: Mapping[str, int] = field(default_factory=dict)
     flow: Mapping[str, object] = field(default_factory=dict)
+    constant_features: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
         candidates=trained.candidates,
         calibrated=trained.winner,
         importances=importances.importances(trained.winner.estimator, frames.holdout),
+        constant_features=trained.constant_features,
         drift=_drift(trained),
         drift_warn=settings.drift_warn,
         drift_fail=settings.drift_fail,

@@ -28,7 +28,7 @@ class Recipe:
     """All that says which rows a version was trained on, and how.
 
     ``delta_versions`` are by the names of the contracts. ``git_sha`` is empty where the package lay in no
-    checkout, ``packages`` where nobody noted them.
+    checkout, ``packages`` where nobody noted them. ``bounded`` says whether its probabilities are.
     """
 
     version: str
@@ -39,6 +39,7 @@ class Recipe:
     delta_versions: dict[str, int]
     git_sha: str
     packages: dict[str, str]
+    bounded: bool = False
 
     @property
     def dates(self) -> DateRange:
@@ -87,6 +88,7 @@ def recipe(settings: Settings, version: str) -> Recipe:
         delta_versions=_delta_versions(tags),
         git_sha=tags.get("git_sha", ""),
         packages=json.loads(tags.get("python_packages", "{}")),
+        bounded=tracking.BOUNDS in tags,
     )
 
 
@@ -132,7 +134,7 @@ def compare(settings: Settings, found: Recipe, rows: Frames) -> Comparison:
             f"{found.split.holdout}, and in these versions of the tables there are no such rows. They are "
             "other tables than those it was trained on: set the CHURN_LAKE_ROOT that it was trained in."
         )
-    rebuilt = candidates.rebuild(found.spec, rows)
+    rebuilt = candidates.rebuild(found.spec, rows, found.bounded)
     features = rows.holdout[FEATURE_COLUMNS]
     difference = np.abs(rebuilt.predict_proba(features)[:, 1] - _answers(settings, found.version, features))
     # Of these, NaN counts as the largest.

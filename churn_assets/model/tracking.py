@@ -9,6 +9,9 @@ from typing import Any
 from churn_assets.model import dataset
 from churn_assets.model.candidates import Candidate
 
+# The lowest and the highest probability that a version can give, as JSON; older ones have no such bounds.
+BOUNDS = "probability_bounds"
+
 # What a model's numbers depend on.
 PACKAGES = ("scikit-learn", "numpy", "pandas", "scipy")
 

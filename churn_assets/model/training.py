@@ -39,6 +39,7 @@ class TrainingOutcome:
 
     ``rows`` are all labelled rows there were. ``reason`` says why the version was promoted or refused, or why
     there is none; without one, what follows it is empty. ``report`` is where the report lies.
+    ``constant_features`` are those that have one value in all training rows.
     """
 
     status: Status
@@ -50,6 +51,7 @@ class TrainingOutcome:
     split: Split | None = None
     training_rows: int = 0
     holdout_rows: int = 0
+    constant_features: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     decision: Decision | None = None
     champion_version: str | None = None
@@ -110,6 +112,10 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
 
         tracking.log_split(mlflow, split, settings.training_rows)
         frames = dataset.frames(labelled, split, settings.training_rows)
+        constant = dataset.constant_features(frames.train)
+        if constant:
+            mlflow.set_tag("constant_features", ", ".join(constant))
+            tell(f"One value in all {len(frames.train):,} training rows: {', '.join(constant)}")
         if users is not None:
             frames = frames._replace(holdout=countries.with_country(frames.holdout, users))
 
@@ -138,6 +144,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
             delta_versions=delta_versions,
             reference=reference,
             flow={**(flow or {}), "labelled rows": rows},
+            constant_features=constant,
         )
         written = reporting.write(mlflow, settings, trained)
         status, reason = _decide(mlflow, settings, version, judgement)
@@ -152,6 +159,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         split=split,
         training_rows=len(frames.train),
         holdout_rows=len(frames.holdout),
+        constant_features=constant,
         metrics=metrics,
         decision=judgement.decision,
         champion_version=judgement.champion_version,
@@ -164,8 +172,14 @@ def _log_winner(
     mlflow: Any, frames: Frames, best: Candidate, winner: Calibrated, judgement: Judgement
 ) -> dict[str, float]:
     """What the version is: its spec, from which it can be made again, and how good it is."""
-    spec = {"estimator": best.estimator_name, "params": best.params, "calibration": winner.method}
+    spec = {
+        "estimator": best.estimator_name,
+        "params": best.params,
+        "calibration": winner.method,
+    }
     mlflow.set_tag("spec", json.dumps(spec))
+    if winner.bounds:
+        mlflow.set_tag(tracking.BOUNDS, json.dumps(winner.bounds))
     mlflow.log_params({"estimator": best.estimator_name, "calibration": winner.method, **best.params})
     decision = judgement.decision
     metrics = {**decision.challenger, "holdout_rows": float(len(frames.holdout))}

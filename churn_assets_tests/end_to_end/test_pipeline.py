@@ -21,6 +21,7 @@ from churn_assets.automation.retraining import RETRAIN_AFTER
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError, ImmatureLabelError, LandingError
 from churn_assets.model import promotions, registry
+from churn_assets.status import lake_status
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -137,7 +138,7 @@ def test_every_active_user_of_every_date_has_a_probability(house: House) -> None
     predictions, features = house.content(CHURN_PREDICTIONS), house.content(USER_FEATURES)
 
     assert rows(predictions[["user_id", "feature_date"]]) == rows(features[["user_id", "feature_date"]])
-    assert predictions["churn_probability"].between(0, 1).all()
+    assert predictions["churn_probability"].between(0, 1, inclusive="neither").all()
     assert (predictions["predicted_churn"] == (predictions["churn_probability"] >= 0.5)).all()
 
 
@@ -158,6 +159,20 @@ def test_the_scores_are_those_of_the_production_model(house: House) -> None:
     )
 
     assert (scored.reindex(expected.index) - expected).abs().max() < 1e-12
+
+
+def test_the_last_materialisation_of_scores_says_what_the_status_says(house: House) -> None:
+    event = house.instance.get_latest_materialization_event(CHURN_PREDICTIONS.asset_key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown, scores = event.asset_materialization.metadata, lake_status(house.lake).scores
+    assert scores is not None
+
+    assert event.asset_materialization.partition == scores.feature_date.isoformat()
+    of_day = house.content(CHURN_PREDICTIONS).query("feature_date == @scores.feature_date")
+    assert shown["expected_churn"].value == pytest.approx(of_day["churn_probability"].sum())
+    assert shown["expected_churn"].value == scores.expected_churn
+    assert shown["worth_contacting"].value == scores.worth_contacting > scores.predicted_churn
 
 
 def test_every_prediction_has_its_three_reasons_and_every_scored_date_its_drift(house: House) -> None:

@@ -93,6 +93,12 @@ def test_totals_of_a_date_are_its_rows_and_sums_in_both(unity: UnityLakehouse, l
             2,
             {"churn_probability": 0.75, "predicted_churn": 1.0},
         )
+        # Exactly so much is enough.
+        assert [one.rows_from(CHURN_PREDICTIONS, FIRST, "churn_probability", p) for p in (0.25, 0.3, 1)] == [
+            2,
+            1,
+            0,
+        ]
 
 
 def test_a_query_names_tables_by_their_placeholders_in_both(unity: UnityLakehouse, lake: Lakehouse) -> None:

@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from churn_assets.errors import ModelError
-from churn_assets.model import calibration, candidates, dataset, estimators, search
+from churn_assets.model import calibration, candidates, dataset, estimators, explain, search
 from churn_assets.model.candidates import Candidate
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -274,8 +274,12 @@ def test_probabilities_that_are_right_are_left_as_they_are(frames: dataset.Frame
     mapped = candidates.calibrated(best, right.calibration)
 
     assert mapped.method == "none"
-    assert mapped.estimator is best.fitted
+    assert explain.uncalibrated(mapped.estimator) is best.fitted
     assert mapped.brier_after == mapped.brier_before
+    # But for certainty: 4,000 users are asked, and half of them churn.
+    before, after = (probabilities(estimator, right) for estimator in (best.fitted, mapped.estimator))
+    assert np.abs(after - before).max() < 1 / 4000
+    assert mapped.bounds == pytest.approx((1 / 4002, 4001 / 4002), abs=1e-5)
 
 
 def test_a_map_is_not_judged_on_the_users_it_was_fitted_on(frames: dataset.Frames):
@@ -318,16 +322,18 @@ def test_a_calibrated_estimator_pickles_names_its_features_and_takes_a_matrix(
         assert (matrix[:, 1] == expected).all()
 
 
+@pytest.mark.parametrize("bounded", [True, False], ids=["bounded", "as before there were bounds"])
 @pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
 def test_what_won_is_rebuilt_bit_by_bit_from_its_spec(
-    found: list[Candidate], frames: dataset.Frames, method: calibration.Method
+    found: list[Candidate], frames: dataset.Frames, method: calibration.Method, bounded: bool
 ):
+    made = calibration.bounded if bounded else calibration.mapped
     for winner in (found[0], of_name(found, "gradient_boosting")):
         spec = {"estimator": winner.estimator_name, "params": winner.params, "calibration": method}
 
-        rebuilt = candidates.rebuild(json.loads(json.dumps(spec)), frames)
+        rebuilt = candidates.rebuild(json.loads(json.dumps(spec)), frames, bounded)
 
-        then = calibration.mapped(winner.fitted, frames.calibration, method)
+        then = made(winner.fitted, frames.calibration, method)
         assert (probabilities(rebuilt, frames) == probabilities(then, frames)).all()
 
 

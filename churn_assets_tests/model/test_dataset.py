@@ -220,6 +220,16 @@ def test_training_knows_no_account_age_that_its_middle_date_could_not_show(spark
     assert sorted(found.holdout["account_age_days"].unique()) == [10, 11]
 
 
+def test_a_feature_that_never_varies_is_named_and_one_that_is_sometimes_missing_does_vary():
+    rows = labelled_frame(users=4, dates=2).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
+    constant = rows.assign(purchase_count_30d=0.0, rolling_7d_events=float("nan"))
+
+    assert dataset.constant_features(rows) == []
+    assert dataset.constant_features(constant) == ["purchase_count_30d", "rolling_7d_events"]
+    constant.loc[0, "rolling_7d_events"] = 1.0
+    assert dataset.constant_features(constant) == ["purchase_count_30d"]
+
+
 def test_frames_are_described_by_rows_users_dates_and_churn_rate():
     frame = pd.DataFrame(
         {"user_id": [1, 1, 2, 3], "feature_date": [day(1), day(2)] * 2, "label": [1, 0, 0, 0]}

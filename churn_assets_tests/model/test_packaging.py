@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from churn_assets.model import estimators, explain, packaging
+from churn_assets.model import calibration, estimators, explain, packaging
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
@@ -41,7 +41,8 @@ print(json.dumps([str(why.dtype), *why.tolist()]))
 
 @pytest.fixture
 def model() -> Any:
-    return estimators.make("gradient_boosting", {"n_estimators": 5}).fit(FEATURES, FRAME["label"])
+    fitted = estimators.make("gradient_boosting", {"n_estimators": 5}).fit(FEATURES, FRAME["label"])
+    return calibration.bounded(fitted, FRAME.assign(**FEATURES), "sigmoid")
 
 
 @pytest.fixture

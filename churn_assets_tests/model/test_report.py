@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from churn_assets.model import gate, plots, report
+from churn_assets.model.bounds import Bounds
 from churn_assets.model.candidates import Calibrated, Candidate
 from churn_assets.model.evaluation import DEFAULT_COSTS
 from churn_assets.model.gate import Decision
@@ -91,7 +92,7 @@ def content() -> ReportContent:
             Candidate("boosting", "gradient_boosting", {"max_depth": 4}, object(), metrics, 1.25),
             Candidate("broken", "gradient_boosting", {"max_depth": -1}, error="ValueError: max_depth < 1"),
         ],
-        calibrated=Calibrated(None, "isotonic", 0.15321, 0.15123),
+        calibrated=Calibrated(None, "isotonic", 0.15321, 0.15123, Bounds(0.00213, 0.98761)),
         importances={"days_since_last_event": 0.2, "account_age_days": 0.01},
         drift=[
             ("days_since_last_event", 0.3, 0.01),
@@ -118,6 +119,10 @@ def refused(**about: object) -> ReportContent:
         costs=DEFAULT_COSTS,
         **about,  # type: ignore[arg-type]  # fields of the class, named by each test
     )
+
+
+def test_the_surest_that_a_probability_can_be_is_said(html: str) -> None:
+    assert re.search(r"No user gets less than 0\.0021 or more than\s+0\.9876", html)
 
 
 def test_the_decision_and_its_reasons_come_before_everything_else(content: ReportContent, html: str):

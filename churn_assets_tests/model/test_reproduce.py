@@ -182,6 +182,7 @@ def test_a_recipe_holds_what_the_training_was_given(trained: Trained, recipe: Re
     assert recipe.training_rows == trained.lake.settings.training_rows
     assert recipe.spec["estimator"] == "hist_gradient_boosting"
     assert set(recipe.spec) == {"estimator", "params", "calibration"}
+    assert recipe.bounded
     assert recipe.dates == DateRange(recipe.split.train.start, recipe.split.holdout.end)
 
 
@@ -197,6 +198,19 @@ def test_a_training_that_noted_too_little_is_named_with_what_is_missing(
 
     with pytest.raises(ModelError, match="noted no spec, so it cannot be made again"):
         reproduce.recipe(trained.lake.settings, "1")
+
+
+def test_a_version_from_before_there_were_bounds_is_made_again_without_them(
+    trained: Trained, recipe: Recipe, tagged: Any
+) -> None:
+    tagged("probability_bounds", None)
+    old = reproduce.recipe(trained.lake.settings, "1")
+
+    found = reproduce.compare(trained.lake.settings, old, rows_as_they_were(trained.lake, recipe))
+
+    # The registered one is bounded, as all of now are: so the two differ, and by little.
+    assert not old.bounded
+    assert 0 < found.largest < 0.01
 
 
 def test_other_code_and_other_packages_are_named(trained: Trained, tagged: Any) -> None:

@@ -1,5 +1,6 @@
 import datetime as dt
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,8 @@ def test_the_run_says_what_it_was_made_from(trained: tuple[Settings, TrainingOut
     spec = json.loads(run.data.tags["spec"])
     assert spec["estimator"] == run.data.params["estimator"]
     assert set(spec) == {"estimator", "params", "calibration"}
+    lowest, highest = json.loads(run.data.tags["probability_bounds"])
+    assert 0 < lowest < highest < 1
     sources = {read.dataset.name: json.loads(read.dataset.source) for read in run.inputs.dataset_inputs}
     assert {table: source["delta_table_version"] for table, source in sources.items()} == VERSIONS
 
@@ -389,6 +392,22 @@ def test_another_estimator_can_be_configured(
     run = run_of(settings, outcome.run_id)
     assert run.data.params["C"] == "0.5"
     assert run.data.tags["estimator_params"] == '{"C": 0.5}'
+
+
+def test_a_feature_with_one_value_is_named_to_whoever_asks(
+    spark: SparkSession, settings: Settings, open_mlflow: OpenMlflow
+):
+    nobody_buys = spark.createDataFrame(
+        labelled_frame(users=700, dates=15).assign(purchase_count_30d=0), LABELLED_SCHEMA
+    )
+    said: list[str] = []
+
+    outcome = train(nobody_buys, settings, open_mlflow, estimator="logistic_regression", log=said.append)
+
+    assert outcome.constant_features == ["purchase_count_30d"]
+    assert run_of(settings, outcome.run_id).data.tags["constant_features"] == "purchase_count_30d"
+    assert said[0].endswith("training rows: purchase_count_30d")
+    assert re.search(r"cannot learn from it:\s+<strong>purchase_count_30d<", Path(outcome.report).read_text())
 
 
 def test_training_says_nothing(

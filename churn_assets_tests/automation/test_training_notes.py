@@ -1,0 +1,12 @@
+import dagster as dg
+
+from churn_assets.automation.pipeline import about_constant_features
+
+
+def test_a_training_that_met_constant_features_leaves_a_line_with_their_names() -> None:
+    told = {"constant_features": dg.MetadataValue.text("purchase_count_30d, account_age_days")}
+
+    (line,) = about_constant_features(told)
+
+    assert line.endswith("so the model cannot learn from it: purchase_count_30d, account_age_days.")
+    assert about_constant_features({}) == []
