@@ -91,6 +91,7 @@ def expected(column: str) -> str:
 
 def out_of_range(column: str, value: float) -> str:
     """Why a number is refused."""
-    if abs(value) > LARGEST:
+    _, high = LIMITS.get(column, (None, None))
+    if abs(value) > LARGEST and high is None:
         return f"the largest number that the model takes is {LARGEST:.2g}"
     return expected(column)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.serving import online_store
-from churn_assets.serving.online_store import OnlineStore, Snapshot
 from churn_assets.serving.cells import LARGEST
+from churn_assets.serving.online_store import OnlineStore, Snapshot
 from churn_assets.serving.payload import FORMATS, Parser
 from churn_assets.serving.replies import BadRequestError, UnavailableError
 from churn_assets.tables import FEATURE_COLUMNS
