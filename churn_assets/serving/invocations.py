@@ -1,6 +1,8 @@
 """The one page that matters: rows in, probabilities out."""
 
+import asyncio
 import time
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
@@ -17,6 +19,9 @@ from churn_assets.serving.payload import Rows
 from churn_assets.serving.replies import NotFoundError, ReplyError, UnavailableError, refusal, reply
 from churn_assets.serving.scorer import ServedModel
 from churn_assets.serving.shadow import Shadow
+
+# From this size on a body is read in a thread: what is no plain table of numbers takes a microsecond a byte.
+BYTES_FOR_A_THREAD = 256 * 1024
 
 
 class Invocations:
@@ -50,13 +55,16 @@ class Invocations:
     async def _score(self, body: bytes) -> tuple[Response, int]:
         # One look at the model and one at the features: an answer is never of two versions or dates.
         model = self._host.at_hand() or await self._host.published()
-        rows = model.parser.rows(body, self._features)
+        if len(body) < BYTES_FOR_A_THREAD:
+            rows = model.parser.rows(body, self._features)
+        else:
+            rows = await asyncio.to_thread(model.parser.rows, body, self._features)
         headers = {VERSION_HEADER: model.version, "served-model-name": self._host.served_name}
         if rows.looked_up:
             headers[FEATURE_DATE_HEADER] = str(rows.looked_up.feature_date)
         if rows.unknown:
             return await self._partial(model, rows, rows.looked_up, headers)
-        predictions = await self._predict(model, rows.matrix)
+        predictions = await self._predict(model, rows.matrix, explain=rows.explain)
         return reply({"predictions": predictions}, 200, headers), len(rows.matrix)
 
     def _features(self) -> Snapshot | None:
@@ -65,7 +73,9 @@ class Invocations:
         except EndpointError as error:
             raise UnavailableError(str(error)) from error
 
-    async def _predict(self, model: ServedModel, matrix: np.ndarray) -> np.ndarray:
+    async def _predict(self, model: ServedModel, matrix: np.ndarray, *, explain: bool = False) -> np.ndarray:
+        if explain:
+            return await asyncio.to_thread(model.contributions, matrix)
         predictions = await self._batcher.predict(model, matrix)
         if shadow := self._host.shadow:
             self._shadow.score(shadow, model.parser.columns, matrix, predictions)
@@ -76,9 +86,9 @@ class Invocations:
     ) -> tuple[Response, int]:
         """Null and an entry of its own for each user of whom nothing is known; 404 where all are."""
         known = [row for row in range(len(rows.matrix)) if row not in rows.unknown]
-        predictions: list[float | None] = [None] * len(rows.matrix)
+        predictions: list[Any] = [None] * len(rows.matrix)
         if known:
-            answers = (await self._predict(model, rows.matrix[known])).tolist()
+            answers = (await self._predict(model, rows.matrix[known], explain=rows.explain)).tolist()
             for row, answer in zip(known, answers, strict=True):
                 predictions[row] = answer
         date = store.feature_date if store else None

@@ -4,6 +4,7 @@ import json
 import pickle
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class ServedModel:
     version: str
     estimator: Any
     parser: Parser
+    takes_nan: bool = False
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """The probability of churn of each row (float64), as the version's MLflow model gives it."""
@@ -32,6 +34,19 @@ class ServedModel:
         # At each call, which takes 0.2 us: scikit-learn keeps it by thread, and many may answer.
         sklearn.set_config(assume_finite=True, skip_parameter_validation=True)
         return np.ascontiguousarray(self.estimator.predict_proba(matrix)[:, 1])
+
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """What each feature adds to each row's log-odds of churn, as the version's MLflow model gives it.
+
+        The first call imports shap, which takes seconds.
+        """
+        return self._explainer.contributions(matrix)
+
+    @cached_property
+    def _explainer(self) -> Any:
+        from churn_assets.model import explain
+
+        return explain.explainer(self.estimator)
 
 
 def load(folder: Path, version: str) -> ServedModel:
@@ -43,15 +58,32 @@ def load(folder: Path, version: str) -> ServedModel:
     """
     from threadpoolctl import threadpool_limits
 
+    from churn_assets.model import explain
+
     # Columns come as an array in the estimator's own order.
     warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
     estimator = _estimator(folder)
     columns = json.loads((folder / DESCRIPTION_FILE).read_text())["columns"]
     # Several processes answer; threads of one for a row or two would only wait for each other.
     threadpool_limits(1)
-    model = ServedModel(version, estimator, Parser(columns))
+    takes_nan = _takes_nan(estimator, len(columns))
+    parser = Parser(columns, takes_nan=takes_nan, explains=explain.supports(estimator))
+    model = ServedModel(version, estimator, parser, takes_nan)
     model.predict(np.zeros((1, len(columns))))
     return model
+
+
+def _takes_nan(estimator: Any, columns: int) -> bool:
+    """Whether it scores rows that lack features. Tried out: a pipeline's or a wrapper's tags do not say."""
+    import sklearn
+
+    # What looks at its input is switched off while requests are scored, and may be here.
+    with sklearn.config_context(assume_finite=False):
+        try:
+            answer = estimator.predict_proba(np.full((1, columns), np.nan))
+        except Exception:  # noqa: BLE001 - however it says so
+            return False
+    return bool(np.isfinite(answer).all())
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Shadow:
 
     def score(self, model: ServedModel, columns: list[str], matrix: np.ndarray, given: np.ndarray) -> None:
         """Score later what has just been answered."""
-        if self._waiting >= WAITING or model.parser.columns != columns:
+        cannot = not model.takes_nan and bool(np.isnan(matrix).any())
+        if self._waiting >= WAITING or model.parser.columns != columns or cannot:
             self._metrics.shadow_skipped()
             return
         self._waiting += 1
