@@ -211,4 +211,4 @@ def _moment(text: str | None) -> dt.datetime | None:
 
 
 def _nulls_first(value: Any) -> tuple[bool, Any]:
-    return value is not None, value or ""
+    return value is not None, "" if value is None else value

@@ -125,9 +125,9 @@ def test_of_20_000_lines_with_colliding_ids_each_is_an_event_or_quarantined_or_a
     ingestions = [
         Ingestion(
             NOON + dt.timedelta(hours=hour),
-            {f"{hour}/{name}.json": [one() for _ in range(2_500)] for name in "ab"},
+            {f"{hour}/{name}.json": [one() for _ in range(5_000)] for name in "ab"},
         )
-        for hour in range(4)
+        for hour in range(2)
     ]
     for ingestion in ingestions:
         take_in(lake, spark, ingestion)
