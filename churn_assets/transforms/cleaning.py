@@ -194,13 +194,19 @@ def _one_row_an_id(good: DataFrame) -> DataFrame:
             *(F.min(name).alias(name) for name in (*CONTENT, "_ingested_at")),
             F.min("content").alias("min_content"),
             F.max("content").alias("max_content"),
-            F.min(F.concat(_moment("_ingested_at"), F.col("source_user_id"))).alias("earliest_source"),
+            F.min(_sourced_moment()).alias("earliest_source"),
         )
     )
 
 
 def _moment(column: str) -> Column:
     return F.lpad(F.unix_micros(column).cast("string"), 18, "0")
+
+
+def _sourced_moment() -> Column:
+    # Made only where there is one: a text a row costs a tenth of the cleaning.
+    text = F.concat(_moment("_ingested_at"), F.col("source_user_id"))
+    return F.when(F.col("source_user_id").isNotNull(), text)
 
 
 def _first_source() -> Column:
