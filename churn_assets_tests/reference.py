@@ -68,9 +68,10 @@ def _refuse_other_sources(rows: list[dict[str, Any]], events: list[dict[str, Any
     for row in rows:
         if row["reason"] is None:
             ids.setdefault(row["event_id"], set()).add(_content(row))
+    known = {event["event_id"] for event in events}
     for row in sorted(rows, key=lambda row: row["source_user_id"] or ""):
         certain = row["reason"] is None and len(ids[row["event_id"]]) == 1
-        if certain and row["source_user_id"] and row["event_id"] not in {e["event_id"] for e in events}:
+        if certain and row["source_user_id"] and row["event_id"] not in known:
             sources.setdefault(row["user_id"], row["source_user_id"])
     _mark(rows, sources)
     for row in rows:
@@ -210,4 +211,4 @@ def _moment(text: str | None) -> dt.datetime | None:
 
 
 def _nulls_first(value: Any) -> tuple[bool, Any]:
-    return value is not None, value or ""
+    return value is not None, "" if value is None else value

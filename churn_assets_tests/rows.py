@@ -8,8 +8,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from churn_assets import tables
+from churn_assets.assets.silver import settled_sources
 from churn_assets.dates import ONE_DAY
-from churn_assets.transforms import cleaning, identity
+from churn_assets.transforms import cleaning
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 D = dt.date(2026, 3, 10)
@@ -52,8 +53,7 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
 
 def clean(landed: DataFrame, silver: DataFrame, earliest: dt.date = EARLIEST) -> cleaning.CleanBatch:
     """A batch as the asset cleans it."""
-    any_doubt = bool(identity.doubtful_users(landed, silver).take(1))
-    return cleaning.clean_batch(landed, silver, earliest, any_doubt=any_doubt)
+    return cleaning.clean_batch(landed, silver, earliest, settled_sources(landed, silver, earliest))
 
 
 def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:

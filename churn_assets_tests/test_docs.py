@@ -11,7 +11,7 @@ from pydantic import AliasChoices
 from churn_assets.cli import app
 from churn_assets.definitions import build_defs
 from churn_assets.settings import Settings
-from churn_assets.tables import QUARANTINED_EVENTS
+from churn_assets.tables import QUARANTINE_REASONS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +77,7 @@ def test_the_readme_has_each_reason_for_quarantine_and_no_other() -> None:
     comment = next(column.comment for column in QUARANTINED_EVENTS.columns if column.name == "reason")
     reasons = re.findall(r"[a-z]+(?:_[a-z]+)+|corrupt", comment)
 
-    assert len(reasons) == 7
+    assert len(reasons) == len(QUARANTINE_REASONS)
     assert documented_names("### What is quarantined, and why") == set(reasons)
 
 

@@ -33,9 +33,8 @@ def silver_assets(settings: Settings) -> Assets:
         silver = context.resources.lakehouse.read(EVENTS)
         last = silver.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
         gained = accounting.not_yet_cleaned(landed, last)
-        # Hardly ever is there one, and to know it spares a look at Silver's ids each time a row is written.
-        any_doubt = bool(identity.doubtful_users(gained, silver).take(1))
-        batch = cleaning.clean_batch(gained, silver, settings.earliest_event, any_doubt=any_doubt)
+        sources = settled_sources(gained, silver, settings.earliest_event)
+        batch = cleaning.clean_batch(gained, silver, settings.earliest_event, sources)
         # In this order: what Silver holds says what has been cleaned, so a death in between loses nothing.
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
@@ -62,6 +61,14 @@ def silver_assets(settings: Settings) -> Assets:
         )
 
     return [clean_events, users]
+
+
+def settled_sources(gained: DataFrame, silver: DataFrame, earliest: dt.date) -> DataFrame | None:
+    """Whose source id is in doubt, and what it is, as rows that are computed once; None where nobody's is."""
+    if not identity.doubtful_users(gained, silver).take(1):
+        return None
+    found = cleaning.doubtful_sources(gained, silver, earliest)
+    return gained.sparkSession.createDataFrame(found.collect(), found.schema)
 
 
 def _out(table: Table, settings: Settings) -> dg.AssetOut:

@@ -57,8 +57,8 @@ def user_sources(good: DataFrame, silver: DataFrame, users: DataFrame) -> DataFr
         users: user_id.
 
     Returns:
-        user_id; known_source (string), NULL if no event is certain to stay; known_since (timestamp), the
-        ingestion that brought it; is_doubtful (true).
+        user_id; known_source (string), NULL if no event is certain to stay; known_since (bigint), the
+        ingestion that brought it, microseconds since 1970; is_doubtful (true).
     """
     known = _known(users, silver)
     of_id, of_user = Window.partitionBy("event_id"), Window.partitionBy("user_id")
@@ -75,16 +75,26 @@ def user_sources(good: DataFrame, silver: DataFrame, users: DataFrame) -> DataFr
         certain.withColumn("place", F.row_number().over(of_user.orderBy("_ingested_at", "source_user_id")))
         .where(F.col("place") == 1)
         .select(
-            "user_id", F.col("source_user_id").alias("new_source"), F.col("_ingested_at").alias("new_since")
+            "user_id",
+            F.col("source_user_id").alias("new_source"),
+            F.unix_micros("_ingested_at").alias("new_since"),
         )
     )
+    # Whom only bad rows made doubtful.
+    only = good.groupBy("user_id").agg(
+        F.min("source_user_id").alias("only_source"),
+        F.max("source_user_id").alias("other_source"),
+        F.unix_micros(F.min("_ingested_at")).alias("only_since"),
+    )
+    alone = only.where(F.col("only_source") == F.col("other_source"))
     return (
         users.join(known, "user_id", "left")
         .join(first, "user_id", "left")
+        .join(alone, "user_id", "left")
         .select(
             "user_id",
-            F.coalesce("known_source", "new_source").alias("known_source"),
-            F.coalesce("known_since", "new_since").alias("known_since"),
+            F.coalesce("known_source", "new_source", "only_source").alias("known_source"),
+            F.coalesce("known_since", "new_since", "only_since").alias("known_since"),
             F.lit(True).alias("is_doubtful"),
         )
     )
@@ -100,7 +110,7 @@ def with_verdict(rows: DataFrame, sources: DataFrame) -> DataFrame:
     Returns:
         The rows with is_refused (boolean); of doubtful users only a source id that is theirs is kept.
     """
-    since = F.coalesce(F.col("_ingested_at") >= F.col("known_since"), F.lit(False))
+    since = F.coalesce(F.unix_micros("_ingested_at") >= F.col("known_since"), F.lit(False))
     is_theirs = F.col("source_user_id") == F.col("known_source")
     kept = F.when(F.col("is_doubtful").isNull() | (is_theirs & since), F.col("source_user_id"))
     # A right join, as Sail hashes the left side.
@@ -127,5 +137,8 @@ def _known(users: DataFrame, silver: DataFrame) -> DataFrame:
         users.select("user_id")
         .join(named.select("user_id", "source_user_id", "_ingested_at"), "user_id")
         .groupBy("user_id")
-        .agg(F.min("source_user_id").alias("known_source"), F.min("_ingested_at").alias("known_since"))
+        .agg(
+            F.min("source_user_id").alias("known_source"),
+            F.unix_micros(F.min("_ingested_at")).alias("known_since"),
+        )
     )

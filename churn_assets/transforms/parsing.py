@@ -75,7 +75,12 @@ def taken_apart(raw: DataFrame) -> DataFrame:
     sourced = read.withColumn("_object", F.when(F.col("_is_plain"), F.col("_raw")).otherwise(F.col("_read")))
     return sourced.select(
         *raw.columns,
-        *(F.get_json_object("_object", f"$.{field}").alias(field) for field in FIELDS),
+        *(F.get_json_object("_object", f"$.{field}").alias(field) for field in FIELDS[:-1]),
+        # Most lines have none, and looking for its name is cheaper than reading the object once more.
+        F.when(
+            F.contains(F.col("_object"), F.lit(f'"{FIELDS[-1]}"')),
+            F.get_json_object("_object", f"$.{FIELDS[-1]}"),
+        ).alias(FIELDS[-1]),
         F.get_json_object("_read", "$._rescued_data").alias("_rescued_data"),
         F.when(F.col("_object").isNull(), F.col("_raw")).alias("_corrupt_record"),
     )

@@ -30,7 +30,7 @@ def events(spark):
 def test_users_are_summed_up_over_all_events(events):
     users = activity.users(events)
     assert users.dtypes == [(column.name, column.type) for column in tables.USERS.columns]
-    assert rows_of(users) == [(1, day(-2), day(0), "DE"), (2, day(0), day(1), "DE")]
+    assert rows_of(users) == [(1, day(-2), day(0), "DE", None), (2, day(0), day(1), "DE", None)]
 
 
 def test_a_users_country_is_that_of_the_latest_event_that_has_one(spark):

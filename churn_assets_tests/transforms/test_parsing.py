@@ -22,6 +22,16 @@ ODD_LINES = {
         "event_type": "login",
         "country": "DE",
     },
+    '{"event_id":"a","user_id":1,"event_ts":"b","event_type":"c","country":"DE","source_user_id":"a@b.c"}': {
+        "event_id": "a",
+        "user_id": "1",
+        "event_ts": "b",
+        "event_type": "c",
+        "country": "DE",
+        "source_user_id": "a@b.c",
+    },
+    '{"source_user_id": 17, "x": 1}': {"source_user_id": "17", "_rescued_data": '{"x":1}'},
+    '{"source_user_i\\u0064": "escaped"}': {"source_user_id": "escaped"},
     '{"event_id": "with spaces", "user_id": -7}': {"event_id": "with spaces", "user_id": "-7"},
     '{"country": "DE", "event_id": "any order"}': {"event_id": "any order", "country": "DE"},
     '{"event_id":"{[not nested]}, \'quoted\': ü 😀 \x7f \u2028"}': {

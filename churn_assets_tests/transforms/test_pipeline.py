@@ -195,7 +195,9 @@ def test_the_split_into_ingestions_changes_no_row_of_silver_or_gold(spark, lines
         cleaned(spark, each, lambda ingestion: landed_files(spark, ingestion)) for each in (at_once, in_turn)
     )
     assert bad == bad_again == []
-    assert [row[:-1] for row in again] == [row[:-1] for row in events]
+    ingested_at = tables.EVENTS.column_names.index("_ingested_at")
+    without = [[row[:ingested_at] + row[ingested_at + 1 :] for row in rows] for rows in (events, again)]
+    assert without[1] == without[0]
     assert gold(spark, again) == gold(spark, events)
 
 
