@@ -20,9 +20,10 @@ def day(offset: int) -> dt.date:
 
 
 def frame(spark: SparkSession, table: tables.Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
-    """A DataFrame of the table's columns and types."""
+    """A DataFrame of the table's columns and types; the last columns may be left out, and are null."""
     schema = ", ".join(f"{column.name} {column.type}" for column in table.columns)
-    return spark.createDataFrame([tuple(row) for row in rows], schema)
+    width = len(table.columns)
+    return spark.createDataFrame([(*row, *[None] * (width - len(row))) for row in rows], schema)
 
 
 def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> DataFrame:
