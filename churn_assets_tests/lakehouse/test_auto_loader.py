@@ -222,8 +222,7 @@ def test_without_bronze_nothing_is_taken_in_where_silver_stands(
 ) -> None:
     land(zone, "day1.json", "a")
     quarantined = ("corrupt", None, "x", "day1.json", 1, NOON, NOON.date())
-    nothing = [None] * (len(QUARANTINED_EVENTS.columns) - len(quarantined))
-    unity.write(QUARANTINED_EVENTS, frame(cluster.session, QUARANTINED_EVENTS, [(*quarantined, *nothing)]))
+    unity.write(QUARANTINED_EVENTS, frame(cluster.session, QUARANTINED_EVENTS, [quarantined]))
 
     with pytest.raises(LakeError, match=r"holds no line, and main_catalog\.clean\.quarantined_events 1 rows"):
         ingest(unity, at_noon)

@@ -347,8 +347,7 @@ def test_without_bronze_nothing_is_taken_in_where_what_was_made_of_it_stands(
         EVENTS: ("a", 1, NOON, NOON.date(), None, None, NOON),
         QUARANTINED_EVENTS: ("corrupt", None, "x", "day1.json", 1, NOON, NOON.date()),
     }[stands]
-    nothing = [None] * (len(stands.columns) - len(row))
-    lake.write(stands, frame(spark, stands, [(*row, *nothing)]))
+    lake.write(stands, frame(spark, stands, [row]))
 
     with pytest.raises(
         LakeError,

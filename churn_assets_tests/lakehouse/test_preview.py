@@ -41,7 +41,7 @@ def test_a_table_without_dates_has_a_preview_and_one_without_rows_has_none(
 def test_a_line_that_landed_cannot_break_the_table(lake: Lakehouse, spark: SparkSession) -> None:
     raw = "a | b `c` <script>" + "x" * 100
     lake.write(
-        LANDED_EVENTS, frame(spark, LANDED_EVENTS, [(*[None] * 5, raw, None, None, NOON, "a.json", D, NOON)])
+        LANDED_EVENTS, frame(spark, LANDED_EVENTS, [(*[None] * 5, raw, None, None, NOON, "a.json", D)])
     )
 
     (row,) = preview(lake, LANDED_EVENTS).splitlines()[2:]

@@ -114,7 +114,7 @@ def test_a_table_without_rows_breaks_nothing(spark: SparkSession, table: Table) 
 
 
 def test_a_table_without_key_may_repeat_rows(spark: SparkSession) -> None:
-    row = (*[None] * 5, "{}", None, None, NOON, "a.json", NOON.date(), NOON)
+    row = (*[None] * 5, "{}", None, None, NOON, "a.json", NOON.date())
 
     assert broken(spark, LANDED_EVENTS, row, row) == {}
 
