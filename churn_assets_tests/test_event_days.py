@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.event_days import EventDays, event_days, ranges
+from churn_assets.event_days import EventDays, Piece, event_days, ranges
 
 # A Thursday.
 START = dt.date(2026, 1, 1)
@@ -175,14 +175,14 @@ def test_a_clock_45_days_ahead_moves_nothing_and_is_said() -> None:
     found = judged({**log(70, 30), on(114): 1})
 
     assert found.last == on(69)
-    assert (found.after.dates, found.after.events) == (DateRange(on(114), on(114)), 1)
+    assert found.after == Piece(DateRange(on(114), on(114)), 1)
 
 
 def test_a_first_day_that_stands_alone_is_not_the_start_and_is_said() -> None:
     found = judged({**log(70, 30), on(-400): 1, on(-100): 1})
 
     assert found.first == on(0)
-    assert (found.before.dates, found.before.events) == (DateRange(on(-400), on(-100)), 2)
+    assert found.before == Piece(DateRange(on(-400), on(-100)), 2)
 
 
 def test_runs_of_days_are_named_in_a_few_words() -> None:
@@ -255,7 +255,7 @@ def with_added(counts: Log, added: Log) -> Log:
 
 
 def of_labels(found: EventDays) -> tuple:
-    whole = DateRange(found.first, found.last)
+    whole = DateRange(found.first or START, found.last or START)
     return (*span(found), found.silent, found.unlabelled(whole, 7, 0.5), found.unlabelled(whole, 30, 0.5))
 
 
@@ -300,4 +300,4 @@ def test_what_is_silent_lies_inside_and_the_ends_do_not_depend_on_days_after_tod
     found = event_days(counts, on(days))
 
     assert found == judged({day: n for day, n in counts.items() if day <= on(days)})
-    assert all(found.first < day < found.last for day in found.silent)
+    assert all(found.first and found.last and found.first < day < found.last for day in found.silent)
