@@ -187,6 +187,12 @@ def test_a_clock_45_days_ahead_moves_nothing_and_is_said() -> None:
     assert found.after == Piece(DateRange(on(114), on(114)), 1)
 
 
+def test_one_stray_a_day_for_two_months_is_not_what_a_day_usually_has() -> None:
+    found = judged({**log(10, 10_000), **{on(-i): 1 for i in range(1, 61)}, on(10): 1})
+
+    assert span(found) == (on(0), on(9))
+
+
 def test_a_first_day_that_stands_alone_is_not_the_start_and_is_said() -> None:
     found = judged({**log(70, 30), on(-400): 1, on(-100): 1})
 
