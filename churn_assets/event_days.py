@@ -101,12 +101,15 @@ def event_days(events: Mapping[dt.date, int], last_over: dt.date) -> EventDays:
 
     Args:
         events: events by UTC day; days without any may be left out.
-        last_over: the last day that is over.
+        last_over: the last day that is over. Events of the day after it say only that closed days
+            before it are complete.
     """
     counts = {day.toordinal(): n for day, n in events.items() if n > 0 and day <= last_over}
     if not counts:
         return EventDays()
     first, last = _ends(counts)
+    if events.get(last_over + ONE_DAY):
+        last = _over_closed_days(counts, first, last, last_over.toordinal())
     silent, closed = _silent_and_closed(counts, first, last)
     return EventDays(
         first=dt.date.fromordinal(first),
@@ -139,6 +142,19 @@ def _ends(counts: Counts) -> tuple[int, int]:
     # Time backwards, and the same weekdays are together still.
     mirrored = {-day: n for day, n in counts.items()}
     return -_Walk(mirrored, -middle, is_start=True).end(), last
+
+
+def _over_closed_days(counts: Counts, first: int, last: int, over: int) -> int:
+    """The last of the days after the end that have no events because they never have many."""
+    known = range(first, last + 1)
+    every = [counts[day] for day in known[-7 * 2 * WEEKS :] if day in counts]
+    while last < over and last + 1 not in counts:
+        weeks = range(last + 1 - 7, last + 1 - 7 * 2 * WEEKS, -7)
+        same = [counts.get(day, 0) for day in weeks if day in known]
+        if median_low(same or every) >= LEAST_USUAL:
+            break
+        last += 1
+    return last
 
 
 def _middle(counts: Counts) -> int:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.event_days import EventDays, event_days, ranges
+from churn_assets.event_days import EventDays, Piece, event_days, ranges
 
 # A Thursday.
 START = dt.date(2026, 1, 1)
@@ -39,6 +39,15 @@ def judged(counts: Mapping[dt.date, int]) -> EventDays:
 
 def span(found: EventDays) -> tuple[dt.date | None, dt.date | None]:
     return found.first, found.last
+
+
+def test_todays_events_say_that_closed_days_before_are_complete_and_nothing_of_open_ones() -> None:
+    # Open from Thursday to Monday; day 68 is a Tuesday.
+    counts = {day: n for day, n in log(68, lambda i: 0 if i % 7 in (5, 6) else 300).items() if day < on(68)}
+
+    assert event_days(counts, on(69)).last == on(67)
+    assert event_days({**counts, on(70): 5}, on(69)).last == on(69)
+    assert event_days({**counts, on(71): 5}, on(70)).last == on(69)
 
 
 def test_no_events_cover_no_day() -> None:
@@ -175,14 +184,20 @@ def test_a_clock_45_days_ahead_moves_nothing_and_is_said() -> None:
     found = judged({**log(70, 30), on(114): 1})
 
     assert found.last == on(69)
-    assert (found.after.dates, found.after.events) == (DateRange(on(114), on(114)), 1)
+    assert found.after == Piece(DateRange(on(114), on(114)), 1)
+
+
+def test_one_stray_a_day_for_two_months_is_not_what_a_day_usually_has() -> None:
+    found = judged({**log(10, 10_000), **{on(-i): 1 for i in range(1, 61)}, on(10): 1})
+
+    assert span(found) == (on(0), on(9))
 
 
 def test_a_first_day_that_stands_alone_is_not_the_start_and_is_said() -> None:
     found = judged({**log(70, 30), on(-400): 1, on(-100): 1})
 
     assert found.first == on(0)
-    assert (found.before.dates, found.before.events) == (DateRange(on(-400), on(-100)), 2)
+    assert found.before == Piece(DateRange(on(-400), on(-100)), 2)
 
 
 def test_runs_of_days_are_named_in_a_few_words() -> None:
@@ -255,7 +270,7 @@ def with_added(counts: Log, added: Log) -> Log:
 
 
 def of_labels(found: EventDays) -> tuple:
-    whole = DateRange(found.first, found.last)
+    whole = DateRange(found.first or START, found.last or START)
     return (*span(found), found.silent, found.unlabelled(whole, 7, 0.5), found.unlabelled(whole, 30, 0.5))
 
 
@@ -293,11 +308,9 @@ def test_a_whole_day_of_events_far_outside_a_log_of_five_years_moves_nothing(dis
 
 @BUSY
 @given(SHOPS, st.integers(0, 500))
-def test_what_is_silent_lies_inside_and_the_ends_do_not_depend_on_days_after_today(
-    shop: Shop, days: int
-) -> None:
+def test_what_is_silent_lies_inside_and_the_ends_do_not_depend_on_days_to_come(shop: Shop, days: int) -> None:
     counts = shop.counts
     found = event_days(counts, on(days))
 
-    assert found == judged({day: n for day, n in counts.items() if day <= on(days)})
-    assert all(found.first < day < found.last for day in found.silent)
+    assert found == event_days({day: n for day, n in counts.items() if day <= on(days + 1)}, on(days))
+    assert all(found.first and found.last and found.first < day < found.last for day in found.silent)

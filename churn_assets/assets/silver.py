@@ -50,7 +50,7 @@ def silver_assets(settings: Settings) -> Assets:
     def users(context: dg.AssetExecutionContext, events: DataFrame) -> dg.MaterializeResult:
         lake = context.resources.lakehouse
         first = coverage.judged(lake, dt.datetime.now(dt.UTC)).first
-        written = lake.write(USERS, activity.users(events, first or dt.date.min))
+        written = lake.write(USERS, activity.users(events, first))
         return dg.MaterializeResult(
             metadata={
                 **write_metadata(written),

@@ -129,6 +129,7 @@ class Pipeline:
             self._clean()
             found = plan()
             self.report.covered = found.covered
+            self._say_what_is_odd(dt.datetime.now(dt.UTC))
             self._compute(found)
             self._score(found, wanted)
         return self.report

@@ -123,7 +123,7 @@ def covered_by(events: Mapping[dt.date, int], settings: Settings, now: dt.dateti
     own = event_days(events, last_complete_day(now))
     is_own = DateRange(own.first or dt.date.min, own.last or dt.date.max)
     days = sorted(day for day in events if is_own.start <= day <= is_own.end)
-    last = min(settings.end_date or dt.date.max, last_complete_day(now), days[-1] if days else dt.date.max)
+    last = min(settings.end_date or dt.date.max, last_complete_day(now), is_own.end)
     window_start = settings.start_date - (FEATURE_WINDOW_DAYS - 1) * ONE_DAY
     early = [day for day in days if window_start <= day < settings.start_date]
     inside = [day for day in days if settings.start_date <= day <= last]

@@ -14,7 +14,7 @@ def within(column: str, dates: DateRange) -> Column:
     return (F.col(column) >= F.lit(dates.start)) & (F.col(column) <= F.lit(dates.end))
 
 
-def users(events: DataFrame, first_day: dt.date = dt.date.min) -> DataFrame:
+def users(events: DataFrame, first_day: dt.date | None = None) -> DataFrame:
     """Sum up each user over all events.
 
     Args:
@@ -30,9 +30,10 @@ def users(events: DataFrame, first_day: dt.date = dt.date.min) -> DataFrame:
     # A user has few countries: all but a row or two a user are gone after the first GROUP BY, which one plain
     # max per group keeps light. Windows or structs over all events are not.
     recency = F.concat(F.lpad(F.unix_micros("event_ts").cast("string"), 18, "0"), F.col("event_id"))
+    is_own = F.col("event_date") >= F.lit(first_day) if first_day else F.lit(True)
     per_country = events.groupBy("user_id", F.expr("nullif(country, '')").alias("country")).agg(
         F.min("event_date").alias("first_event_date"),
-        F.min(F.when(F.col("event_date") >= F.lit(first_day), F.col("event_date"))).alias("first_own_date"),
+        F.min(F.when(is_own, F.col("event_date"))).alias("first_own_date"),
         F.max("event_date").alias("last_seen_date"),
         F.max(recency).alias("recency"),
         F.min("source_user_id").alias("source_user_id"),

@@ -81,8 +81,8 @@ def events_on(make_settings: MakeSettings, spark: SparkSession):
     def make(days: Iterable[dt.date], **overrides) -> Lakehouse:
         lake = Lakehouse(make_settings(start_date=START, **overrides), lambda: spark)
         rows = [
-            (f"e-{day}", 1, dt.datetime.combine(day, dt.time(12), dt.UTC), day, "page_view", "DE", NOON)
-            for day in days
+            (f"e-{i}", 1, dt.datetime.combine(day, dt.time(12), dt.UTC), day, "page_view", "DE", NOON)
+            for i, day in enumerate(days)
         ]
         lake.write(EVENTS, frame(spark, EVENTS, rows))
         return lake
@@ -92,6 +92,13 @@ def events_on(make_settings: MakeSettings, spark: SparkSession):
 
 def test_dates_are_covered_from_the_first_event_to_the_last(events_on) -> None:
     assert covered_dates(events_on([january(3), january(9)]), NOW) == DateRange(january(3), january(9))
+
+
+def test_a_few_events_far_outside_cover_no_date(events_on) -> None:
+    days = [day for day in map(january, range(3, 31)) for _ in range(3)]
+    strays = [dt.date(2026, 3, 20), START - 400 * ONE_DAY, START - 20 * ONE_DAY]
+
+    assert covered_dates(events_on([*days, *strays]), NOW) == DateRange(january(3), january(30))
 
 
 def test_the_day_that_is_not_over_is_not_covered(events_on) -> None:

@@ -358,8 +358,8 @@ def scored_once_again(house: House, report: PipelineReport) -> int:
 
 def test_one_more_day_computes_one_more_date(moving: House) -> None:
     new_day = LAST_DAY + ONE_DAY
-    known = int(moving.content(USERS)["user_id"].iloc[0])
-    land(moving, "tomorrow.json", event("new-1", known, new_day))
+    known = moving.content(USERS)["user_id"]
+    land(moving, "tomorrow.json", *(event(f"new-{user}", int(user), new_day) for user in known))
 
     report = moving.run()
 

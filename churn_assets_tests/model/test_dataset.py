@@ -89,6 +89,19 @@ def test_no_training_label_looks_into_the_holdout_and_calibration_lies_in_traini
     assert holdout.start <= holdout.end == last
 
 
+def test_an_outage_leaves_no_part_of_the_split_without_dates():
+    # Dates 41 to 80 and 95 to 100 have no label.
+    labelled = [day(i) for i in range(1, 121) if not (41 <= i <= 80 or 95 <= i <= 100)]
+
+    split = dataset.out_of_time_split(day(1), day(120), 7, labelled)
+
+    # 67 dates lie seven days or more before the last: 13 are held out. Training ends eight days before them.
+    assert split.holdout == days(108, 120)
+    assert split.train == days(30, 94)
+    # 25 dates are left, so the last five calibrate.
+    assert split.calibration == days(90, 94)
+
+
 def test_too_few_dates_say_how_many_it_takes():
     with pytest.raises(ModelError, match=r"31 mature feature_dates, .* 30 days takes 32\."):
         dataset.out_of_time_split(day(1), day(31), horizon_days=30)

@@ -33,6 +33,16 @@ def test_users_are_summed_up_over_all_events(events):
     assert rows_of(users) == [(1, day(-2), day(0), "DE", None), (2, day(0), day(1), "DE", None)]
 
 
+def test_events_before_the_first_day_make_nobody_old_and_who_has_no_later_ones_keeps_them(spark):
+    rows = [event("a", 1, day(-900)), event("b", 1, day(1)), event("c", 2, day(-900)), event("d", 3, day(0))]
+    users = activity.users(frame(spark, tables.EVENTS, rows), first_day=day(0))
+    assert rows_of(users, "user_id", "first_seen_date", "last_seen_date") == [
+        (1, day(1), day(1)),
+        (2, day(-900), day(-900)),
+        (3, day(0), day(0)),
+    ]
+
+
 def test_a_users_country_is_that_of_the_latest_event_that_has_one(spark):
     rows = [
         event("a", 1, day(0), country="FR", hour=9),

@@ -49,6 +49,13 @@ def test_features_are_what_was_known_at_the_end_of_the_day(activity, users):
     ]
 
 
+def test_who_was_active_only_before_the_first_day_of_the_data_is_not_seen_yet(spark):
+    activity = frame(spark, tables.USER_DAILY_ACTIVITY, [(1, day(-3), 1, 0), (1, day(2), 1, 0)])
+    users = frame(spark, tables.USERS, [(1, day(2), day(2), None)])
+    table = features.user_features(activity, users, DateRange(day(0), day(2)))
+    assert rows_of(table, "feature_date", "account_age_days") == [(day(2), 0)]
+
+
 def test_a_range_of_dates_gives_what_its_dates_give_one_by_one(activity, users):
     dates = DateRange(day(-31), day(31))
     in_one = rows_of(features.user_features(activity, users, dates))

@@ -39,6 +39,13 @@ def test_each_date_of_a_range_has_its_own_horizon(spark):
     assert rows == [(1, date, label) for date, label in stayed]
 
 
+def test_dates_of_which_too_little_is_known_have_no_rows(spark):
+    features = frame(spark, tables.USER_FEATURES, [(1, day(i), 1, 1, 0, 0, 0, 1) for i in range(6)])
+    daily = frame(spark, tables.USER_DAILY_ACTIVITY, [(1, day(6), 1, 0)])
+    table = labels.churn_labels(features, daily, DateRange(day(0), day(5)), 2, [day(1), day(2), day(4)])
+    assert rows_of(table) == [(1, day(0), 1), (1, day(3), 1), (1, day(5), 0)]
+
+
 def test_the_last_labelled_date_lies_one_horizon_back():
     assert labels.last_labelled_date(dt.date(2026, 3, 31), 30) == dt.date(2026, 3, 1)
 
