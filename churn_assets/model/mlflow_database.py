@@ -78,7 +78,9 @@ def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> No
     with FileLock(path.with_name(f".{path.name}.lock")):
         if is_whole(path, experiment):
             return
-        _move_aside(path)
+        if path.exists():
+            # Its journal has been played back when it was looked at.
+            path.replace(path.with_name(f"{path.name}.{HALF_MADE}"))
         draft = f".{path.name}-new"
         for left in path.parent.glob(f"{draft}*"):
             left.unlink()
@@ -93,14 +95,6 @@ def _make(uri: str, experiment: str, artifacts: str) -> None:
         store = SqlAlchemyStore(uri, artifacts)
         store.create_experiment(experiment, artifact_location=artifacts)
         store.engine.dispose()
-
-
-def _move_aside(path: Path) -> None:
-    # The journal first: beside a new database it would be played back into it.
-    for suffix in ("-journal", "-wal", "-shm", ""):
-        file = path.with_name(path.name + suffix)
-        if file.exists():
-            file.replace(path.with_name(f"{path.name}.{HALF_MADE}{suffix}"))
 
 
 def _experiments(database: sqlite3.Connection, tables: set[str]) -> set[str]:
