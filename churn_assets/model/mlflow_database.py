@@ -18,6 +18,8 @@ DEFAULT_EXPERIMENT = "Default"
 
 HALF_MADE = "half-made"
 
+BUSY_SECONDS = 60
+
 
 def is_whole(path: Path, experiment: str) -> bool:
     """Whether the database is there and has been made to its end; looks, and changes nothing.
@@ -32,7 +34,7 @@ def is_whole(path: Path, experiment: str) -> bool:
     if not path.exists():
         return False
     try:
-        with closing(sqlite3.connect(path)) as database:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
             tables = {
                 name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             }
