@@ -72,12 +72,9 @@ def _logs() -> Path | None:
     """The lake's folder for logs; None where there is no lake, as looking leaves no trace."""
     try:
         lake = settings.load().lake_root
-        if lake.is_dir():
-            (lake / "logs").mkdir(exist_ok=True)
-            return lake / "logs"
-    except (ChurnError, OSError):
-        pass
-    return None
+    except ChurnError:
+        return None
+    return lake / "logs" if lake.is_dir() else None
 
 
 def _say(what: str) -> None:

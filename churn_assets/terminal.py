@@ -40,7 +40,7 @@ class Terminal:
         self.stream.flush()
 
     def keep(self, folder: Path) -> Path | None:
-        """Append what was turned away to the folder's log.
+        """Append what was turned away to the folder's log, making both where there is something to write.
 
         Returns:
             The log, None where there was nothing to write or it cannot be written.
@@ -50,6 +50,7 @@ class Terminal:
             self._noise.seek(0)
             if not (noise := self._noise.read()):
                 return None
+            folder.mkdir(exist_ok=True)
             log = folder / LOG
             if log.exists() and log.stat().st_size > LARGEST_LOG:
                 log.replace(log.with_suffix(".log.1"))

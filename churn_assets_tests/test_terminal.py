@@ -117,12 +117,12 @@ def test_an_engine_that_fails_says_nothing_on_the_terminal(
     settings = make_settings()
     landing = Path(settings.landing_root)
     landing.mkdir()
-    (landing / "a.json").write_text(f"{line('e1', 1, NOON)}\n")
+    (landing / "a.json").write_text(f"{line('e1', 1, '2026-03-01T10:00:00Z')}\n")
     lake = Lakehouse(settings, lambda: spark)
     ingest(lake, now=lambda: NOON)
     for file in lake.location(LANDED_EVENTS).rglob("*.parquet"):
         file.write_text("no parquet")
-    (landing / "b.json").write_text(f"{line('e2', 1, NOON)}\n")
+    (landing / "b.json").write_text(f"{line('e2', 1, '2026-03-01T10:00:00Z')}\n")
 
     done = subprocess.run(
         [CHURN, "run"],

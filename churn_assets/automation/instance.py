@@ -47,7 +47,8 @@ def _is_made(home: Path) -> bool:
     if not configuration.exists():
         return False
     found, tracked = configuration.read_text(), _tracked()
-    return found == tracked or not tracked.startswith(found)
+    # An empty one may be somebody's choice, and Dagster runs with it.
+    return not found or found == tracked or not tracked.startswith(found)
 
 
 def _make(home: Path) -> None:

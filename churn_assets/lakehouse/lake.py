@@ -216,6 +216,7 @@ class Lakehouse:
             LakeError: it cannot be written; says why, and what to do.
         """
         root = self.settings.lake_root
+        self._root_for_engine()
         self._require_writable(root)
         return f"{root} can be written, {shutil.disk_usage(root).free / 1e9:.0f} GB free"
 
@@ -230,8 +231,7 @@ class Lakehouse:
         name = f"{schema}.{table.name}"
         location = self.location(table)
         # Each time, though the engine knows the table already: the link must be there whenever it is used.
-        # Apache Spark takes a location as it is, and so do workers on other machines, where there is no link.
-        root = plain_paths.for_engine(self.settings.lake_root) if three_levels else self.settings.lake_root
+        root = self._root_for_engine()
         pointer = (id(self.spark), name)
         if _POINTERS.get(pointer) == location:
             return name
@@ -245,6 +245,11 @@ class Lakehouse:
             self.spark.sql(statement).collect()
         _POINTERS[pointer] = location
         return name
+
+    def _root_for_engine(self) -> Path:
+        # Apache Spark takes a location as it is, and so do workers on other machines, where there is no link.
+        root = self.settings.lake_root
+        return plain_paths.for_engine(root) if self.settings.deployment == "local" else root
 
     def _create_or_register(self, table: Table, name: str, named: Path) -> str:
         location = self.location(table)

@@ -18,6 +18,8 @@ DEFAULT_EXPERIMENT = "Default"
 
 HALF_MADE = "half-made"
 
+BUSY_SECONDS = 60
+
 
 def is_whole(path: Path, experiment: str) -> bool:
     """Whether the database is there and has been made to its end; looks, and changes nothing.
@@ -32,7 +34,7 @@ def is_whole(path: Path, experiment: str) -> bool:
     if not path.exists():
         return False
     try:
-        with closing(sqlite3.connect(path)) as database:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
             tables = {
                 name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             }
@@ -78,7 +80,9 @@ def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> No
     with FileLock(path.with_name(f".{path.name}.lock")):
         if is_whole(path, experiment):
             return
-        _move_aside(path)
+        if path.exists():
+            # Its journal has been played back when it was looked at.
+            path.replace(path.with_name(f"{path.name}.{HALF_MADE}"))
         draft = f".{path.name}-new"
         for left in path.parent.glob(f"{draft}*"):
             left.unlink()
@@ -93,14 +97,6 @@ def _make(uri: str, experiment: str, artifacts: str) -> None:
         store = SqlAlchemyStore(uri, artifacts)
         store.create_experiment(experiment, artifact_location=artifacts)
         store.engine.dispose()
-
-
-def _move_aside(path: Path) -> None:
-    # The journal first: beside a new database it would be played back into it.
-    for suffix in ("-journal", "-wal", "-shm", ""):
-        file = path.with_name(path.name + suffix)
-        if file.exists():
-            file.replace(path.with_name(f"{path.name}.{HALF_MADE}{suffix}"))
 
 
 def _experiments(database: sqlite3.Connection, tables: set[str]) -> set[str]:

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
-from churn_assets.lakehouse import half_made
 from churn_assets.lakehouse import lake as lake_module
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity import UnityLakehouse
@@ -361,27 +360,3 @@ def test_writers_of_one_table_at_the_same_time_all_get_their_rows_in(
 
     assert failures == []
     assert lake.read(EVENTS).count() == 4
-
-
-def test_a_table_whose_first_commit_never_came_is_made_anew(lake: Lakehouse, spark: SparkSession) -> None:
-    location = lake.location(USER_DAILY_ACTIVITY)
-    (location / "_delta_log").mkdir(parents=True)
-    (location / "part-0.parquet").write_text("half a file")
-
-    lake.write(USER_DAILY_ACTIVITY, activity(spark, (1, FIRST, 4, 1)), DateRange(FIRST, FIRST))
-
-    assert users_by_day(lake) == [(FIRST, 1)]
-    aside = location.with_name(".user_daily_activity.half-made-1")
-    assert [file.name for file in sorted(aside.iterdir())] == ["_delta_log", "part-0.parquet"]
-
-
-def test_a_log_that_has_lost_all_but_a_checkpoint_is_left_alone(lake: Lakehouse) -> None:
-    location = lake.location(USER_DAILY_ACTIVITY)
-    (location / "old").mkdir(parents=True)
-    (location / "_delta_log").mkdir()
-    (location / "_delta_log" / "0.checkpoint.parquet").write_text("commits")
-
-    with pytest.raises(LakeError, match=r"has lost commits of its log\. Restore .*_delta_log from a backup"):
-        half_made.put_aside(location)
-
-    assert (location / "old").exists()

@@ -73,7 +73,6 @@ def test_what_a_kill_left_is_moved_aside_and_made_anew(
     settings = local_settings(tmp_path)
     path = database_of(settings)
     left(path)
-    (path.parent / "mlflow.db-journal").write_text("of the half-made one")
     (path.parent / ".mlflow.db-new").write_text("of a making that was killed")
     assert registry.production_version(settings) is None
 
@@ -84,7 +83,6 @@ def test_what_a_kill_left_is_moved_aside_and_made_anew(
     assert sorted(file.name for file in path.parent.iterdir() if not file.name.endswith(".lock")) == [
         "mlflow.db",
         "mlflow.db.half-made",
-        "mlflow.db.half-made-journal",
     ]
 
 
