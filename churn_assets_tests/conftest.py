@@ -1,5 +1,6 @@
 """One engine session for the whole test run: Sail, or Apache Spark with CHURN_DEPLOYMENT=spark."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,20 +11,86 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.lakehouse import engines
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 
 MakeSettings = Callable[..., Settings]
+HERE = Path(__file__).parent
+
+# Tables are given here, or made by what other tests run on both engines, and what is under test reads
+# Delta's log, Parquet files, MLflow or Dagster's history: no answer is the engine's. On Apache Spark they
+# take minutes.
+SAIL_SUFFICES = (
+    # Each is several runs, or commands that would each start a Spark of its own.
+    "end_to_end/test_backfill.py",
+    "end_to_end/test_daily_job.py",
+    "end_to_end/test_databricks.py",
+    "end_to_end/test_kill.py",
+    "end_to_end/test_late_data.py",
+    # What is covered and due, by row counts of the log.
+    "automation/test_date_watch.py",
+    "automation/test_freshness.py",
+    "automation/test_plan.py",
+    "lakehouse/test_evidence.py",
+    "lakehouse/test_preview.py",
+    "test_status.py",
+    # What follows once test_dataset.py's rows are in this process, and time travel is test_lake.py's.
+    "model/test_reproduce.py",
+    "model/test_training.py",
+    "test_model_commands.py",
+    # Servers. A run on Apache Spark with its endpoint is test_pipeline.py's.
+    "serving/test_endpoint_asset.py",
+    "serving/test_endpoint_pipeline.py",
+)
+
+# These look at one lake that has run once; in one process it is made once.
+SHARE_A_HOUSE = tuple(
+    f"end_to_end/test_{name}.py" for name in ("pipeline", "backfill", "daily_job", "databricks")
+)
+
+# For tables of ten rows: one task a shuffle, and no plan that is made again once a stage is done.
+TINY_TABLES = {
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.sql.shuffle.partitions": "2",
+}
+
+# The JVM lives for minutes and meets each plan once: in test_lake.py its optimizing compiler took 80 of 188
+# CPU seconds.
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On Apache Spark only what touches the engine: the rest has nothing new to show, and takes minutes."""
     if settings_module.load().deployment != "spark":
         return
-    engine_tests = [item for item in items if "spark" in getattr(item, "fixturenames", ())]
+    engine_tests = [item for item in items if _shows_something_on_spark(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in engine_tests])
     items[:] = engine_tests
+
+
+def _shows_something_on_spark(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    # Not left to the fixture on_sail: a lake of wider scope would be made before it skips.
+    if "spark" not in fixtures or "on_sail" in fixtures:
+        return False
+    return item.path.relative_to(HERE).as_posix() not in SAIL_SUFFICES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole modules a process, and in one those that share a house."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split("::", 1)[0]
+            return "house" if module.endswith(SHARE_A_HOUSE) else module
+
+    return ByModule(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +111,9 @@ def deployment() -> str:
 @pytest.fixture(scope="session")
 def spark(deployment: str) -> SparkSession:
     if deployment == "spark":
+        os.environ.setdefault("SPARK_SUBMIT_OPTS", QUICK_JVM)
+        # Not as the session's own: what is under test asks for the session again, with the platform's.
+        engines.SPARK_CONFIG.update(TINY_TABLES)
         return ApacheSpark(master="local[2]").spark_session
     return EmbeddedSail(catalogs=["main_catalog", "raw_catalog"]).spark_session
 
@@ -53,19 +123,23 @@ def make_settings(tmp_path: Path, deployment: str) -> MakeSettings:
     """Settings of a lake in a new folder, whatever the environment or a ``.env`` says."""
 
     def make(**overrides: Any) -> Settings:
-        lake_root = tmp_path / "lake"
-        ours = {
-            "_env_file": None,
-            "deployment": deployment,
-            "lake_root": lake_root,
-            "landing_root": str(tmp_path / "landing"),
-            "mlflow_tracking_uri": f"sqlite:///{lake_root}/mlflow/mlflow.db",
-            "dagster_home": tmp_path / "dagster",
-            "spark_master": "local[2]",
-        }
-        return settings_module.load(**{**ours, **overrides})
+        return settings_in(tmp_path, deployment, **overrides)
 
     return make
+
+
+def settings_in(folder: Path, deployment: str, **overrides: Any) -> Settings:
+    lake_root = folder / "lake"
+    ours = {
+        "_env_file": None,
+        "deployment": deployment,
+        "lake_root": lake_root,
+        "landing_root": str(folder / "landing"),
+        "mlflow_tracking_uri": f"sqlite:///{lake_root}/mlflow/mlflow.db",
+        "dagster_home": folder / "dagster",
+        "spark_master": "local[2]",
+    }
+    return settings_module.load(**{**ours, **overrides})
 
 
 @pytest.fixture

@@ -19,9 +19,11 @@ from churn_assets.automation.pipeline import Pipeline, PipelineReport
 from churn_assets.dates import DateRange
 from churn_assets.definitions import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.model import registry
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
+from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
 
 # A pandas DataFrame, whose own annotations know neither its to_numpy nor its between.
 Frame = Any
@@ -76,7 +78,16 @@ def on_sail(deployment: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def make_house(spark: SparkSession, deployment: str) -> Iterator[Callable[..., House]]:
+def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database that nobody used. Making one takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with mlflow_state_as_it_was():
+        registry.configure(local_settings(folder))
+    return folder / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Iterator[Callable[..., House]]:
     instances = ExitStack()
 
     def make(folder: Path, **overrides: Any) -> House:
@@ -89,6 +100,11 @@ def make_house(spark: SparkSession, deployment: str) -> Iterator[Callable[..., H
             mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
             **{"start_date": FIRST_DAY, "horizon_days": HORIZON, **overrides},
         )
+        mlflow = settings.lake_root / "mlflow"
+        # A folder that has been copied from another house has its own.
+        if not mlflow.exists():
+            mlflow.mkdir(parents=True)
+            shutil.copy(made_database, mlflow)
         lake = Lakehouse(settings, lambda: spark)
         instance = instances.enter_context(dg.DagsterInstance.ephemeral())
         return House(settings, lake, instance, build_defs(settings))
