@@ -274,8 +274,10 @@ def test_a_refusal_names_row_field_value_and_place_as_they_were_sent(way: str, v
         ),
         (
             {"data": [ROWS[0], ROWS[1][:5]]},
-            "Row 1 lacks rolling_7d_events. Send it, or a user_id to look it up by - "
-            "dataframe_split.data[1] has 5 values; columns has 6.",
+            (
+                "Row 1 lacks rolling_7d_events. Send it, or a user_id to look it up by - "
+                "dataframe_split.data[1] has 5 values; columns has 6."
+            ),
         ),
     ],
     ids=lambda value: str(value)[:40],
