@@ -42,6 +42,23 @@ def test_what_two_people_could_mean_and_what_is_no_whole_number_is_nobody(sent: 
     assert cells.user_id(sent) is None
 
 
+@pytest.mark.parametrize("value", [1, 1.5, True, None, "28", " 2_8 ", "٢٨", "NaN", "-inf", 2**64, math.nan])
+def test_numbers_are_the_same_alone_and_in_a_column(value: Any):
+    alone, in_a_column = cells.number(value), cells.numbers([value, 1])
+
+    assert in_a_column is not None
+    assert str(in_a_column.tolist()) == str([alone, 1.0])
+
+
+@pytest.mark.parametrize(
+    "value", ["many", "", [1], [], {"n": 1}, 10**400], ids=lambda value: repr(value)[:20]
+)
+def test_what_is_no_number_is_none_alone_and_in_a_column(value: Any):
+    assert cells.numbers([value]) is cells.numbers([1, value]) is cells.numbers([value, value]) is None
+    with pytest.raises((ValueError, OverflowError)):
+        cells.number(value)
+
+
 def test_a_value_is_shown_as_it_was_sent_and_never_long():
     assert [cells.shown(value) for value in ("a\nb", 10, 1.5, None, True, math.nan)] == [
         '"a\\nb"',
