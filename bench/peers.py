@@ -50,8 +50,13 @@ def rows(count: int, seed: int = 1) -> pd.DataFrame:
     """Features as the platform's are: counts, and days."""
     random = np.random.default_rng(seed)
     highest = {"active_days_30d": 30, "days_since_last_event": 29, "account_age_days": 900}
+    # Who is in the table was there once at least; what its contract excludes the endpoint refuses.
+    lowest = {"event_count_30d": 1, "active_days_30d": 1}
     return pd.DataFrame(
-        {name: random.integers(0, highest.get(name, 120), count) for name in FEATURE_COLUMNS}
+        {
+            name: random.integers(lowest.get(name, 0), highest.get(name, 120), count)
+            for name in FEATURE_COLUMNS
+        }
     ).astype("float64")
 
 

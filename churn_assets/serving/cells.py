@@ -47,6 +47,16 @@ def number(value: Any) -> float:
     raise ValueError("neither a number nor a text of one")
 
 
+def numbers(values: list[Any]) -> np.ndarray | None:
+    """What ``number`` gives for each of them, at once; None where one is no number."""
+    try:
+        found = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    # Lists of one length would become an array of more dimensions.
+    return found if found.shape == (len(values),) else None
+
+
 def user_id(value: Any) -> int | None:
     """The id that a JSON value stands for: 3, 3.0, "3" and "3.0" are user 3; None for what is no id.
 

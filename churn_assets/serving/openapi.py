@@ -5,65 +5,37 @@ from typing import Any
 
 from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
 
-NUMBER_OR_ROW = {"type": "object", "additionalProperties": {"type": "number"}}
-RECORDS = {"type": "array", "items": NUMBER_OR_ROW, "minItems": 1}
+# Text of a number is one, true is 1, and null is looked up, or scored where the model takes it. Fields that
+# are neither a feature nor user_id may hold anything, and so may other keys of the body.
+VALUE = {"type": ["number", "string", "boolean", "null"]}
+RECORD = {"type": "object", "properties": {"user_id": {"type": ["integer", "string", "number", "null"]}}}
+RECORDS = {"type": "array", "items": RECORD, "minItems": 1}
+PARAMS = {"type": ["object", "null"], "properties": {"explain": {"type": ["boolean", "null"]}}}
+
+COLUMNS = {"type": "object", "minProperties": 1}
+SPLIT = {
+    "type": "object",
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}},
+        "data": {"type": "array", "items": {"type": "array", "items": VALUE}, "minItems": 1},
+        "index": {"type": ["array", "null"], "items": {}},
+    },
+    "required": ["columns", "data"],
+    "additionalProperties": False,
+}
+
+
+def _format(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: schema, "params": PARAMS}, "required": [name]}
+
 
 REQUEST: dict[str, Any] = {
+    # Of the four exactly one.
     "oneOf": [
-        {
-            "type": "object",
-            "properties": {"dataframe_records": RECORDS},
-            "required": ["dataframe_records"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "dataframe_split": {
-                    "type": "object",
-                    "properties": {
-                        "columns": {"type": "array", "items": {"type": "string"}},
-                        "data": {
-                            "type": "array",
-                            "items": {"type": "array", "items": {"type": "number"}},
-                            "minItems": 1,
-                        },
-                        "index": {"type": "array", "items": {}},
-                    },
-                    "required": ["columns", "data"],
-                    "additionalProperties": False,
-                }
-            },
-            "required": ["dataframe_split"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "inputs": {
-                    "oneOf": [
-                        RECORDS,
-                        {
-                            "type": "object",
-                            "additionalProperties": {
-                                "oneOf": [
-                                    {"type": "number"},
-                                    {"type": "array", "items": {"type": "number"}},
-                                ]
-                            },
-                        },
-                    ]
-                }
-            },
-            "required": ["inputs"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {"instances": RECORDS},
-            "required": ["instances"],
-            "additionalProperties": False,
-        },
+        _format("dataframe_records", RECORDS),
+        _format("dataframe_split", SPLIT),
+        _format("inputs", {"oneOf": [RECORDS, COLUMNS]}),
+        _format("instances", {"oneOf": [RECORDS, COLUMNS]}),
     ],
     "examples": [{"dataframe_records": [{"user_id": 42}]}],
 }
@@ -73,8 +45,14 @@ PREDICTIONS = {
     "properties": {
         "predictions": {
             "type": "array",
-            "items": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-            "description": "The churn probability of each row; null where errors has an entry for it.",
+            "items": {
+                "oneOf": [
+                    {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+                    {"type": "array", "items": {"type": "number"}},
+                ]
+            },
+            "description": "The churn probability of each row, or with params.explain what each feature adds "
+            "to its log-odds; null where errors has an entry for it.",
         },
         "errors": {"type": "array", "items": {"$ref": "#/components/schemas/RowError"}},
     },
@@ -100,14 +78,14 @@ ERROR = {
 }
 
 REFUSALS = {
-    "400": "A field is missing, unknown, no number, null or infinite; the message names it",
+    "400": "A field is missing, no number, null or outside its range; the message names it and its row",
     "401": "No token",
     "403": "Another token",
     "404": "No such endpoint, or no such user in the whole request",
     "408": "The body did not arrive",
     "409": "Another change is under way",
-    "413": "The body is too large",
-    "415": "The body is no JSON",
+    "413": "The body is too large, as it came or unpacked",
+    "415": "The body is no JSON, or compressed otherwise than by gzip",
     "503": "No model, or no features to look up, yet",
 }
 

@@ -170,17 +170,23 @@ class Parser:
         """What was sent, NaN where nothing was."""
         matrix = np.full((len(table.rows), len(self.columns)), math.nan)
         for column, name in enumerate(self.columns):
-            if name not in table.columns:
-                continue
-            for row, record in enumerate(table.rows):
-                value = record.get(name)
-                try:
-                    matrix[row, column] = cells.number(value)
-                except (ValueError, OverflowError) as error:
-                    too_large = isinstance(error, OverflowError)
-                    why = cells.out_of_range(name, math.inf) if too_large else "expected a number"
-                    raise _refused(table, row, name, why) from error
+            if name in table.columns:
+                values = [record.get(name) for record in table.rows]
+                numbers = cells.numbers(values)
+                matrix[:, column] = self._each(table, name, values) if numbers is None else numbers
         return matrix
+
+    def _each(self, table: RequestTable, name: str, values: list[Any]) -> list[float]:
+        """One by one, as one of them is no number."""
+        found = []
+        for row, value in enumerate(values):
+            try:
+                found.append(cells.number(value))
+            except (ValueError, OverflowError) as error:
+                too_large = isinstance(error, OverflowError)
+                why = cells.out_of_range(name, math.inf) if too_large else "expected a number"
+                raise _refused(table, row, name, why) from error
+        return found
 
     def _require_range(self, table: RequestTable, matrix: np.ndarray) -> None:
         outside = (matrix < self._low) | (matrix > self._high)

@@ -8,7 +8,7 @@ from typing import Any
 from churn_assets.tables import FEATURE_COLUMNS
 
 RECORD = dict.fromkeys(FEATURE_COLUMNS, 1.0)
-NO_NUMBERS: list[Any] = ["x", None, True, [], {}, [1], {"a": 1}, 10**400, "1", "NaN"]
+NO_NUMBERS: list[Any] = ["x", None, "true", [], {}, [1], {"a": 1}, 10**400, "1,0", "NaN"]
 NO_BODIES: list[Any] = [None, True, 1, 1.5, "x", [], {}, [RECORD], {"inputs": None}, {"inputs": 1}]
 
 
@@ -49,7 +49,10 @@ def _wrong_value(chance: random.Random) -> bytes:
 
 def _wrong_field(chance: random.Random) -> bytes:
     name = "".join(chance.choices('abcé\u2028\U0001f600"\\', k=chance.randint(1, 100)))
-    return json.dumps({"inputs": [{**RECORD, name + "_": 1}]}, ensure_ascii=chance.random() < 0.5).encode()
+    # Beside a user to look up: it might be a misspelt feature.
+    return json.dumps(
+        {"inputs": [{"user_id": 1, name + "_": 1}]}, ensure_ascii=chance.random() < 0.5
+    ).encode()
 
 
 def _wrong_shape(chance: random.Random) -> bytes:

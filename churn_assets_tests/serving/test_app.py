@@ -1,5 +1,6 @@
 """Who gets an answer, who does not, and what the pages say, over real connections."""
 
+import gzip
 import json
 import shutil
 import socket
@@ -212,6 +213,68 @@ def test_a_stream_that_grows_too_large_is_413(client: Client):
         pytest.fail("the answer was lost")
 
     assert error_of(answer) == (413, "REQUEST_TOO_LARGE")
+
+
+GZIP = {"content-type": "application/json", "content-encoding": "gzip"}
+
+
+def test_a_gzip_is_unpacked_whether_its_length_is_known_or_not(client: Client, expected: dict[str, float]):
+    packed = gzip.compress(json.dumps(BODY).encode())
+
+    whole = client.ask("POST", SCORE, data=packed, headers=GZIP)
+    in_parts = client.ask("POST", SCORE, data=iter([packed[:20], packed[20:]]), headers=GZIP)
+
+    assert whole.json() == in_parts.json() == {"predictions": [expected["1"]]}
+
+
+@pytest.mark.parametrize("members", [1, 17])
+def test_a_gzip_that_unpacks_to_more_than_the_limit_is_413(client: Client, members: int):
+    bomb = gzip.compress(b" " * (17 * MEGABYTE // members)) * members
+    assert len(bomb) < MEGABYTE
+
+    answer = client.ask("POST", SCORE, data=bomb, headers=GZIP)
+
+    assert error_of(answer) == (413, "REQUEST_TOO_LARGE")
+    assert "as it came or unpacked" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("cut", [3, 12, -9, -1])
+def test_half_a_gzip_is_400(client: Client, cut: int):
+    packed = gzip.compress(json.dumps(BODY).encode())
+
+    answer = client.ask("POST", SCORE, data=packed[:cut], headers=GZIP)
+
+    assert error_of(answer) == (400, "BAD_REQUEST")
+    assert answer.json()["message"].startswith("The body is no whole gzip: ")
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip"])
+def test_an_encoding_that_is_not_read_is_named(client: Client, encoding: str):
+    answer = client.ask("POST", SCORE, data=json.dumps(BODY), headers={**GZIP, "content-encoding": encoding})
+
+    assert error_of(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert answer.json()["message"] == f"The content encoding is {encoding}; expected gzip or none."
+
+
+def test_contributions_of_each_row_are_given_and_null_for_an_unknown_user(client: Client):
+    body = {"dataframe_records": [{"user_id": 42}, {"user_id": 7}, RECORD], "params": {"explain": True}}
+
+    looked_up, unknown, sent = client.post(body).json()["predictions"]
+
+    assert len(sent) == len(RECORD)
+    assert looked_up == sent
+    assert unknown is None
+
+
+def test_a_large_body_that_is_no_plain_table_is_answered_in_its_order(client: Client):
+    """It is read in a thread."""
+    records = [{**RECORD, "days_since_last_event": str(row % 30), "note": "x" * 100} for row in range(1500)]
+    plain = [{**RECORD, "days_since_last_event": row % 30} for row in range(1500)]
+
+    answer = client.post({"dataframe_records": records})
+
+    assert answer.json() == client.post({"dataframe_records": plain}).json()
+    assert len(set(answer.json()["predictions"])) > 2
 
 
 def test_a_body_of_just_the_limit_is_taken(client: Client):

@@ -114,6 +114,18 @@ def test_a_shadows_differences_are_those_of_the_two_versions(
         assert samples(client)["churn_shadow_rows_total"] == 4
 
 
+def test_a_shadow_that_takes_no_gaps_is_not_given_any(registered: Settings):
+    """It would score them all the same, as nothing looks at its input any more."""
+    with server_of(registered, "2") as client:
+        serve(sdk_of(client), "2", "3")
+        answer = client.post({"inputs": [{**RECORD, "account_age_days": None}]})
+        found = samples(client)
+
+    assert answer.status_code == 200
+    assert found["churn_shadow_skipped_total"] == 1
+    assert found["churn_shadow_rows_total"] == 0
+
+
 def test_differences_of_a_shadow_and_a_failing_registry_are_on_the_page():
     metrics = Metrics(None)
 

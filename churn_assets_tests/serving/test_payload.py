@@ -1,6 +1,7 @@
 """Bodies to rows: four formats with one meaning, and refusals that name the place."""
 
 import json
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from churn_assets_tests.serving.conftest import FEATURE_DATE, PUBLISHED, RECORD,
 
 AGE = FEATURE_COLUMNS.index("account_age_days")
 PARSER = Parser(FEATURE_COLUMNS)
+TAKES_GAPS = Parser(FEATURE_COLUMNS, takes_nan=True)
 ROWS = [[42.0, 15.0, 3.0, 2.0, 180.0, 100.0], [1.5, 1.0, 29.0, 0.0, 1e38, 1e-40]]
 
 
@@ -48,9 +50,9 @@ def matrix_of(
     return parser.rows(body if isinstance(body, bytes) else json.dumps(body).encode(), store).matrix
 
 
-def refused(body: Any, store: Callable[[], Snapshot | None] = no_store) -> str:
+def refused(body: Any, store: Callable[[], Snapshot | None] = no_store, parser: Parser = PARSER) -> str:
     with pytest.raises(BadRequestError) as raised:
-        matrix_of(body, store)
+        matrix_of(body, store, parser)
     return str(raised.value)
 
 
@@ -225,6 +227,99 @@ def test_a_body_that_makes_no_sense_gets_400_with_the_reason(client: Client, bod
     assert answer.json()["error_code"] == "BAD_REQUEST"
     assert message in answer.json()["message"]
     assert "\n" not in answer.json()["message"]
+
+
+def at(way: str) -> str:
+    return {
+        "dataframe_records": "$.dataframe_records[1].days_since_last_event",
+        "instances": "$.instances[1].days_since_last_event",
+        "inputs": "$.inputs[1].days_since_last_event",
+        "inputs by column": "$.inputs.days_since_last_event[1]",
+        "dataframe_split": "$.dataframe_split.data[1][2]",
+    }[way]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (-3, "-3; expected 0 to 29"),
+        (29.5, "29.5; expected 0 to 29"),
+        ("30", '"30"; expected 0 to 29'),
+        (math.inf, "Infinity; expected 0 to 29"),
+        (math.nan, "NaN; expected a number, or a user_id to look it up by"),
+        (None, "null; expected a number, or a user_id to look it up by"),
+        ("soon", '"soon"; expected a number'),
+        ([3], "a list; expected a number"),
+    ],
+    ids=str,
+)
+def test_a_refusal_names_row_field_value_and_place_as_they_were_sent(way: str, value: Any, said: str):
+    rows: list[list[Any]] = [list(ROWS[0]), list(ROWS[0])]
+    rows[1][2] = value
+
+    assert refused(in_format(way, rows)) == f"Row 1 has days_since_last_event = {said} - at `{at(way)}`."
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"data": [ROWS[0]], "index": [0, 1, 2]}, None),
+        ({"data": ROWS, "index": {"a": 0, "b": 1}}, None),
+        ({"data": ROWS, "index": [0]}, "dataframe_split.index has 1 values; data has 2 rows."),
+        ({"data": ROWS, "index": 2}, "Expected `array`, got `int` - at `$.dataframe_split.index`."),
+        (
+            {"data": [[*ROWS[0][:5], -1]], "index": [0, 1]},
+            "Row 0 has rolling_7d_events = -1; expected 0 or more - at `$.dataframe_split.data[0][5]`.",
+        ),
+        (
+            {"data": [ROWS[0], ROWS[1][:5]]},
+            (
+                "Row 1 lacks rolling_7d_events. Send it, or a user_id to look it up by - "
+                "dataframe_split.data[1] has 5 values; columns has 6."
+            ),
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_index_counts_the_rows_and_one_row_stands_for_all_of_it(
+    split: dict[str, Any], message: str | None
+):
+    body = {"dataframe_split": {"columns": FEATURE_COLUMNS, **split}}
+    if message:
+        assert refused(body) == message
+    else:
+        assert len(matrix_of(body)) == len(split["index"])
+
+
+def test_a_model_that_takes_gaps_gets_them_and_never_a_row_of_nothing_else():
+    body = {"inputs": [RECORD, {**RECORD, "account_age_days": None}, without("account_age_days")]}
+
+    matrix = matrix_of(body, parser=TAKES_GAPS)
+
+    assert np.isnan(matrix[:, AGE]).tolist() == [False, True, True]
+    assert np.isnan(matrix).sum() == 2
+    assert refused({"inputs": [RECORD, dict.fromkeys(RECORD)]}, parser=TAKES_GAPS).startswith(
+        "Row 1 has event_count_30d = null; expected a number, or a user_id"
+    )
+    assert refused({"inputs": [without("account_age_days")]}, parser=TAKES_GAPS).startswith("Row 0 lacks")
+
+
+def test_a_gap_beside_a_user_id_is_looked_up_by_every_model(store: Any):
+    body = {"inputs": [{**RECORD, "user_id": "43", "account_age_days": None}]}
+
+    assert matrix_of(body, store)[0, AGE] == matrix_of(body, store, TAKES_GAPS)[0, AGE] == 400
+
+
+@pytest.mark.parametrize(
+    ("params", "explain"),
+    [(None, False), ({}, False), ({"explain": False}, False), ({"explain": True, "top": 3}, True)],
+)
+def test_the_models_own_parameter_is_read_and_others_are_not(params: Any, explain: bool):
+    body = json.dumps({"inputs": [RECORD], "params": params}).encode()
+
+    assert Parser(FEATURE_COLUMNS, explains=True).rows(body, no_store).explain == explain
+    assert PARSER.rows(body, no_store).explain is False
 
 
 def test_a_user_is_looked_up_and_the_date_of_the_features_is_known(store: Any):
