@@ -4,7 +4,6 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -16,6 +15,8 @@ from churn_assets.errors import LandingError
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from churn_assets.lakehouse.lake import Lakehouse
     from churn_assets.sample.import_records import ImportRecords
     from churn_assets.sample.import_report import ImportReport, Summary
@@ -67,7 +68,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
         _undo(lake, records, [str(name) for name in files or []], context)
         return
     if not files or user_id is None or event_ts is None:
-        raise click.UsageError("Give files, --user-id and --event-ts.", context)
+        raise typer.BadParameter("Give files, --user-id and --event-ts.", context)
 
     from churn_assets.sample.csv_dialect import CsvOptions
     from churn_assets.sample.importer import import_files
@@ -108,7 +109,7 @@ def _undo(lake: "Lakehouse", records: "ImportRecords", names: list[str], context
     from churn_assets.tables import LANDED_EVENTS
 
     if len(names) > 1:
-        raise click.UsageError("--undo takes back one import at a time.", context)
+        raise typer.BadParameter("--undo takes back one import at a time.", context)
 
     def ingested(files: set[str]) -> set[str]:
         bronze = _bronze(lake)
@@ -120,7 +121,7 @@ def _undo(lake: "Lakehouse", records: "ImportRecords", names: list[str], context
     _say(f"Took back import {record.name}: {removed} files are no longer in {record.landing}.")
 
 
-def _bronze(lake: "Lakehouse"):  # noqa: ANN202 - a DataFrame, whose import takes half a second
+def _bronze(lake: "Lakehouse") -> "DataFrame | None":
     from churn_assets.tables import LANDED_EVENTS
 
     return lake.read(LANDED_EVENTS) if lake.version(LANDED_EVENTS) > 0 else None
@@ -135,10 +136,11 @@ def _simulated(settings: Settings) -> list[str]:
         return []
     if not days:
         return []
-    return [
+    warning = (
         f"the landing zone holds simulated events of {days.start} to {days.end}, and users 1, 2, 3 of both "
         "become one. Use another lake (CHURN_LAKE_ROOT), or remove the simulated files before churn run."
-    ]
+    )
+    return [warning]
 
 
 def _print_rows(report: "ImportReport") -> None:
@@ -209,8 +211,8 @@ def _print_next(report: "ImportReport", settings: Settings, dry_run: bool) -> No
         _say("Next: churn run")
 
 
-def _should_start(first, settings: Settings) -> bool:  # noqa: ANN001 - a date
-    """Whether the first feature_date is not the first day of the data, and nobody has chosen an earlier one."""
+def _should_start(first: dt.date, settings: Settings) -> bool:
+    """Whether the first feature_date is not the first day of the data, nor chosen to be before it."""
     is_chosen = "start_date" in settings.model_fields_set
     return first < settings.start_date or (first > settings.start_date and not is_chosen)
 

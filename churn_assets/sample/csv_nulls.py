@@ -1,4 +1,4 @@
-r"""MySQL's ``\N``, its way to write NULL where a backslash escapes: to any CSV reader that is the letter N."""
+r"""MySQL's ``\N``, which is NULL where a backslash escapes, and the letter N to any CSV reader."""
 
 import io
 import re

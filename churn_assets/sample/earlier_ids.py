@@ -28,7 +28,7 @@ def held_rows(
     session: SparkSession,
     writer: LandingWriter,
     names: Collection[str],
-    bronze: Callable[[], DataFrame] | None,
+    bronze: Bronze | None,
 ) -> KeyCounts:
     """Content that has landed under old ids, and how often: the most that one file has of it.
 

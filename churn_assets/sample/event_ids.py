@@ -4,8 +4,6 @@ Not of the file's name, nor of a line's number: an export that is made again, un
 overlapping the last one, gives each event the id that it had. What this cannot tell apart is in ADR 0022.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -24,8 +22,8 @@ def with_content(events: DataFrame) -> DataFrame:
         events: user_id (bigint), event_ts_micros (bigint), event_ts_text, event_type, country (string).
 
     Returns:
-        The same, and content_digest (string, equal for equal content on every engine) and content_key (bigint,
-        by which content is counted).
+        The same, and content_digest (string, equal for equal content on every engine) and content_key
+        (bigint, by which content is counted).
     """
     content = F.concat(
         _field(F.col("user_id").cast("string")),
@@ -95,9 +93,6 @@ class KeyCounts:
             total = np.zeros(len(distinct), np.int64)
             np.add.at(total, where, np.concatenate([counts, last_counts]))
             runs.append((distinct, total))
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        yield from self._runs
 
 
 def _field(text: Column) -> Column:

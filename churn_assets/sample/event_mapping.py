@@ -197,7 +197,7 @@ def _refuse_twins(needed: set[str], source: str) -> None:
         other = spelled.setdefault(name.casefold(), name)
         if other != name:
             raise ImportFileError(
-                f"{source} has columns {other!r} and {name!r}, which SQL cannot tell apart: rename one of them."
+                f"{source} has columns {other!r} and {name!r}, and SQL cannot tell them apart: rename one."
             )
 
 

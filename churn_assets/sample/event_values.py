@@ -1,7 +1,7 @@
 """Ids and times of any type as what an event has: a whole number, and microseconds since 1970 UTC.
 
-What text says is in ``transforms.values``, one set of rules with the landing zone. Here is the rest: the types
-of Parquet and of expressions, and times of other spellings that both engines can cast, which land as ISO 8601.
+What text says is in ``transforms.values``, one set of rules with the landing zone. Here is the rest: the
+types of Parquet and of expressions, and other spellings of times that both engines can cast.
 """
 
 from pyspark.sql import Column
@@ -20,7 +20,7 @@ NUMBER = r"\A[+-]?[0-9]+(?:[.][0-9]*)?\z"
 
 
 def user_number_and_text(value: Column, kind: T.DataType) -> tuple[Column, Column]:
-    """A user's id as bigint, null where it is no canonical whole number, and as text without blanks around it.
+    """A user's id as bigint, null where it is no canonical whole number, and as trimmed text.
 
     Both are null where the id is missing, blank or NaN.
 
@@ -39,8 +39,8 @@ def user_number_and_text(value: Column, kind: T.DataType) -> tuple[Column, Colum
 def micros(value: Column, kind: T.DataType) -> Column:
     """Microseconds since 1970 UTC of what says a time, else null.
 
-    Text and numbers as ``values.event_ts`` has it, and what else Spark can cast to a timestamp. A time without
-    a zone is UTC, a date is its midnight. Times outside the years 1 to 9999 are null, too.
+    Text and numbers as ``values.event_ts`` has it, and what else Spark can cast to a timestamp. A time
+    without a zone is UTC, a date is its midnight. Times outside the years 1 to 9999 are null, too.
 
     Args:
         value: of any type.

@@ -44,10 +44,11 @@ def another_mapping(
     if not others:
         return []
     count = len(wanted & {sha for record in others for sha in record.files.values()})
-    return [
+    warning = (
         f"{count} of these files landed before with other options, so their rows may count twice. "
         f"If that import was wrong: churn import --undo {others[-1].name}"
-    ]
+    )
+    return [warning]
 
 
 def of_rows(report: ImportReport, mapping: EventMapping) -> list[str]:

@@ -96,8 +96,8 @@ class ImportRecords:
             )
         if held := ingested(set(record.files)):
             raise ImportFileError(
-                f"Import {record.name} cannot be taken back: {len(held)} of its {len(record.files)} files have "
-                "been ingested. Start a new lake (CHURN_LAKE_ROOT) and import the right files there."
+                f"Import {record.name} cannot be taken back: {len(held)} of its {len(record.files)} files "
+                "have been ingested. Start a new lake (CHURN_LAKE_ROOT) and import the right files there."
             )
         writer = LandingWriter(landing)
         removed = sum(writer.remove(landed) for landed in record.files)

@@ -47,7 +47,8 @@ class Users:
         is_known = self._all.counts(numbers) > 0
         odd = (checks != one_check[where]) | (is_known & (before != one_check))[where]
         if odd.any():
-            raise _one_hash(events, int(odd.argmax()), numbers[where[odd.argmax()]], source)
+            place = int(odd.argmax())
+            raise _one_hash(events, place, int(numbers[where[place]]), source)
         new = ~is_known
         self._all.add(numbers[new], np.ones(int(new.sum()), np.int64))
         is_hashed = new & (one_check != 0)
@@ -125,10 +126,10 @@ class ImportReport:
 
     ``files`` landed; ``already_landed`` were there, from the same bytes and the same mapping; ``empty`` have
     no row. Of the ``rows`` that landed, those without an event_id, a user_id or a time will be quarantined;
-    ``without_event_ts`` counts those with a time that is none, too. ``held`` rows did not land, since an older
-    version, which made ids otherwise, landed them. ``notes`` say how files are written that are not as most.
-    ``first_lines`` are the first of them as they land; ``name`` is that of the
-    import's record.
+    ``without_event_ts`` counts those with a time that is none, too. ``held`` rows did not land, since an
+    older version, which made ids otherwise, landed them. ``files_with_rows`` counts files that landed and
+    those whose rows are all held. ``notes`` say how files are written that are not as most are.
+    ``first_lines`` are the first rows as they land; ``name`` is that of the import's record.
     """
 
     files: int = 0
@@ -146,15 +147,22 @@ class ImportReport:
     first_lines: list[bytes] = field(default_factory=list, compare=False)
     name: str | None = field(default=None, compare=False)
 
-    def count(self, events: pa.Table, rows_read: int) -> None:
-        """Add the rows of a table of events that land, of so many that were read."""
-        self.rows += len(events)
-        self.held += rows_read - len(events)
+    @property
+    def has_usable_rows(self) -> bool:
+        """Whether any row so far can become an event."""
+        return bool(self.summary and self.summary.usable)
+
+    def count(self, events: pa.Table, new: pa.Table, source: str) -> None:
+        """Add a table of events, and those of them that land."""
+        if self.summary:
+            self.summary.count(events, source)
+        self.held += len(events) - len(new)
+        self.rows += len(new)
+        self.without_event_id += new["event_id"].null_count
+        self.without_user_id += new["user_id"].null_count
+        self.without_event_ts += new["event_ts_micros"].null_count
         if missing := SHOWN_ROWS - len(self.first_lines):
-            self.first_lines += event_lines(events.slice(0, missing)).splitlines()
-        self.without_event_id += events["event_id"].null_count
-        self.without_user_id += events["user_id"].null_count
-        self.without_event_ts += events["event_ts_micros"].null_count
+            self.first_lines += event_lines(new.slice(0, missing)).splitlines()
 
 
 def _micros(moment: dt.datetime) -> int:

@@ -67,8 +67,8 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
         landing: folder or URI of the landing zone.
         spark_session_factory: gives the session, in UTC, that maps the rows; called if any file has to land.
         user_id: whole numbers, also written as floats; empty for rows that belong to no user.
-        event_ts: ISO 8601, a number since 1970, or what else Spark can cast to a timestamp, UTC where it has no
-            zone; anything else lands as it is.
+        event_ts: ISO 8601, a number since 1970, or what else Spark can cast to a timestamp, UTC where it has
+            no zone; anything else lands as it is.
         event_id: unique for each event; by default made of the content.
         event_type: left out by default.
         country: left out by default.
@@ -104,12 +104,19 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
     if not names:
         return report
     report.warnings += another_mapping(records, [source.sha256 for source in names], mapping)
-    report.summary = Summary(earliest=_midnight(earliest), latest=now() + CLOCK_TOLERANCE)
+    report.summary = summary = Summary(earliest=_midnight(earliest), latest=now() + CLOCK_TOLERANCE)
     session = spark_session_factory()
     held = KeyCounts() if event_id else held_rows(session, writer, landed, bronze)
     events = _events(names, columns, mapping, session)
-    with _recorded(None if dry_run else records, landing, mapping, names, now()) as report.name:
-        _land(events, names, Landing(None if dry_run else writer), held, report, progress)
+    if progress:
+        events = _followed(events, names, progress)
+    with (
+        _recorded(None if dry_run else records, landing, mapping, names, now()) as report.name,
+        Landing(None if dry_run else writer) as files_to_land,
+    ):
+        _land(events, names, files_to_land, held, report)
+        if summary.rows_read and not summary.usable:
+            raise ImportFileError(_nothing_usable(report, summary))
     report.empty = len(names) - report.files_with_rows
     report.warnings += of_rows(report, mapping)
     return report
@@ -144,40 +151,37 @@ def _events(
     return (pair for job in jobs(rows) for pair in mapped(job, mapping, session))
 
 
+def _followed(events: Events, names: Iterable[SourceFile], progress: Progress) -> Events:
+    """The same, told to the progress once they are dealt with."""
+    done, total, current = 0, sum(source.size for source in names), None
+    for piece, table in events:
+        if current and piece.source is not current:
+            done += current.size
+        current = piece.source
+        yield piece, table
+        progress(done + piece.bytes_read, total)
+
+
 def _land(
-    events: Events,
-    names: dict[SourceFile, str],
-    landing: Landing,
-    held: KeyCounts,
-    report: ImportReport,
-    progress: Progress | None,
+    events: Events, names: dict[SourceFile, str], landing: Landing, held: KeyCounts, report: ImportReport
 ) -> None:
-    summary = report.summary
-    assert summary is not None
-    done, total = 0, sum(source.size for source in names)
-    with landing:
-        for source, of_source in groupby(events, key=lambda pair: pair[0].source):
-            counts = KeyCounts()
-            with landing.file(names[source]) as write:
-                for piece, mapped_events in of_source:
-                    table, new = _with_ids(mapped_events, counts, held)
-                    summary.count(table, str(source))
-                    report.count(table.filter(new), len(table))
-                    write(table.filter(new))
-                    if progress:
-                        progress(done + piece.bytes_read, total)
-                landing.is_open = landing.is_open or summary.usable > 0
-            done += source.size
-            report.files_with_rows += 1
-        report.files = landing.files
-        if summary.rows_read and not summary.usable:
-            raise ImportFileError(_nothing_usable(report))
+    for source, of_source in groupby(events, key=lambda pair: pair[0].source):
+        counts = KeyCounts()
+        with landing.file(names[source]) as write:
+            for _, mapped_events in of_source:
+                table, is_new = _with_ids(mapped_events, counts, held)
+                new = table.filter(is_new)
+                report.count(table, new, str(source))
+                write(new)
+            landing.is_open = landing.is_open or report.has_usable_rows
+        report.files_with_rows += 1
+    report.files = landing.files
 
 
 def _with_ids(events: pa.Table, counts: KeyCounts, held: KeyCounts) -> tuple[pa.Table, pa.Array]:
     """The events with ids, and which of them no older version has landed."""
     if "content_key" not in events.column_names:
-        return events, pa.repeat(True, len(events))  # noqa: FBT003 - an array's value
+        return events, pa.repeat(True, len(events))
     keys = events["content_key"].to_numpy()
     numbers = counts.occurrences(keys)
     place = events.column_names.index("event_id")
@@ -211,14 +215,15 @@ def _midnight(day: dt.date) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
-def _nothing_usable(report: ImportReport) -> str:
-    summary = report.summary
-    assert summary is not None
-    rows = f"{summary.rows_read:,}"
+def _nothing_usable(report: ImportReport, summary: Summary) -> str:
     found = f"{report.without_user_id:,} have no user_id, {report.without_event_ts:,} no time"
     if report.without_event_id:
         found += f", {report.without_event_id:,} no event_id"
     for name, count in (("before", summary.too_early), ("after", summary.too_late)):
         if count:
-            found += f", {count:,} an implausible time such as {summary.odd_times[name]:%Y-%m-%d %H:%M:%S}"
-    return f"None of {rows} rows is usable, so nothing has landed: {found}. Check the options by --dry-run."
+            example = f"{summary.odd_times[name]:%Y-%m-%d %H:%M:%S}"
+            found += f", {count:,} an implausible time such as {example}"
+    return (
+        f"None of {summary.rows_read:,} rows is usable, so nothing has landed: {found}. "
+        "Look at the rows by --dry-run."
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import sqlglot
 from pyspark.sql import types as T
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from churn_assets.errors import ImportFileError
 
@@ -62,7 +63,7 @@ def identifiers_of(sql: str) -> set[str]:
     return {identifier.name for identifier in parsed.find_all(exp.Identifier)}
 
 
-def parse(sql: str) -> exp.Expression:
+def parse(sql: str) -> exp.Expr:
     """The expression's tree.
 
     Raises:
@@ -127,7 +128,7 @@ def _differs_of(name: str, kind: T.DataType) -> bool:
     return isinstance(kind, T.NumericType)
 
 
-def _is_date_of_text(node: exp.Expression, argument: exp.Expression, type_of: TypeOf) -> bool:
+def _is_date_of_text(node: exp.Expr, argument: exp.Expr, type_of: TypeOf) -> bool:
     is_cast = isinstance(node, exp.Cast | exp.TryCast)
     if is_cast and not node.to.is_type(exp.DataType.Type.DATE):
         return False
@@ -136,7 +137,7 @@ def _is_date_of_text(node: exp.Expression, argument: exp.Expression, type_of: Ty
     return not has_format and not is_literal and isinstance(type_of(argument.sql("spark")), T.StringType)
 
 
-def _of_epoch(argument: exp.Expression) -> str:
+def _of_epoch(argument: exp.Expr) -> str:
     """The function that counts from 1970 in what the argument is divided to seconds from."""
     while isinstance(argument, exp.Paren):
         argument = argument.this
@@ -152,14 +153,14 @@ def _of_epoch(argument: exp.Expression) -> str:
     return f"timestamp_seconds(bigint({argument.sql('spark')}))"
 
 
-def _or_plain(name: str, argument: exp.Expression) -> str:
+def _or_plain(name: str, argument: exp.Expr) -> str:
     if name not in OF_NUMBERS:
         return ""
     columns = [column.name for column in argument.find_all(exp.Column)]
     return f", or the column {columns[0]} alone: its unit is recognised" if len(set(columns)) == 1 else ""
 
 
-def _outside(parsed: exp.Expression, sql: str) -> Iterator[str]:
+def _outside(parsed: exp.Expr, sql: str) -> Iterator[str]:
     for name, _ in _functions(parsed, sql):
         if name in NOT_OF_THE_ROW:
             yield name
@@ -171,7 +172,7 @@ def _outside(parsed: exp.Expression, sql: str) -> Iterator[str]:
             yield column.name
 
 
-def _functions(parsed: exp.Expression, sql: str) -> Iterator[tuple[str, exp.Expression]]:
+def _functions(parsed: exp.Expr, sql: str) -> Iterator[tuple[str, exp.Expr]]:
     """Each function or cast with its name as it is written, in lower case."""
     for node in parsed.walk():
         if "start" in node.meta and isinstance(node, exp.Func):
@@ -180,17 +181,17 @@ def _functions(parsed: exp.Expression, sql: str) -> Iterator[tuple[str, exp.Expr
             yield "cast", node
 
 
-def _arguments(node: exp.Expression) -> Iterator[exp.Expression]:
+def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
     if isinstance(node, exp.Anonymous):
         yield from node.expressions
-    elif isinstance(node.this, exp.Expression):
+    elif isinstance(node.this, exp.Expr):
         yield node.this
 
 
-def _parsed(sql: str) -> exp.Expression:
+def _parsed(sql: str) -> exp.Expr:
     try:
         found = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
-    except sqlglot.errors.SqlglotError as error:
+    except SqlglotError as error:
         lines = [detail["description"] for detail in getattr(error, "errors", [])] or [str(error)]
         raise ValueError(" ".join(lines[0].split())) from error
     if len(found) != 1 or found[0] is None:
