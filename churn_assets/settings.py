@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     landing_root: str = ""
     start_date: dt.date = dt.date(2026, 1, 1)
     end_date: dt.date | None = None
+    # Not before the third: epoch zero, and what a time zone makes of it, is what broken clocks say.
+    earliest_event: dt.date = Field(default=dt.date(2000, 1, 1), ge=dt.date(1970, 1, 3))
     horizon_days: int = Field(default=30, ge=1, le=365)
     raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
     main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)

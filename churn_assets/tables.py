@@ -13,6 +13,12 @@ INGESTED_AT = Column(
 )
 SOURCE_FILE = Column("_source_file", "string", "File the line came from, relative to the landing zone.")
 PROCESSING_DATE = Column("_processing_date", "date", "UTC day of _ingested_at.")
+SOURCE_USER_ID = Column(
+    "source_user_id",
+    "string",
+    "The user's id as its owner knows it, such as an e-mail, where user_id is a hash or number made from it.",
+    nullable=True,
+)
 
 LANDED_EVENTS = Table(
     "raw_catalog",
@@ -27,7 +33,7 @@ LANDED_EVENTS = Table(
         Column("country", "string", "Field country as landed, as text.", nullable=True),
         Column("_raw", "string", "The line itself; bytes that are not UTF-8 are replaced by U+FFFD."),
         Column(
-            "_rescued_data", "string", "JSON object of the fields that are none of the five.", nullable=True
+            "_rescued_data", "string", "JSON object of the fields that are none of the six.", nullable=True
         ),
         Column(
             "_corrupt_record",
@@ -38,6 +44,8 @@ LANDED_EVENTS = Table(
         INGESTED_AT,
         SOURCE_FILE,
         PROCESSING_DATE,
+        # Columns that came later stand last: older lakes gain them so.
+        Column("source_user_id", "string", "Field source_user_id as landed, as text.", nullable=True),
     ),
     WriteMode.APPEND,
     partition_column="_processing_date",
@@ -56,6 +64,7 @@ EVENTS = Table(
         Column("event_type", "string", "Kind of event, such as page_view or purchase.", nullable=True),
         Column("country", "string", "Country of the user at the event, as sent.", nullable=True),
         INGESTED_AT,
+        SOURCE_USER_ID,
     ),
     WriteMode.MERGE_NEW,
     key=("event_id",),
@@ -68,6 +77,7 @@ EVENTS = Table(
         "event_type": (LANDED_EVENTS["event_type"],),
         "country": (LANDED_EVENTS["country"],),
         "_ingested_at": (LANDED_EVENTS["_ingested_at"],),
+        "source_user_id": (LANDED_EVENTS["source_user_id"], LANDED_EVENTS["user_id"]),
     },
 )
 
@@ -77,7 +87,9 @@ QUARANTINE_REASONS = (
     "missing_user_id",
     "bad_user_id",
     "bad_event_ts",
+    "implausible_event_ts",
     "future_event_ts",
+    "conflicting_source_user_id",
     "conflicting_duplicate",
 )
 
@@ -90,8 +102,7 @@ QUARANTINED_EVENTS = Table(
         Column(
             "reason",
             "string",
-            "Why: corrupt, missing_event_id, missing_user_id, bad_user_id, bad_event_ts, future_event_ts "
-            "or conflicting_duplicate.",
+            f"Why: {', '.join(QUARANTINE_REASONS[:-1])} or {QUARANTINE_REASONS[-1]}.",
             allowed=QUARANTINE_REASONS,
         ),
         Column("event_id", "string", "Field event_id as landed.", nullable=True),
@@ -116,6 +127,7 @@ QUARANTINED_EVENTS = Table(
             LANDED_EVENTS["user_id"],
             LANDED_EVENTS["event_ts"],
             LANDED_EVENTS["_ingested_at"],
+            LANDED_EVENTS["source_user_id"],
         ),
         "event_id": (LANDED_EVENTS["event_id"],),
         "_raw": (LANDED_EVENTS["_raw"],),
@@ -139,6 +151,7 @@ USERS = Table(
         Column("first_seen_date", "date", "UTC day of the user's first event."),
         Column("last_seen_date", "date", "UTC day of the user's last event."),
         Column("country", "string", "Country of the user's latest event that has one.", nullable=True),
+        SOURCE_USER_ID,
     ),
     WriteMode.REPLACE_ALL,
     key=("user_id",),
@@ -151,6 +164,7 @@ USERS = Table(
             EVENTS["country"],
             EVENTS["event_ts"],
         ),
+        "source_user_id": (EVENTS["source_user_id"],),
     },
 )
 

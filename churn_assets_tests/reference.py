@@ -31,32 +31,73 @@ class Silver(NamedTuple):
 
 
 def silver(ingestions: list[Ingestion]) -> Silver:
-    """Type, deduplicate and quarantine all that ever landed, at once."""
-    rows: Frame = _frame(
-        [
+    """Type, deduplicate and quarantine all that ever landed, one ingestion after the other."""
+    events: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
+    for ingestion in ingestions:
+        rows = [
             {**_typed(line, ingestion.at), "_raw": line, "_source_file": file, "_ingested_at": ingestion.at}
-            for ingestion in ingestions
             for file, lines in ingestion.files.items()
             for line in lines
         ]
-    )
-    good = rows[rows["reason"].isna()].copy()
-    good["arrival"] = [
-        (
-            row["_ingested_at"],
-            row["user_id"],
-            row["event_ts"],
-            *map(_nulls_first, (row["event_type"], row["country"])),
+        _refuse_other_sources(rows, events)
+        events += _new_events(rows, {event["event_id"] for event in events})
+        content = {event["event_id"]: _content(event) for event in events}
+        for row in rows:
+            if row["reason"] is None and _content(row) != content[row["event_id"]]:
+                row["reason"] = "conflicting_duplicate"
+        bad += [row for row in rows if row["reason"]]
+    quarantined, accepted = _frame(bad), _frame(events)
+    quarantined["occurrence"] = quarantined.groupby(["_source_file", "_raw"]).cumcount() + 1
+    return Silver(accepted.assign(event_date=[ts.date() for ts in accepted["event_ts"]]), quarantined)
+
+
+def _content(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in CONTENT)
+
+
+def _refuse_other_sources(rows: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
+    """Give those good rows a reason that name another source id than their user has."""
+    sources = {event["user_id"]: event["source_user_id"] for event in events if event["source_user_id"]}
+    named: dict[int, set[str]] = {}
+    for row in rows:
+        if row["reason"] is None and row["source_user_id"]:
+            named.setdefault(row["user_id"], set()).add(row["source_user_id"])
+    _mark(rows, sources)
+    ids: dict[str, set[Any]] = {event["event_id"]: set() for event in events}
+    for row in rows:
+        if row["reason"] is None:
+            ids.setdefault(row["event_id"], set()).add(_content(row))
+    for row in sorted(rows, key=lambda row: row["source_user_id"] or ""):
+        certain = row["reason"] is None and len(ids[row["event_id"]]) == 1
+        if certain and row["source_user_id"] and row["event_id"] not in {e["event_id"] for e in events}:
+            sources.setdefault(row["user_id"], row["source_user_id"])
+    _mark(rows, sources)
+    for row in rows:
+        # Of several that nothing decides between, none is kept.
+        if row["reason"] is None and len(named.get(row["user_id"], ())) > 1 and row["user_id"] not in sources:
+            row["source_user_id"] = None
+
+
+def _mark(rows: list[dict[str, Any]], sources: dict[int, str]) -> None:
+    for row in rows:
+        known = sources.get(row["user_id"])
+        if row["reason"] is None and row["source_user_id"] and known and row["source_user_id"] != known:
+            row["reason"] = "conflicting_source_user_id"
+
+
+def _new_events(rows: list[dict[str, Any]], known: set[str]) -> list[dict[str, Any]]:
+    good = [row for row in rows if row["reason"] is None and row["event_id"] not in known]
+    order = ("user_id", "event_ts", "event_type", "country")
+    # The smallest content; of equal ones, a source id before none.
+    good.sort(
+        key=lambda row: (
+            [_nulls_first(row[name]) for name in order],
+            not row["source_user_id"],
+            row["source_user_id"] or "",
         )
-        for _, row in good.iterrows()
-    ]
-    events = good.sort_values("arrival").drop_duplicates("event_id")
-    content = {row["event_id"]: tuple(row[CONTENT]) for _, row in events.iterrows()}
-    lost = [index for index, row in good.iterrows() if tuple(row[CONTENT]) != content[row["event_id"]]]
-    rows.loc[lost, "reason"] = "conflicting_duplicate"
-    bad = rows[rows["reason"].notna()].copy()
-    bad["occurrence"] = bad.groupby(["_source_file", "_raw"]).cumcount() + 1
-    return Silver(events.assign(event_date=[ts.date() for ts in events["event_ts"]]), bad)
+    )
+    return list({row["event_id"]: row for row in reversed(good)}.values())
 
 
 def user_daily_activity(events: Frame) -> Frame:
@@ -67,13 +108,15 @@ def user_daily_activity(events: Frame) -> Frame:
 
 
 def users(events: Frame) -> Frame:
-    """user_id, first_seen_date, last_seen_date, country."""
+    """user_id, first_seen_date, last_seen_date, country, source_user_id."""
     seen = events.groupby("user_id")["event_date"].agg(["min", "max"])
     placed = events[events["country"].notna() & (events["country"] != "")]
     latest = placed.sort_values(["event_ts", "event_id"]).groupby("user_id")["country"].last()
-    table = seen.join(latest).reset_index()
-    table.columns = ["user_id", "first_seen_date", "last_seen_date", "country"]
-    return table.astype({"country": object}).where(table.notna(), None)
+    source = events[events["source_user_id"].notna()].groupby("user_id")["source_user_id"].first()
+    table = seen.join(latest).join(source).reset_index()
+    table.columns = ["user_id", "first_seen_date", "last_seen_date", "country", "source_user_id"]
+    texts = {"country": object, "source_user_id": object}
+    return table.astype(texts).where(table.notna(), None)
 
 
 def daily_summary(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
@@ -131,7 +174,7 @@ def _frame(rows: list[dict[str, Any]]) -> Frame:
 
 
 def _typed(line: str, ingested_at: dt.datetime) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(["event_id", *CONTENT, "reason"])
+    row: dict[str, Any] = dict.fromkeys(["event_id", *CONTENT, "source_user_id", "reason"])
     try:
         landed = json.loads(line)
     except ValueError:
@@ -141,6 +184,8 @@ def _typed(line: str, ingested_at: dt.datetime) -> dict[str, Any]:
     if row["reason"] is None:
         row["user_id"] = int(row["user_id"])
         moment = row["event_ts"] = _moment(row["event_ts"])
+        if moment and moment < dt.datetime(2000, 1, 1, tzinfo=dt.UTC):
+            row["reason"] = "implausible_event_ts"
         if moment and moment > ingested_at + dt.timedelta(hours=1):
             row["reason"] = "future_event_ts"
     return row
@@ -151,7 +196,7 @@ def _reason(row: dict[str, Any]) -> str | None:
         return "missing_event_id"
     if not (row["user_id"] or "").strip():
         return "missing_user_id"
-    if not re.fullmatch(r"[+-]?\d+", row["user_id"]) or not -(2**63) <= int(row["user_id"]) < 2**63:
+    if not re.fullmatch(r"0|-?[1-9]\d*", row["user_id"]) or not -(2**63) <= int(row["user_id"]) < 2**63:
         return "bad_user_id"
     return None if _moment(row["event_ts"]) else "bad_event_ts"
 
@@ -164,5 +209,5 @@ def _moment(text: str | None) -> dt.datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def _nulls_first(value: str | None) -> tuple[bool, str]:
+def _nulls_first(value: Any) -> tuple[bool, Any]:
     return value is not None, value or ""

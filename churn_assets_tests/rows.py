@@ -9,9 +9,11 @@ from pyspark.sql import DataFrame, SparkSession
 
 from churn_assets import tables
 from churn_assets.dates import ONE_DAY
+from churn_assets.transforms import cleaning, identity
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 D = dt.date(2026, 3, 10)
+EARLIEST = dt.date(2000, 1, 1)
 
 
 def utc(*parts: int) -> dt.datetime:
@@ -25,9 +27,10 @@ def day(offset: int) -> dt.date:
 
 
 def frame(spark: SparkSession, table: tables.Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
-    """A DataFrame of the table's columns and types."""
+    """A DataFrame of the table's columns and types; the last columns may be left out, and are null."""
     schema = ", ".join(f"{column.name} {column.type}" for column in table.columns)
-    return spark.createDataFrame([tuple(row) for row in rows], schema)
+    width = len(table.columns)
+    return spark.createDataFrame([(*row, *[None] * (width - len(row))) for row in rows], schema)
 
 
 def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> DataFrame:
@@ -41,10 +44,16 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
     rows = []
     for text in lines:
         fields = json.loads(text) if text.startswith("{") else {}
-        values = [fields.get(name) for name in ("event_id", "user_id", "event_ts", "event_type", "country")]
-        as_text = [None if value is None else str(value) for value in values]
-        rows.append((*as_text, text, None, None if fields else text, at, file, at.date()))
+        names = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id")
+        *as_text, source = [None if (value := fields.get(name)) is None else str(value) for name in names]
+        rows.append((*as_text, text, None, None if fields else text, at, file, at.date(), source))
     return frame(spark, tables.LANDED_EVENTS, rows)
+
+
+def clean(landed: DataFrame, silver: DataFrame, earliest: dt.date = EARLIEST) -> cleaning.CleanBatch:
+    """A batch as the asset cleans it."""
+    any_doubt = bool(identity.doubtful_users(landed, silver).take(1))
+    return cleaning.clean_batch(landed, silver, earliest, any_doubt=any_doubt)
 
 
 def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:

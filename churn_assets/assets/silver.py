@@ -12,7 +12,7 @@ from churn_assets.lakehouse import evidence
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
-from churn_assets.transforms import accounting, activity, cleaning
+from churn_assets.transforms import accounting, activity, cleaning, identity
 
 
 def silver_assets(settings: Settings) -> Assets:
@@ -32,7 +32,9 @@ def silver_assets(settings: Settings) -> Assets:
         silver = context.resources.lakehouse.read(EVENTS)
         last = silver.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
         gained = accounting.not_yet_cleaned(landed, last)
-        batch = cleaning.clean_batch(gained, silver)
+        # Hardly ever is there one, and to know it spares a look at Silver's ids each time a row is written.
+        any_doubt = bool(identity.doubtful_users(gained, silver).take(1))
+        batch = cleaning.clean_batch(gained, silver, settings.earliest_event, any_doubt=any_doubt)
         # In this order: what Silver holds says what has been cleaned, so a death in between loses nothing.
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
@@ -64,5 +66,5 @@ def _out(table: Table, settings: Settings) -> dg.AssetOut:
     return dg.AssetOut(
         **table_spec(table, settings),
         io_manager_key="lake_io",
-        code_version=code_version(cleaning.clean_batch),
+        code_version=code_version(cleaning.clean_batch, settings.earliest_event),
     )

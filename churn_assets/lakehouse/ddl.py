@@ -1,9 +1,12 @@
 """From a table's contract to SQL, and from a table back to a comparison with its contract."""
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
 
+from churn_assets.contracts import Column
 from churn_assets.errors import ContractError
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, TABLES, USER_FEATURES, Table
@@ -36,7 +39,7 @@ def create_table(table: Table, name: str, location: Path) -> str:
     """The statement that creates the table at ``location``."""
     partitioned = f"\nPARTITIONED BY (`{table.partition_column}`)" if table.partition_column else ""
     return (
-        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table)}\n)\nUSING delta{partitioned}\n"
+        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table.columns)}\n)\nUSING delta{partitioned}\n"
         f"COMMENT {quoted(table.comment)}\nLOCATION {quoted(str(location))}"
         + (f"\nTBLPROPERTIES ({properties_list(LOG_KEPT)})" if table in TRAINED_ON else "")
     )
@@ -69,7 +72,7 @@ def create_managed_table(table: Table, name: str) -> str:
     )
     properties = managed_properties(table)
     return (
-        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table)}\n)\nUSING delta\n{layout}\n"
+        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table.columns)}\n)\nUSING delta\n{layout}\n"
         f"COMMENT {quoted(table.comment)}\nTBLPROPERTIES ({properties_list(properties)})"
     )
 
@@ -84,23 +87,26 @@ def properties_list(properties: dict[str, str]) -> str:
     return ", ".join(f"{quoted(key)} = {quoted(value)}" for key, value in properties.items())
 
 
-def _columns(table: Table) -> str:
+def _columns(columns: Iterable[Column]) -> str:
     return ",\n  ".join(
         f"`{column.name}` {column.type.upper()}{'' if column.nullable else ' NOT NULL'} "
         f"COMMENT {quoted(column.comment)}"
-        for column in table.columns
+        for column in columns
     )
 
 
 def differences(table: Table, found: dict[str, str], partitions: list[str]) -> list[str]:
     """How a table differs from its contract, a phrase each.
 
+    Nullable columns that it lacks are no difference: it gains them when it is next opened.
+
     Args:
         table: the contract.
         found: the type of each column that is there, by Spark's names.
         partitions: the columns that it is partitioned by.
     """
-    expected = {column.name: column.type for column in table.columns}
+    to_gain = {column.name for column in gained_columns(table, found)}
+    expected = {column.name: column.type for column in table.columns if column.name not in to_gain}
     differing = [
         f"{name} {found.get(name, 'missing')} instead of {expected.get(name, 'none')}"
         for name in {**expected, **found}
@@ -111,6 +117,32 @@ def differences(table: Table, found: dict[str, str], partitions: list[str]) -> l
     return differing
 
 
+def gained_columns(table: Table, found: Collection[str]) -> list[Column]:
+    """The columns that a table of an earlier release gains in place: nullable, so that its rows stay true."""
+    return [column for column in table.columns if column.nullable and column.name not in found]
+
+
+def add_columns(table: Table, name: str, found: Collection[str]) -> str | None:
+    """The statement that gives a table in Unity Catalog the columns it lacks; None if it has them all."""
+    gained = gained_columns(table, found)
+    return f"ALTER TABLE {name} ADD COLUMNS (\n  {_columns(gained)}\n)" if gained else None
+
+
+def add_columns_on_disk(table: Table, location: Path) -> None:
+    """Give a table on disk the columns that it lacks: one commit that touches no file."""
+    on_disk = DeltaTable(location)
+    gained = gained_columns(table, _found(on_disk))
+    if gained:
+        on_disk.alter.add_columns(
+            [
+                Field(
+                    column.name, PrimitiveType(_delta_type(column.type)), metadata={"comment": column.comment}
+                )
+                for column in gained
+            ]
+        )
+
+
 def require_contract(table: Table, location: Path) -> None:
     """Compare a table on disk with its contract.
 
@@ -118,12 +150,20 @@ def require_contract(table: Table, location: Path) -> None:
         ContractError: names, types or the partition column differ.
     """
     on_disk = DeltaTable(location)
-    found = {field.name: _spark_type(field.type) for field in on_disk.schema().fields}
+    found = _found(on_disk)
     if differing := differences(table, found, on_disk.metadata().partition_columns):
         raise ContractError(
             f"The table at {location} is not {table}: {'; '.join(differing)}. Its contract is "
             f"tables.{table.constant}: move the folder away and run again, or set another CHURN_LAKE_ROOT."
         )
+
+
+def _found(on_disk: DeltaTable) -> dict[str, str]:
+    return {field.name: _spark_type(field.type) for field in on_disk.schema().fields}
+
+
+def _delta_type(spark_type: str) -> str:
+    return {of_spark: of_delta for of_delta, of_spark in SPARK_TYPE.items()}.get(spark_type, spark_type)
 
 
 def _spark_type(delta_type: object) -> str:

@@ -31,6 +31,18 @@ FindsFilesBy = Literal["listing", "file stream", "auto loader"]
 _POINTERS: dict[tuple[int, str], Path] = {}
 
 
+def with_gained_columns(table: Table, past: DataFrame) -> DataFrame:
+    """Rows of a version from before the table gained its last columns, which are null in them."""
+    return past.select(
+        *(
+            F.col(column.name)
+            if column.name in past.columns
+            else F.lit(None).cast(column.type).alias(column.name)
+            for column in table.columns
+        )
+    )
+
+
 class Totals(NamedTuple):
     """One date's rows, and the sum of each column that was asked for."""
 
@@ -140,7 +152,11 @@ class Lakehouse:
         column = table.partition_column
         cut = [(column, ">=", dates.start), (column, "<=", dates.end)] if dates and column else None
         past = DeltaTable(self.location(table), version=version)
-        return self.spark.createDataFrame(past.to_pyarrow_table(filters=cut, columns=table.column_names))
+        had = {field.name for field in past.schema().fields}
+        columns = [name for name in table.column_names if name in had]
+        return with_gained_columns(
+            table, self.spark.createDataFrame(past.to_pyarrow_table(filters=cut, columns=columns))
+        )
 
     def write(self, table: Table, rows: DataFrame, dates: DateRange | None = None) -> WriteReport:
         """Write rows the way the contract says.
@@ -175,7 +191,7 @@ class Lakehouse:
         return FileLock(folder / f"{self.table_name(table)}.lock", is_singleton=True)
 
     def require_contract(self, table: Table) -> None:
-        """Compare a table that exists with its contract.
+        """Compare a table that exists with its contract; nullable columns may still be to come.
 
         Raises:
             ContractError: names, types or the partition column differ.
@@ -209,6 +225,8 @@ class Lakehouse:
         statement = ddl.create_table(table, name, location)
         if DeltaTable.is_deltatable(str(location)):
             self.require_contract(table)
+            with self.lock(table):
+                ddl.add_columns_on_disk(table, location)
             statement = ddl.register_table(name, location)
         self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {schema}").collect()
         self.spark.sql(f"DROP TABLE IF EXISTS {name}").collect()

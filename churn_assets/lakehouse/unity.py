@@ -19,7 +19,7 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import TableDetails, WriteReport, nothing_written
-from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals
+from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals, with_gained_columns
 from churn_assets.settings import Settings
 from churn_assets.tables import Table, WriteMode
 
@@ -27,7 +27,9 @@ from churn_assets.tables import Table, WriteMode
 RunSql = Callable[[str], list[dict[str, Any]]]
 
 # Commits that change no row: Databricks compacts after a write, and cleans up when it likes.
-MAINTENANCE = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES"})
+MAINTENANCE = frozenset(
+    {"OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES", "ADD COLUMNS"}
+)
 
 # What Databricks says where a table, its schema or its catalog is not there.
 NO_TABLE = ("TABLE_OR_VIEW_NOT_FOUND",)
@@ -99,7 +101,8 @@ class UnityLakehouse(Lakehouse):
         return max(versions, default=0)
 
     def _past(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:  # noqa: ARG002 - Delta prunes by the cut that follows
-        return self.spark.sql(f"SELECT * FROM {self.table_name(table)} VERSION AS OF {version}")  # noqa: S608 - names of a contract
+        past = self.spark.sql(f"SELECT * FROM {self.table_name(table)} VERSION AS OF {version}")  # noqa: S608 - names of a contract
+        return with_gained_columns(table, past)
 
     def partition_rows(self, table: Table) -> dict[dt.date, int]:
         """How many rows each date of the partition column has; nothing where there is no table."""
@@ -140,24 +143,27 @@ class UnityLakehouse(Lakehouse):
         return self._sql(sql.format(**{name: self._open(table) for name, table in tables.items()}))
 
     def require_contract(self, table: Table) -> None:
-        """Compare a table that exists with its contract.
+        """Compare a table that exists with its contract; nullable columns may still be to come.
 
         Raises:
             ContractError: names, types or the partition column differ.
         """
-        name = self.table_name(table)
-        found: dict[str, str] = {}
-        for row in self._sql(f"DESCRIBE TABLE {name}"):
-            # After the columns comes what the table is partitioned or clustered by.
-            if not row["col_name"] or row["col_name"].startswith("#"):
-                break
-            found[row["col_name"]] = row["data_type"]
+        name, found = self.table_name(table), self._columns(table)
         detail = self._sql(f"DESCRIBE DETAIL {name}")[0]
         if differing := ddl.differences(table, found, _parsed(detail["partitionColumns"])):
             raise ContractError(
                 f"The table {name} is not {table}: {'; '.join(differing)}. Its contract is "
                 f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs."
             )
+
+    def _columns(self, table: Table) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for row in self._sql(f"DESCRIBE TABLE {self.table_name(table)}"):
+            # After the columns comes what the table is partitioned or clustered by.
+            if not row["col_name"] or row["col_name"].startswith("#"):
+                break
+            found[row["col_name"]] = row["data_type"]
+        return found
 
     def require_writable(self) -> str:
         """Say which catalogs and schemas are used.
@@ -223,6 +229,8 @@ class UnityLakehouse(Lakehouse):
         if table not in self._opened:
             if self.version(table) >= 0:
                 self.require_contract(table)
+                if statement := ddl.add_columns(table, name, self._columns(table)):
+                    self._sql(statement)
             else:
                 self._sql(ddl.create_managed_table(table, name))
             self._opened.add(table)

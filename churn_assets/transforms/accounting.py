@@ -6,7 +6,12 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from churn_assets.transforms.cleaning import CONTENT, is_event, typed
+from churn_assets.transforms.cleaning import CONTENT
+from churn_assets.transforms.parsing import taken_apart
+from churn_assets.transforms.values import event_ts, user_id
+
+# What a user_id was before 0012 and 12 became two ids.
+FORMER_USER_ID = r"^[+-]?[0-9]+\z"
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -37,12 +42,35 @@ def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
         events: ``clean.events``.
 
     Returns:
-        event_id, _source_file. An event delivered twice has two rows; one of them is an exact duplicate.
+        event_id, _source_file. An event delivered twice has two rows; one of them is an exact duplicate. A
+        line that is in quarantine may say it too, as one that came before its time, or twice.
     """
     silver = events.select("event_id", *(F.col(name).alias(f"silver_{name}") for name in CONTENT))
     same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"silver_{name}")) for name in CONTENT])
-    return (
-        silver.join(typed(landed).where(is_event()), "event_id")
-        .where(same)
-        .select("event_id", "_source_file")
+    read = landed.select(
+        "event_id",
+        # An earlier release took 007 for 7, and Silver keeps what it has.
+        F.coalesce(
+            user_id(F.col("user_id")),
+            F.when(F.col("user_id").rlike(FORMER_USER_ID), F.col("user_id").try_cast("bigint")),
+        ).alias("user_id"),
+        event_ts(F.col("event_ts")).alias("event_ts"),
+        "event_type",
+        "country",
+        "_source_file",
     )
+    return silver.join(read, "event_id").where(same).select("event_id", "_source_file")
+
+
+def quarantined_deliveries(quarantined: DataFrame, events: DataFrame) -> DataFrame:
+    """Those of the ``deliveries`` that are in quarantine all the same.
+
+    Args:
+        quarantined: ``clean.quarantined_events``.
+        events: ``clean.events``.
+
+    Returns:
+        event_id, _source_file.
+    """
+    # From the lines that the quarantine keeps: few, where looking for them in Bronze reads every line.
+    return deliveries(taken_apart(quarantined.select("_raw", "_source_file")), events)

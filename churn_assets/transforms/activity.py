@@ -20,7 +20,8 @@ def users(events: DataFrame) -> DataFrame:
 
     Returns:
         The columns of ``tables.USERS``, one row a user. country is that of the latest event that has one (of
-        several at one moment, that with the greatest event_id).
+        several at one moment, that with the greatest event_id). source_user_id is the one that its events
+        name, NULL where none does.
     """
     # A user has few countries: all but a row or two a user are gone after the first GROUP BY, which one plain
     # max per group keeps light. Windows or structs over all events are not.
@@ -29,12 +30,14 @@ def users(events: DataFrame) -> DataFrame:
         F.min("event_date").alias("first_seen_date"),
         F.max("event_date").alias("last_seen_date"),
         F.max(recency).alias("recency"),
+        F.min("source_user_id").alias("source_user_id"),
     )
     known_recency = F.when(F.col("country").isNotNull(), F.col("recency"))
     return per_country.groupBy("user_id").agg(
         F.min("first_seen_date").alias("first_seen_date"),
         F.max("last_seen_date").alias("last_seen_date"),
         F.max_by("country", known_recency).alias("country"),
+        F.min("source_user_id").alias("source_user_id"),
     )
 
 

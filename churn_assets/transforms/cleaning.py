@@ -1,5 +1,6 @@
 """From Bronze to Silver: typed events, one row an event_id, and what could not become one."""
 
+import datetime as dt
 from collections.abc import Iterable
 from functools import reduce
 from typing import NamedTuple
@@ -8,19 +9,19 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from churn_assets import tables
-from churn_assets.transforms.parsing import FIELDS
+from churn_assets.transforms.identity import (
+    doubtful_users,
+    rows_of_users,
+    source_id,
+    user_sources,
+    with_verdict,
+)
+from churn_assets.transforms.values import event_ts, trimmed, user_id
 
 # Devices' clocks run a little ahead at times; what is further ahead than this cannot be placed on a day.
 CLOCK_TOLERANCE = "INTERVAL 1 HOUR"
 
 EPOCH = "timestamp '1970-01-01 00:00:00'"
-
-# Ends are \z, as $ lets a line end pass.
-INTEGER = r"^[+-]?[0-9]+\z"
-_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
-_ZONE = r"Z|[+-](0[0-9]|1[0-7]):[0-5][0-9]|[+-]18:00"
-_YEAR = "(19[7-9][0-9]|[2-9][0-9]{3})"
-TIMESTAMP = rf"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}}([T ]{_CLOCK})?({_ZONE})?\z"
 
 # What makes two rows of one event_id the same event.
 CONTENT = ("user_id", "event_ts", "event_type", "country")
@@ -33,32 +34,32 @@ class CleanBatch(NamedTuple):
     quarantined: DataFrame
 
 
-def typed(landed: DataFrame) -> DataFrame:
+def typed(landed: DataFrame, earliest: dt.date) -> DataFrame:
     """Give each landed row its types, or the first reason why it cannot be an event.
 
-    event_ts is ISO 8601: a date, or a date and a time to the minute or finer, with ``Z``, an offset or, for
-    UTC, nothing. Digits after the microsecond are cut off.
+    What is an id and what a time, ``transforms.values`` says.
 
     Args:
         landed: ``landing.events``.
+        earliest: the first UTC day of which anybody can mean an event.
 
     Returns:
-        event_id, event_type, country (string), user_id (bigint), event_ts (timestamp), reason (string, NULL
-        for an event), _raw, _source_file, _ingested_at, _processing_date; one row for each of ``landed``.
+        event_id, event_type, country (string), user_id (bigint), event_ts (timestamp), source_user_id
+        (string), reason (string, NULL for an event), _raw, _source_file, _ingested_at, _processing_date; one
+        row for each of ``landed``.
     """
-    user_id = F.when(F.col("user_id").rlike(INTEGER), F.col("user_id").try_cast("bigint"))
-    event_ts = F.when(F.col("event_ts").rlike(TIMESTAMP), _canonical_timestamp().try_cast("timestamp"))
     reason = (
         F.when(F.col("_corrupt_record").isNotNull(), "corrupt")
         .when(_is_blank("event_id"), "missing_event_id")
         .when(_is_blank("user_id"), "missing_user_id")
         .when(F.col("_user_id").isNull(), "bad_user_id")
         .when(F.col("_event_ts").isNull() | (F.col("_event_ts") < F.expr(EPOCH)), "bad_event_ts")
+        .when(F.col("_event_ts") < _start_of(earliest), "implausible_event_ts")
         .when(F.col("_event_ts") > _latest_possible(), "future_event_ts")
     )
     return (
-        landed.withColumn("_user_id", user_id)
-        .withColumn("_event_ts", event_ts)
+        landed.withColumn("_user_id", user_id(F.col("user_id")))
+        .withColumn("_event_ts", event_ts(F.col("event_ts")))
         .withColumn("reason", reason)
         .select(
             "event_id",
@@ -66,6 +67,7 @@ def typed(landed: DataFrame) -> DataFrame:
             F.col("_event_ts").alias("event_ts"),
             "event_type",
             "country",
+            source_id().alias("source_user_id"),
             "reason",
             "_raw",
             "_source_file",
@@ -75,7 +77,9 @@ def typed(landed: DataFrame) -> DataFrame:
     )
 
 
-def clean_batch(landed: DataFrame, silver: DataFrame) -> CleanBatch:
+def clean_batch(
+    landed: DataFrame, silver: DataFrame, earliest: dt.date, *, any_doubt: bool = True
+) -> CleanBatch:
     """Tell which new events a batch of Bronze holds, and which of its rows cannot become one.
 
     Rows of one event_id and equal content are the same event: one stays, the others are dropped. If their
@@ -83,62 +87,86 @@ def clean_batch(landed: DataFrame, silver: DataFrame) -> CleanBatch:
     with any other are quarantined as conflicting_duplicate. So neither the order of rows nor their spread
     over files counts, and cleaning a batch again gives the same quarantine.
 
+    Before that, rows with another source_user_id than their user has (see ``transforms.identity``) are
+    quarantined as conflicting_source_user_id. It is no content: that of an event is the one of its first
+    ingestion, NULL if none came with it.
+
     Args:
         landed: rows of ``landing.events``: one or more whole ingestions.
         silver: ``clean.events`` as it is, with or without this batch.
+        earliest: the first UTC day of which anybody can mean an event.
+        any_doubt: False, where ``identity.doubtful_users`` are none, spares looking for rows to refuse.
 
     Returns:
         events: new ones only, event_id unique and not in ``silver``. quarantined: one row for each row of
         ``landed`` that is bad or in conflict.
     """
-    rows = typed(landed)
-    by_id = _one_row_an_id(rows.where(is_event())).join(_looked_up(silver), "event_id", "left")
+    # Bad rows are gone before a window or a GROUP BY, which no check of the write can pass. Where only a
+    # filter lies between, Sail checks NOT NULL before it, and one line that is quarantined anyway fails the
+    # write, and each later one.
+    sources = _sources(landed, silver, earliest) if any_doubt else None
+    rows = _judged(landed, earliest, sources)
+    by_id = _one_row_an_id(_good(rows, earliest)).join(_looked_up(silver), "event_id", "left")
     in_silver = F.col("silver_user_id").isNotNull()
 
-    settled = by_id.where(~in_silver & ~_differs()).select("event_id", *CONTENT, "_ingested_at")
-    contested = _first_arrivals(landed).join(silver.select("event_id"), "event_id", "left_anti")
+    settled = by_id.where(~in_silver & ~_differs()).select(
+        "event_id", *CONTENT, "_ingested_at", _first_source().alias("source_user_id")
+    )
+    first = _first_arrivals(_good(_judged(_suspects(landed), earliest, sources), earliest))
+    contested = first.join(silver.select("event_id"), "event_id", "left_anti")
     known = by_id.where(in_silver & (_differs() | _differs_from("silver"))).select(
         "event_id", *(F.col(f"silver_{name}").alias(name) for name in CONTENT)
     )
     new = settled.unionByName(contested).withColumn("event_date", F.to_date("event_ts"))
-    winners = known.unionByName(contested.drop("_ingested_at"))
+    winners = known.unionByName(contested.select("event_id", *CONTENT))
     return CleanBatch(
         events=new.select(*tables.EVENTS.column_names),
         quarantined=_quarantined(rows, winners),
     )
 
 
-def _latest_possible() -> Column:
-    return F.col("_ingested_at") + F.expr(CLOCK_TOLERANCE)
-
-
-def is_event() -> Column:
+def is_event(earliest: dt.date) -> Column:
     """Whether a row of ``typed`` has no reason against it."""
     # The same as "reason IS NULL", which Sail takes apart into a dozen parsings of each timestamp: 8 s for
     # five million rows instead of 3 s.
     return (
         ~_is_blank("event_id")
         & F.col("user_id").isNotNull()
-        & F.col("event_ts").between(F.expr(EPOCH), _latest_possible())
+        & F.col("event_ts").between(_start_of(earliest), _latest_possible())
     )
+
+
+def _sources(landed: DataFrame, silver: DataFrame, earliest: dt.date) -> DataFrame:
+    users = doubtful_users(landed, silver)
+    # Which of them are new events that stay, the other rows of their ids say.
+    ids = rows_of_users(landed, users).select("event_id").distinct()
+    few = typed(ids.join(landed, "event_id"), earliest).where(is_event(earliest))
+    return user_sources(few.withColumn("content", _hash(CONTENT)), silver, users)
+
+
+def _judged(landed: DataFrame, earliest: dt.date, sources: DataFrame | None) -> DataFrame:
+    rows = typed(landed, earliest)
+    if sources is None:
+        return rows.withColumn("is_refused", F.lit(False))
+    judged = with_verdict(rows, sources)
+    refused = F.when(F.col("is_refused"), "conflicting_source_user_id")
+    return judged.withColumn("reason", F.coalesce("reason", refused))
+
+
+def _good(judged: DataFrame, earliest: dt.date) -> DataFrame:
+    return judged.where(is_event(earliest) & ~F.col("is_refused"))
+
+
+def _start_of(day: dt.date) -> Column:
+    return F.expr(f"timestamp '{day} 00:00:00'")
+
+
+def _latest_possible() -> Column:
+    return F.col("_ingested_at") + F.expr(CLOCK_TOLERANCE)
 
 
 def _is_blank(column: str) -> Column:
-    return F.coalesce(F.btrim(F.col(column), F.lit(" \t\r\n\f\v")), F.lit("")) == ""
-
-
-def _canonical_timestamp() -> Column:
-    # Sail casts no zone without seconds before it. Both engines cut digits after the microsecond off.
-    landed = F.col("event_ts")
-    return (
-        F.when(_has_zone_at(11), F.concat(landed.substr(1, 10), F.lit("T00:00:00"), landed.substr(11, 6)))
-        .when(_has_zone_at(17), F.concat(landed.substr(1, 16), F.lit(":00"), landed.substr(17, 6)))
-        .otherwise(landed)
-    )
-
-
-def _has_zone_at(position: int) -> Column:
-    return F.col("event_ts").substr(position, 1).isin("Z", "+", "-")
+    return F.coalesce(trimmed(F.col(column)), F.lit("")) == ""
 
 
 def _hash(columns: Iterable[str]) -> Column:
@@ -156,8 +184,19 @@ def _one_row_an_id(good: DataFrame) -> DataFrame:
             *(F.min(name).alias(name) for name in (*CONTENT, "_ingested_at")),
             F.min("content").alias("min_content"),
             F.max("content").alias("max_content"),
+            F.min(F.concat(_moment("_ingested_at"), F.col("source_user_id"))).alias("earliest_source"),
         )
     )
+
+
+def _moment(column: str) -> Column:
+    return F.lpad(F.unix_micros(column).cast("string"), 18, "0")
+
+
+def _first_source() -> Column:
+    """The source_user_id, of a row of ``_one_row_an_id``, that came with its first ingestion."""
+    is_first = F.col("earliest_source").startswith(_moment("_ingested_at"))
+    return F.when(is_first, F.expr("substr(earliest_source, 19)"))
 
 
 def _looked_up(silver: DataFrame) -> DataFrame:
@@ -173,29 +212,34 @@ def _differs_from(prefix: str) -> Column:
     return reduce(Column.__or__, [~F.col(name).eqNullSafe(F.col(f"{prefix}_{name}")) for name in CONTENT])
 
 
-def _first_arrivals(landed: DataFrame) -> DataFrame:
-    """The row that wins for each id whose good rows differ from one another."""
-    # Only ids whose fields differ as landed can be among them: to find these few takes no parsing.
+def _suspects(landed: DataFrame) -> DataFrame:
+    """All rows of the ids whose rows differ as landed: only they can differ from one another once typed."""
     suspects = (
-        landed.withColumn("fields", _hash(FIELDS))
+        landed.withColumn("fields", _hash(CONTENT))
         .groupBy("event_id")
         .agg(F.min("fields").alias("min_fields"), F.max("fields").alias("max_fields"))
         .where(F.col("min_fields") != F.col("max_fields"))
         .select("event_id")
     )
-    # Joined in this order since Sail hashes the left side, and typed after that: only the few rows are
-    # parsed.
-    few = typed(suspects.join(landed, "event_id"))
-    is_good = F.col("reason").isNull()
+    # To find these few takes no parsing. Joined in this order since Sail hashes the left side.
+    return suspects.join(landed, "event_id")
+
+
+def _first_arrivals(good: DataFrame) -> DataFrame:
+    """The row that wins for each id whose good rows differ from one another."""
     of_id = Window.partitionBy("event_id")
-    arrival = of_id.orderBy(~is_good, "_ingested_at", *(F.asc_nulls_first(name) for name in CONTENT))
+    arrival = of_id.orderBy(
+        "_ingested_at",
+        *(F.asc_nulls_first(name) for name in CONTENT),
+        F.asc_nulls_last("source_user_id"),
+    )
     return (
-        few.withColumn("content", F.when(is_good, _hash(CONTENT)))
+        good.withColumn("content", _hash(CONTENT))
         .withColumn("min_content", F.min("content").over(of_id))
         .withColumn("max_content", F.max("content").over(of_id))
         .withColumn("place", F.row_number().over(arrival))
         .where(_differs() & (F.col("place") == 1))
-        .select("event_id", *CONTENT, "_ingested_at")
+        .select("event_id", *CONTENT, "_ingested_at", "source_user_id")
     )
 
 

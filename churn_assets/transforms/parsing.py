@@ -17,14 +17,14 @@ from pyspark.sql.types import StringType
 
 from churn_assets import tables
 
-FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country")
+FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id")
 
 # A flat object of known fields whose values read back alike everywhere: strings without escapes, integers of
 # at most 18 digits, literals. Strict JSON by construction. Bounded: an unbounded group overflows Java's
 # stack.
 _VALUE = r'(?:"[^"\\\x00-\x1f]*"|-?[1-9][0-9]{0,17}|0|true|false|null)'
 _MEMBER = rf'"(?:{"|".join(FIELDS)})": ?{_VALUE}'
-PLAIN_LINE = rf"\A\{{{_MEMBER}(?:, ?{_MEMBER}){{0,4}}\}}\z"
+PLAIN_LINE = rf"\A\{{{_MEMBER}(?:, ?{_MEMBER}){{0,5}}\}}\z"
 # Of a repeated name the last counts, as in nearly every JSON reader; get_json_object takes the first.
 REPEATED_FIELD = "|".join(rf'"{field}":.*"{field}":' for field in FIELDS)
 
@@ -47,19 +47,33 @@ def landed_events(lines: DataFrame, ingested_at: dt.datetime) -> DataFrame:
         The columns of ``tables.LANDED_EVENTS``, one row a line.
     """
     raw = lines.select(F.regexp_replace("line", "^\ufeff|\r$", "").alias("_raw"), "_source_file")
+    return (
+        taken_apart(raw)
+        .withColumn("_ingested_at", utc_timestamp(ingested_at))
+        .withColumn("_processing_date", F.lit(ingested_at.astimezone(dt.UTC).date()))
+        .select(*tables.LANDED_EVENTS.column_names)
+    )
+
+
+def taken_apart(raw: DataFrame) -> DataFrame:
+    """Take lines apart that are kept as they are.
+
+    Args:
+        raw: _raw (string), and any other columns.
+
+    Returns:
+        The same columns with the known fields, _rescued_data and _corrupt_record (string).
+    """
     is_plain = F.col("_raw").rlike(PLAIN_LINE) & ~F.col("_raw").rlike(REPEATED_FIELD)
     told_apart = raw.withColumn("_is_plain", is_plain)
     read = told_apart.withColumn("_read", _strict_reader()(F.when(~F.col("_is_plain"), F.col("_raw"))))
     sourced = read.withColumn("_object", F.when(F.col("_is_plain"), F.col("_raw")).otherwise(F.col("_read")))
     return sourced.select(
+        *raw.columns,
         *(F.get_json_object("_object", f"$.{field}").alias(field) for field in FIELDS),
-        "_raw",
         F.get_json_object("_read", "$._rescued_data").alias("_rescued_data"),
         F.when(F.col("_object").isNull(), F.col("_raw")).alias("_corrupt_record"),
-        utc_timestamp(ingested_at).alias("_ingested_at"),
-        "_source_file",
-        F.lit(ingested_at.astimezone(dt.UTC).date()).alias("_processing_date"),
-    ).select(*tables.LANDED_EVENTS.column_names)
+    )
 
 
 def utc_timestamp(moment: dt.datetime) -> Column:

@@ -1,8 +1,10 @@
 """User ids and event times from text: one set of rules, for landed lines and for imported files.
 
-Sail and Apache Spark agree on every expression here; where their casts differ, the cast is fenced off. Nothing
-here fails, whatever the text: what is no id and no time is NULL.
+Sail and Apache Spark agree on every expression here; where their casts differ, the cast is fenced off.
+Nothing here fails, whatever the text: what is no id and no time is NULL.
 """
+
+from functools import reduce
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -25,16 +27,26 @@ _LONG_OFFSET = r"[+-](?:(?:0[0-9]|1[0-7]):[0-5][0-9]|18:00)"
 _SHORT_OFFSET = r"[+-](?:(?:0[0-9]|1[0-7])(?:[0-5][0-9])?|18(?:00)?)"
 # What both engines cast as it stands: Sail casts no zone without seconds before it.
 PLAIN_TIME = rf"\A{_DATE}(?:[T ]{_HOUR_MINUTE}(?:{_SECOND}(?:Z|{_LONG_OFFSET})?)?)?\z"
-# Of upper-case text: date, clock, zone. A short offset needs a clock: 2026-03-01-10 may as well be an hour.
+# Upper-case spellings of the same: what to put where, in this order, to make them plain. A short offset needs
+# a clock: 2026-03-01-10 may as well be an hour.
 ANY_TIME = (
-    rf"\A({_DATE})(?:([T ]{_HOUR_MINUTE}(?:{_SECOND})?) ?({_UTC}|{_LONG_OFFSET}|{_SHORT_OFFSET})?"
-    rf"| ?({_UTC}|{_LONG_OFFSET}))\z"
+    rf"\A{_DATE}(?: ?(?:{_UTC}|{_LONG_OFFSET})|[T ]{_HOUR_MINUTE}(?:{_SECOND})?"
+    rf"(?: ?(?:{_UTC}|{_LONG_OFFSET}|{_SHORT_OFFSET}))?)\z"
+)
+SPELLED_OUT = (
+    (rf" ?(?:{_UTC})\z", "Z"),
+    (r" ([+-][0-9:]+)\z", "$1"),
+    (r"(:[0-9.]+[+-][0-9]{2})([0-9]{2})\z", "$1:$2"),
+    (r"(:[0-9.]+[+-][0-9]{2})\z", "$1:00"),
+    (r"\A([0-9-]{10})(Z|[+-][0-9:]+)\z", "$1 00:00:00$2"),
+    (r"\A(.{13}:[0-9]{2})(Z|[+-][0-9:]+)\z", "$1:00$2"),
 )
 
-# 2000-01-01 to 2100, exclusive, in microseconds: there the lengths of the four units do not overlap.
+# 2000-01-01 to 2100, exclusive, in microseconds: there seconds, milliseconds, microseconds and nanoseconds
+# differ in their lengths, which depend on the first digit alone.
 EPOCH_FROM = 946_684_800_000_000
 EPOCH_BEFORE = 4_102_444_800_000_000
-EPOCH_NUMBER = r"\A[1-9][0-9]{8,18}(?:\.[0-9]*)?\z"
+EPOCH_NUMBER = r"\A(?:9[0-9]{8}|[1-4][0-9]{9})(?:[0-9]{3}){0,3}(?:\.[0-9]*)?\z"
 
 
 def trimmed(text: Column) -> Column:
@@ -70,9 +82,14 @@ def event_ts(text: Column) -> Column:
         text: string; blanks around it do not count.
     """
     text = trimmed(text)
-    said = F.when(text.rlike(PLAIN_TIME), text).otherwise(_spelled_out(F.upper(text)))
-    # Never to_timestamp of a number: Sail counts microseconds there, Apache Spark seconds.
-    return F.coalesce(said.try_cast("timestamp"), F.timestamp_micros(_epoch_micros(text)))
+    # Each part once and no coalesce, which Sail writes out twice: the expression is looked at wherever the
+    # time is, and planning must not take longer than reading.
+    return (
+        F.when(text.rlike(PLAIN_TIME), text.try_cast("timestamp"))
+        .when(F.upper(text).rlike(ANY_TIME), _spelled_out(F.upper(text)).try_cast("timestamp"))
+        # Never to_timestamp of a number: Sail counts microseconds there, Apache Spark seconds.
+        .when(_is_epoch(text), F.timestamp_micros(_epoch_micros(text)))
+    )
 
 
 def epoch_unit(text: Column) -> Column:
@@ -92,7 +109,7 @@ def epoch_unit(text: Column) -> Column:
         .when(digits <= 16, "microseconds")
         .otherwise("nanoseconds")
     )
-    return F.when(_epoch_micros(text).isNotNull(), unit)
+    return F.when(_is_epoch(text), unit)
 
 
 def _whole_scientific(text: Column) -> Column:
@@ -105,33 +122,16 @@ def _whole_scientific(text: Column) -> Column:
 
 
 def _spelled_out(text: Column) -> Column:
-    """Upper-case text as both engines cast it; NULL where it is no time."""
-    clock = F.regexp_extract(text, ANY_TIME, 2)
-    zone = F.concat(F.regexp_extract(text, ANY_TIME, 3), F.regexp_extract(text, ANY_TIME, 4))
-    return F.when(
-        text.rlike(ANY_TIME),
-        F.concat(
-            text.substr(1, 10),
-            F.when(clock == "", "T00:00:00")
-            .when(F.length(clock) == 6, F.concat(clock, F.lit(":00")))
-            .otherwise(clock),
-            F.when(zone.isin("Z", "UTC", "GMT"), "Z")
-            .when(F.length(zone) == 3, F.concat(zone, F.lit(":00")))
-            .when(F.length(zone) == 5, F.concat(zone.substr(1, 3), F.lit(":"), zone.substr(4, 2)))
-            .otherwise(zone),
-        ),
-    )
+    """Of ``ANY_TIME``, what both engines cast."""
+    return reduce(lambda found, one: F.regexp_replace(found, *one), SPELLED_OUT, text)
+
+
+def _is_epoch(text: Column) -> Column:
+    micros = _epoch_micros(text)
+    return text.rlike(EPOCH_NUMBER) & (micros >= EPOCH_FROM) & (micros < EPOCH_BEFORE)
 
 
 def _epoch_micros(text: Column) -> Column:
     # By digits and not by arithmetic: nothing is rounded, and nothing overflows.
-    whole = F.substring_index(text, ".", 1)
-    fraction = F.when(F.contains(text, F.lit(".")), F.substring_index(text, ".", -1)).otherwise("")
-    digits = F.length(whole)
-    micros = (
-        F.when(digits.between(9, 10), F.concat(whole, F.rpad(fraction, 6, "0")))
-        .when(digits.between(12, 13), F.concat(whole, F.rpad(fraction, 3, "0")))
-        .when(digits.between(15, 16), whole)
-        .when(digits.between(18, 19), F.substring(whole, F.lit(1), digits - 3))
-    ).try_cast("bigint")
-    return F.when(text.rlike(EPOCH_NUMBER) & (micros >= EPOCH_FROM) & (micros < EPOCH_BEFORE), micros)
+    digits = F.when(text.startswith("9"), 15).otherwise(16)
+    return F.rpad(F.replace(text, F.lit("."), F.lit("")), digits, "0").try_cast("bigint")

@@ -1,5 +1,6 @@
 """Writing by contract: what is let through, what is refused, and what a write says of itself."""
 
+import dataclasses
 import datetime as dt
 import threading
 from pathlib import Path
@@ -9,8 +10,10 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
+from churn_assets.lakehouse import lake as lake_module
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.tables import EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
@@ -52,7 +55,7 @@ def event(spark: SparkSession, event_id: str, event_date: str, user_id: int = 1)
         f"SELECT '{event_id}' AS event_id, {user_id}L AS user_id, "
         f"timestamp'{event_date} 01:00:00' AS event_ts, date'{event_date}' AS event_date, "
         "'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
-        "timestamp'2026-02-01 00:00:00' AS _ingested_at"
+        "timestamp'2026-02-01 00:00:00' AS _ingested_at, CAST(NULL AS STRING) AS source_user_id"
     )
 
 
@@ -227,6 +230,93 @@ def test_a_table_on_disk_with_other_columns_is_named_and_left_alone(
     assert "first_seen_date missing instead of date" in str(error.value)
     assert "nickname string instead of none" in str(error.value)
     assert "tables.USERS" in str(error.value)
+
+
+def as_restarted(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
+    """The lake as another process finds it."""
+    monkeypatch.setattr(lake_module, "_POINTERS", {})
+    return type(lake)(lake.settings, lambda: lake.spark)
+
+
+def changed(table: Table, *columns: Column) -> Table:
+    """The table by another contract."""
+    return dataclasses.replace(table, columns=columns)
+
+
+@pytest.fixture
+def former(lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
+    """A lake whose events were written before they had a source_user_id."""
+    lake.write(changed(EVENTS, *EVENTS.columns[:-1]), event(spark, "a", "2026-01-01").drop("source_user_id"))
+    return as_restarted(lake, monkeypatch)
+
+
+def test_a_table_of_an_earlier_release_gains_its_nullable_columns_in_place(
+    former: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = former.version(EVENTS)
+    former.require_contract(EVENTS)
+
+    assert [tuple(row) for row in former.read(EVENTS).select("event_id", "source_user_id").collect()] == [
+        ("a", None)
+    ]
+    assert former.version(EVENTS) == before + 1
+    assert former.read(EVENTS).columns == EVENTS.column_names
+
+    new = event(spark, "b", "2026-01-01").withColumn("source_user_id", F.lit("b@example.com"))
+    written = former.write(EVENTS, new.unionByName(event(spark, "a", "2026-01-01")))
+    assert written.rows_by_partition == {FIRST: 1}
+    again = as_restarted(former, monkeypatch)
+    found = again.read(EVENTS).select("event_id", "source_user_id").collect()
+    assert sorted(map(tuple, found)) == [("a", None), ("b", "b@example.com")]
+    assert again.version(EVENTS) == before + 2
+
+
+def test_a_version_from_before_a_column_came_reads_it_as_null(former: Lakehouse) -> None:
+    before = former.version(EVENTS)
+    former.read(EVENTS)
+
+    past = former.read(EVENTS, version=before)
+
+    assert past.dtypes == former.read(EVENTS).dtypes
+    assert [row["source_user_id"] for row in past.collect()] == [None]
+
+
+def test_gaining_a_column_is_no_row_for_who_asks_what_a_merge_wrote(
+    former: Lakehouse, spark: SparkSession
+) -> None:
+    written = former.write(EVENTS, event(spark, "a", "2026-01-01"))
+
+    assert (written.committed, written.rows, written.rows_by_partition) == (False, 0, {})
+    assert former.partition_rows(EVENTS) == {FIRST: 1}
+
+
+@pytest.mark.parametrize(
+    ("columns", "difference"),
+    [
+        (
+            (*EVENTS.columns[:-1], Column("owner", "string", "Renamed.", nullable=True)),
+            "owner string instead",
+        ),
+        ((*EVENTS.columns, Column("more", "string", "Removed since.", nullable=True)), "more string instead"),
+        ((EVENTS.columns[0], *EVENTS.columns[2:]), "user_id missing instead of bigint"),
+        (
+            (*EVENTS.columns[:-1], Column("source_user_id", "bigint", "Of another type.", nullable=True)),
+            "source_user_id bigint instead of string",
+        ),
+    ],
+    ids=["renamed", "removed", "not null", "retyped"],
+)
+def test_any_other_difference_is_refused_in_one_line_and_nothing_is_changed(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, columns: tuple[Column, ...], difference: str
+) -> None:
+    lake.read(changed(EVENTS, *columns))
+    version, restarted = lake.version(EVENTS), as_restarted(lake, monkeypatch)
+
+    with pytest.raises(ContractError, match=difference) as error:
+        restarted.read(EVENTS)
+
+    assert "\n" not in str(error.value)
+    assert restarted.version(EVENTS) == version
 
 
 @in_folders

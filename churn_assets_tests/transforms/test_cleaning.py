@@ -4,81 +4,36 @@ import pytest
 
 from churn_assets import tables
 from churn_assets.transforms import cleaning
-from churn_assets_tests.rows import NOON, frame, landed_rows, line, nulls_first, rows_of
+from churn_assets_tests.rows import EARLIEST, NOON, clean, frame, landed_rows, line, nulls_first, rows_of, utc
 
 LATER = NOON + dt.timedelta(hours=6)
 
 
-def utc(*parts: int) -> dt.datetime:
-    return dt.datetime(*parts, tzinfo=dt.UTC)
-
-
-TIMESTAMPS = {
-    "2026-03-01T10:20:30Z": utc(2026, 3, 1, 10, 20, 30),
-    "2026-03-01 10:20:30": utc(2026, 3, 1, 10, 20, 30),
-    "2026-03-01T10:20:30.5": utc(2026, 3, 1, 10, 20, 30, 500000),
+TIMES = {
     "2026-03-01T10:20:30.123456Z": utc(2026, 3, 1, 10, 20, 30, 123456),
-    "2026-03-01T10:20:30.123456999+00:00": utc(2026, 3, 1, 10, 20, 30, 123456),
-    "1999-12-31T23:59:59.9999999": utc(1999, 12, 31, 23, 59, 59, 999999),
-    "2026-03-01T10:20:30+05:30": utc(2026, 3, 1, 4, 50, 30),
-    "2026-03-01T01:00:00+14:00": utc(2026, 2, 28, 11),
-    "2026-02-28T23:30:00-01:00": utc(2026, 3, 1, 0, 30),
-    "2026-03-01T10:20": utc(2026, 3, 1, 10, 20),
-    "2026-03-01 10:20Z": utc(2026, 3, 1, 10, 20),
-    "2026-03-01T10:20-02:00": utc(2026, 3, 1, 12, 20),
-    "2026-03-01": utc(2026, 3, 1),
-    "2026-03-01Z": utc(2026, 3, 1),
-    "2026-03-01+02:00": utc(2026, 2, 28, 22),
-    "2024-02-29": utc(2024, 2, 29),
-    "1970-01-01T00:00:00Z": utc(1970, 1, 1),
-    "2026-02-29": None,
-    "2026-13-01": None,
-    "2026-00-10": None,
-    "2026-3-1": None,
-    "2026-03-01T24:00:00": None,
-    "2026-03-01T10:60:00": None,
-    "2026-03-01T10:20:60": None,
-    "2026-03-01T10": None,
-    "2026-03-01T10:20:30.": None,
-    "2026-03-01T10:20:30.1234567890": None,
-    "2026-03-01T10:20:30 Z": None,
-    "2026-03-01T10:20:30+0530": None,
-    "2026-03-01T10:20:30+19:00": None,
-    "2026-03-01T10:20:30 Europe/Berlin": None,
-    "2026-03-01t10:20:30z": None,
-    "2026-03-01T10:20:30Z\n": None,
-    " 2026-03-01": None,
-    "20260301": None,
-    "2026-03": None,
-    "01.03.2026": None,
-    "March 1, 2026": None,
-    "1772360430": None,
-    "now": None,
-    "1969-12-31T23:59:59Z": None,
-    "1970-01-01T00:30:00+01:00": None,
-    "+12026-03-01": None,
-    "": None,
-    "  ": None,
-    None: None,
+    "2026-03-01 10:20:30 +0200": utc(2026, 3, 1, 8, 20, 30),
+    "1772360430123": utc(2026, 3, 1, 10, 20, 30, 123000),
+    "2000-01-01": utc(2000, 1, 1),
+    "1999-12-31T23:59:59.9999999": "implausible_event_ts",
+    "1970-01-01T00:00:00Z": "implausible_event_ts",
+    "1970-01-02": "implausible_event_ts",
+    "1970-01-01T00:30:00+01:00": "bad_event_ts",
+    "1969-12-31T23:59:59Z": "bad_event_ts",
+    "2026-13-01": "bad_event_ts",
+    "0": "bad_event_ts",
+    "n/a": "bad_event_ts",
+    "": "bad_event_ts",
+    None: "bad_event_ts",
 }
 
 USER_IDS = {
     "17": 17,
-    "+17": 17,
+    "17.0": 17,
     "-17": -17,
-    "007": 7,
-    "9223372036854775807": 9223372036854775807,
-    "-9223372036854775808": -9223372036854775808,
     "9223372036854775808": "bad_user_id",
-    "99999999999999999999999999": "bad_user_id",
-    "17.0": "bad_user_id",
-    "1e3": "bad_user_id",
-    " 17": "bad_user_id",
-    "17\n": "bad_user_id",
-    "0x11": "bad_user_id",
-    "true": "bad_user_id",
-    "+": "bad_user_id",
-    "\u0661\u0667": "bad_user_id",  # Arabic digits
+    "0017": "bad_user_id",
+    "+17": "bad_user_id",
+    "me@example.com": "bad_user_id",
     "": "missing_user_id",
     " \t": "missing_user_id",
     None: "missing_user_id",
@@ -89,31 +44,27 @@ def no_events(spark):
     return frame(spark, tables.EVENTS, [])
 
 
-def test_an_event_ts_is_iso_8601_in_utc_or_bad(spark):
-    lines = [line(str(i), 1, text) for i, text in enumerate(TIMESTAMPS)]
-    rows = cleaning.typed(landed_rows(spark, *lines)).selectExpr(
-        "event_id", "reason", "unix_micros(event_ts)"
-    )
-    found = {row[0]: row[2] if row[1] is None else row[1] for row in rows.collect()}
-    expected = {
-        str(i): "bad_event_ts"
-        if moment is None
-        else (moment - utc(1970, 1, 1)) // dt.timedelta(microseconds=1)
-        for i, moment in enumerate(TIMESTAMPS.values())
-    }
-    texts = list(TIMESTAMPS)
-    assert {texts[int(i)]: v for i, v in found.items()} == {texts[int(i)]: v for i, v in expected.items()}
+def typed(landed):
+    return cleaning.typed(landed, EARLIEST)
 
 
-def test_a_user_id_is_an_integer_that_fits_a_bigint(spark):
+def test_an_event_ts_is_a_plausible_time_or_not_of_an_event(spark):
+    lines = [line(str(i), 1, text) for i, text in enumerate(TIMES)]
+    rows = typed(landed_rows(spark, *lines)).collect()
+    texts = list(TIMES)
+    found = {texts[int(row["event_id"])]: row["reason"] or row["event_ts"].astimezone(dt.UTC) for row in rows}
+    assert found == TIMES
+
+
+def test_a_user_id_is_a_canonical_integer_or_not_of_an_event(spark):
     lines = [line(str(i), text, "2026-03-01") for i, text in enumerate(USER_IDS)]
-    rows = cleaning.typed(landed_rows(spark, *lines)).collect()
+    rows = typed(landed_rows(spark, *lines)).collect()
     ids = list(USER_IDS)
     assert {ids[int(row["event_id"])]: row["reason"] or row["user_id"] for row in rows} == USER_IDS
 
 
 def test_the_first_reason_that_applies_is_the_one_given(spark):
-    table = cleaning.typed(
+    table = typed(
         landed_rows(
             spark,
             "no json",
@@ -122,6 +73,7 @@ def test_the_first_reason_that_applies_is_the_one_given(spark):
             line("c", "", "x"),
             line("d", "x", "x"),
             line("e", "1", "x"),
+            line("e2", "1", "1999-12-31"),
             line("f", "1", "9999-12-31T23:59:59-01:00"),
             line("g", "1", "2026-03-01T13:00:00.000001"),
             line("h", "1", "2026-03-01T13:00:00"),
@@ -135,6 +87,7 @@ def test_the_first_reason_that_applies_is_the_one_given(spark):
         ("c", "DE", "missing_user_id"),
         ("d", "DE", "bad_user_id"),
         ("e", "DE", "bad_event_ts"),
+        ("e2", "DE", "implausible_event_ts"),
         ("f", "DE", "future_event_ts"),
         ("g", "DE", "future_event_ts"),
         ("h", "DE", None),
@@ -143,7 +96,7 @@ def test_the_first_reason_that_applies_is_the_one_given(spark):
 
 def test_the_rows_without_a_reason_become_events_and_the_others_quarantined(spark):
     lines = [
-        *(line(f"t{i}", 1, text) for i, text in enumerate(TIMESTAMPS)),
+        *(line(f"t{i}", 1, text) for i, text in enumerate(TIMES)),
         *(line(f"u{i}", text, "2026-03-01") for i, text in enumerate(USER_IDS)),
         "no json",
         "",
@@ -151,8 +104,8 @@ def test_the_rows_without_a_reason_become_events_and_the_others_quarantined(spar
         line("f", 1, "2026-03-02"),
     ]
     rows = landed_rows(spark, *lines)
-    batch = cleaning.clean_batch(rows, no_events(spark))
-    reasons = cleaning.typed(rows).where("reason IS NOT NULL")
+    batch = clean(rows, no_events(spark))
+    reasons = typed(rows).where("reason IS NOT NULL")
     assert rows_of(batch.quarantined, "reason", "event_id", "_raw") == rows_of(
         reasons, "reason", "event_id", "_raw"
     )
@@ -160,9 +113,9 @@ def test_the_rows_without_a_reason_become_events_and_the_others_quarantined(spar
 
 
 def test_a_clean_batch_keeps_to_the_contracts(spark):
-    batch = cleaning.clean_batch(
+    batch = clean(
         landed_rows(
-            spark, line(" a ", "+7", "2026-03-01T23:30:00-01:00", "purchase", None), line("b", 7, "x")
+            spark, line(" a ", "7.0", "2026-03-01T23:30:00-01:00", "purchase", None), line("b", 7, "x")
         ),
         no_events(spark),
     )
@@ -177,9 +130,9 @@ def test_a_clean_batch_keeps_to_the_contracts(spark):
 
 
 def test_an_event_is_typed_and_keeps_its_id_as_it_landed_rows(spark):
-    rows = landed_rows(spark, line(" a ", "+7", "2026-02-27T23:30:00-01:00", "purchase", None))
-    assert rows_of(cleaning.clean_batch(rows, no_events(spark)).events) == [
-        (" a ", 7, utc(2026, 2, 28, 0, 30), dt.date(2026, 2, 28), "purchase", None, NOON)
+    rows = landed_rows(spark, line(" a ", "7.0", "2026-02-27T23:30:00-01:00", "purchase", None))
+    assert rows_of(clean(rows, no_events(spark)).events) == [
+        (" a ", 7, utc(2026, 2, 28, 0, 30), dt.date(2026, 2, 28), "purchase", None, NOON, None)
     ]
 
 
@@ -188,9 +141,9 @@ def test_equal_events_are_one_event_however_they_are_spelled(spark):
         spark,
         line("a", 7, "2026-03-01T10:00:00Z"),
         line("a", 7, "2026-03-01T10:00:00Z"),
-        line("a", "+07", "2026-03-01 12:00+02:00", extra="rescued"),
+        line("a", "7.00", "2026-03-01 12:00+02:00", extra="rescued"),
     ).unionByName(landed_rows(spark, line("a", 7, "2026-03-01T10:00:00Z"), at=LATER, file="b.jsonl"))
-    batch = cleaning.clean_batch(rows, no_events(spark))
+    batch = clean(rows, no_events(spark))
     assert rows_of(batch.events, "event_id", "user_id", "_ingested_at") == [("a", 7, NOON)]
     assert rows_of(batch.quarantined) == []
 
@@ -215,7 +168,7 @@ def test_an_event_that_silver_holds_is_not_new(spark):
         line("new", 1, "2026-03-01", "login", "DE"),
         at=LATER,
     )
-    batch = cleaning.clean_batch(rows, silver)
+    batch = clean(rows, silver)
     assert rows_of(batch.events, "event_id", "_ingested_at") == [("new", LATER)]
     assert rows_of(batch.quarantined, "reason", "_raw") == [
         ("conflicting_duplicate", line("no country", 1, "2026-03-01", "login", "DE")),
@@ -228,7 +181,7 @@ def test_of_different_events_with_one_id_the_first_to_arrive_stays(spark):
     second = landed_rows(
         spark, line("a", 1, "2026-02-01"), line("a", 9, "2026-03-01"), at=LATER, file="b.jsonl"
     )
-    batch = cleaning.clean_batch(second.unionByName(first), no_events(spark))
+    batch = clean(second.unionByName(first), no_events(spark))
     assert rows_of(batch.events, "user_id", "_ingested_at") == [(9, NOON)]
     assert rows_of(batch.quarantined, "reason", "_raw", "_ingested_at") == [
         ("bad_user_id", line("a", "x", "2026-03-01"), NOON),
@@ -250,7 +203,7 @@ def test_of_different_events_in_one_ingestion_the_smallest_stays(spark, reverse)
         line("swapped", 1, "2026-03-01", "x", None),
         line("swapped", 1, "2026-03-01", None, "x"),
     ]
-    batch = cleaning.clean_batch(landed_rows(spark, *(lines[::-1] if reverse else lines)), no_events(spark))
+    batch = clean(landed_rows(spark, *(lines[::-1] if reverse else lines)), no_events(spark))
     assert rows_of(batch.events, "event_id", "user_id", "event_ts", "event_type", "country") == [
         ("country", 1, utc(2026, 3, 1), "a", None),
         ("swapped", 1, utc(2026, 3, 1), None, "x"),
@@ -265,7 +218,7 @@ def test_of_different_events_in_one_ingestion_the_smallest_stays(spark, reverse)
 def test_an_event_too_early_for_its_first_delivery_counts_from_the_second(spark):
     ahead = line("a", 1, "2026-03-01T16:00:00")
     rows = landed_rows(spark, ahead).unionByName(landed_rows(spark, ahead, at=LATER, file="b.jsonl"))
-    batch = cleaning.clean_batch(rows, no_events(spark))
+    batch = clean(rows, no_events(spark))
     assert rows_of(batch.events, "event_id", "_ingested_at") == [("a", LATER)]
     assert rows_of(batch.quarantined, "reason", "_ingested_at") == [("future_event_ts", NOON)]
 
@@ -279,8 +232,8 @@ def test_cleaning_a_batch_again_gives_the_same_quarantine_and_no_events(spark):
         line("b", 1, "2026-03-01"),
         "no json",
     )
-    once = cleaning.clean_batch(rows, no_events(spark))
-    again = cleaning.clean_batch(rows, frame(spark, tables.EVENTS, once.events.collect()))
+    once = clean(rows, no_events(spark))
+    again = clean(rows, frame(spark, tables.EVENTS, once.events.collect()))
     assert again.events.count() == 0
     assert rows_of(again.quarantined) == rows_of(once.quarantined)
     assert once.quarantined.count() == 3
@@ -290,7 +243,7 @@ def test_identical_lines_of_a_file_are_numbered_and_share_their_verdict(spark):
     lost, kept, broken = line("a", 2, "2026-03-01"), line("a", 1, "2026-03-01"), "no json"
     rows = landed_rows(spark, lost, broken, kept, lost, broken, kept, broken)
     rows = rows.unionByName(landed_rows(spark, broken, lost, file="b.jsonl"))
-    batch = cleaning.clean_batch(rows, no_events(spark))
+    batch = clean(rows, no_events(spark))
     assert rows_of(batch.quarantined, "_source_file", "_raw", "occurrence", "reason") == [
         ("a.jsonl", broken, 1, "corrupt"),
         ("a.jsonl", broken, 2, "corrupt"),

@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 
 from churn_assets import tables
 from churn_assets.dates import DateRange
-from churn_assets.transforms import activity, cleaning, features, labels, parsing
+from churn_assets.transforms import activity, features, labels, parsing
 from churn_assets_tests import reference
 from churn_assets_tests.reference import Ingestion
-from churn_assets_tests.rows import D, day, frame, landed_lines, landed_rows, line, nulls_first, rows_of
+from churn_assets_tests.rows import (
+    D,
+    clean,
+    day,
+    frame,
+    landed_lines,
+    landed_rows,
+    line,
+    nulls_first,
+    rows_of,
+)
 
 INGESTED_AT = dt.datetime.combine(day(5), dt.time(6), dt.UTC)
 DATES = DateRange(day(-3), D)
@@ -33,9 +43,18 @@ def generated_ingestions(seed: int) -> list[Ingestion]:
         text = line(
             chance.choice(["", " ", None, *(f"id{i}" for i in range(200))]),
             chance.choice([*range(1, 12), "x", None, "+3", 2**63]),
-            chance.choice([moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"), moment.isoformat(), "n/a"]),
+            chance.choice(
+                [
+                    moment.isoformat(),
+                    moment.strftime("%Y-%m-%d %H:%M"),
+                    moment.isoformat(),
+                    "n/a",
+                    "1999-01-01",
+                ]
+            ),
             chance.choice(["purchase", "page_view", None]),
             chance.choice(["DE", "FR", "", None]),
+            source_user_id=chance.choice([None, None, None, "ann", "ben"]),
         )
         sent.append(text if chance.random() < 0.95 else text[:-2])
         return sent[-1]
@@ -48,7 +67,7 @@ def cleaned(spark, ingestions, landed):
     """Silver and the quarantine after each ingestion was cleaned in its turn."""
     events, quarantined = [], []
     for ingestion in ingestions:
-        batch = cleaning.clean_batch(landed(ingestion), frame(spark, tables.EVENTS, events))
+        batch = clean(landed(ingestion), frame(spark, tables.EVENTS, events))
         new, bad = rows_of(batch.events), rows_of(batch.quarantined)
         events, quarantined = events + new, quarantined + bad
     return sorted(events, key=nulls_first), sorted(quarantined, key=nulls_first)
@@ -85,7 +104,7 @@ def test_every_table_equals_a_second_calculation(spark):
     # The input holds what the comparison is about.
     assert set(expected.quarantined["reason"]) == {
         "corrupt", "missing_event_id", "missing_user_id", "bad_user_id", "bad_event_ts", "future_event_ts",
-        "conflicting_duplicate",
+        "implausible_event_ts", "conflicting_source_user_id", "conflicting_duplicate",
     }  # fmt: skip
     assert len(events) + len(quarantined) < sum(len(x) for each in ingestions for x in each.files.values())
 

@@ -21,7 +21,10 @@ def row_conservation() -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         lake = context.resources.lakehouse
         frames = {table: lake.read(table) for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS)}
-        delivered = accounting.deliveries(frames[LANDED_EVENTS], frames[EVENTS]).count()
+        delivered = (
+            accounting.deliveries(frames[LANDED_EVENTS], frames[EVENTS]).count()
+            - accounting.quarantined_deliveries(frames[QUARANTINED_EVENTS], frames[EVENTS]).count()
+        )
         counts = {
             "landed_rows": frames[LANDED_EVENTS].count(),
             "events": frames[EVENTS].count(),

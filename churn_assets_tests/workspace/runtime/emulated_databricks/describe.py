@@ -1,8 +1,10 @@
-"""``DESCRIBE HISTORY``, ``DESCRIBE DETAIL`` and ``DESCRIBE TABLE``, read from a table's Delta log."""
+"""What ``DESCRIBE`` shows of a table, and ``ADD COLUMNS``, by its Delta log."""
 
 import datetime as dt
 from pathlib import Path
 from typing import Any
+
+from .unity import UnityError
 
 # Delta's own names for the types that Spark calls otherwise.
 SPARK_TYPES = {"long": "bigint", "integer": "int"}
@@ -61,6 +63,33 @@ def columns(location: Path) -> list[tuple[str | None, ...]]:
         rows += [("# Partition Information", "", ""), ("# col_name", "data_type", "comment")]
         rows += [row for row in rows if row[0] in by]
     return rows
+
+
+def add_columns(location: Path, columns: list[tuple[str, str, str | None]]) -> None:
+    """Add nullable columns, each with its name, Spark's name of its type and its comment.
+
+    Raises:
+        UnityError: a column is there already.
+    """
+    from deltalake import DeltaTable, Field
+    from deltalake.schema import PrimitiveType
+
+    delta = DeltaTable(location)
+    present = {field.name for field in delta.schema().fields}
+    for name, _, _ in columns:
+        if name in present:
+            raise UnityError("FIELD_ALREADY_EXISTS", f"Cannot add column, because `{name}` already exists.")
+    of_delta = {of_spark: of_delta for of_delta, of_spark in SPARK_TYPES.items()}
+    delta.alter.add_columns(
+        [
+            Field(
+                name,
+                PrimitiveType(of_delta.get(kind, kind)),
+                metadata={"comment": comment} if comment else None,
+            )
+            for name, kind, comment in columns
+        ]
+    )
 
 
 def detail(table: dict[str, Any]) -> tuple[Any, ...]:

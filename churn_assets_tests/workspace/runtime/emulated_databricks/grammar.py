@@ -51,6 +51,7 @@ PATTERNS = [
         rf"ALTER\s+(?P<kind>TABLE)\s+(?P<name>{NAME})\s+SET\s+TBLPROPERTIES\s*\((?P<properties>.*)\)",
         "set properties",
     ),
+    (rf"ALTER\s+(?P<kind>TABLE)\s+(?P<name>{NAME})\s+ADD\s+COLUMNS?\s*\((?P<columns>.*)\)", "add columns"),
     (
         rf"GRANT\s+(?P<what>[\w\s,]+?)\s+ON\s+(?P<kind>{KIND})\s+(?P<name>{NAME})\s+TO\s+(?P<who>{NAME})",
         "grant",
@@ -106,6 +107,8 @@ def _values(groups: dict[str, Any]) -> dict[str, Any]:
         values["comment"] = literal(groups["comment"])
     if groups.get("properties"):
         values["properties"] = _properties(groups["properties"])
+    if groups.get("columns"):
+        values["columns"] = _added(groups["columns"])
     if groups.get("what"):
         values["privileges"] = {" ".join(one.split()).upper() for one in groups["what"].split(",")}
         values["principal"] = unquoted(groups["who"])
@@ -136,6 +139,17 @@ def _create(kind: str, groups: dict[str, Any]) -> dict[str, Any]:
         raise UnityError("SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED", "Choose one of the two.")
     values["properties"] = _properties(values.get("properties", ""))
     return values
+
+
+def _added(text: str) -> list[tuple[str, str, str | None]]:
+    """Name, type and comment of each column; the service adds none that is NOT NULL to a Delta table."""
+    column = rf"({NAME})\s+(\w+)(?:\s+COMMENT\s+({STRING}))?"
+    if not re.fullmatch(rf"\s*{column}(?:\s*,\s*{column})*\s*", text, re.IGNORECASE):
+        raise _syntax_error(text)
+    return [
+        (unquoted(found[1]), found[2].lower(), literal(found[3]) if found[3] else None)
+        for found in re.finditer(column, text, re.IGNORECASE)
+    ]
 
 
 def _next_clause(rest: str) -> tuple[str, str, str]:

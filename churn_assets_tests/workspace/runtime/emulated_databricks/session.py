@@ -59,6 +59,8 @@ class ClusterSession(PlainSession):
             case "set properties":
                 known = self.unity.require(kind, name)["properties"]
                 self.unity.update(kind, name, properties=known | values["properties"])
+            case "add columns":
+                self._add_columns(name, values["columns"])
             case "grant":
                 self.unity.grant(kind, name, values["principal"], values["privileges"])
             case "revoke":
@@ -122,6 +124,14 @@ class ClusterSession(PlainSession):
         ).collect()
         self._known.add(name)
         self.unity.create(kind, name, if_not_exists=if_not_exists, location=str(location), **values)
+
+    def _add_columns(self, name: str, columns: list[tuple[str, str, str | None]]) -> None:
+        location = Path(self.unity.require("table", name)["location"])
+        describe.add_columns(location, columns)
+        # Sail keeps the columns that a table was created with.
+        super().sql(f"DROP TABLE IF EXISTS {name}").collect()
+        self._known.discard(name)
+        self._make_known()
 
     def _drop(self, name: str, *, missing_is_fine: bool) -> None:
         if missing_is_fine and not self.unity.get("table", name):
