@@ -89,7 +89,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
             dry_run=dry_run,
             bronze=lambda: _bronze(lake),
             records=records,
-            earliest=getattr(settings, "earliest_event", dt.date(2000, 1, 1)),
+            earliest=settings.earliest_event,
             progress=advance,
         )
     if dry_run:

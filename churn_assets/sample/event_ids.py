@@ -50,16 +50,16 @@ class KeyCounts:
     """
 
     def __init__(self) -> None:
-        self._runs: list[tuple[np.ndarray, np.ndarray]] = []
+        self.runs: list[tuple[np.ndarray, np.ndarray]] = []
 
     def __len__(self) -> int:
         self._merge(everything=True)
-        return len(self._runs[0][0]) if self._runs else 0
+        return len(self.runs[0][0]) if self.runs else 0
 
     def counts(self, keys: np.ndarray) -> np.ndarray:
         """How often each of these has come; 0 for one that has not."""
         found = np.zeros(len(keys), np.int64)
-        for known, counts in self._runs:
+        for known, counts in self.runs:
             place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
             found += np.where(known[place] == keys, counts[place], 0)
         return found
@@ -68,7 +68,7 @@ class KeyCounts:
         """Count keys that are distinct among themselves; these came so often."""
         if len(keys):
             order = np.argsort(keys)
-            self._runs.append((keys[order], counts[order].astype(np.int64)))
+            self.runs.append((keys[order], counts[order].astype(np.int64)))
             self._merge()
 
     def occurrences(self, keys: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ class KeyCounts:
         return numbers
 
     def _merge(self, *, everything: bool = False) -> None:
-        runs = self._runs
+        runs = self.runs
         while len(runs) > 1 and (everything or len(runs[-1][0]) * 2 > len(runs[-2][0])):
             (last_keys, last_counts), (keys, counts) = runs.pop(), runs.pop()
             distinct, where = np.unique(np.concatenate([keys, last_keys]), return_inverse=True)

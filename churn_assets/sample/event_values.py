@@ -78,7 +78,14 @@ def epoch_unit(value: Column, kind: T.DataType) -> Column:
 
 def _digits(value: Column, kind: T.DataType) -> Column:
     """A number's digits: as text, a double is 1.787848445922E12 in one engine and not in the other."""
-    if isinstance(kind, T.FloatType | T.DoubleType):
-        is_number = ~F.isnan(value) & (F.abs(value) < 1e20)
-        value = F.when(is_number, value).try_cast("decimal(38,6)")
-    return value.cast("string")
+    if not isinstance(kind, T.FloatType | T.DoubleType):
+        return value.cast("string")
+    value = F.when(~F.isnan(value) & (F.abs(value) < 1e18), value)
+    # As a decimal, a double has 53 bits with all its places in Sail: no more of them than fit. Where
+    # it counts microseconds, their parts are nothing.
+    is_whole = (value % 1 == 0) | (F.abs(value) >= 1e14)
+    return F.coalesce(
+        F.when(is_whole, value.try_cast("bigint")).cast("string"),
+        F.when(F.abs(value) < 1e11, value.try_cast("decimal(38,6)")).cast("string"),
+        value.try_cast("decimal(38,3)").cast("string"),
+    )

@@ -122,8 +122,10 @@ def _refuse_odd_user_ids(piece: Piece, user_text: pa.ChunkedArray) -> None:
 def _refuse_odd_times(piece: Piece, events: pa.Table, mapping: EventMapping) -> None:
     """A few such numbers are somebody's missing values; where most are, the column is not understood."""
     odd = np.array([unit == "unknown" for unit in events["epoch_unit"].to_pylist()])
-    given = len(events) - events["event_ts_text"].filter(pa.array(~odd)).null_count
-    if odd.sum() * 2 <= max(given, 1):
+    is_given = np.asarray(events["event_ts_micros"].is_valid()) | np.asarray(
+        events["event_ts_text"].is_valid()
+    )
+    if odd.sum() * 2 <= is_given.sum():
         return
     where = int(odd.argmax())
     text = events["event_ts_text"][where].as_py()

@@ -112,7 +112,7 @@ def require_alike(option: str, sql: str, type_of: TypeOf) -> None:
         if name in ALIKE:
             instead = f"{ALIKE[name]}({text})"
         elif name in OF_NUMBERS and _differs_of(name, type_of(text)):
-            instead = _of_epoch(argument)
+            instead = _of_epoch(argument, type_of)
         elif name in TO_DATES and _is_date_of_text(node, argument, type_of):
             instead = f"to_date(cast({text} as timestamp))"
         if instead:
@@ -137,7 +137,7 @@ def _is_date_of_text(node: exp.Expr, argument: exp.Expr, type_of: TypeOf) -> boo
     return not has_format and not is_literal and isinstance(type_of(argument.sql("spark")), T.StringType)
 
 
-def _of_epoch(argument: exp.Expr) -> str:
+def _of_epoch(argument: exp.Expr, type_of: TypeOf) -> str:
     """The function that counts from 1970 in what the argument is divided to seconds from."""
     while isinstance(argument, exp.Paren):
         argument = argument.this
@@ -150,7 +150,8 @@ def _of_epoch(argument: exp.Expr) -> str:
             while isinstance(counted, exp.Paren):
                 counted = counted.this
             return f"{function}({counted.sql('spark')})"
-    return f"timestamp_seconds(bigint({argument.sql('spark')}))"
+    text = argument.sql("spark")
+    return f"timestamp_seconds({text if isinstance(type_of(text), T.IntegralType) else f'bigint({text})'})"
 
 
 def _or_plain(name: str, argument: exp.Expr) -> str:
