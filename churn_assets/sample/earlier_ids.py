@@ -28,6 +28,7 @@ def held_rows(
     session: SparkSession,
     writer: LandingWriter,
     names: Collection[str],
+    of_today: Collection[str],
     bronze: Bronze | None,
 ) -> KeyCounts:
     """Content that has landed under old ids, and how often: the most that one file has of it.
@@ -35,19 +36,22 @@ def held_rows(
     Args:
         session: reads the lines.
         writer: knows the landing zone.
-        names: files of the landing zone that imports may have landed.
+        names: files of the landing zone.
+        of_today: files that are known to have ids of today, wherever they are.
         bronze: gives ``landing.events``, if there is one, which also knows files that are no longer in the
             landing zone.
     """
-    old = [name for name in names if LANDED_NAME.search(name) and _has_old_ids(writer.first_line(name))]
+    imported = [name for name in names if LANDED_NAME.search(name) and name not in of_today]
+    old = [name for name in imported if _has_old_ids(writer.first_line(name))]
     parts = []
     if old:
         lines = read_lines(session, writer.landing, old)
         landed = [F.get_json_object("line", f"$.{name}").alias(name) for name in FIELDS]
         parts.append(lines.select("_source_file", *landed))
+    known = {*names, *of_today}
     if bronze and (rows := bronze()):
         gone = [row[0] for row in rows.select("_source_file").distinct().collect()]
-        gone = [name for name in gone if LANDED_NAME.search(name) and name not in names]
+        gone = [name for name in gone if LANDED_NAME.search(name) and name not in known]
         if gone:
             few = rows.join(
                 session.createDataFrame([(name,) for name in gone], "_source_file string"), "_source_file"

@@ -98,15 +98,16 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
     by_name = {landed_name(source, mapping, written): source for source in sources}
 
     writer = LandingWriter(landing)
-    landed = list_files(landing).files
-    names = {source: name for name, source in by_name.items() if not _has_landed(name, landed, mapping)}
+    landed = set(list_files(landing).files)
+    names = {source: name for name, source in by_name.items() if name not in landed}
     report = ImportReport(already_landed=len(sources) - len(names), notes=how_written(sources))
     if not names:
         return report
     report.warnings += another_mapping(records, [source.sha256 for source in names], mapping)
     report.summary = summary = Summary(earliest=_midnight(earliest), latest=now() + CLOCK_TOLERANCE)
     session = spark_session_factory()
-    held = KeyCounts() if event_id else held_rows(session, writer, landed, bronze)
+    of_today = {name for record in (records.all() if records else []) for name in record.files}
+    held = KeyCounts() if event_id else held_rows(session, writer, landed, of_today, bronze)
     events = _events(names, columns, mapping, session)
     if progress:
         events = _followed(events, names, progress)
@@ -132,13 +133,6 @@ def landed_name(source: SourceFile, mapping: EventMapping, written: CsvOptions) 
     # Readers skip names that begin with a dot or an underscore.
     stem = re.sub(r"[^\w.-]", "-", source.stem, flags=re.ASCII).lstrip("._")
     return f"{stem or 'events'}-{digest.hexdigest()[:12]}.json"
-
-
-def _has_landed(name: str, landed: Sequence[str], mapping: EventMapping) -> bool:
-    """Whether these bytes have: under any name, where ids are not made of the name."""
-    if mapping.event_id:
-        return name in landed
-    return any(other.endswith(name[-len("-123456789abc.json") :]) for other in landed)
 
 
 def _events(

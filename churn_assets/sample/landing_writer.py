@@ -15,6 +15,7 @@ import pyarrow.fs as pafs
 from churn_assets.errors import LandingError
 
 BLOCK_BYTES = 1 << 20
+FIRST_LINE_BYTES = 1 << 12
 
 
 class LandingWriter:
@@ -64,9 +65,9 @@ class LandingWriter:
         return True
 
     def first_line(self, name: str) -> bytes:
-        """The first line of a landed file, without its end and no longer than a block."""
+        """The first line of a landed file, without its end; cut if it is longer than most."""
         with self._errors_of(name), self._files.open_input_stream(self._path(name)) as file:
-            return file.read(BLOCK_BYTES).partition(b"\n")[0]
+            return file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
 
     def put(self, name: str, content: bytes) -> bool:
         """Land a file that may be there already.

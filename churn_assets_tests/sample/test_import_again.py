@@ -183,6 +183,7 @@ def colliding() -> tuple[str, str]:
 
     inverse = pow(second, -1, 2**64)
     word, after = int.from_bytes(b"aaaaaaaa", "little"), int.from_bytes(b"bbbbbbbb", "little")
+    other = undone = 0
     for number in range(10**6):
         other = int.from_bytes(f"{number:08d}".encode(), "little")
         undone = (after + (round_of(start, word) - round_of(start, other)) * inverse) & mask
