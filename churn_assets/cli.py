@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from churn_assets import plain_paths, settings, terminal
-from churn_assets.commands import backfill, events, graph, maintain, model, runs, services, workspace
+from churn_assets.commands import backfill, events, graph, imports, maintain, model, runs, services, workspace
 from churn_assets.console import err
 from churn_assets.errors import ChurnError, in_one_line
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(events.simulate)
-app.command("import")(events.import_)
+app.command("import")(imports.import_)
 app.command()(graph.run)
 app.command()(graph.status)
 app.command()(backfill.backfill)

@@ -1,4 +1,4 @@
-"""Events for the landing zone: simulated, or from one's own log."""
+"""Simulated events for the landing zone."""
 
 import datetime as dt
 import os
@@ -19,7 +19,6 @@ from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from churn_assets.sample.behaviour import RateChange
-    from churn_assets.sample.importer import ImportReport
 
 SAMPLE_DAYS = 180
 
@@ -151,57 +150,6 @@ def _follow(settings: Settings, live: Live) -> None:
         if stop.wait(live.every):
             break
     out.print(f"Landed {lines:,} lines in {files} files, {late:,} of them late.")
-
-
-def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
-    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet or JSON lines; .gz too.")],
-    user_id: Annotated[str, typer.Option(help="Column, or SQL in parentheses: an integer id.")],
-    event_ts: Annotated[str, typer.Option(help="Column, or SQL in parentheses: when it happened, UTC.")],
-    event_id: Annotated[
-        str | None,
-        typer.Option(help="Column or columns, comma-separated; without it, file name and line number."),
-    ] = None,
-    event_type: Annotated[str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses.")] = None,
-    country: Annotated[str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses.")] = None,
-    hash_user_id: Annotated[
-        bool, typer.Option("--hash-user-id", help="For ids that are not integers.")
-    ] = False,
-) -> None:
-    """Bring your own event log into the landing zone; a file that is imported twice adds nothing."""
-    from churn_assets.resources import lakehouse
-    from churn_assets.sample.importer import import_files
-
-    settings = settings_module.load()
-    lake = lakehouse(settings)
-    with console.progress_bar("importing") as advance:
-        report = import_files(
-            files,
-            settings.landing_root,
-            lambda: lake.spark,
-            user_id=user_id,
-            event_ts=event_ts,
-            event_id=event_id,
-            event_type=event_type,
-            country=country,
-            hash_user_id=hash_user_id,
-            progress=advance,
-        )
-    out.print(
-        f"Landed {report.rows:,} rows of {report.files} files in {settings.landing_root}; "
-        f"{report.already_landed} files had landed before. {_to_be_quarantined(report)}"
-    )
-
-
-def _to_be_quarantined(report: "ImportReport") -> str:
-    missing = {
-        "event_id": report.without_event_id,
-        "user_id": report.without_user_id,
-        "usable event_ts": report.without_event_ts,
-    }
-    found = ", ".join(f"{count:,} without {name}" for name, count in missing.items() if count)
-    return (
-        f"They will be quarantined where they lack something: {found}." if found else "None lacks anything."
-    )
 
 
 def _has_landed(settings: Settings) -> bool:

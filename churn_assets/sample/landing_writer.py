@@ -15,6 +15,7 @@ import pyarrow.fs as pafs
 from churn_assets.errors import LandingError
 
 BLOCK_BYTES = 1 << 20
+FIRST_LINE_BYTES = 1 << 12
 
 
 class LandingWriter:
@@ -50,6 +51,23 @@ class LandingWriter:
         """Whether a file of this name has landed."""
         with self._errors_of(name):
             return self._files.get_file_info(self._path(name)).type == pafs.FileType.File
+
+    def remove(self, name: str) -> bool:
+        """Take back a file that has landed; False if there is none of this name.
+
+        Raises:
+            LandingError: the file cannot be removed.
+        """
+        if not self.exists(name):
+            return False
+        with self._errors_of(name):
+            self._files.delete_file(self._path(name))
+        return True
+
+    def first_line(self, name: str) -> bytes:
+        """The first line of a landed file, without its end; cut if it is longer than most."""
+        with self._errors_of(name), self._files.open_input_stream(self._path(name)) as file:
+            return file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
 
     def put(self, name: str, content: bytes) -> bool:
         """Land a file that may be there already.

@@ -3,13 +3,18 @@
 What text files hold stays text: '007', '1e5' and '17850.0' are judged by the mapping and not by a reader.
 """
 
+import io
 from collections.abc import Iterator
 from typing import IO, Protocol
 
-import orjson
+import msgspec
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as papq
+
+from churn_assets.sample.csv_dialect import Dialect
+from churn_assets.sample.csv_nulls import WithoutNulls
+from churn_assets.sample.text_encoding import UTF_8
 
 ROWS_A_BATCH = 20_000
 # A CSV row must fit in a block; the default of 1 MiB is little where a column holds whole documents.
@@ -31,21 +36,48 @@ class Format(Protocol):
 
 
 class Csv:
-    """Comma-separated, with a header. Every column is text, an empty field null; newlines may be quoted."""
+    """Rows of text as a dialect says. Every column is text, an empty field null; newlines may be quoted."""
+
+    def __init__(self, dialect: Dialect | None = None, encoding: str = UTF_8) -> None:
+        self._dialect = dialect or Dialect()
+        self._encoding = encoding
 
     def columns(self, file: IO[bytes]) -> list[str]:
-        """The names in the header."""
-        return list(self._reader(file, {}).schema.names)
+        """The names in the header, or column1, column2 and so on."""
+        return list(self._reader(file, {}).schema.names) if self._dialect.header else self._generated(file)
 
     def batches(self, file: IO[bytes], columns: list[str]) -> Batches:
-        """The rows below the header; blank lines are none."""
-        yield from self._reader(file, {"include_columns": columns, "column_types": _all_text(columns)})
+        """The rows; blank lines are none."""
+        names = [] if self._dialect.header else self._generated(file)
+        kinds = dict.fromkeys(columns, pa.string())
+        yield from self._reader(file, {"include_columns": columns, "column_types": kinds}, names)
 
-    def _reader(self, file: IO[bytes], conversion: dict) -> pacsv.CSVStreamingReader:
+    def _generated(self, file: IO[bytes]) -> list[str]:
+        text = io.TextIOWrapper(file, self._encoding, newline="")  # type: ignore[type-var]  # an IO[bytes] is a buffer
+        first = next(self._dialect.rows(text), [])
+        text.detach()
+        file.seek(0)
+        return self._dialect.columns(first)
+
+    def _reader(
+        self, file: IO[bytes], conversion: dict, names: list[str] | None = None
+    ) -> pacsv.CSVStreamingReader:
+        dialect = self._dialect
+        source = WithoutNulls(file, dialect.delimiter) if dialect.escape and self._encoding == UTF_8 else file
         return pacsv.open_csv(
-            file,
-            read_options=pacsv.ReadOptions(block_size=CSV_BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            source,
+            read_options=pacsv.ReadOptions(
+                block_size=CSV_BLOCK_BYTES,
+                encoding=self._encoding,
+                column_names=names or None,
+                skip_rows=dialect.skipped_lines,
+            ),
+            parse_options=pacsv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char=dialect.quote or False,
+                escape_char=dialect.escape or False,
+                newlines_in_values=True,
+            ),
             convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=[""], **conversion),
         )
 
@@ -66,7 +98,15 @@ class Parquet:
 
 
 class JsonLines:
-    """One JSON object a line; every field is text, nested ones as JSON, and blank lines are no rows."""
+    """One JSON object a line; every field is text, nested ones as JSON, and blank lines are no rows.
+
+    Numbers keep the digits that they have in the file: as doubles, two long ids would become one.
+    """
+
+    def __init__(self, encoding: str = UTF_8) -> None:
+        self._encoding = encoding
+        self._decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._text = msgspec.json.Decoder(str)
 
     def columns(self, file: IO[bytes]) -> list[str]:
         """The fields of all objects, in order of appearance: an object need not have them all."""
@@ -77,45 +117,48 @@ class JsonLines:
 
     def batches(self, file: IO[bytes], columns: list[str]) -> Batches:
         """A row an object."""
-        schema = pa.schema(_all_text(columns))
+        schema = pa.schema(dict.fromkeys(columns, pa.string()))
         rows: list[list[str | None]] = []
         for item in self._objects(file):
-            rows.append([_text(item.get(name)) for name in columns])
+            rows.append([self._field(item.get(name)) for name in columns])
             if len(rows) == ROWS_A_BATCH:
                 yield _batch(rows, schema)
                 rows = []
         if rows:
             yield _batch(rows, schema)
 
-    def _objects(self, file: IO[bytes]) -> Iterator[dict]:
-        for number, line in enumerate(file, start=1):
+    def _objects(self, file: IO[bytes]) -> Iterator[dict[str, msgspec.Raw]]:
+        for number, line in enumerate(self._lines(file), start=1):
             if line.isspace():
                 continue
             try:
-                item = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                item = None
-            if not isinstance(item, dict):
+                yield self._decoder.decode(line)
+            except msgspec.MsgspecError as error:
                 what = f"line {number} is no JSON object; give one object a line"
-                raise ValueError(what)  # noqa: TRY004 - wrong content, for which pyarrow raises it too
-            yield item
+                raise ValueError(what) from error
 
+    def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
+        if self._encoding != UTF_8:
+            text = io.TextIOWrapper(file, self._encoding, newline="\n")  # type: ignore[type-var]  # as above
+            yield from (line.encode() for line in text)
+            return
+        yield file.readline().removeprefix(b"\xef\xbb\xbf") or b"\n"
+        yield from file
 
-def _all_text(columns: list[str]) -> dict[str, pa.DataType]:
-    return dict.fromkeys(columns, pa.string())
+    def _field(self, raw: msgspec.Raw | None) -> str | None:
+        value = b"null" if raw is None else bytes(raw)
+        if value == b"null":
+            return None
+        if value[:1] == b'"':
+            return self._text.decode(value)
+        if value[:1] in {b"{", b"["}:
+            return msgspec.json.format(value, indent=-1).decode()
+        return value.decode()
 
 
 def _batch(rows: list[list[str | None]], schema: pa.Schema) -> pa.RecordBatch:
     arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return repr(value)
-    return orjson.dumps(value).decode()
 
 
 def _spark_type(of: pa.DataType) -> pa.DataType:

@@ -10,11 +10,13 @@ import pytest
 
 from churn_assets.errors import ImportFileError
 from churn_assets.sample import source_formats
+from churn_assets.sample.csv_dialect import CsvOptions
 from churn_assets.sample.source_files import SourceFile
 
 
-def rows_of(path: Path, *columns: str) -> list[dict]:
-    source = SourceFile(path)
+def rows_of(path: Path, *columns: str, **written) -> list[dict]:
+    source = SourceFile(path, CsvOptions(**written), columns)
+    source.check()
     wanted = list(columns) or source.columns
     return [row for batch in source.batches(wanted) for row in batch.to_pylist()]
 
@@ -83,11 +85,13 @@ def test_text_files_may_be_compressed(tmp_path, name):
     [
         ("a.csv", "", "a.csv cannot be read: Empty CSV file."),
         ("a.csv", "id,t\n1\n", "a.csv cannot be read: CSV parse error: Expected 2 columns, got 1: 1."),
+        ("a.csv", 'id,t\n1,"a"b\n', "a.csv cannot be read: line 2 goes on after a closing quote"),
         (
             "a.csv",
-            b"id\n\xff\n",
-            "a.csv cannot be read: In CSV column #0: CSV conversion error to string: invalid UTF8 data.",
+            'id,t\n1,b\n2,"c\n3,d\n',
+            "a.csv cannot be read: line 3 opens a quote that is never closed.",
         ),
+        ("a.csv", 'id,t\n"1",b\n2\n', "a.csv cannot be read: line 3 has 1 fields and the first has 2."),
         ("a.csv", "id,id\n1,2\n", "a.csv has two columns named 'id': rename one of them."),
         ("a.csv.gz", "id\n1\n", "a.csv.gz cannot be read: Not a gzipped file (b'id')."),
         (
@@ -143,3 +147,87 @@ def test_a_file_is_read_a_few_blocks_at_a_time(tmp_path, monkeypatch, name, row)
         most = max(most, pa.total_allocated_bytes() - before)
     assert rows == 300_000
     assert most < path.stat().st_size / 4
+
+
+SALES = "kunde;zeit;betrag\n7;2026-06-01 10:00;12,50\n8;2026-06-02 11:30;7,00\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (SALES, "semicolon between fields"),
+        (SALES.replace(";", "\t"), "tab between fields"),
+        (SALES.replace(";", "|"), "bar between fields"),
+        ("sep=;\r\n" + SALES.replace("\n", "\r\n"), "semicolon between fields"),
+        (SALES.encode("utf-16"), "encoding utf-16, semicolon between fields"),
+        (
+            SALES.encode("utf-16-le"),
+            "encoding utf-16-le (a guess; --encoding changes it), semicolon between fields",
+        ),
+    ],
+    ids=["semicolons", "tabs", "bars", "Excel's hint", "UTF-16", "UTF-16 without its mark"],
+)
+def test_a_csv_is_read_as_it_is_written_and_that_is_said(tmp_path, content, said):
+    path = written(tmp_path / "a.csv", content)
+    assert rows_of(path, "kunde", "zeit", "betrag") == [
+        {"kunde": "7", "zeit": "2026-06-01 10:00", "betrag": "12,50"},
+        {"kunde": "8", "zeit": "2026-06-02 11:30", "betrag": "7,00"},
+    ]
+    assert SourceFile(path, names=["kunde"]).written == said
+
+
+def test_eight_bit_letters_are_western_if_nothing_says_otherwise(tmp_path):
+    path = written(tmp_path / "a.csv", "id,ort\n1,Köln\n2,Český Krumlov\n".encode("cp1250", "replace"))
+    assert rows_of(path, "id", "ort", encoding="cp1250")[1] == {"id": "2", "ort": "Český Krumlov"}
+    path = written(tmp_path / "b.csv", "id,ort\n1,Köln\n2,5 €\n".encode("cp1252"))
+    assert rows_of(path, "id", "ort") == [{"id": "1", "ort": "Köln"}, {"id": "2", "ort": "5 €"}]
+    assert (
+        SourceFile(path).written.startswith("encoding windows-1252") or "cp1252" in SourceFile(path).written
+    )
+
+
+def test_what_is_told_of_a_csv_counts(tmp_path):
+    path = written(tmp_path / "a.csv", "1^'a;b'^x\n2^'c'^y\n")
+    told = {"delimiter": "^", "quote": "'", "header": False}
+    assert rows_of(path, "column1", "column2", **told) == [
+        {"column1": "1", "column2": "a;b"},
+        {"column1": "2", "column2": "c"},
+    ]
+
+
+def test_columns_by_number_mean_that_there_is_no_header(tmp_path):
+    path = written(tmp_path / "a.csv", "1,a\n2,b\n")
+    assert rows_of(path, "column1") == [{"column1": "1"}, {"column1": "2"}]
+    assert SourceFile(path, names=["column1"]).written == "no header"
+
+
+def test_backslash_quotes(tmp_path):
+    path = written(
+        tmp_path / "a.csv",
+        r"""user,ts,note
+1,2026-06-05,"TV 50\""
+2,\N,"TV 40\", large"
+3,2026-06-07,ok
+""",
+    )
+    rows = [
+        {"user": "1", "ts": "2026-06-05", "note": 'TV 50"'},
+        {"user": "2", "ts": None, "note": 'TV 40", large'},
+        {"user": "3", "ts": "2026-06-07", "note": "ok"},
+    ]
+    assert rows_of(path, "user", "ts", "note") == rows == rows_of(path, "user", "ts", "note", escape="\\")
+    with pytest.raises(ImportFileError, match=r"line 2 goes on after a closing quote .* give --escape"):
+        rows_of(path, "user", "ts", "note", escape="")
+
+
+def test_an_unclosed_quote_in_a_large_file_is_no_row_of_megabytes(tmp_path):
+    path = written(tmp_path / "a.csv", "id,t\n" + "1,a\n" * 100_000 + '2,"b\n' + "3,c\n" * 2_000_000)
+    with pytest.raises(ImportFileError, match="line 100002 opens a quote that is never closed"):
+        rows_of(path, "id")
+
+
+def test_json_numbers_keep_their_digits(tmp_path):
+    path = written(
+        tmp_path / "a.JSON", b'\xef\xbb\xbf{"a": 12345678901234567890123, "b": 1.50, "c": {"d": 1e400}}\n'
+    )
+    assert rows_of(path, "a", "b", "c") == [{"a": "12345678901234567890123", "b": "1.50", "c": '{"d":1e400}'}]
