@@ -20,7 +20,7 @@ from churn_assets.serving.replies import NotFoundError, ReplyError, UnavailableE
 from churn_assets.serving.scorer import ServedModel
 from churn_assets.serving.shadow import Shadow
 
-# From this size on a body is read in a thread: what is no plain table of numbers takes a microsecond a byte.
+# From this size on a body is read in a thread: what is no plain table of numbers takes several times as long.
 BYTES_FOR_A_THREAD = 256 * 1024
 
 
