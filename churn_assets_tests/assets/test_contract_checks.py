@@ -12,6 +12,7 @@ from churn_assets.assets.checks.contract import (
     LATEST_DATE,
     NOT_NULL,
     REFERENCES,
+    SILENT_DAYS,
     UNIQUE_KEY,
     VALUES,
     VOLUME,
@@ -235,3 +236,24 @@ def test_of_a_long_range_the_last_seven_dates_are_judged_and_a_missing_one_is_ze
 
     assert [one.day for one in found] == [D - back * ONE_DAY for back in range(6, -1, -1)]
     assert [one.rows for one in found if one.is_odd] == [0]
+
+
+def test_silent_days_that_cost_no_label_are_named_and_warn_nobody(
+    checked: Callable[..., Results], lake: Lakehouse, spark: SparkSession
+) -> None:
+    # Twelve events a day in the 100 days up to D, but for seven days: less than half of a horizon of 30.
+    silent = [day(i) for i in range(-20, -13)]
+    events = [
+        (f"e{i}-{n}", 1, dt.datetime.combine(day(i), dt.time(9), dt.UTC), day(i), "view", "DE", NOON)
+        for i in range(-100, 1)
+        for n in range(12)
+        if day(i) not in silent
+    ]
+    lake.write(EVENTS, frame(spark, EVENTS, events))
+
+    found = checked(CHURN_LABELS, [(1, day(-60), 0)], DateRange(day(-60), day(-60)))[SILENT_DAYS]
+
+    assert found.passed
+    assert found.metadata["silent"].value == f"{silent[0]} to {silent[-1]}"
+    assert (found.metadata["silent_days"].value, found.metadata["unlabelled_dates"].value) == (7, "0")
+    assert "no feature_date lost its label" in (found.description or "")
