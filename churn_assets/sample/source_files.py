@@ -31,7 +31,8 @@ FORMATS: dict[str, type[Csv | Parquet | JsonLines]] = {
     ".parquet": Parquet,
     **{f"{name}{gz}": JsonLines for name in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz")},
 }
-SAMPLE_BYTES = 1 << 18
+# A strict look at more of each of many small files would take as long as reading them.
+SAMPLE_BYTES = 1 << 15
 
 
 class SourceFile:
