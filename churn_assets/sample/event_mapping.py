@@ -106,7 +106,8 @@ class EventMapping:
         number, text = event_values.user_number_and_text(values["user-id"], types["user-id"])
         text = F.when(number.isNull(), text)
         if self.hash_user_id:
-            number = F.coalesce(number, F.when(text.isNotNull(), F.xxhash64(text)))
+            # Sail 0.7.2 panics on the hash of a batch of nothing but NULLs.
+            number = F.coalesce(number, F.when(text.isNotNull(), F.xxhash64(F.coalesce(text, F.lit("")))))
         micros = event_values.micros(values["event-ts"], types["event-ts"])
         nothing = F.lit(None)
         events = rows.select(
@@ -115,7 +116,9 @@ class EventMapping:
             number.alias("user_id"),
             text.alias("user_text"),
             # Chained on another seed: two texts that one hash cannot tell apart, this one can.
-            F.when(text.isNotNull(), F.xxhash64(F.lit("check"), text)).alias("user_check"),
+            F.when(text.isNotNull(), F.xxhash64(F.lit("check"), F.coalesce(text, F.lit("")))).alias(
+                "user_check"
+            ),
             micros.alias("event_ts_micros"),
             F.when(micros.isNull(), values["event-ts"].cast("string")).alias("event_ts_text"),
             event_values.epoch_unit(values["event-ts"], types["event-ts"]).alias("epoch_unit"),

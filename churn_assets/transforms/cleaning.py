@@ -93,7 +93,7 @@ def doubtful_sources(landed: DataFrame, silver: DataFrame, earliest: dt.date) ->
     # Which of them are new events that stay, the other rows of their ids say.
     ids = rows_of_users(landed, users).select("event_id").distinct()
     few = typed(ids.join(landed, "event_id"), earliest).where(is_event(earliest))
-    return user_sources(few.withColumn("content", _hash(CONTENT)), silver, users)
+    return user_sources(few.withColumn("content", _content()), silver, users)
 
 
 def clean_batch(
@@ -181,16 +181,23 @@ def _is_blank(column: str) -> Column:
     return F.coalesce(trimmed(F.col(column)), F.lit("")) == ""
 
 
-def _hash(columns: Iterable[str]) -> Column:
+def _hash(text: Iterable[str], never_null: Iterable[str] = ()) -> Column:
+    """A hash of columns of text, which may be NULL, and of columns of any type that are not."""
     # NULL is hashed as such; else it would leave the hash as it is, and (NULL, 'a') be equal to ('a', NULL).
-    return F.xxhash64(*(part for name in columns for part in (F.col(name), F.isnull(name))))
+    # It never reaches the hash itself: Sail 0.7.2 panics on a batch of a column that holds nothing else.
+    parts = [part for name in text for part in (F.coalesce(F.col(name), F.lit("")), F.isnull(name))]
+    return F.xxhash64(*never_null, *parts)
+
+
+def _content() -> Column:
+    return _hash(("event_type", "country"), ("user_id", "event_ts"))
 
 
 def _one_row_an_id(good: DataFrame) -> DataFrame:
     # Plain min and max: dropDuplicates, windows and structs over a large batch take ten times the time and
     # memory. Where an id has one content only, which the hash tells, its minima are that content.
     return (
-        good.withColumn("content", _hash(CONTENT))
+        good.withColumn("content", _content())
         .groupBy("event_id")
         .agg(
             *(F.min(name).alias(name) for name in (*CONTENT, "_ingested_at")),
@@ -252,7 +259,7 @@ def _first_arrivals(good: DataFrame) -> DataFrame:
         F.asc_nulls_last("source_user_id"),
     )
     return (
-        good.withColumn("content", _hash(CONTENT))
+        good.withColumn("content", _content())
         .withColumn("min_content", F.min("content").over(of_id))
         .withColumn("max_content", F.max("content").over(of_id))
         .withColumn("place", F.row_number().over(arrival))
