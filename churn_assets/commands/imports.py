@@ -99,7 +99,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
         f"{would} {report.rows:,} rows of {report.files} files in {settings.landing_root}; "
         f"{report.already_landed} files had landed before. {_to_be_quarantined(report)}"
     )
-    _print_check(report, event_ts)
+    _print_check(report, event_ts, "to land" if dry_run else "landed")
     for warning in [*report.warnings, *simulated]:
         _say(f"Warning: {warning}")
     _print_next(report, settings, dry_run)
@@ -158,7 +158,7 @@ def _print_rows(report: "ImportReport") -> None:
     out.print(table)
 
 
-def _print_check(report: "ImportReport", event_ts: str) -> None:
+def _print_check(report: "ImportReport", event_ts: str, landed: str) -> None:
     """What a person looks at to see whether the options were right."""
     for note in report.notes:
         _say(f"  written as   {note}")
@@ -166,7 +166,7 @@ def _print_check(report: "ImportReport", event_ts: str) -> None:
     if not summary:
         return
     skipped = f"; {report.held:,} had been landed by an older version" if report.held else ""
-    _say(f"  rows         {summary.rows_read:,} read, {report.rows:,} landed{skipped}")
+    _say(f"  rows         {summary.rows_read:,} read, {report.rows:,} {landed}{skipped}")
     if units := _units(summary):
         _say(f"  times        {event_ts} holds epoch {units}")
     if summary.first and summary.last:
