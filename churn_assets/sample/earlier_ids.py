@@ -10,7 +10,7 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from churn_assets.lakehouse.landing import read_lines
+from churn_assets.lakehouse.landing_lines import read_lines
 from churn_assets.sample import event_values
 from churn_assets.sample.event_ids import KeyCounts, with_content
 from churn_assets.sample.landing_writer import LandingWriter
