@@ -110,7 +110,6 @@ def _users(
         first_seen_date=dates[first],
         last_seen_date=dates[last],
         country=countries.reindex(users).to_numpy(),
-        source_user_id=None,
     )
 
 
