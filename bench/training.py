@@ -123,7 +123,7 @@ def _simulated() -> tuple[Any, Any]:
     activity: Any = pd.concat([activity_of(day) for day in range(days)])
     users = activity.groupby("user_id")["event_date"].agg(["min", "max"]).reset_index()
     users.columns = ["user_id", "first_seen_date", "last_seen_date"]
-    return activity, users.assign(country="DE")
+    return activity, users.assign(country="DE", source_user_id=None)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,9 @@ def test_a_lake_without_a_session_answers_through_the_warehouse(
 ) -> None:
     settings = make_settings()
     setup.apply(client, settings)
-    engine.execute("INSERT INTO main_catalog.clean.users SELECT 1, date'2026-01-01', date'2026-01-02', 'DE'")
+    engine.execute(
+        "INSERT INTO main_catalog.clean.users SELECT 1, date'2026-01-01', date'2026-01-02', 'DE', NULL"
+    )
     here = lake(client, settings)
 
     assert here.version(USERS) == 1

@@ -44,7 +44,7 @@ def event(spark: SparkSession, event_id: str, day: dt.date = DAY) -> DataFrame:
     return spark.sql(
         f"SELECT '{event_id}' AS event_id, 1L AS user_id, timestamp'{day} 01:00:00' AS event_ts, "
         f"date'{day}' AS event_date, 'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
-        "timestamp'2026-04-01 00:00:00' AS _ingested_at"
+        "timestamp'2026-04-01 00:00:00' AS _ingested_at, CAST(NULL AS STRING) AS source_user_id"
     )
 
 
@@ -58,6 +58,7 @@ def line(spark: SparkSession, event_id: str) -> DataFrame:
         "_ingested_at",
         F.lit(f"{event_id}.jsonl").alias("_source_file"),
         F.lit(DAY).alias("_processing_date"),
+        "source_user_id",
         F.col("_ingested_at").alias("_clock_at"),
     )
 
