@@ -22,7 +22,7 @@ CHURN = Path(sys.executable).with_name("churn")
 # Small, so that a run takes seconds; the databases are made all the same.
 SAMPLE = ("simulate", "--users", "60", "--days", "20", "--start", "2026-01-01")
 SETTINGS = {"CHURN_HORIZON_DAYS": "3", "CHURN_START_DATE": "2026-01-01", "CHURN_END_DATE": "2026-01-20"}
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 3600
 
 MOMENTS: dict[str, tuple[str | None, float]] = {
     # What to wait for, below the folder, and up to how many seconds later to kill.
