@@ -123,16 +123,15 @@ def make_settings(tmp_path: Path, deployment: str) -> MakeSettings:
     """Settings of a lake in a new folder, whatever the environment or a ``.env`` says."""
 
     def make(**overrides: Any) -> Settings:
-        return settings_in(tmp_path, deployment, **overrides)
+        return settings_in(tmp_path, **{"deployment": deployment, **overrides})
 
     return make
 
 
-def settings_in(folder: Path, deployment: str, **overrides: Any) -> Settings:
+def settings_in(folder: Path, **overrides: Any) -> Settings:
     lake_root = folder / "lake"
     ours = {
         "_env_file": None,
-        "deployment": deployment,
         "lake_root": lake_root,
         "landing_root": str(folder / "landing"),
         "mlflow_tracking_uri": f"sqlite:///{lake_root}/mlflow/mlflow.db",

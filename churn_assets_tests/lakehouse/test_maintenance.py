@@ -83,7 +83,7 @@ def events_of(lake: Lakehouse, version: int | None = None) -> list[int]:
 @pytest.fixture(scope="module")
 def written_once(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, deployment: str) -> Path:
     """The folder of a lake that nobody changes: on Apache Spark, six writes take seconds."""
-    lake = Lakehouse(settings_in(tmp_path_factory.mktemp("rewritten"), deployment), lambda: spark)
+    lake = Lakehouse(settings_in(tmp_path_factory.mktemp("rewritten"), deployment=deployment), lambda: spark)
     for events in range(1, 7):
         lake.write(USER_FEATURES, features(spark, events), ONLY_DAY)
     return lake.settings.lake_root
