@@ -69,8 +69,10 @@ def reach(estimator: Any) -> Bounds:
     from sklearn.ensemble import VotingClassifier
 
     if isinstance(estimator, VotingClassifier):
-        users, unknown = estimator.weights
-        rate = float(estimator.estimators_[1].class_prior_[1])
+        # Any: the type checker does not know what a fitted one has.
+        voting: Any = estimator
+        users, unknown = voting.weights
+        rate = float(voting.estimators_[1].class_prior_[1])
         return Bounds(unknown * rate / (users + unknown), (users + unknown * rate) / (users + unknown))
     steps = estimator.calibrated_classifiers_[0].calibrators[0].y_thresholds_
     return Bounds(float(steps[0]), float(steps[-1]))

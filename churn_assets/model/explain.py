@@ -50,8 +50,8 @@ def uncalibrated(estimator: Any) -> Any:
 
     while isinstance(estimator, VotingClassifier | CalibratedClassifierCV | FrozenEstimator):
         # Of those that vote, the first is the model; the other one knows nothing but the churn rate.
-        voters = isinstance(estimator, VotingClassifier)
-        estimator = estimator.estimators_[0] if voters else estimator.estimator
+        wrapper: Any = estimator
+        estimator = wrapper.estimators_[0] if isinstance(wrapper, VotingClassifier) else wrapper.estimator
     return estimator
 
 

@@ -12,9 +12,9 @@ from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.maintenance import maintain
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USER_DAILY_ACTIVITY
-from churn_assets.transforms.cleaning import clean_batch
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.names import ODD_NAMES
+from churn_assets_tests.rows import clean
 
 FIRST = dt.date(2026, 1, 1)
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -38,7 +38,7 @@ def test_a_lake_and_a_landing_zone_may_have_any_name(
     lake = Lakehouse(make_settings(lake_root=lake_root, landing_root=str(landing)), lambda: spark)
 
     taken = ingest(lake, now=lambda: NOW)
-    lake.write(EVENTS, clean_batch(lake.read(LANDED_EVENTS), lake.read(EVENTS)).events)
+    lake.write(EVENTS, clean(lake.read(LANDED_EVENTS), lake.read(EVENTS)).events)
     for events in (2, 3):
         lake.write(USER_DAILY_ACTIVITY, one_activity(spark, events), DateRange(FIRST, FIRST))
 

@@ -150,6 +150,7 @@ def test_a_model_is_logged_registered_and_loaded_in_a_lake_of_any_name(
     name: str, tmp_path: Path, copy_instead_of_making: list[str]
 ) -> None:
     import mlflow
+    from mlflow import artifacts
 
     settings = local_settings(tmp_path / "lakes" / name / "lake")
     registry.configure(settings)
@@ -165,7 +166,7 @@ def test_a_model_is_logged_registered_and_loaded_in_a_lake_of_any_name(
 
     found = registry.production_version(settings)
     assert found is not None
-    downloaded = mlflow.artifacts.download_artifacts(found.source, dst_path=str(tmp_path / "there"))
+    downloaded = artifacts.download_artifacts(found.source, dst_path=str(tmp_path / "there"))
     assert Path(downloaded).read_text() == "a report"
     assert list((settings.lake_root / "mlflow" / "artifacts").rglob("report.html"))
     assert [path.name for path in (tmp_path / "lakes").iterdir()] == [name]

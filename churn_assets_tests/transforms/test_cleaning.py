@@ -262,14 +262,12 @@ def test_an_event_is_judged_by_the_clock_and_not_by_a_ledger_that_is_ahead_of_it
     stamped_ahead = landed_rows(spark, early, fine, at=utc(2027, 3, 1)).withColumn(
         "_clock_at", F.lit("2026-03-01 12:00:00").cast("timestamp")
     )
-    batch = cleaning.clean_batch(stamped_ahead, no_events(spark))
+    batch = clean(stamped_ahead, no_events(spark))
     assert rows_of(batch.events, "event_id", "_ingested_at") == [("fine", utc(2027, 3, 1))]
     assert rows_of(batch.quarantined, "reason", "_raw") == [("future_event_ts", early)]
 
 
 def test_lines_from_before_the_clock_was_kept_are_judged_by_their_ingestion(spark):
     rows = landed_rows(spark, line("a", 1, "2026-03-01T14:00:00"), line("b", 1, "2026-03-01T12:30:00"))
-    batch = cleaning.clean_batch(
-        rows.withColumn("_clock_at", F.lit(None).cast("timestamp")), no_events(spark)
-    )
+    batch = clean(rows.withColumn("_clock_at", F.lit(None).cast("timestamp")), no_events(spark))
     assert rows_of(batch.events, "event_id") == [("b",)]
