@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.kills --kills 40
 
 A kill comes some milliseconds after a moment at which something is being made (Dagster's databases, a table,
-MLflow's database), or at a random second. Exit 1 if any lake does not run on.
+MLflow's database, a model and its first version), or at a random second. Exit 1 if any lake does not run on.
 """
 
 import argparse
@@ -19,17 +19,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHURN = Path(sys.executable).with_name("churn")
-# Small, so that a run takes seconds; the databases are made all the same.
-SAMPLE = ("simulate", "--users", "60", "--days", "20", "--start", "2026-01-01")
+# Small, so that a run takes seconds; the databases are made all the same. A model takes 10,000 labelled rows.
+USERS = {"small": "60", "with a model": "900"}
+SAMPLE = ("simulate", "--days", "20", "--start", "2026-01-01", "--users")
 SETTINGS = {"CHURN_HORIZON_DAYS": "3", "CHURN_START_DATE": "2026-01-01", "CHURN_END_DATE": "2026-01-20"}
 PATIENCE_SECONDS = 3600
 
-MOMENTS: dict[str, tuple[str | None, float]] = {
-    # What to wait for, below the folder, and up to how many seconds later to kill.
-    "at any time": (None, 40.0),
-    "Dagster's databases are being made": ("lake/dagster/.new", 1.5),
-    "a table is being made": ("lake/main_catalog/clean/events", 0.5),
-    "MLflow's database is being made": ("lake/mlflow/.mlflow.db-new", 4.0),
+MOMENTS: dict[str, tuple[str, str | None, float]] = {
+    # In which sample, what to wait for, below the folder, and up to how many seconds later to kill.
+    "at any time": ("small", None, 12.0),
+    "Dagster's databases are being made": ("small", "lake/dagster/.new", 1.5),
+    "a table is being made": ("small", "lake/main_catalog/clean/events", 0.5),
+    "MLflow's database is being made": ("small", "lake/mlflow/.mlflow.db-new", 4.0),
+    "a model is being trained and registered": ("with a model", "lake/mlflow/mlflow.db", 10.0),
 }
 
 
@@ -42,7 +44,7 @@ def environment() -> dict[str, str]:
 
 def killed_run(folder: Path, moment: str, random_: random.Random) -> str:
     """Start a run and kill it; what became of it."""
-    path, most = MOMENTS[moment]
+    _, path, most = MOMENTS[moment]
     process = subprocess.Popen(  # noqa: S603 - ourselves
         [CHURN, "run"],
         cwd=folder,
@@ -89,13 +91,14 @@ def main() -> None:
     random_ = random.Random(arguments.seed)  # noqa: S311 - moments, not secrets
     failed = 0
     with tempfile.TemporaryDirectory() as root:
-        landed = Path(root) / "landed"
-        landed.mkdir()
-        subprocess.run([CHURN, *SAMPLE], cwd=landed, env=environment(), check=True)  # noqa: S603 - ourselves
+        for sample, users in USERS.items():
+            landed = Path(root) / sample
+            landed.mkdir()
+            subprocess.run([CHURN, *SAMPLE, users], cwd=landed, env=environment(), check=True)  # noqa: S603 - ourselves
         for number in range(arguments.kills):
             folder = Path(root) / f"{number}"
-            shutil.copytree(landed, folder)
             moment = list(MOMENTS)[number % len(MOMENTS)]
+            shutil.copytree(Path(root) / MOMENTS[moment][0], folder)
             ended = killed_run(folder, moment, random_)
             wrong = runs_on(folder)
             failed += bool(wrong)
