@@ -131,7 +131,7 @@ def test_a_backfill_over_the_outage_works_and_says_which_dates_have_no_label(
     )
 
     assert labelled_dates(shop) == [BEFORE, AFTER]
-    said = [found.metadata for found in result.asset_materializations_for_node(result.job_def.nodes[0].name)]
+    said = [event.materialization.metadata for event in result.get_asset_materialization_events()]
     assert said
     assert all(one["unlabelled_dates"].value == "3: 2026-07-03 to 2026-07-05" for one in said)
 

@@ -35,7 +35,7 @@ def test_a_table_without_dates_has_a_preview_and_one_without_rows_has_none(
     assert preview_metadata(lake, USERS) == {}
 
     lake.write(USERS, frame(spark, USERS, [(1, D, D, None)]))
-    assert preview(lake, USERS).splitlines()[2] == "| 1 | `2026-03-10` | `2026-03-10` |  |"
+    assert preview(lake, USERS).splitlines()[2] == "| 1 | `2026-03-10` | `2026-03-10` |  |  |"
 
 
 def test_a_line_that_landed_cannot_break_the_table(lake: Lakehouse, spark: SparkSession) -> None:
