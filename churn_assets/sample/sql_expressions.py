@@ -149,9 +149,14 @@ def _of_epoch(argument: exp.Expr, type_of: TypeOf) -> str:
             counted = argument.this
             while isinstance(counted, exp.Paren):
                 counted = counted.this
-            return f"{function}({counted.sql('spark')})"
-    text = argument.sql("spark")
-    return f"timestamp_seconds({text if isinstance(type_of(text), T.IntegralType) else f'bigint({text})'})"
+            return f"{function}({_whole(counted, type_of)})"
+    return f"timestamp_seconds({_whole(argument, type_of)})"
+
+
+def _whole(number: exp.Expr, type_of: TypeOf) -> str:
+    """As an integer: Sail counts from text too, Apache Spark from nothing else."""
+    text = number.sql("spark")
+    return text if isinstance(type_of(text), T.IntegralType) else f"bigint({text})"
 
 
 def _or_plain(name: str, argument: exp.Expr) -> str:

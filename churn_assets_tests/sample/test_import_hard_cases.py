@@ -35,7 +35,7 @@ def test_reexport_newest_first(importing, order):
 def test_epoch_millis(importing):
     options = {"user_id": "visitorid", "event_type": "event"}
     file = HARD_CASES / "epoch-millis" / "events.csv"
-    with pytest.raises(ImportFileError, match=re.escape('Use "(timestamp_millis(timestamp))"')):
+    with pytest.raises(ImportFileError, match=re.escape('Use "(timestamp_millis(bigint(timestamp)))"')):
         importing(file, event_ts="(to_timestamp(timestamp/1000))", **options)
     report = importing(file, event_ts="timestamp", **options)
     assert importing.events()[0]["event_ts"] == "2026-08-27T16:34:05.922000Z"
@@ -73,7 +73,7 @@ def test_backslash_quotes(importing):
 def test_the_function_that_is_named_instead_works_on_text_and_numbers(importing):
     importing.write("a.csv", "user_id,event_ts\n1,1787848445922\n")
     papq.write_table(pa.table({"user_id": [1], "event_ts": [1787848445922]}), importing.folder / "b.parquet")
-    importing("a.csv", "b.parquet", event_ts="(timestamp_millis(event_ts))")
+    importing("a.csv", "b.parquet", event_ts="(timestamp_millis(bigint(event_ts)))")
     assert [event["event_ts"] for event in importing.events()] == ["2026-08-27T16:34:05.922000Z"] * 2
 
 
@@ -81,7 +81,7 @@ def test_the_function_that_is_named_instead_works_on_text_and_numbers(importing)
     ("expression", "said"),
     [
         ("(timestamp(bigint(event_ts)))", "timestamp_seconds(BIGINT(event_ts))"),
-        ("(to_timestamp(event_ts / 1000000))", "timestamp_micros(event_ts)"),
+        ("(to_timestamp(event_ts / 1000000))", "timestamp_micros(bigint(event_ts))"),
         ("(coalesce(to_timestamp(bigint(event_ts) div 1000), NULL))", "timestamp_millis(BIGINT(event_ts))"),
         ("(cast(event_ts as date))", "to_date(cast(event_ts as timestamp))"),
         ("(to_timestamp((select max(event_ts) from text.`/etc/passwd`)))", "reads a table or a file"),
