@@ -50,8 +50,9 @@ def uncalibrated(estimator: Any) -> Any:
 
     while isinstance(estimator, VotingClassifier | CalibratedClassifierCV | FrozenEstimator):
         # Of those that vote, the first is the model; the other one knows nothing but the churn rate.
-        wrapper: Any = estimator
-        estimator = wrapper.estimators_[0] if isinstance(wrapper, VotingClassifier) else wrapper.estimator
+        inside = "estimators_" if isinstance(estimator, VotingClassifier) else "estimator"
+        found: Any = getattr(estimator, inside)
+        estimator = found[0] if inside == "estimators_" else found
     return estimator
 
 
