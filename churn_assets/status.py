@@ -94,7 +94,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
         scores=_score_status(lake),
         endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
         landing=_landing_notes(lake, now, last),
-        days=coverage.in_words(coverage.judged(lake, dt.datetime.now(dt.UTC)), lake.settings),
+        days=coverage.in_words(coverage.judged(lake, now or dt.datetime.now(dt.UTC)), lake.settings),
     )
 
 
