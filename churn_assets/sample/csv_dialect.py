@@ -7,10 +7,9 @@ else it is sniffed. So a sniffer's mistake can spoil no file that is written as 
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-
-import clevercsv
 
 # Enough to see a quoted comma or two; a sniffer's time grows with it.
 SNIFFED_CHARACTERS = 20_000
@@ -62,6 +61,26 @@ class Dialect:
                 last_line = self.skipped_lines + reader.line_num
         except csv.Error as error:
             raise self._malformed(error, last_line + 1) from error
+
+    def count(self, text: io.TextIOBase) -> int:
+        """How many ``rows`` there are.
+
+        Raises:
+            ValueError: as ``rows``.
+        """
+        start = text.tell()
+        for _ in range(self.skipped_lines):
+            text.readline()
+        try:
+            widths = Counter(map(len, csv.reader(text, **self._format())))
+        except csv.Error:
+            widths = Counter()
+        widths.pop(0, None)
+        if len(widths) == 1:
+            return widths.total()
+        # Where something is wrong, row by row, to say in which line.
+        text.seek(start)
+        return sum(1 for _ in self.rows(text))
 
     def columns(self, first_row: list[str]) -> list[str]:
         """The names of the columns: of the header, or column1, column2 and so on."""
@@ -134,6 +153,9 @@ def dialect_of(sample: str, is_whole: bool, options: CsvOptions, names: Collecti
 
 def _candidates(usual: Dialect, sample: str, options: CsvOptions) -> Iterator[Dialect]:
     yield usual
+    # Importing it takes as long as reading half a million rows, and most files never get here.
+    import clevercsv
+
     try:
         found = clevercsv.Sniffer().sniff(sample[:SNIFFED_CHARACTERS], verbose=False)
     except clevercsv.Error:

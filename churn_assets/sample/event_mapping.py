@@ -102,13 +102,16 @@ class EventMapping:
             ImportFileError: an option is no valid expression over the columns.
         """
         values = {option: self._value(rows, option, value, columns) for option, value in self.options.items()}
-        types = {name: rows.select(values[name]).schema[0].dataType for name in ("user-id", "event-ts")}
-        number, text = event_values.user_number_and_text(values["user-id"], types["user-id"])
+        # One question: each costs the engine a look at the whole plan.
+        user_type, time_type = (
+            field.dataType for field in rows.select(values["user-id"], values["event-ts"]).schema
+        )
+        number, text = event_values.user_number_and_text(values["user-id"], user_type)
         text = F.when(number.isNull(), text)
         if self.hash_user_id:
             # Sail 0.7.2 panics on the hash of a batch of nothing but NULLs.
             number = F.coalesce(number, F.when(text.isNotNull(), F.xxhash64(F.coalesce(text, F.lit("")))))
-        micros = event_values.micros(values["event-ts"], types["event-ts"])
+        micros = event_values.micros(values["event-ts"], time_type)
         nothing = F.lit(None)
         events = rows.select(
             F.col(POSITION),
@@ -121,7 +124,7 @@ class EventMapping:
             ),
             micros.alias("event_ts_micros"),
             F.when(micros.isNull(), values["event-ts"].cast("string")).alias("event_ts_text"),
-            event_values.epoch_unit(values["event-ts"], types["event-ts"]).alias("epoch_unit"),
+            event_values.epoch_unit(values["event-ts"], time_type).alias("epoch_unit"),
             values.get("event-type", nothing).cast("string").alias("event_type"),
             values.get("country", nothing).cast("string").alias("country"),
         )

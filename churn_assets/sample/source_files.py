@@ -139,7 +139,7 @@ class SourceFile:
         quote = self._dialect.quote if FORMATS[self._extension] is Csv else ""
         if quote and (quote in self._content.quotes or quote not in QUOTES):
             with self._one_line_errors(), self._text() as text, _field_limit():
-                self._checked_rows = sum(1 for _ in self._dialect.rows(text))
+                self._checked_rows = self._dialect.count(text)
 
     def batches(self, columns: list[str]) -> Batches:
         """The rows in file order, with these of the columns."""

@@ -44,20 +44,22 @@ class Csv:
 
     def columns(self, file: IO[bytes]) -> list[str]:
         """The names in the header, or column1, column2 and so on."""
-        return list(self._reader(file, {}).schema.names) if self._dialect.header else self._generated(file)
-
-    def batches(self, file: IO[bytes], columns: list[str]) -> Batches:
-        """The rows; blank lines are none."""
-        names = [] if self._dialect.header else self._generated(file)
-        kinds = dict.fromkeys(columns, pa.string())
-        yield from self._reader(file, {"include_columns": columns, "column_types": kinds}, names)
-
-    def _generated(self, file: IO[bytes]) -> list[str]:
-        text = io.TextIOWrapper(file, self._encoding, newline="")  # type: ignore[type-var]  # an IO[bytes] is a buffer
-        first = next(self._dialect.rows(text), [])
+        # Not by Arrow, which would read a whole block for one line.
+        encoding = "utf-8-sig" if self._encoding == UTF_8 else self._encoding
+        text = io.TextIOWrapper(file, encoding, newline="")  # type: ignore[type-var]  # an IO[bytes] is a buffer
+        first = next(self._dialect.rows(text), None)
+        if first is None:
+            what = "Empty CSV file"
+            raise ValueError(what)
         text.detach()
         file.seek(0)
         return self._dialect.columns(first)
+
+    def batches(self, file: IO[bytes], columns: list[str]) -> Batches:
+        """The rows; blank lines are none."""
+        names = [] if self._dialect.header else self.columns(file)
+        kinds = dict.fromkeys(columns, pa.string())
+        yield from self._reader(file, {"include_columns": columns, "column_types": kinds}, names)
 
     def _reader(
         self, file: IO[bytes], conversion: dict, names: list[str] | None = None

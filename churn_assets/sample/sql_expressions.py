@@ -4,6 +4,7 @@ The engines say whether an expression fits the columns. Here is said what both w
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import sqlglot
 from pyspark.sql import types as T
@@ -194,7 +195,9 @@ def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
         yield node.this
 
 
+@lru_cache
 def _parsed(sql: str) -> exp.Expr:
+    # Asked for each file of an import. Nobody changes the tree.
     try:
         found = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
     except SqlglotError as error:

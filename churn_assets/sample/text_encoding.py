@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-import chardet
-
 UTF_8 = "utf-8"
 # What Excel writes west of the Oder. Where a guess is worth nothing it is the likeliest.
 WESTERN = "cp1252"
@@ -64,11 +62,14 @@ def _encoding(head: bytes, odd: bytes, is_utf_8: bool) -> tuple[str, bool]:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if head.startswith(mark) and (encoding != UTF_8 or is_utf_8):
             return encoding, False
+    if is_utf_8 and b"\0" not in head[:SAMPLE_BYTES]:
+        return UTF_8, False
+    # Most files are UTF-8, and need not wait for it.
+    import chardet
+
     if b"\0" in head[:SAMPLE_BYTES]:  # UTF-16 without its mark is valid UTF-8 where the text is English
         found = chardet.detect(head[:SAMPLE_BYTES])["encoding"] or UTF_8
         return found.lower(), True
-    if is_utf_8:
-        return UTF_8, False
     found = chardet.detect(odd)
     encoding = found["encoding"]
     if not encoding or found["confidence"] < LEAST_CONFIDENCE or encoding.lower().startswith("utf"):
