@@ -11,6 +11,7 @@ ODD_NAMES = {
     "a backtick": "a`b",
     "a quote": "a'b",
     "braces": "a{b,c}",
+    "all of these": "a b#50% \u00e9?[c]*`'{b,c}",
 }
 # Reads as "a b" where somebody decodes once too often: refused, as delta-rs does.
 LOOKS_ENCODED = "a%20b"

@@ -28,8 +28,10 @@ def one_activity(spark: SparkSession, events: int):
 
 @pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES.keys())
 def test_a_lake_and_a_landing_zone_may_have_any_name(
-    name: str, spark: SparkSession, make_settings: MakeSettings, tmp_path: Path
+    name: str, spark: SparkSession, deployment: str, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
+    if deployment == "spark" and name != ODD_NAMES["all of these"]:
+        pytest.skip("a name that holds all of them shows as much, and each takes half a minute here")
     home = tmp_path / "lakes"
     lake_root, landing = home / name / "lake", tmp_path / "landings" / name
     landing.mkdir(parents=True)
