@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHURN = Path(sys.executable).with_name("churn")
-# Small, so that a run takes seconds; the databases are made all the same. A model takes 10,000 labelled rows.
-USERS = {"small": "60", "with a model": "900"}
+# Small, so that a run takes seconds; the databases are made all the same. A model takes 10,000 labelled rows,
+# which 1,500 users have after 17 mature dates.
+USERS = {"small": "60", "with a model": "1500"}
 SAMPLE = ("simulate", "--days", "20", "--start", "2026-01-01", "--users")
 SETTINGS = {"CHURN_HORIZON_DAYS": "3", "CHURN_START_DATE": "2026-01-01", "CHURN_END_DATE": "2026-01-20"}
 PATIENCE_SECONDS = 3600
@@ -31,7 +32,9 @@ MOMENTS: dict[str, tuple[str, str | None, float]] = {
     "Dagster's databases are being made": ("small", "lake/dagster/.new", 1.5),
     "a table is being made": ("small", "lake/main_catalog/clean/events", 0.5),
     "MLflow's database is being made": ("small", "lake/mlflow/.mlflow.db-new", 4.0),
-    "a model is being trained and registered": ("with a model", "lake/mlflow/mlflow.db", 10.0),
+    "a model is being trained": ("with a model", "lake/mlflow/mlflow.db", 4.0),
+    "a version is being registered and promoted": ("with a model", "lake/mlflow/artifacts", 4.0),
+    "scores are being written": ("with a model", "lake/main_catalog/gold/churn_predictions", 5.0),
 }
 
 
