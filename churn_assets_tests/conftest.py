@@ -29,6 +29,7 @@ SAIL_SUFFICES = (
     "end_to_end/test_databricks.py",
     "end_to_end/test_kill.py",
     "end_to_end/test_late_data.py",
+    "end_to_end/test_outage.py",
     # What is covered and due, by row counts of the log.
     "automation/test_date_watch.py",
     "automation/test_freshness.py",
