@@ -169,7 +169,8 @@ class UnityLakehouse(Lakehouse):
         if differing := ddl.differences(table, found, _parsed(detail["partitionColumns"])):
             raise ContractError(
                 f"The table {name} is not {table}: {'; '.join(differing)}. Its contract is "
-                f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs."
+                f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs. "
+                f"{ddl.KEEP}"
             )
 
     def _columns(self, table: Table) -> dict[str, str]:

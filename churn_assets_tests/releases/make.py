@@ -35,7 +35,7 @@ def events() -> Iterator[tuple[date, dict[str, object]]]:
     Regulars come each sixth day and stay. Others come daily until they leave for good: silent for two days
     they are gone, which is what recency alone cannot know. One event in forty lands two days late.
     """
-    chance = random.Random(7)  # noqa: S311 - no secret
+    chance = random.Random(7)
     number = 0
     for user in range(1, REGULARS + DAILY + 1):
         regular = user <= REGULARS
@@ -101,7 +101,7 @@ def _churn(checkout: Path, lake: Path) -> None:
         # Nobody listens there: the endpoint is a server that ends with the run.
         "CHURN_ENDPOINT_URL": "http://127.0.0.1:18080",
     }
-    subprocess.run([sys.executable, "-c", CHURN, "run"], check=True, env=environment, cwd=MADE_AT)  # noqa: S603 - ourselves
+    subprocess.run([sys.executable, "-c", CHURN, "run"], check=True, env=environment, cwd=MADE_AT)
 
 
 def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

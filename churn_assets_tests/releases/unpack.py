@@ -10,7 +10,7 @@ FIRST_DAY = dt.date(2026, 1, 1)
 HORIZON = 7
 
 # Where lakes are made. MLflow and Dagster keep absolute paths, which are looked for by this name.
-MADE_AT = Path("/tmp/churn-release")  # noqa: S108 - what is unpacked goes elsewhere
+MADE_AT = Path("/tmp/churn-release")
 
 
 def archive_of(release: str) -> Path:
@@ -42,7 +42,7 @@ def _relocate(database: Path, before: str, after: str) -> None:
             for _, column, kind, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
                 if kind.startswith(("VARCHAR", "TEXT")):
                     connection.execute(
-                        f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) '  # noqa: S608 - names of its own schema
+                        f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) '
                         f'WHERE instr("{column}", ?)',
                         (before, after, before),
                     )
