@@ -18,7 +18,7 @@ NO_VALUE = "row without a value"
 
 
 def conforming(table: Table, rows: DataFrame, dates: DateRange | None) -> DataFrame:
-    """The rows in the contract's column order; one outside ``dates`` or with a forbidden NULL fails the write.
+    """The rows in the contract's column order. One outside ``dates`` or with a NULL too many fails the write.
 
     Raises:
         ContractError: a column is missing, unknown or of another type.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from databricks.sdk import WorkspaceClient
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from churn_assets.errors import EndpointError
 from churn_assets.serving.clients import BundledEndpoint
@@ -34,16 +35,25 @@ def scored(spark: SparkSession, users: int):
 def test_a_sampled_user_has_the_score_and_the_features_of_the_date(spark: SparkSession) -> None:
     predictions, features = scored(spark, 3)
 
-    assert sample(predictions, features, 5, seed=1) == [
-        SampledUser(i, i / 100, (i, 1, 2, 3, 4, 5)) for i in range(3)
+    assert sample(predictions, features, FEATURE_COLUMNS, 5, seed=1) == [
+        SampledUser(i, i / 100, dict(zip(FEATURE_COLUMNS, (i, 1, 2, 3, 4, 5), strict=True))) for i in range(3)
     ]
+
+
+def test_a_version_from_before_a_feature_came_is_sent_its_own_features(spark: SparkSession) -> None:
+    predictions, features = scored(spark, 1)
+    more = features.withColumn("came_later", F.lit(None).cast("bigint"))
+
+    (user,) = sample(predictions, more, FEATURE_COLUMNS[:2], 5, seed=1)
+
+    assert user.features == dict(zip(FEATURE_COLUMNS[:2], (0, 1), strict=True))
 
 
 def test_a_sample_is_the_same_on_every_engine_and_another_for_another_seed(spark: SparkSession) -> None:
     predictions, features = scored(spark, 40)
 
     def ids(seed: int, users: int = 4) -> list[int]:
-        return [user.user_id for user in sample(predictions, features, users, seed)]
+        return [user.user_id for user in sample(predictions, features, FEATURE_COLUMNS, users, seed)]
 
     assert ids(seed=1) == [9, 13, 15, 16]
     assert ids(seed=2) == [4, 9, 13, 14]
@@ -57,7 +67,7 @@ def test_a_score_without_features_is_named(spark: SparkSession) -> None:
     with pytest.raises(
         EndpointError, match=r"user_id 1 has a score in main_catalog\.gold\.churn_predictions and no"
     ):
-        sample(predictions, features.where("user_id <> 1"), 5, seed=1)
+        sample(predictions, features.where("user_id <> 1"), FEATURE_COLUMNS, 5, seed=1)
 
 
 def users_scored_by(settings: Settings, version: str) -> list[SampledUser]:
@@ -65,8 +75,8 @@ def users_scored_by(settings: Settings, version: str) -> list[SampledUser]:
     records = [dict(zip(FEATURE_COLUMNS, row, strict=True)) for row in PUBLISHED.values()]
     scores = mlflow_answers(settings, version, records)
     return [
-        SampledUser(user, score, tuple(int(value) for value in row))
-        for (user, row), score in zip(PUBLISHED.items(), scores, strict=True)
+        SampledUser(user, score, {name: int(value) for name, value in record.items()})
+        for user, score, record in zip(PUBLISHED, scores, records, strict=True)
     ]
 
 

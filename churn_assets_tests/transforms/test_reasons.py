@@ -20,6 +20,7 @@ def reasons_of(spark: SparkSession, features: list[tuple], explain, *columns: st
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         frame(spark, tables.USER_FEATURES, [(user, D, *values) for user, *values in features]),
         explain,
+        FEATURE_COLUMNS,
     )
     assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_REASONS.columns]
     return rows_of(table, *columns)
@@ -76,6 +77,7 @@ def test_reasons_are_of_the_predictions_date_and_of_nobody_else(spark: SparkSess
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         frame(spark, tables.USER_FEATURES, features),
         contributions(0, 0, 1, 0, 0, 0),
+        FEATURE_COLUMNS,
     )
 
     assert rows_of(table.where("rank = 1"), "user_id", "feature_date", "value", "model_version") == [
