@@ -23,6 +23,8 @@ from churn_assets_tests.serving.conftest import FEATURE_DATE, PUBLISHED, mlflow_
 from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 
+ONES = dict.fromkeys(FEATURE_COLUMNS, 1)
+
 
 def scored(spark: SparkSession, users: int):
     """Predictions and features of users 0, 1, 2 …, whose probability is a hundredth of their id."""
@@ -140,7 +142,7 @@ def test_a_billionth_is_the_limit(ask: Query, registered: Settings, shift: float
 def test_a_user_of_whom_the_endpoint_knows_nothing_fails_the_comparison(
     ask: Query, registered: Settings
 ) -> None:
-    stranger = SampledUser(77, 0.5, (1, 1, 1, 1, 1, 1))
+    stranger = SampledUser(77, 0.5, ONES)
 
     report = compared(ask, [*users_scored_by(registered, "1"), stranger])
 
@@ -151,13 +153,13 @@ def test_a_user_of_whom_the_endpoint_knows_nothing_fails_the_comparison(
 
 
 def test_strangers_alone_are_missing_too(ask: Query) -> None:
-    strangers = [SampledUser(77, 0.5, (1, 1, 1, 1, 1, 1)), SampledUser(78, 0.5, (1, 1, 1, 1, 1, 1))]
+    strangers = [SampledUser(77, 0.5, ONES), SampledUser(78, 0.5, ONES)]
 
     assert compared(ask, strangers).missing == [77, 78]
 
 
 def test_a_number_that_is_none_is_no_agreement() -> None:
-    report = compared(lambda records: Answer([float("nan")] * len(records)), [SampledUser(1, 0.5, (1,) * 6)])
+    report = compared(lambda records: Answer([float("nan")] * len(records)), [SampledUser(1, 0.5, ONES)])
 
     assert not report.passed
     assert report.missing == [1]
@@ -178,7 +180,7 @@ def test_every_user_is_asked_for_once_in_requests_of_ten() -> None:
         return Answer([record["event_count_30d"] / 100 for record in records])
 
     report = compared(
-        answer, [SampledUser(i, i / 100, (i, 0, 0, 0, 0, 0)) for i in range(23)], by_user_id=False
+        answer, [SampledUser(i, i / 100, {**ONES, "event_count_30d": i}) for i in range(23)], by_user_id=False
     )
 
     assert asked == [10, 10, 3]
@@ -188,7 +190,7 @@ def test_every_user_is_asked_for_once_in_requests_of_ten() -> None:
 
 def test_two_versions_in_the_answers_are_both_named() -> None:
     versions = iter(["1", "2"])
-    users = [SampledUser(i, 0.0, (0,) * 6) for i in range(11)]
+    users = [SampledUser(i, 0.0, ONES) for i in range(11)]
 
     report = compared(lambda records: Answer([0.0] * len(records), next(versions)), users, by_user_id=False)
 
