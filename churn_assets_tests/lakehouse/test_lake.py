@@ -292,6 +292,24 @@ def test_where_rows_are_replaced_a_column_without_gaps_comes_with_gaps_until_the
     lake.require_contract(WITH_MOOD)
 
 
+def test_who_only_looks_learns_what_a_table_has_to_gain_and_changes_nothing(
+    two_days: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = as_restarted(two_days, monkeypatch)
+    version, looking = lake.version(WITH_MOOD), lake.as_it_is()
+
+    assert looking.query("SELECT count(*) AS n FROM {activity}", activity=WITH_MOOD) == [{"n": 2}]
+    assert [column.name for column in looking.to_gain(WITH_MOOD)] == ["mood"]
+    with pytest.raises(LakeError, match="is not there yet"):
+        looking.read(USERS)
+    assert (lake.version(WITH_MOOD), lake.version(USERS)) == (version, -1)
+
+    assert [column.name for column in lake.grow(WITH_MOOD)] == ["mood"]
+    assert lake.grow(WITH_MOOD) == lake.to_gain(WITH_MOOD) == []
+    assert lake.version(WITH_MOOD) == version + 1
+    assert lake.read(WITH_MOOD).columns[-1] == "mood"
+
+
 def test_a_gap_in_a_column_that_came_later_is_refused_though_the_table_would_take_it(
     two_days: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
