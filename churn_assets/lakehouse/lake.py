@@ -218,10 +218,7 @@ class Lakehouse:
         Raises:
             ContractError: it differs from its contract in more than that.
         """
-        if self.version(table) < 0:
-            return []
-        self.require_contract(table)
-        return ddl.gained_columns(table, self._columns(table))
+        return self._lacking(table) if self.version(table) >= 0 else []
 
     def grow(self, table: Table) -> list[Column]:
         """Give a table of an earlier release the columns that it lacks, which touches no row.
@@ -234,17 +231,24 @@ class Lakehouse:
         Raises:
             ContractError: as ``to_gain``.
         """
-        columns = self.to_gain(table)
-        if columns:
-            with self.lock(table):
-                self._add_columns(table)
-        return columns
+        return self._grow(table) if self.version(table) >= 0 else []
 
     def as_it_is(self) -> Self:
         """The same lake for who only looks: no table is made, and none grows."""
         looking = copy.copy(self)
         looking._only_looks = True
         return looking
+
+    def _lacking(self, table: Table) -> list[Column]:
+        self.require_contract(table)
+        return ddl.gained_columns(table, self._columns(table))
+
+    def _grow(self, table: Table) -> list[Column]:
+        columns = self._lacking(table)
+        if columns:
+            with self.lock(table):
+                self._add_columns(table)
+        return columns
 
     def _columns(self, table: Table) -> dict[str, str]:
         """The type of each column that is there, by Spark's names."""
@@ -303,11 +307,11 @@ class Lakehouse:
 
     def _create_or_register(self, table: Table, name: str, named: Path) -> str:
         location = self.location(table)
-        if self.version(table) >= 0:
+        if DeltaTable.is_deltatable(str(location)):
             if self._only_looks:
                 self.require_contract(table)
             else:
-                self.grow(table)
+                self._grow(table)
             return ddl.register_table(name, named)
         self._require_that_tables_are_made(table)
         half_made.put_aside(location)

@@ -251,7 +251,7 @@ class UnityLakehouse(Lakehouse):
                 self.require_contract(table)
                 return name
             else:
-                self.grow(table)
+                self._grow(table)
             self._opened.add(table)
         return name
 
