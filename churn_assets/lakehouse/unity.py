@@ -256,8 +256,15 @@ class UnityLakehouse(Lakehouse):
         return name
 
     def _add_columns(self, table: Table) -> None:
-        if statement := ddl.add_columns(table, self.table_name(table), self._columns(table)):
+        statement = ddl.add_columns(table, self.table_name(table), self._columns(table))
+        if statement is None:
+            return
+        try:
             self._sql(statement)
+        except Exception:
+            # There are no locks: another process may have been faster.
+            if ddl.gained_columns(table, self._columns(table)):
+                raise
 
     def _sql(self, statement: str) -> list[dict[str, Any]]:
         try:
