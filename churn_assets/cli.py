@@ -9,7 +9,18 @@ import typer
 from rich.text import Text
 
 from churn_assets import plain_paths, settings, terminal
-from churn_assets.commands import backfill, events, graph, imports, maintain, model, runs, services, workspace
+from churn_assets.commands import (
+    backfill,
+    events,
+    graph,
+    imports,
+    maintain,
+    migrate,
+    model,
+    runs,
+    services,
+    workspace,
+)
 from churn_assets.console import err
 from churn_assets.errors import ChurnError, in_one_line
 
@@ -30,6 +41,7 @@ app.command()(runs.runs)
 app.command()(model.rollback)
 app.command()(model.reproduce)
 app.command()(maintain.maintain)
+app.command()(migrate.migrate)
 app.command()(services.dev)
 app.command()(services.serve)
 app.command()(services.doctor)

@@ -2,7 +2,8 @@
 
 Worked out and not counted by hand, so that nobody forgets to raise it. A comment, a docstring or a line break
 changes nothing; a change in a function or constant of ``transforms`` or ``partitions`` that the transform
-uses, directly or not, does. What dates are out of date by it, ``churn backfill --dry-run`` lists.
+uses, directly or not, does, and so does a column more in a contract that it names. Which dates are out of
+date by it, ``churn migrate --dry-run`` lists.
 """
 
 import ast
@@ -13,7 +14,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-# Elsewhere is how things are run, and what a table is, which every write checks.
+from churn_assets import tables
+
+# Elsewhere is how things are run.
 COMPUTES = ("churn_assets.transforms", "churn_assets.partitions")
 
 Name = tuple[str, str]
@@ -48,8 +51,21 @@ def _collect(name: Name, found: dict[Name, str]) -> None:
     elif node is not None:
         found[name] = "".join(_said(node))
         for used in ast.walk(node):
-            if isinstance(used, ast.Name):
-                _collect((name[0], used.id), found)
+            match used:
+                case ast.Name(id=other):
+                    _collect((name[0], other), found)
+                case ast.Attribute(value=ast.Name(id="tables"), attr=constant):
+                    _collect_contract(constant, found)
+                case _:
+                    pass
+
+
+def _collect_contract(constant: str, found: dict[Name, str]) -> None:
+    """Add the columns of a contract. Not lists of features: a model keeps those that it was trained with."""
+    contract = getattr(tables, constant)
+    if isinstance(contract, tables.Table):
+        columns = [(column.name, column.type) for column in contract.columns]
+        found[tables.__name__, constant] = repr(columns)
 
 
 @cache

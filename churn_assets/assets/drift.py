@@ -173,7 +173,12 @@ def _as_markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
         by_date.setdefault(row["feature_date"], {})[row["feature"]] = row
     lines = [["feature_date", "users", "model_version", *names], ["---"] * (3 + len(names))]
     for date, of_date in sorted(by_date.items(), reverse=True):
-        shown = [of_date[name] for name in names]
-        cells = [f"{row['psi']:.3f} ({row['psi_by_chance']:.3f})" for row in shown]
-        lines.append([str(date), str(shown[0]["users"]), str(shown[0]["model_version"]), *cells])
+        one = next(iter(of_date.values()))
+        cells = [_cell(of_date.get(name)) for name in names]
+        lines.append([str(date), str(one["users"]), str(one["model_version"]), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(row: Row | None) -> str:
+    # A version that was trained before a feature came knows nothing of it.
+    return f"{row['psi']:.3f} ({row['psi_by_chance']:.3f})" if row else "none"

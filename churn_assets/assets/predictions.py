@@ -42,6 +42,8 @@ def prediction_assets(settings: Settings) -> Assets:
         scorer = registry.scorer(
             context.resources.lakehouse.spark, registry.model_uri(settings, production.version)
         )
-        return scoring.churn_predictions(features, scorer, dt.datetime.now(dt.UTC), int(production.version))
+        return scoring.churn_predictions(
+            features, scorer, scorer.columns, dt.datetime.now(dt.UTC), int(production.version)
+        )
 
     return [churn_predictions]

@@ -39,14 +39,11 @@ def reason_assets(settings: Settings) -> Assets:
             row["model_version"] for row in predictions.select("model_version").distinct().collect()
         )
         context.add_output_metadata({"model_versions": ", ".join(map(str, versions)) or "none"})
-        explained = [
-            reasons.churn_reasons(
-                predictions.where(F.col("model_version") == version),
-                features,
-                registry.explainer(spark, registry.model_uri(settings, str(version))),
-            )
-            for version in versions
-        ]
+        explained = []
+        for version in versions:
+            explain = registry.explainer(spark, registry.model_uri(settings, str(version)))
+            scored = predictions.where(F.col("model_version") == version)
+            explained.append(reasons.churn_reasons(scored, features, explain, explain.columns))
         return (
             reduce(lambda one, other: one.unionByName(other), explained) if explained else _none(predictions)
         )

@@ -10,8 +10,10 @@ import dagster as dg
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL, CONSTANT_FEATURES
 from churn_assets.automation.alone import Alone
+from churn_assets.automation.backfill import code_versions
 from churn_assets.automation.instance import STARTED_BY_CLI
 from churn_assets.automation.landing_history import last_notes
+from churn_assets.automation.migration import made_by_other_code
 from churn_assets.automation.partition_history import is_behind, latest_id, noted_champion
 from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step, make_plan
 from churn_assets.automation.reasons import one_line
@@ -70,6 +72,7 @@ class Pipeline:
         self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
     ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._code_versions = code_versions(definitions)
         self._lake = lake
         self._instance = instance
         self._progress = progress
@@ -164,11 +167,12 @@ class Pipeline:
     def _clean(self) -> None:
         if is_behind(self._instance, EVENTS, LANDED_EVENTS):
             self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
-        if is_behind(self._instance, USERS, EVENTS):
+        of_other_code = made_by_other_code(self._instance, USERS, self._code_versions)
+        if is_behind(self._instance, USERS, EVENTS) or of_other_code:
             self._materialize("users", [USERS.asset_key])
 
     def _planned(self, now: dt.datetime, wanted: DateRange | None = None) -> Plan:
-        plan = make_plan(self._lake, self._instance, now, wanted)
+        plan = make_plan(self._lake, self._instance, now, wanted, code_versions=self._code_versions)
         self.report.covered = plan.covered
         self._say_what_is_odd(now)
         return plan

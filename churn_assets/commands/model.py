@@ -65,7 +65,7 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
         recipe = model.recipe(settings, str(version))
         step("tables as they were")
         labelled = dataset.labelled_rows(
-            _as_it_was(lake, USER_FEATURES, recipe), _as_it_was(lake, CHURN_LABELS, recipe)
+            _as_it_was(lake, USER_FEATURES, recipe), _as_it_was(lake, CHURN_LABELS, recipe), recipe.features
         )
         rows = dataset.frames(labelled, recipe.split, recipe.training_rows)
         step("training and predictions")

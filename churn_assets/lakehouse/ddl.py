@@ -1,12 +1,13 @@
 """From a table's contract to SQL, and from a table back to a comparison with its contract."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from deltalake import DeltaTable, Field
 from deltalake.schema import PrimitiveType
 
-from churn_assets.contracts import Column
+from churn_assets.contracts import Column, WriteMode
 from churn_assets.errors import ContractError
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, TABLES, USER_FEATURES, Table
@@ -95,44 +96,65 @@ def _columns(columns: Iterable[Column]) -> str:
     )
 
 
-def differences(table: Table, found: dict[str, str], partitions: list[str]) -> list[str]:
+# What to do instead of losing a table, after its columns were changed in the contract.
+KEEP = (
+    "To keep it: a contract may gain columns, and none may be removed, renamed or retyped; one that nothing "
+    "fills any more stays there as nullable."
+)
+
+
+def differences(table: Table, found: Mapping[str, str], partitions: list[str]) -> list[str]:
     """How a table differs from its contract, a phrase each.
 
-    Nullable columns that it lacks are no difference: it gains them when it is next opened.
+    Columns that it gains when it is next opened are no difference. Where another column differs, those are
+    named as well that rows of today cannot lack: what was renamed looks like one removed and one added.
 
     Args:
         table: the contract.
         found: the type of each column that is there, by Spark's names.
         partitions: the columns that it is partitioned by.
     """
-    to_gain = {column.name for column in gained_columns(table, found)}
-    expected = {column.name: column.type for column in table.columns if column.name not in to_gain}
-    differing = [
+    expected = {column.name: column.type for column in table.columns}
+    to_gain = {column.name: column.nullable for column in gained_columns(table, found)}
+    differing = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    cannot_grow = any(name not in to_gain for name in differing)
+    phrases = [
         f"{name} {found.get(name, 'missing')} instead of {expected.get(name, 'none')}"
-        for name in {**expected, **found}
-        if found.get(name) != expected.get(name)
+        for name in differing
+        if name not in to_gain or (cannot_grow and not to_gain[name])
     ]
     if partitions != ([table.partition_column] if table.partition_column else []):
-        differing.append(f"partitioned by {partitions} instead of {table.partition_column}")
-    return differing
+        phrases.append(f"partitioned by {partitions} instead of {table.partition_column}")
+    return phrases
 
 
 def gained_columns(table: Table, found: Collection[str]) -> list[Column]:
-    """The columns that a table of an earlier release gains in place: nullable, so that its rows stay true."""
-    return [column for column in table.columns if column.nullable and column.name not in found]
+    """The columns that a table of an earlier release lacks and gains in place, where they are nullable.
+
+    Its rows have no value there. Where the contract forbids that, rows must be computed again, as those are
+    that are replaced; what is only ever added to stays as it is, and can gain nullable columns alone. Nor is
+    a row without its key, or in no partition, a row.
+    """
+    fixed = {*table.key, table.partition_column}
+    is_replaced = table.write_mode in (WriteMode.REPLACE_PARTITIONS, WriteMode.REPLACE_ALL)
+    return [
+        column
+        for column in table.columns
+        if column.name not in found and column.name not in fixed and (column.nullable or is_replaced)
+    ]
 
 
 def add_columns(table: Table, name: str, found: Collection[str]) -> str | None:
     """The statement that gives a table in Unity Catalog the columns it lacks; None if it has them all."""
-    gained = gained_columns(table, found)
+    # Delta adds no NOT NULL column, as rows are there; each write is held to the contract by guard.py.
+    gained = [replace(column, nullable=True) for column in gained_columns(table, found)]
     return f"ALTER TABLE {name} ADD COLUMNS (\n  {_columns(gained)}\n)" if gained else None
 
 
 def add_columns_on_disk(table: Table, location: Path) -> None:
     """Give a table on disk the columns that it lacks: one commit that touches no file."""
     on_disk = DeltaTable(location)
-    gained = gained_columns(table, _found(on_disk))
-    if gained:
+    if gained := gained_columns(table, _found(on_disk)):
         on_disk.alter.add_columns(
             [
                 Field(
@@ -154,8 +176,14 @@ def require_contract(table: Table, location: Path) -> None:
     if differing := differences(table, found, on_disk.metadata().partition_columns):
         raise ContractError(
             f"The table at {location} is not {table}: {'; '.join(differing)}. Its contract is "
-            f"tables.{table.constant}: move the folder away and run again, or set another CHURN_LAKE_ROOT."
+            f"tables.{table.constant}: move the folder away and run again, or set another CHURN_LAKE_ROOT. "
+            f"{KEEP}"
         )
+
+
+def columns_on_disk(location: Path) -> dict[str, str]:
+    """The type of each column of a table on disk, by Spark's names."""
+    return _found(DeltaTable(location))
 
 
 def _found(on_disk: DeltaTable) -> dict[str, str]:

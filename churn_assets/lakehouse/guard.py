@@ -1,21 +1,24 @@
 """The one place that refuses rows and columns which do not belong in a table.
 
-Sail writes rows outside the partitions that it replaces, which Apache Spark refuses; here both refuse them,
-and say in one line what is wrong.
+Sail writes rows outside the partitions that it replaces, which Apache Spark refuses; and no engine refuses a
+NULL in a column that a table of an earlier release has gained, as Delta can only add nullable ones. Here all
+are refused on every engine, in one line that says what is wrong.
 """
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.contracts import Column as Contracted
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError
 from churn_assets.tables import Table
 
 OUTSIDE = "row outside the partitions of the run"
+NO_VALUE = "row without a value"
 
 
 def conforming(table: Table, rows: DataFrame, dates: DateRange | None) -> DataFrame:
-    """The rows in the contract's column order, each of which fails the write if it lies outside ``dates``.
+    """The rows in the contract's column order. One outside ``dates`` or with a NULL too many fails the write.
 
     Raises:
         ContractError: a column is missing, unknown or of another type.
@@ -36,11 +39,16 @@ def conforming(table: Table, rows: DataFrame, dates: DateRange | None) -> DataFr
             f"{table} would be written with {'; '.join(wrong)}; its contract is tables.{table.constant}. "
             "Cast or add them in the transform."
         )
-    columns = [F.col(name) for name in table.column_names]
-    if dates and table.partition_column:
-        index = table.column_names.index(table.partition_column)
-        columns[index] = _inside(table, table.partition_column, dates)
-    return rows.select(*columns)
+    return rows.select(*(_guarded(table, column, dates) for column in table.columns))
+
+
+def _guarded(table: Table, column: Contracted, dates: DateRange | None) -> Column:
+    if dates and column.name == table.partition_column:
+        return _inside(table, column.name, dates)
+    if column.nullable:
+        return F.col(column.name)
+    refused = F.raise_error(F.lit(f"{NO_VALUE}: {_null_in(table, column.name)}")).cast(column.type)
+    return F.coalesce(F.col(column.name), refused).alias(column.name)
 
 
 def _inside(table: Table, column: str, dates: DateRange) -> Column:
@@ -60,11 +68,17 @@ def contract_error(table: Table, error: Exception) -> ContractError | None:
     if OUTSIDE in text:
         sentence = text[text.index(OUTSIDE) :].partition("in the transform.")[0] + "in the transform."
         return ContractError(sentence[0].upper() + sentence[1:])
+    if NO_VALUE in text:
+        sentence = text[text.index(NO_VALUE) + len(NO_VALUE) + 2 :]
+        return ContractError(sentence.partition("in the transform.")[0] + "in the transform.")
     if "NOT NULL constraint violated for column" in text or "DELTA_NOT_NULL_CONSTRAINT_VIOLATED" in text:
         named = text.rpartition("for column:")[2].split(maxsplit=1) if "for column:" in text else []
-        column = named[0].strip(".`") if named else "a column"
-        return ContractError(
-            f"{table} would get a NULL in {column}, which its contract tables.{table.constant} forbids. "
-            "Filter or fill it in the transform."
-        )
+        return ContractError(_null_in(table, named[0].strip(".`") if named else "a column"))
     return None
+
+
+def _null_in(table: Table, column: str) -> str:
+    return (
+        f"{table} would get a NULL in {column}, which its contract tables.{table.constant} forbids. "
+        "Filter or fill it in the transform."
+    )

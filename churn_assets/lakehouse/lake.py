@@ -1,5 +1,6 @@
 """The lake: Delta tables in folders, read and written through Spark by name."""
 
+import copy
 import datetime as dt
 import shutil
 import tempfile
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -17,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from churn_assets import plain_paths
+from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import commits, ddl, guard, half_made, writes
@@ -61,6 +63,7 @@ class Lakehouse:
     def __init__(self, settings: Settings, session: Callable[[], SparkSession]) -> None:
         self.settings = settings
         self._session = session
+        self._only_looks = False
 
     @property
     def spark(self) -> SparkSession:
@@ -202,12 +205,57 @@ class Lakehouse:
         return FileLock(folder / f"{self.table_name(table)}.lock", is_singleton=True)
 
     def require_contract(self, table: Table) -> None:
-        """Compare a table that exists with its contract; nullable columns may still be to come.
+        """Compare a table that exists with its contract; columns that it gains may still be to come.
 
         Raises:
             ContractError: names, types or the partition column differ.
         """
         ddl.require_contract(table, self.location(table))
+
+    def to_gain(self, table: Table) -> list[Column]:
+        """The columns that a table of an earlier release has yet to gain; none where there is no table.
+
+        Raises:
+            ContractError: it differs from its contract in more than that.
+        """
+        return self._lacking(table) if self.version(table) >= 0 else []
+
+    def grow(self, table: Table) -> list[Column]:
+        """Give a table of an earlier release the columns that it lacks, which touches no row.
+
+        Whoever opens a table does so: there is no order of steps to keep.
+
+        Returns:
+            The columns that came.
+
+        Raises:
+            ContractError: as ``to_gain``.
+        """
+        return self._grow(table) if self.version(table) >= 0 else []
+
+    def as_it_is(self) -> Self:
+        """The same lake for who only looks: no table is made, and none grows."""
+        looking = copy.copy(self)
+        looking._only_looks = True
+        return looking
+
+    def _lacking(self, table: Table) -> list[Column]:
+        self.require_contract(table)
+        return ddl.gained_columns(table, self._columns(table))
+
+    def _grow(self, table: Table) -> list[Column]:
+        columns = self._lacking(table)
+        if columns:
+            with self.lock(table):
+                self._add_columns(table)
+        return columns
+
+    def _columns(self, table: Table) -> dict[str, str]:
+        """The type of each column that is there, by Spark's names."""
+        return ddl.columns_on_disk(self.location(table))
+
+    def _add_columns(self, table: Table) -> None:
+        ddl.add_columns_on_disk(table, self.location(table))
 
     def require_writable(self) -> str:
         """Say where the lake is and how much room it has.
@@ -243,8 +291,14 @@ class Lakehouse:
             self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {schema}").collect()
             self.spark.sql(f"DROP TABLE IF EXISTS {name}").collect()
             self.spark.sql(statement).collect()
-        _POINTERS[pointer] = location
+        # Who only looks may have left columns to come.
+        if not self._only_looks:
+            _POINTERS[pointer] = location
         return name
+
+    def _require_that_tables_are_made(self, table: Table) -> None:
+        if self._only_looks:
+            raise LakeError(f"{self.table_name(table)} is not there yet. It is made by: churn run")
 
     def _root_for_engine(self) -> Path:
         # Apache Spark takes a location as it is, and so do workers on other machines, where there is no link.
@@ -254,10 +308,12 @@ class Lakehouse:
     def _create_or_register(self, table: Table, name: str, named: Path) -> str:
         location = self.location(table)
         if DeltaTable.is_deltatable(str(location)):
-            self.require_contract(table)
-            with self.lock(table):
-                ddl.add_columns_on_disk(table, location)
+            if self._only_looks:
+                self.require_contract(table)
+            else:
+                self._grow(table)
             return ddl.register_table(name, named)
+        self._require_that_tables_are_made(table)
         half_made.put_aside(location)
         location.mkdir(exist_ok=True)
         return ddl.create_table(table, name, named)

@@ -159,7 +159,7 @@ class UnityLakehouse(Lakehouse):
         return self._sql(sql.format(**{name: self._open(table) for name, table in tables.items()}))
 
     def require_contract(self, table: Table) -> None:
-        """Compare a table that exists with its contract; nullable columns may still be to come.
+        """Compare a table that exists with its contract; columns that it gains may still be to come.
 
         Raises:
             ContractError: names, types or the partition column differ.
@@ -169,7 +169,8 @@ class UnityLakehouse(Lakehouse):
         if differing := ddl.differences(table, found, _parsed(detail["partitionColumns"])):
             raise ContractError(
                 f"The table {name} is not {table}: {'; '.join(differing)}. Its contract is "
-                f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs."
+                f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs. "
+                f"{ddl.KEEP}"
             )
 
     def _columns(self, table: Table) -> dict[str, str]:
@@ -243,14 +244,27 @@ class UnityLakehouse(Lakehouse):
     def _open(self, table: Table) -> str:
         name = self.table_name(table)
         if table not in self._opened:
-            if self.version(table) >= 0:
-                self.require_contract(table)
-                if statement := ddl.add_columns(table, name, self._columns(table)):
-                    self._sql(statement)
-            else:
+            if self.version(table) < 0:
+                self._require_that_tables_are_made(table)
                 self._sql(ddl.create_managed_table(table, name))
+            elif self._only_looks:
+                self.require_contract(table)
+                return name
+            else:
+                self._grow(table)
             self._opened.add(table)
         return name
+
+    def _add_columns(self, table: Table) -> None:
+        statement = ddl.add_columns(table, self.table_name(table), self._columns(table))
+        if statement is None:
+            return
+        try:
+            self._sql(statement)
+        except Exception:
+            # There are no locks: another process may have been faster.
+            if ddl.gained_columns(table, self._columns(table)):
+                raise
 
     def _sql(self, statement: str) -> list[dict[str, Any]]:
         try:

@@ -5,7 +5,7 @@ What is made here is scikit-learn's own, so that a logged model needs nothing el
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.model.dataset import features_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def with_exceptions(fitted: Any, rows: "pd.DataFrame") -> "pd.DataFrame":
 
     Args:
         fitted: an estimator.
-        rows: the calibration rows: user_id, the six features, label. A user has several, which say nearly
+        rows: the calibration rows: user_id, the features, label. A user has several, which say nearly
             the same, so one more user is as many rows as a user has on average.
     """
     import pandas as pd
@@ -53,7 +53,7 @@ def tempered(estimator: Any, rows: "pd.DataFrame") -> Any:
 
     Args:
         estimator: fitted, with ``predict_proba``.
-        rows: the calibration rows: user_id, the six features, label.
+        rows: the calibration rows: user_id, the features, label.
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.ensemble import VotingClassifier
@@ -61,7 +61,8 @@ def tempered(estimator: Any, rows: "pd.DataFrame") -> Any:
 
     voters = [("model", FrozenEstimator(estimator)), ("churn_rate", DummyClassifier(strategy="prior"))]
     weights = [rows["user_id"].nunique(), UNKNOWN_USERS]
-    return VotingClassifier(voters, voting="soft", weights=weights).fit(rows[FEATURE_COLUMNS], rows["label"])
+    together = VotingClassifier(voters, voting="soft", weights=weights)
+    return together.fit(rows[features_in(rows)], rows["label"])
 
 
 def reach(estimator: Any) -> Bounds:
@@ -82,5 +83,5 @@ def _ranking(fitted: Any, rows: "pd.DataFrame") -> "np.ndarray":
     # The log-odds where there are any, as scikit-learn's maps take them: of probabilities that have been
     # rounded to 1 they still know the highest.
     if hasattr(fitted, "decision_function"):
-        return fitted.decision_function(rows[FEATURE_COLUMNS])
-    return fitted.predict_proba(rows[FEATURE_COLUMNS])[:, 1]
+        return fitted.decision_function(rows[features_in(rows)])
+    return fitted.predict_proba(rows[features_in(rows)])[:, 1]

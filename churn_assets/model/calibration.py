@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn_assets.model import bounds
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.model.dataset import features_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
     # Frozen, so that nothing is fitted again but the map.
     calibrator = CalibratedClassifierCV(FrozenEstimator(fitted), method=method)
     with threadpool_limits(1):
-        return calibrator.fit(rows[FEATURE_COLUMNS], rows["label"])
+        return calibrator.fit(rows[features_in(rows)], rows["label"])
 
 
 def bounded(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
@@ -65,7 +65,7 @@ def bounded(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
 
 def probability(estimator: Any, rows: "pd.DataFrame") -> "np.ndarray":
     """Of churn, of each row."""
-    return estimator.predict_proba(rows[FEATURE_COLUMNS])[:, 1]
+    return estimator.predict_proba(rows[features_in(rows)])[:, 1]
 
 
 def _scores(fitted: Any, rows: "pd.DataFrame", half: "np.ndarray") -> dict[Method, float]:

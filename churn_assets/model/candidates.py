@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from churn_assets.errors import ModelError
 from churn_assets.model import calibration, estimators, search
 from churn_assets.model.bounds import Bounds, reach
-from churn_assets.model.dataset import Frames
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.model.dataset import Frames, features_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,7 +200,7 @@ def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
         # for 25,000 rows, but nothing promises it for others. Nor do they help: those rows take 0.2 s in one
         # thread, and 5 s in two where another process is busy.
         with threadpool_limits(1):
-            estimator.fit(frames.train[FEATURE_COLUMNS], frames.train["label"])
+            estimator.fit(frames.train[features_in(frames.train)], frames.train["label"])
             metrics = _metrics(
                 frames.calibration["label"].to_numpy(), calibration.probability(estimator, frames.calibration)
             )

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import DataFrame
@@ -62,20 +62,28 @@ class Frames(NamedTuple):
     holdout: "pd.DataFrame"
 
 
-def labelled_rows(features: DataFrame, labels: DataFrame) -> DataFrame:
+def labelled_rows(
+    features: DataFrame, labels: DataFrame, columns: Sequence[str] = FEATURE_COLUMNS
+) -> DataFrame:
     """Put the label beside each row of features that has one.
 
     Args:
         features: ``gold.user_features``.
         labels: ``gold.churn_labels``; only mature dates have rows there.
+        columns: the features to take: all of today for a new version, its own for one that is made again.
 
     Returns:
-        user_id (bigint), feature_date (date), the six columns of ``tables.FEATURE_COLUMNS`` (bigint),
-        label (int). One row per user and date that both tables hold.
+        user_id (bigint), feature_date (date), the features, label (int). One row per user and date that both
+        tables hold.
     """
     return features.join(labels, ["user_id", "feature_date"]).select(
-        "user_id", "feature_date", *FEATURE_COLUMNS, "label"
+        "user_id", "feature_date", *columns, "label"
     )
+
+
+def features_in(rows: "pd.DataFrame | DataFrame") -> list[str]:
+    """The features among the columns of such rows, in their order: what a model is fitted on."""
+    return [name for name in rows.columns if name in FEATURE_COLUMNS]
 
 
 def rows_by_date(labelled: DataFrame) -> dict[dt.date, int]:
@@ -192,7 +200,7 @@ def describe(rows: Frames) -> dict[str, int | float]:
 
 def constant_features(rows: "pd.DataFrame") -> list[str]:
     """The features that have one value in all rows, or none in any: no model can learn from them."""
-    return [name for name in FEATURE_COLUMNS if rows[name].nunique(dropna=False) == 1]
+    return [name for name in features_in(rows) if rows[name].nunique(dropna=False) == 1]
 
 
 def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
@@ -208,7 +216,7 @@ def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
         cap: most rows to return; the engine never sends more.
 
     Returns:
-        user_id (int64), feature_date (date), the six features (float64), label (int64), sorted by
+        user_id (int64), feature_date (date), the features (float64), label (int64), sorted by
         feature_date and user_id.
     """
     rows = labelled.where(F.col("feature_date").between(F.lit(dates.start), F.lit(dates.end)))
@@ -226,7 +234,7 @@ def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
             .orderBy("bucket", "user_id", "feature_date")
             .limit(cap)
         )
-    features = [F.col(name).cast("double") for name in FEATURE_COLUMNS]
+    features = [F.col(name).cast("double") for name in features_in(rows)]
     table = rows.select("user_id", "feature_date", *features, F.col("label").cast("bigint")).toArrow()
     # In a fixed order, because a tree's ties and a solver's sums depend on it.
     return table.sort_by([("feature_date", "ascending"), ("user_id", "ascending")]).to_pandas()

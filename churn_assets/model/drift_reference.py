@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_assets.errors import ModelError
+from churn_assets.model.dataset import features_in
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS, SCORE
+from churn_assets.tables import SCORE
 from churn_assets.transforms.drift import (
     CHI_SQUARE_999,
     COMPARED,
@@ -51,7 +52,7 @@ def make_reference(
     """Bins and shares of the training rows' features and of the holdout's scores.
 
     Args:
-        train: user_id and the columns of ``FEATURE_COLUMNS``, one row a user and date.
+        train: user_id and the features, one row a user and date.
         holdout_scores: the model's churn probabilities of the holdout: those of its training rows are
             flattered.
         holdout_users: user_id of each of them. Without it each counts as another user, and what chance does
@@ -72,7 +73,7 @@ def make_reference(
         )
     users = len(np.unique(train["user_id"].to_numpy()))
     judged_users = scores.size if holdout_users is None else len(np.unique(np.asarray(holdout_users)))
-    found = {name: _distribution(name, train[name].to_numpy("float64"), users) for name in FEATURE_COLUMNS}
+    found = {name: _distribution(name, train[name].to_numpy("float64"), users) for name in features_in(train)}
     found[SCORE] = _distribution(SCORE, scores, judged_users)
     return {name: distribution._asdict() for name, distribution in found.items()}
 
@@ -81,7 +82,7 @@ def reference_of(content: Mapping[str, Any]) -> Reference:
     """What ``make_reference`` returned, also after a trip through JSON."""
     return {
         name: Distribution(tuple(one["edges"]), tuple(one["shares"]), one["users"])
-        for name, one in ((name, content[name]) for name in COMPARED)
+        for name, one in ((name, content[name]) for name in COMPARED if name in content)
     }
 
 
@@ -90,12 +91,14 @@ def drift(reference: Reference, rows: "pd.DataFrame", scores: npt.ArrayLike) -> 
 
     Args:
         reference: of the model.
-        rows: the columns of ``FEATURE_COLUMNS``, one row a user.
+        rows: the features that the model was trained with, one row a user.
         scores: the model's churn probability of each.
     """
-    values = {name: rows[name].to_numpy("float64") for name in FEATURE_COLUMNS}
-    values[SCORE] = np.asarray(scores, dtype="float64")
-    return [_drift(name, reference[name], values[name]) for name in COMPARED]
+    of_scores = np.asarray(scores, dtype="float64")
+    return [
+        _drift(name, expected, of_scores if name == SCORE else rows[name].to_numpy("float64"))
+        for name, expected in reference.items()
+    ]
 
 
 def load_reference(settings: Settings, version: int) -> Reference:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.model.dataset import features_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ def importances(estimator: Any, holdout: "pd.DataFrame", seed: int = 0) -> dict[
 
     Args:
         estimator: fitted, with ``predict_proba``.
-        holdout: rows with the six features and label; of many, a sample is used.
+        holdout: rows with the features and label; of many, a sample is used.
         seed: of the sample and of the shuffling.
 
     Returns:
@@ -31,14 +31,15 @@ def importances(estimator: Any, holdout: "pd.DataFrame", seed: int = 0) -> dict[
     rows = holdout.sample(min(ROWS, len(holdout)), random_state=seed)
     if rows["label"].nunique() < 2:
         return {}
+    features = features_in(rows)
     # Histogram boosting's threads wait for one another: on a busy machine 20 times the work of one thread.
     with threadpool_limits(1):
         found = permutation_importance(
             estimator,
-            rows[FEATURE_COLUMNS],
+            rows[features],
             rows["label"],
             scoring="roc_auc",
             n_repeats=REPEATS,
             random_state=seed,
         )
-    return dict(zip(FEATURE_COLUMNS, map(float, found["importances_mean"]), strict=True))
+    return dict(zip(features, map(float, found["importances_mean"]), strict=True))

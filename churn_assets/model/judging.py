@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn_assets.model import gate, leakage, registry
-from churn_assets.model.dataset import Frames
+from churn_assets.model import gate, leakage, packaging, registry
+from churn_assets.model.dataset import Frames, features_in
 from churn_assets.model.decision import Decision
 from churn_assets.model.evaluation import CostMatrix
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,14 +66,14 @@ def _alarms(frames: Frames) -> tuple[str, ...]:
 
     try:
         # Of both: what leaks may do so in late dates only.
-        return leakage.alarms(pd.concat([frames.train, frames.holdout]), FEATURE_COLUMNS)
+        return leakage.alarms(pd.concat([frames.train, frames.holdout]), features_in(frames.train))
     except Exception as error:  # noqa: BLE001 - what cannot be looked at is not promoted
         return (f"Features cannot be tested for leakage: {_in_one_line(error)}",)
 
 
 def _asked(estimator: Any, rows: "pd.DataFrame", who: str) -> tuple[Probabilities, list[str]]:
     try:
-        return np.asarray(estimator.predict_proba(rows[FEATURE_COLUMNS])[:, 1], dtype="float64"), []
+        return np.asarray(estimator.predict_proba(rows[features_in(rows)])[:, 1], dtype="float64"), []
     except Exception as error:  # noqa: BLE001 - what cannot be asked is not promoted
         return np.empty(0), [f"{who} cannot predict the holdout: {_in_one_line(error)}"]
 
@@ -88,8 +87,9 @@ def _champion(settings: Settings, rows: "pd.DataFrame") -> tuple[Probabilities |
         version = str(production.version)
         import mlflow.pyfunc
 
-        champion = mlflow.pyfunc.load_model(registry.model_uri(settings, version))
-        predicted = champion.predict(rows[FEATURE_COLUMNS])
+        uri = registry.model_uri(settings, version)
+        # By its own features: it may have been trained before others came.
+        predicted = mlflow.pyfunc.load_model(uri).predict(rows[packaging.inputs(uri)])
         return np.asarray(predicted, dtype="float64"), version, []
     except Exception as error:  # noqa: BLE001 - a champion that cannot be asked is not replaced unseen
         name = f"The champion, version {version}," if version else "The champion"

@@ -1,12 +1,13 @@
 """A fitted estimator as an MLflow model that any process with scikit-learn can load."""
 
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.errors import ModelError
 from churn_assets.model import explain
-from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +27,15 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
 
     Args:
         mlflow: the ``mlflow`` module, or dagster-mlflow's resource, which mirrors it.
-        estimator: fitted on a DataFrame with the columns of ``tables.FEATURE_COLUMNS``.
-        example: some rows of features; MLflow predicts them once to see that serving them works.
+        estimator: fitted on a DataFrame of features; their names are its signature.
+        example: some rows of these features; MLflow predicts them once to see that serving them works.
 
     Returns:
         ``models:/<model id>``.
     """
     import cloudpickle
 
+    columns = [str(name) for name in estimator.feature_names_in_]
     with tempfile.TemporaryDirectory() as folder:
         pickled = Path(folder) / "estimator.pkl"
         # MLflow's scikit-learn flavour would use skops, which does not trust the trees of a boosted model.
@@ -42,27 +44,48 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
             name="model",
             python_model=str(CODE),
             artifacts={"estimator": str(pickled), "explain": explain.__file__},
-            signature=signature(explains=explain.supports(estimator)),
-            input_example=example[FEATURE_COLUMNS].astype("float64"),
+            signature=signature(columns, explains=explain.supports(estimator)),
+            input_example=example[columns].astype("float64"),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         )
     return info.model_uri
 
 
-def signature(*, explains: bool = False) -> Any:
-    """Six doubles by name in, one double out. Integer columns would refuse a null that serving may send.
+def signature(columns: Sequence[str], *, explains: bool = False) -> Any:
+    """Doubles by name in, one double out. Integer columns would refuse a null that serving may send.
 
     Args:
+        columns: the features, in the model's order.
         explains: whether contributions can be asked for, by the parameter ``explain`` (boolean, False).
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     return ModelSignature(
-        Schema([ColSpec("double", name) for name in FEATURE_COLUMNS]),
+        Schema([ColSpec("double", name) for name in columns]),
         Schema([ColSpec("double")]),
         ParamSchema([ParamSpec(EXPLAIN, DataType.boolean, False)] if explains else []),
     )
+
+
+def inputs(uri: str) -> list[str]:
+    """The features that a logged or registered model takes, in its order: those that it was trained with.
+
+    Args:
+        uri: of the model; the registry has been configured.
+
+    Raises:
+        ModelError: it was logged without a signature.
+    """
+    from mlflow.models import get_model_info
+
+    found = get_model_info(uri).signature
+    if found is None or found.inputs is None:
+        raise ModelError(
+            f"{uri} has no signature, so nobody knows which features it takes. Register a model that "
+            "churn_prediction_model trained."
+        )
+    return found.inputs.input_names()
 
 
 def can_explain(uri: str) -> bool:

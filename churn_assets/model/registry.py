@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from churn_assets.errors import ModelError
 from churn_assets.model import mlflow_database
 from churn_assets.model.quiet import quieten
 from churn_assets.settings import MLFLOW_DATABASE, SQLITE, Settings
-from churn_assets.tables import FEATURE_COLUMNS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -150,30 +150,38 @@ def model_uri(settings: Settings, version: str) -> str:
     return f"models:/{registered_model_name(settings)}/{version}"
 
 
-def scorer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
-    """A function of the six feature columns, in the contract's order, that gives the churn probability.
+@dataclass(frozen=True)
+class AskedVersion:
+    """One version as a function of the features that it was trained with."""
+
+    columns: tuple[str, ...]
+    answer: "Callable[..., Column]"
+
+    def __call__(self, *columns: "Column") -> "Column":
+        """Its answer to a column for each of ``columns``; without any, to those of these names."""
+        from pyspark.sql import functions as F
+
+        asked = columns or tuple(F.col(name) for name in self.columns)
+        return self.answer(*(column.cast("double") for column in asked))
+
+
+def scorer(spark: "SparkSession", uri: str) -> AskedVersion:
+    """What gives the churn probability, a column of double.
 
     Args:
         spark: the session whose DataFrames will be scored.
         uri: what ``model_uri`` returns; ``configure`` has been called.
-
-    Returns:
-        A function that takes no argument (columns by the contract's names) or six columns, and returns
-        a column of double.
     """
     quieten()
     return _udf(spark, _pinned(uri), "double")
 
 
-def explainer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
-    """A function of the six feature columns that gives what each adds to the log-odds of churn.
+def explainer(spark: "SparkSession", uri: str) -> AskedVersion:
+    """What gives what each feature adds to the log-odds of churn, a column of array<double>.
 
     Args:
         spark: as for ``scorer``.
         uri: as for ``scorer``.
-
-    Returns:
-        A function as that of ``scorer``, of a column of array<double>: six numbers, in the contract's order.
 
     Raises:
         ModelError: the version cannot explain what it predicts.
@@ -192,21 +200,20 @@ def explainer(spark: "SparkSession", uri: str) -> "Callable[..., Column]":
 
 def _udf(
     spark: "SparkSession", uri: str, result_type: str, params: dict[str, Any] | None = None
-) -> "Callable[..., Column]":
+) -> AskedVersion:
     import mlflow.pyfunc
-    from pyspark.sql import functions as F
 
-    predict = mlflow.pyfunc.spark_udf(spark, uri, result_type=result_type, env_manager="local", params=params)
+    from churn_assets.model import packaging
 
-    def answer(*columns: "Column") -> "Column":
-        features = columns or [F.col(name) for name in FEATURE_COLUMNS]
-        return predict(*(column.cast("double") for column in features))  # type: ignore[return-value]  # a Column: MLflow has no annotation
+    predict: Any = mlflow.pyfunc.spark_udf(
+        spark, uri, result_type=result_type, env_manager="local", params=params
+    )
+    asked = AskedVersion(tuple(packaging.inputs(uri)), predict)
+    _copy_to_the_worker(spark, asked)
+    return asked
 
-    _copy_to_the_worker(spark, answer)
-    return answer
 
-
-def _copy_to_the_worker(spark: "SparkSession", score: "Callable[..., Column]") -> None:
+def _copy_to_the_worker(spark: "SparkSession", asked: AskedVersion) -> None:
     """Score one row, so that the model has been copied before many partitions ask for it at once.
 
     Over Spark Connect each partition copies the model to one folder a process if it is not there. Sail's
@@ -216,7 +223,7 @@ def _copy_to_the_worker(spark: "SparkSession", score: "Callable[..., Column]") -
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     if isinstance(spark, ConnectSession):
-        spark.range(1).select(score(*(F.lit(0.0) for _ in FEATURE_COLUMNS))).collect()
+        spark.range(1).select(asked(*(F.lit(0.0) for _ in asked.columns))).collect()
 
 
 def tracking_uri(settings: Settings) -> str:

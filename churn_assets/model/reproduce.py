@@ -5,6 +5,8 @@ Reading the tables as they were is the lake's; here are the notes, and the compa
 
 import datetime as dt
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,6 @@ from churn_assets.errors import ModelError
 from churn_assets.model import candidates, promotions, registry, tracking
 from churn_assets.model.dataset import Frames, Split
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
 
 # Where sums are made in another order, the last digits differ.
 EQUAL = 1e-12
@@ -28,7 +29,8 @@ class Recipe:
     """All that says which rows a version was trained on, and how.
 
     ``delta_versions`` are by the names of the contracts. ``git_sha`` is empty where the package lay in no
-    checkout, ``packages`` where nobody noted them. ``bounded`` says whether its probabilities are.
+    checkout, ``packages`` where nobody noted them. ``features`` are those of the version, whatever
+    ``user_features`` has gained since. ``bounded`` says whether its probabilities are.
     """
 
     version: str
@@ -39,6 +41,7 @@ class Recipe:
     delta_versions: dict[str, int]
     git_sha: str
     packages: dict[str, str]
+    features: tuple[str, ...]
     bounded: bool = False
 
     @property
@@ -88,6 +91,7 @@ def recipe(settings: Settings, version: str) -> Recipe:
         delta_versions=_delta_versions(tags),
         git_sha=tags.get("git_sha", ""),
         packages=json.loads(tags.get("python_packages", "{}")),
+        features=_features(settings, version),
         bounded=tracking.BOUNDS in tags,
     )
 
@@ -135,7 +139,7 @@ def compare(settings: Settings, found: Recipe, rows: Frames) -> Comparison:
             "other tables than those it was trained on: set the CHURN_LAKE_ROOT that it was trained in."
         )
     rebuilt = candidates.rebuild(found.spec, rows, found.bounded)
-    features = rows.holdout[FEATURE_COLUMNS]
+    features = rows.holdout[list(found.features)]
     difference = np.abs(rebuilt.predict_proba(features)[:, 1] - _answers(settings, found.version, features))
     # Of these, NaN counts as the largest.
     place = int(np.argmax(difference))
@@ -146,9 +150,22 @@ def compare(settings: Settings, found: Recipe, rows: Frames) -> Comparison:
 def _answers(settings: Settings, version: str, features: Any) -> Any:
     import mlflow.pyfunc
 
-    try:
+    with _saying_that_it_cannot_be_asked(version):
         registered = mlflow.pyfunc.load_model(registry.model_uri(settings, version))
         return np.asarray(registered.predict(features), dtype="float64")
+
+
+def _features(settings: Settings, version: str) -> tuple[str, ...]:
+    from churn_assets.model import packaging
+
+    with _saying_that_it_cannot_be_asked(version):
+        return tuple(packaging.inputs(registry.model_uri(settings, version)))
+
+
+@contextmanager
+def _saying_that_it_cannot_be_asked(version: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(f"The registered version {version} cannot be asked: {said}") from error

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from churn_assets.errors import EndpointError
 from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
 from churn_assets.serving.parity_report import Difference, ParityReport
-from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS
+from churn_assets.tables import CHURN_PREDICTIONS
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -24,11 +24,11 @@ SERVED_NAME_HEADER = "served-model-name"
 
 @dataclass(frozen=True)
 class SampledUser:
-    """A user's score of the batch, and the features that it was made from, in ``FEATURE_COLUMNS``' order."""
+    """A user's score of the batch, and the features that it was made from."""
 
     user_id: int
     churn_probability: float
-    features: tuple[int, ...]
+    features: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,15 @@ class Answer:
 Query = Callable[[list[dict[str, Any]]], Answer]
 
 
-def sample(predictions: DataFrame, features: DataFrame, users: int, seed: int) -> list[SampledUser]:
+def sample(
+    predictions: DataFrame, features: DataFrame, columns: Sequence[str], users: int, seed: int
+) -> list[SampledUser]:
     """Choose users by a hash of their id and the seed: the same ones on every engine.
 
     Args:
         predictions: ``gold.churn_predictions`` of one feature_date.
         features: ``gold.user_features`` of that date.
+        columns: the features that the version was trained with.
         users: how many, at most.
         seed: another one chooses others.
 
@@ -69,17 +72,15 @@ def sample(predictions: DataFrame, features: DataFrame, users: int, seed: int) -
         .orderBy("place", "user_id")
         .limit(users)
     )
-    known = features.select("user_id", *FEATURE_COLUMNS)
+    known = features.select("user_id", *columns)
     rows = chosen.join(known, "user_id", "left").collect()
-    if without := sorted(row["user_id"] for row in rows if row[FEATURE_COLUMNS[0]] is None):
+    if without := sorted(row["user_id"] for row in rows if row[columns[0]] is None):
         raise EndpointError(
             f"user_id {without[0]} has a score in {CHURN_PREDICTIONS} and no features of that date. "
             "Score the date again: materialise churn_predictions."
         )
     found = [
-        SampledUser(
-            row["user_id"], row["churn_probability"], tuple(row[column] for column in FEATURE_COLUMNS)
-        )
+        SampledUser(row["user_id"], row["churn_probability"], {name: row[name] for name in columns})
         for row in rows
     ]
     return sorted(found, key=lambda user: user.user_id)
@@ -152,9 +153,7 @@ def compare(
 
 
 def _record(user: SampledUser, asked_by: str) -> dict[str, int]:
-    if asked_by == "user_id":
-        return {"user_id": user.user_id}
-    return dict(zip(FEATURE_COLUMNS, user.features, strict=True))
+    return {"user_id": user.user_id} if asked_by == "user_id" else dict(user.features)
 
 
 def _batches(users: Sequence[SampledUser]) -> Iterator[Sequence[SampledUser]]:

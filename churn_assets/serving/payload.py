@@ -233,13 +233,15 @@ class Parser:
                 "No features have been published to look users up in. Materialise online_user_features, "
                 "or send all features."
             )
-        if list(store.columns) != self.columns:
+        if not set(self.columns).issubset(store.columns):
             raise UnavailableError(
                 f"The published features are {', '.join(store.columns)}; this model wants "
                 f"{', '.join(self.columns)}. Materialise online_user_features."
             )
         rows = np.fromiter(wanted, dtype=np.int64)
         found, there = store.lookup(np.fromiter(wanted.values(), dtype=np.int64))
+        # More may be published than this model was trained with.
+        found = found[:, [store.columns.index(name) for name in self.columns]]
         given = matrix[rows]
         # What was sent wins over what is known.
         matrix[rows] = np.where(np.isnan(given), found, given)

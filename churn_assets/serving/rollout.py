@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from churn_assets.dates import DateRange
 from churn_assets.errors import EndpointError, ModelError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import registry
+from churn_assets.model import packaging, registry
 from churn_assets.model.quiet import quieten
 from churn_assets.serving import parity
 from churn_assets.serving.clients import EndpointLocation
@@ -77,7 +77,7 @@ def roll_out(  # noqa: PLR0913 - what to deploy where, and whom to ask for
     """
     # First what may be missing: nothing is deployed that cannot be compared.
     version = production(lake)
-    sampled = _sample(lake, users, seed)
+    sampled = _sample(lake, version, users, seed)
     with location.open() as endpoint:
         progress(f"server: {endpoint.server}")
         deployment = None
@@ -96,7 +96,7 @@ class _Sample(NamedTuple):
     users: list[parity.SampledUser]
 
 
-def _sample(lake: Lakehouse, users: int, seed: int) -> _Sample:
+def _sample(lake: Lakehouse, production: str, users: int, seed: int) -> _Sample:
     scored = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
     if not scored:
         raise EndpointError(
@@ -107,10 +107,11 @@ def _sample(lake: Lakehouse, users: int, seed: int) -> _Sample:
     # Late events may have changed the features since, and the date waits to be scored again: not the
     # endpoint's fault. So the features are those that the scores came from.
     micros = predictions.agg(F.unix_micros(F.max("scored_at"))).collect()[0][0]
+    columns = packaging.inputs(registry.model_uri(lake.settings, production))
     latest = lake.version(USER_FEATURES)
     version = lake.version_at(USER_FEATURES, dt.datetime.fromtimestamp(micros / 1e6, dt.UTC)) or latest
     features = lake.read(USER_FEATURES, last, version=None if version == latest else version)
-    return _Sample(last.end, version, parity.sample(predictions, features, users, seed))
+    return _Sample(last.end, version, parity.sample(predictions, features, columns, users, seed))
 
 
 def _compare(client: WorkspaceClient, online_folder: Path | None, sample: _Sample) -> ParityReport:

@@ -61,8 +61,8 @@ def feature_drift(
         references: by model version. Dates that another version scored have no row.
 
     Returns:
-        The columns of ``tables.FEATURE_DRIFT``: one row for each date of ``predictions`` and name of
-        ``COMPARED``. ``psi`` and ``psi_by_chance`` are rounded to nine digits.
+        The columns of ``tables.FEATURE_DRIFT``: one row for each date of ``predictions`` and name in
+        the reference of its version. ``psi`` and ``psi_by_chance`` are rounded to nine digits.
     """
     keys, same = ["user_id", "feature_date"], ["model_version", "feature"]
     known = _as_frame(predictions.sparkSession, references)
@@ -90,16 +90,15 @@ def feature_drift(
 
 
 def _as_frame(spark: SparkSession, references: Mapping[int, Reference]) -> DataFrame:
-    """A row for each version and name; a bin that it lacks has the edge infinity, or the share NULL."""
+    """A row for each version and name that it knows; a bin that lacks has the edge infinity, or no share."""
     rows = []
     for version, reference in references.items():
-        for name in COMPARED:
-            edges, shares, users = reference[name]
+        # A version that was trained before a feature came has no reference of it, and so no row.
+        for name, (edges, shares, users) in reference.items():
             chi_square = CHI_SQUARE_999[len(edges)]
-            edges = [*edges, *[math.inf] * (len(EDGES) - len(edges))]
-            rows.append(
-                (version, name, users, chi_square, *edges, *shares, *[None] * (len(SHARES) - len(shares)))
-            )
+            no_edges = [math.inf] * (len(EDGES) - len(edges))
+            no_shares = [None] * (len(SHARES) - len(shares))
+            rows.append((version, name, users, chi_square, *edges, *no_edges, *shares, *no_shares))
     doubles = ", ".join(f"{name} double" for name in ("chi_square", *EDGES, *SHARES))
     return spark.createDataFrame(
         rows, f"model_version int, feature string, reference_users bigint, {doubles}"

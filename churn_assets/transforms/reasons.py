@@ -1,41 +1,40 @@
 """Why each prediction is what it is, in words that a marketing person reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from churn_assets import tables
-
-# Of the six features, so many are named.
+# Of all features, so many are named.
 REASONS = 3
 # Engines add up in their own order; what differs behind this digit must not change a rank.
 DIGITS = 9
 
 
-def churn_reasons(predictions: DataFrame, features: DataFrame, explain: Callable[..., Column]) -> DataFrame:
+def churn_reasons(
+    predictions: DataFrame, features: DataFrame, explain: Callable[..., Column], columns: Sequence[str]
+) -> DataFrame:
     """Name the features that move each prediction most.
 
     Args:
         predictions: ``gold.churn_predictions``, all scored by the model that ``explain`` asks.
         features: ``gold.user_features`` of the same feature_dates.
-        explain: gives what each feature adds to the log-odds of churn (array of double) from the columns
-            ``tables.FEATURE_COLUMNS``, in that order and as doubles; such as ``registry.explainer``.
+        explain: gives what each feature adds to the log-odds of churn (array of double) from ``columns``, in
+            that order and as doubles; such as ``registry.explainer``.
+        columns: the features that the model was trained with; the table may have gained others since.
 
     Returns:
         The columns of ``tables.CHURN_REASONS``, three rows for each prediction whose features are there.
-        Equally strong features come in the contract's order.
+        Equally strong features come in the order of ``columns``.
     """
-    inputs = [F.col(name).cast("double").alias(name) for name in tables.FEATURE_COLUMNS]
+    inputs = [F.col(name).cast("double").alias(name) for name in columns]
     scored = predictions.select("user_id", "feature_date", "model_version")
     explained = scored.join(features, ["user_id", "feature_date"]).select(
         "user_id", "feature_date", "model_version", *inputs, explain(*inputs).alias("contributions")
     )
     # Sorted and not ranked by a window, which would shuffle six rows for each prediction. And not cut by
     # slice(), which Sail refuses for structs.
-    by_strength = F.array_sort(
-        F.array(*(_candidate(place, name) for place, name in enumerate(tables.FEATURE_COLUMNS)))
-    )
+    by_strength = F.array_sort(F.array(*(_candidate(place, name) for place, name in enumerate(columns))))
     ranked = (
         explained.select(
             "user_id", "feature_date", "model_version", F.posexplode(by_strength).alias("place", "of")
@@ -56,7 +55,7 @@ def churn_reasons(predictions: DataFrame, features: DataFrame, explain: Callable
 
 
 def _candidate(place: int, feature: str) -> Column:
-    """A struct that sorts by strength, and by the contract's order where strengths are equal."""
+    """A struct that sorts by strength, and by place where strengths are equal."""
     # Adding 0 makes 0 of -0.
     contribution = F.round(F.col("contributions")[place], DIGITS) + F.lit(0.0)
     return F.struct(
@@ -69,11 +68,10 @@ def _candidate(place: int, feature: str) -> Column:
 
 
 def _in_words(feature: Column, value: Column, raises: Column) -> Column:
-    # One WHEN a feature, the last of which needs no condition.
-    *others, last = PHRASES
-    words = PHRASES[last](value, raises)
-    for name in others:
-        words = F.when(feature == name, PHRASES[name](value, raises)).otherwise(words)
+    # A version may have been trained with a feature that has no phrase here.
+    words = F.concat(feature, F.lit(" is "), value.cast("string"))
+    for name, phrase in PHRASES.items():
+        words = F.when(feature == name, phrase(value, raises)).otherwise(words)
     return words
 
 

@@ -3,14 +3,16 @@
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from churn_assets import tables
 from churn_assets.assets import code_version as module
 from churn_assets.assets.code_version import code_version
 from churn_assets.definitions import build_defs
-from churn_assets.tables import MODEL_PROMOTIONS, TABLES
+from churn_assets.tables import EVENTS, MODEL_PROMOTIONS, TABLES, USERS
 from churn_assets_tests.conftest import MakeSettings
 
 SOURCE = '''
@@ -90,6 +92,20 @@ def test_what_may_compute_something_else_has_another_version(
 
 def test_what_it_imports_from_another_transform_counts(version: Callable[..., str]) -> None:
     assert version() != version(SOURCE, PARTNER.replace("2", "3"))
+
+
+def test_a_column_more_in_a_contract_that_it_names_counts_and_a_better_comment_does_not(
+    version: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SOURCE.replace("return helper(x)", "return tables.USERS.column_names, helper(x)")
+    before = version(source)
+
+    monkeypatch.setattr(tables, "USERS", replace(USERS, comment="Better.", rules=()))
+    commented = version(source)
+    monkeypatch.setattr(tables, "USERS", replace(USERS, columns=(*USERS.columns, EVENTS.columns[0])))
+
+    assert commented == before
+    assert version(source) != before
 
 
 def test_a_setting_that_changes_results_counts(version: Callable[..., str]) -> None:

@@ -229,3 +229,12 @@ def register(settings: Any, reference: dict[str, Any] | None) -> None:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
+
+
+def test_a_date_of_a_version_from_before_a_feature_came_shows_none_of_it() -> None:
+    rows = [row for row in drift_rows(rolling_7d_events=0.01) if row["feature"] != "event_count_30d"]
+
+    shown = str(judge(FEATURE_CHECK, rows, SETTINGS).metadata["psi"].value).splitlines()
+
+    assert shown[0].startswith("| feature_date | users | model_version | event_count_30d | active_days_30d |")
+    assert shown[-1].startswith(f"| {D} | 900 | 3 | none | 0.010 (")

@@ -82,7 +82,7 @@ def register_as_before(settings: Settings, folder: Path) -> None:
             name="model",
             python_model=str(packaging.CODE),
             artifacts={"estimator": str(folder / "estimator.pkl")},
-            signature=packaging.signature(),
+            signature=packaging.signature(FEATURE_COLUMNS),
             pip_requirements=[],
         )
     registered = registry.register(settings, info.model_uri, run.info.run_id)

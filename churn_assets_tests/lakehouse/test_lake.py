@@ -271,6 +271,59 @@ def test_a_table_of_an_earlier_release_gains_its_nullable_columns_in_place(
     assert again.version(EVENTS) == before + 2
 
 
+# A column that every row of a later release has, in the midst of the others.
+MOOD = Column("mood", "bigint", "How the user felt.", minimum=0)
+WITH_MOOD = changed(
+    USER_DAILY_ACTIVITY, *USER_DAILY_ACTIVITY.columns[:2], MOOD, *USER_DAILY_ACTIVITY.columns[2:]
+)
+
+
+def test_where_rows_are_replaced_a_column_without_gaps_comes_with_gaps_until_they_are(
+    two_days: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = as_restarted(two_days, monkeypatch)
+    rows = activity(spark, (1, FIRST, 5, 1)).withColumn("mood", F.lit(9).cast("bigint"))
+
+    assert {row["mood"] for row in lake.read(WITH_MOOD).collect()} == {None}
+    lake.write(WITH_MOOD, rows, DateRange(FIRST, FIRST))
+
+    found = lake.read(WITH_MOOD).select("event_date", "user_id", "mood", "events").collect()
+    assert sorted(map(tuple, found)) == [(FIRST, 1, 9, 5), (SECOND, 2, None, 2)]
+    lake.require_contract(WITH_MOOD)
+
+
+def test_who_only_looks_learns_what_a_table_has_to_gain_and_changes_nothing(
+    two_days: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = as_restarted(two_days, monkeypatch)
+    version, looking = lake.version(WITH_MOOD), lake.as_it_is()
+
+    assert looking.query("SELECT count(*) AS n FROM {activity}", activity=WITH_MOOD) == [{"n": 2}]
+    assert [column.name for column in looking.to_gain(WITH_MOOD)] == ["mood"]
+    with pytest.raises(LakeError, match="is not there yet"):
+        looking.read(USERS)
+    assert (lake.version(WITH_MOOD), lake.version(USERS)) == (version, -1)
+
+    assert [column.name for column in lake.grow(WITH_MOOD)] == ["mood"]
+    assert lake.grow(WITH_MOOD) == lake.to_gain(WITH_MOOD) == []
+    assert lake.version(WITH_MOOD) == version + 1
+    assert lake.read(WITH_MOOD).columns[-1] == "mood"
+
+
+def test_a_gap_in_a_column_that_came_later_is_refused_though_the_table_would_take_it(
+    two_days: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = as_restarted(two_days, monkeypatch)
+    version = lake.version(WITH_MOOD)
+    rows = activity(spark, (1, FIRST, 5, 1)).withColumn("mood", F.lit(None).cast("bigint"))
+
+    with pytest.raises(ContractError, match="would get a NULL in mood"):
+        lake.write(WITH_MOOD, rows, DateRange(FIRST, FIRST))
+
+    # One commit for the column, none for the row.
+    assert lake.version(WITH_MOOD) == version + 1
+
+
 def test_a_version_from_before_a_column_came_reads_it_as_null(former: Lakehouse) -> None:
     before = former.version(EVENTS)
     former.read(EVENTS)

@@ -1,6 +1,7 @@
 """Unity Catalog's tables: the same rows, versions and reports as in folders, and what only they have."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -229,3 +230,22 @@ def test_other_sessions_of_the_process_stay_what_they_were(
     assert not spark.catalog.tableExists("main_catalog.clean.users_of_nobody")
     with pytest.raises(Exception, match="CATALOG"):
         spark.sql("CREATE CATALOG elsewhere")
+
+
+def test_a_column_that_another_process_adds_first_is_there_and_no_failure(unity: UnityLakehouse) -> None:
+    unity._sql(create_managed_table(replace(USERS, columns=USERS.columns[:-1]), unity.table_name(USERS)))
+    real, added = unity._run_sql, []
+
+    def by_a_slower_process(statement: str) -> list[dict[str, Any]]:
+        if statement.startswith("ALTER TABLE"):
+            added.append(statement)
+            real(statement)
+        return real(statement)
+
+    lake = UnityLakehouse(unity.settings, lambda: unity.spark, by_a_slower_process)
+
+    assert [column.name for column in lake.grow(USERS)] == ["source_user_id"]
+    (statement,) = added
+    assert statement.startswith("ALTER TABLE main_catalog.clean.users ADD COLUMNS (")
+    assert "`source_user_id` STRING COMMENT 'The user\\'s id as its owner knows it" in statement
+    assert lake.to_gain(USERS) == []

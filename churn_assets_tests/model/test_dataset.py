@@ -263,3 +263,16 @@ def test_frames_are_described_by_rows_users_dates_and_churn_rate():
         "holdout_users": 0,
         "holdout_dates": 0,
     }
+
+
+def test_a_version_that_is_made_again_takes_its_own_features(spark: SparkSession):
+    features = spark.createDataFrame(
+        [(1, day(1), 9, 5, 0, 2, 40, 3)], LABELLED_SCHEMA.removesuffix(", label int")
+    )
+    labels = spark.createDataFrame([(1, day(1), 1)], "user_id bigint, feature_date date, label int")
+
+    rows = dataset.labelled_rows(features, labels, ["account_age_days", "event_count_30d"])
+    collected = dataset.collect(rows, days(1, 1), 10)
+
+    assert rows.columns == ["user_id", "feature_date", "account_age_days", "event_count_30d", "label"]
+    assert collected[dataset.features_in(collected)].to_numpy().tolist() == [[40.0, 9.0]]

@@ -3,11 +3,13 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from churn_assets.errors import ModelError
 from churn_assets.model import calibration, estimators, explain, packaging
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
@@ -137,3 +139,10 @@ def test_requirements_are_the_versions_that_trained(folder: Path):
         f"{package}=={version(package)}"
         for package in ("mlflow", "scikit-learn", "pandas", "numpy", "cloudpickle")
     ]
+
+
+def test_a_model_without_a_signature_is_named_as_nobody_knows_what_it_takes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mlflow.models.get_model_info", lambda _: SimpleNamespace(signature=None))
+
+    with pytest.raises(ModelError, match=r"^models:/bare/1 has no signature"):
+        packaging.inputs("models:/bare/1")

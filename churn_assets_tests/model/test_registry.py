@@ -195,3 +195,14 @@ def test_many_partitions_at_once_may_score_with_a_model_that_no_worker_has_seen(
     scores = rows.select(registry.scorer(spark, uri)().alias("p")).collect()
 
     assert len(scores) == 64
+
+
+def test_a_version_of_fewer_features_finds_them_by_name_in_a_table_that_has_more(
+    spark: SparkSession, settings: Settings, open_mlflow: OpenMlflow
+):
+    own = ["account_age_days", "days_since_last_event"]
+    fewer = estimators.make("gradient_boosting", {"n_estimators": 5}).fit(FEATURES[own], FRAME["label"])
+    uri = registry.model_uri(settings, registered(settings, open_mlflow, fewer))
+
+    assert registry.scorer(spark, uri).columns == tuple(own)
+    assert scored(spark, uri) == fewer.predict_proba(FEATURES[own])[:, 1].tolist()

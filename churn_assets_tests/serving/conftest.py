@@ -119,7 +119,7 @@ def _register_what_cannot_be_served(settings: Settings, folder: Path) -> None:
                 name="model",
                 python_model=str(packaging.CODE),
                 artifacts=files,
-                signature=packaging.signature(),
+                signature=packaging.signature(FEATURE_COLUMNS),
                 pip_requirements=[],
             )
         assert str(registry.register(settings, info.model_uri, run.info.run_id).version) == version

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from databricks.sdk import WorkspaceClient
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from churn_assets.errors import EndpointError
 from churn_assets.serving.clients import BundledEndpoint
@@ -22,6 +23,8 @@ from churn_assets_tests.serving.conftest import FEATURE_DATE, PUBLISHED, mlflow_
 from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 
+ONES = dict.fromkeys(FEATURE_COLUMNS, 1)
+
 
 def scored(spark: SparkSession, users: int):
     """Predictions and features of users 0, 1, 2 …, whose probability is a hundredth of their id."""
@@ -34,16 +37,25 @@ def scored(spark: SparkSession, users: int):
 def test_a_sampled_user_has_the_score_and_the_features_of_the_date(spark: SparkSession) -> None:
     predictions, features = scored(spark, 3)
 
-    assert sample(predictions, features, 5, seed=1) == [
-        SampledUser(i, i / 100, (i, 1, 2, 3, 4, 5)) for i in range(3)
+    assert sample(predictions, features, FEATURE_COLUMNS, 5, seed=1) == [
+        SampledUser(i, i / 100, dict(zip(FEATURE_COLUMNS, (i, 1, 2, 3, 4, 5), strict=True))) for i in range(3)
     ]
+
+
+def test_a_version_from_before_a_feature_came_is_sent_its_own_features(spark: SparkSession) -> None:
+    predictions, features = scored(spark, 1)
+    more = features.withColumn("came_later", F.lit(None).cast("bigint"))
+
+    (user,) = sample(predictions, more, FEATURE_COLUMNS[:2], 5, seed=1)
+
+    assert user.features == dict(zip(FEATURE_COLUMNS[:2], (0, 1), strict=True))
 
 
 def test_a_sample_is_the_same_on_every_engine_and_another_for_another_seed(spark: SparkSession) -> None:
     predictions, features = scored(spark, 40)
 
     def ids(seed: int, users: int = 4) -> list[int]:
-        return [user.user_id for user in sample(predictions, features, users, seed)]
+        return [user.user_id for user in sample(predictions, features, FEATURE_COLUMNS, users, seed)]
 
     assert ids(seed=1) == [9, 13, 15, 16]
     assert ids(seed=2) == [4, 9, 13, 14]
@@ -57,7 +69,7 @@ def test_a_score_without_features_is_named(spark: SparkSession) -> None:
     with pytest.raises(
         EndpointError, match=r"user_id 1 has a score in main_catalog\.gold\.churn_predictions and no"
     ):
-        sample(predictions, features.where("user_id <> 1"), 5, seed=1)
+        sample(predictions, features.where("user_id <> 1"), FEATURE_COLUMNS, 5, seed=1)
 
 
 def users_scored_by(settings: Settings, version: str) -> list[SampledUser]:
@@ -65,8 +77,8 @@ def users_scored_by(settings: Settings, version: str) -> list[SampledUser]:
     records = [dict(zip(FEATURE_COLUMNS, row, strict=True)) for row in PUBLISHED.values()]
     scores = mlflow_answers(settings, version, records)
     return [
-        SampledUser(user, score, tuple(int(value) for value in row))
-        for (user, row), score in zip(PUBLISHED.items(), scores, strict=True)
+        SampledUser(user, score, {name: int(value) for name, value in record.items()})
+        for user, score, record in zip(PUBLISHED, scores, records, strict=True)
     ]
 
 
@@ -130,7 +142,7 @@ def test_a_billionth_is_the_limit(ask: Query, registered: Settings, shift: float
 def test_a_user_of_whom_the_endpoint_knows_nothing_fails_the_comparison(
     ask: Query, registered: Settings
 ) -> None:
-    stranger = SampledUser(77, 0.5, (1, 1, 1, 1, 1, 1))
+    stranger = SampledUser(77, 0.5, ONES)
 
     report = compared(ask, [*users_scored_by(registered, "1"), stranger])
 
@@ -141,13 +153,13 @@ def test_a_user_of_whom_the_endpoint_knows_nothing_fails_the_comparison(
 
 
 def test_strangers_alone_are_missing_too(ask: Query) -> None:
-    strangers = [SampledUser(77, 0.5, (1, 1, 1, 1, 1, 1)), SampledUser(78, 0.5, (1, 1, 1, 1, 1, 1))]
+    strangers = [SampledUser(77, 0.5, ONES), SampledUser(78, 0.5, ONES)]
 
     assert compared(ask, strangers).missing == [77, 78]
 
 
 def test_a_number_that_is_none_is_no_agreement() -> None:
-    report = compared(lambda records: Answer([float("nan")] * len(records)), [SampledUser(1, 0.5, (1,) * 6)])
+    report = compared(lambda records: Answer([float("nan")] * len(records)), [SampledUser(1, 0.5, ONES)])
 
     assert not report.passed
     assert report.missing == [1]
@@ -168,7 +180,7 @@ def test_every_user_is_asked_for_once_in_requests_of_ten() -> None:
         return Answer([record["event_count_30d"] / 100 for record in records])
 
     report = compared(
-        answer, [SampledUser(i, i / 100, (i, 0, 0, 0, 0, 0)) for i in range(23)], by_user_id=False
+        answer, [SampledUser(i, i / 100, {**ONES, "event_count_30d": i}) for i in range(23)], by_user_id=False
     )
 
     assert asked == [10, 10, 3]
@@ -178,7 +190,7 @@ def test_every_user_is_asked_for_once_in_requests_of_ten() -> None:
 
 def test_two_versions_in_the_answers_are_both_named() -> None:
     versions = iter(["1", "2"])
-    users = [SampledUser(i, 0.0, (0,) * 6) for i in range(11)]
+    users = [SampledUser(i, 0.0, ONES) for i in range(11)]
 
     report = compared(lambda records: Answer([0.0] * len(records), next(versions)), users, by_user_id=False)
 

@@ -379,3 +379,11 @@ def test_without_published_features_a_lookup_says_what_to_do():
 def test_features_that_the_model_does_not_want_are_not_looked_up(store: Any):
     with pytest.raises(UnavailableError, match="this model wants a, b"):
         Parser(["a", "b"]).rows(b'{"inputs": [{"user_id": 42}]}', store)
+
+
+def test_a_model_from_before_a_feature_came_finds_its_own_among_those_published(store: Any):
+    older = Parser(["account_age_days", "event_count_30d"])
+
+    matrix = matrix_of({"inputs": [{"user_id": 43}, {"user_id": 42, "event_count_30d": 1}]}, store, older)
+
+    assert matrix.tolist() == [[400, 1], [180, 1]]

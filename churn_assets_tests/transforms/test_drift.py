@@ -195,3 +195,9 @@ def test_account_age_grows_with_the_calendar_and_is_recorded_but_not_judged(simu
         {**before[0], "feature": name, "psi": 0.0} for name in FEATURE_COLUMNS if name != "account_age_days"
     ]
     assert judge(FEATURE_CHECK, [*before, *others], settings_module.load(_env_file=None)).passed
+
+
+def test_a_version_from_before_a_feature_came_says_nothing_of_it(spark):
+    older = {name: HALF_TODAY[name] for name in ("days_since_last_event", tables.SCORE)}
+
+    assert set(drift_of(spark, [0, 0, 0, 5], {1: older})) == set(older)

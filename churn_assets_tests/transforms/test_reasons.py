@@ -20,6 +20,7 @@ def reasons_of(spark: SparkSession, features: list[tuple], explain, *columns: st
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         frame(spark, tables.USER_FEATURES, [(user, D, *values) for user, *values in features]),
         explain,
+        FEATURE_COLUMNS,
     )
     assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_REASONS.columns]
     return rows_of(table, *columns)
@@ -76,6 +77,7 @@ def test_reasons_are_of_the_predictions_date_and_of_nobody_else(spark: SparkSess
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         frame(spark, tables.USER_FEATURES, features),
         contributions(0, 0, 1, 0, 0, 0),
+        FEATURE_COLUMNS,
     )
 
     assert rows_of(table.where("rank = 1"), "user_id", "feature_date", "value", "model_version") == [
@@ -159,3 +161,28 @@ def test_a_reason_says_what_the_user_did_and_only_where_that_counts_against_him(
 
 def test_every_feature_has_its_words() -> None:
     assert list(reasons.PHRASES) == FEATURE_COLUMNS
+
+
+def test_a_version_from_before_a_feature_came_is_asked_with_its_own(spark: SparkSession) -> None:
+    table = reasons.churn_reasons(
+        frame(spark, tables.CHURN_PREDICTIONS, [(1, D, 0.5, True, NOON, 4)]),
+        frame(spark, tables.USER_FEATURES, [(1, D, 1, 2, 3, 4, 5, 6)]),
+        F.array,
+        ["rolling_7d_events", "event_count_30d", "account_age_days"],
+    )
+
+    assert rows_of(table, "rank", "feature", "contribution") == [
+        (1, "rolling_7d_events", 6.0),
+        (2, "account_age_days", 5.0),
+        (3, "event_count_30d", 1.0),
+    ]
+
+
+def test_a_feature_without_a_phrase_is_named_with_its_value(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(reasons.PHRASES, "rolling_7d_events")
+
+    rows = reasons_of(spark, [(1, 1, 1, 1, 1, 1, 7)], contributions(0, 0, 0, 0, 0, 1), "rank", "reason")
+
+    assert rows[0] == (1, "rolling_7d_events is 7")

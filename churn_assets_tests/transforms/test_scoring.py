@@ -23,7 +23,7 @@ def test_a_prediction_is_the_models_answer_to_the_six_features_in_order(spark):
         tables.USER_FEATURES,
         [(1, D, 1, 2, 3, 4, 5, 6), (2, D, 5, 0, 0, 0, 0, 0), (3, D, 4, 9, 9, 9, 9, 9)],
     )
-    table = scoring.churn_predictions(features, score, SCORED_AT, 7)
+    table = scoring.churn_predictions(features, score, tables.FEATURE_COLUMNS, SCORED_AT, 7)
     assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_PREDICTIONS.columns]
     rows = table.selectExpr(
         "user_id",
@@ -39,3 +39,16 @@ def test_a_prediction_is_the_models_answer_to_the_six_features_in_order(spark):
         (2, D, 0.5, True, at, 7),
         (3, D, 0.499999, False, at, 7),
     ]
+
+
+def test_a_version_from_before_a_feature_came_is_asked_with_its_own(spark):
+    features = frame(spark, tables.USER_FEATURES, [(1, D, 1, 2, 3, 4, 5, 6)])
+    table = scoring.churn_predictions(
+        features,
+        lambda first, second: second / first / 10,
+        ["account_age_days", "event_count_30d"],
+        SCORED_AT,
+        7,
+    )
+
+    assert [row["churn_probability"] for row in table.collect()] == [0.02]

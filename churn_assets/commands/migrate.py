@@ -1,0 +1,81 @@
+"""``churn migrate``: what this release changes in the tables of an earlier one, and their new columns."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from churn_assets import console
+from churn_assets import settings as settings_module
+from churn_assets.console import out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from churn_assets.automation.migration import Change
+    from churn_assets.contracts import Column
+    from churn_assets.lakehouse.lake import Lakehouse
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+) -> None:
+    """Say what this release changes in the tables, and give them their new columns.
+
+    Dates that are to be computed again are computed by churn run, which adds the columns as well if nobody
+    did: nothing has to be done by hand, and no folder moved.
+    """
+    from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.migration import changes, grow
+    from churn_assets.definitions import build_defs
+    from churn_assets.resources import lakehouse
+
+    settings = settings_module.load()
+    lake = lakehouse(settings)
+    if not (settings.dagster_home_folder / "dagster.yaml").exists() and not _has_tables(lake):
+        out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
+        return
+    with console.steps() as step, dagster_instance(settings) as instance:
+        step("tables and dates")
+        found = changes(lake, instance, build_defs(settings), dt.datetime.now(dt.UTC))
+        if not dry_run:
+            step("columns")
+            grow(lake)
+    for change in found:
+        out.print(_line(lake, change, gained=not dry_run), soft_wrap=True, markup=False)
+    out.print(_what_next(found, dry_run=dry_run), soft_wrap=True)
+
+
+def _has_tables(lake: "Lakehouse") -> bool:
+    from churn_assets.tables import TABLES
+
+    return any(lake.version(table) >= 0 for table in TABLES)
+
+
+def _line(lake: "Lakehouse", change: "Change", *, gained: bool) -> str:
+    phrases = []
+    if change.is_new:
+        phrases.append("is new")
+    if change.columns:
+        phrases.append(f"{'gained' if gained else 'gains'} {_columns(change.columns)}")
+    for reason, dates in change.dates.items():
+        days = f"{len(dates):,} dates" if len(dates) > 1 else "1 date"
+        span = f"{dates[0]} to {dates[-1]}" if len(dates) > 1 else str(dates[0])
+        phrases.append(f"{days} to compute, {span}: {reason}")
+    if change.rewritten:
+        phrases.append(f"to be made again: {change.rewritten}")
+    return f"{lake.table_name(change.table)}: {'; '.join(phrases)}"
+
+
+def _columns(columns: "Sequence[Column]") -> str:
+    return ", ".join(f"{column.name} ({column.type})" for column in columns)
+
+
+def _what_next(found: "Sequence[Change]", *, dry_run: bool) -> str:
+    if not found:
+        return "Nothing to do: all tables are as this release wants them."
+    if not any(change.columns for change in found):
+        return "No table lacks a column. Compute what is to be computed: churn run"
+    if dry_run:
+        return "Nothing was changed. Columns: churn migrate. Columns and dates: churn run"
+    return "Columns are there. Compute the dates: churn run"

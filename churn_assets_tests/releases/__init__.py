@@ -1,0 +1,1 @@
+"""Lakes that earlier releases made with their own code, and how they were made."""

@@ -1,0 +1,85 @@
+"""What a release does with a lake of an earlier one, in a process that finds the release's package.
+
+Settings are those of the environment. Prints what it found, as JSON in the last line.
+"""
+
+import datetime as dt
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from churn_assets import settings as settings_module
+from churn_assets.assets.endpoint import AGREES_WITH_BATCH
+from churn_assets.automation.instance import dagster_instance
+from churn_assets.automation.migration import changes
+from churn_assets.automation.pipeline import Pipeline
+from churn_assets.commands.model import reproduce
+from churn_assets.definitions import build_defs
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.model import registry
+from churn_assets.resources import lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
+
+VERSIONS = (1, 2)
+
+
+def main(rebuilt: Path) -> None:
+    """Everything but a training; then a lake from the same files that no other release has seen."""
+    settings = settings_module.load()
+    lake, definitions, now = lakehouse(settings), build_defs(settings), dt.datetime.now(dt.UTC)
+    with dagster_instance(settings) as instance:
+        before = _in_words(changes(lake, instance, definitions, now))
+        pipeline = Pipeline(definitions, lake, instance, lambda _: None)
+        for stage in ("ingest", "featurize", "score", "deploy"):
+            pipeline.run_stage(stage, now)
+        after = _in_words(changes(lake, instance, definitions, now))
+        checks = instance.event_log_storage.get_latest_asset_check_execution_by_key([AGREES_WITH_BATCH])
+        agrees = checks[AGREES_WITH_BATCH].status.value
+    rescored = {version: _largest_difference(lake, version) for version in VERSIONS}
+    for version in VERSIONS:
+        # Raises where it comes out differently.
+        reproduce(version)
+    _rebuild(settings, rebuilt)
+    found = {"before": before, "after": after, "computed": pipeline.report.computed}
+    print(json.dumps({**found, "agrees": agrees, "rescored": rescored}))
+
+
+def _in_words(found: Any) -> dict[str, list[str]]:
+    return {
+        change.table.name: [*(column.name for column in change.columns), *change.dates] for change in found
+    }
+
+
+def _largest_difference(lake: Lakehouse, version: int) -> float:
+    """Between what the version said of its dates then, and what it says now of their features as they were.
+
+    A version's number is that of the run that trained it, and so of the features that the run wrote.
+    """
+    score = registry.scorer(lake.spark, registry.model_uri(lake.settings, str(version)))
+    then = lake.read(CHURN_PREDICTIONS).where(F.col("model_version") == version)
+    now = lake.read(USER_FEATURES, version=version).select("user_id", "feature_date", score().alias("now"))
+    both = then.join(now, ["user_id", "feature_date"], "left")
+    difference = F.abs(F.coalesce("now", F.lit(9.0)) - F.col("churn_probability"))
+    return both.agg(F.max(difference)).collect()[0][0]
+
+
+def _rebuild(settings: Settings, folder: Path) -> None:
+    rebuilt = settings.model_copy(
+        update={
+            "lake_root": folder,
+            "dagster_home": folder / "dagster",
+            "mlflow_tracking_uri": f"sqlite:///{folder}/mlflow/mlflow.db",
+        }
+    )
+    with dagster_instance(rebuilt) as instance:
+        pipeline = Pipeline(build_defs(rebuilt), lakehouse(rebuilt), instance, lambda _: None)
+        for stage in ("ingest", "featurize"):
+            pipeline.run_stage(stage, dt.datetime.now(dt.UTC))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,42 @@
+"""A release to come: this one, with a feature more.
+
+A copy of the package with some lines of its sources replaced, as whoever adds a feature would. Patched in
+place it would not be that: contracts are read in a dozen modules when they are imported.
+"""
+
+import shutil
+from pathlib import Path
+
+import churn_assets
+
+FEATURE = "events_per_active_day"
+
+CONTRACT = f'''    Column("{FEATURE}", "double", "Events of the 30 days on each active day.", minimum=1),
+)
+# The order in which'''
+LINEAGE = f'''        "{FEATURE}": (USER_DAILY_ACTIVITY["events"], USER_DAILY_ACTIVITY["event_date"]),
+        "rolling_7d_events": (USER_DAILY_ACTIVITY'''
+TRANSFORM = f'''        .withColumn("{FEATURE}", F.col("event_count_30d") / F.col("active_days_30d"))
+        .select(*tables.USER_FEATURES.column_names)'''
+
+REPLACED = {
+    "tables.py": {
+        ")\n# The order in which": CONTRACT,
+        '        "rolling_7d_events": (USER_DAILY_ACTIVITY': LINEAGE,
+    },
+    "transforms/features.py": {"        .select(*tables.USER_FEATURES.column_names)": TRANSFORM},
+}
+
+
+def with_a_feature_more(folder: Path) -> Path:
+    """The release, as a folder that Python can import ``churn_assets`` from."""
+    package = folder / "churn_assets"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(churn_assets.__file__).parent, package, ignore=ignored)
+    for name, replaced in REPLACED.items():
+        source = (package / name).read_text()
+        for before, after in replaced.items():
+            assert source.count(before) == 1, f"{name} no longer has {before!r} once"
+            source = source.replace(before, after)
+        (package / name).write_text(source)
+    return folder
