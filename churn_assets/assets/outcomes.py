@@ -5,7 +5,7 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
-from churn_assets.assets.gold import reading
+from churn_assets.assets.gold import reading_as
 from churn_assets.model.versions import trained_versions
 from churn_assets.partitions import ONE_RUN_PER_RANGE, label_dates
 from churn_assets.settings import Settings
@@ -20,7 +20,7 @@ def outcome_assets(settings: Settings) -> Assets:
         **{**table_asset(PREDICTION_OUTCOMES, settings), "group_name": "monitoring"},
         partitions_def=label_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins={"predictions": reading(CHURN_PREDICTIONS), "labels": reading(CHURN_LABELS)},
+        ins=reading_as(PREDICTION_OUTCOMES, settings, predictions=CHURN_PREDICTIONS, labels=CHURN_LABELS),
         code_version=code_version(outcomes.prediction_outcomes),
     )
     def prediction_outcomes(predictions: DataFrame, labels: DataFrame) -> DataFrame:

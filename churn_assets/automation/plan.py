@@ -18,7 +18,7 @@ from churn_assets.errors import DateRangeError
 from churn_assets.event_days import event_days
 from churn_assets.lakehouse.evidence import gather
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import FEATURE_WINDOW_DAYS, last_complete_day
+from churn_assets.partitions import last_complete_day
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -27,6 +27,7 @@ from churn_assets.tables import (
     DAILY_SUMMARY,
     EVENTS,
     FEATURE_DRIFT,
+    FEATURE_WINDOW_DAYS,
     PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,

@@ -22,27 +22,11 @@ from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, plan_from
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG, range_tags
 from churn_assets.errors import DateRangeError
 from churn_assets.settings import Settings
-from churn_assets.tables import (
-    CHURN_LABELS,
-    CHURN_PREDICTIONS,
-    CHURN_REASONS,
-    DAILY_SUMMARY,
-    FEATURE_DRIFT,
-    PREDICTION_OUTCOMES,
-    USER_DAILY_ACTIVITY,
-    USER_FEATURES,
-    Table,
-)
+from churn_assets.tables import CHURN_PREDICTIONS, Table
+from churn_assets.tables import DATED as ALL_DATED
 
 READS: dict[Table, set[Table]] = {
-    USER_DAILY_ACTIVITY: set(),
-    DAILY_SUMMARY: {USER_DAILY_ACTIVITY},
-    USER_FEATURES: {USER_DAILY_ACTIVITY},
-    CHURN_LABELS: {USER_DAILY_ACTIVITY, USER_FEATURES},
-    CHURN_PREDICTIONS: {USER_FEATURES},
-    CHURN_REASONS: {USER_FEATURES, CHURN_PREDICTIONS},
-    FEATURE_DRIFT: {USER_FEATURES, CHURN_PREDICTIONS},
-    PREDICTION_OUTCOMES: {CHURN_LABELS, CHURN_PREDICTIONS},
+    table: {reads.upstream for reads in table.reads} & set(ALL_DATED) for table in ALL_DATED
 }
 
 

@@ -20,7 +20,6 @@ from churn_assets.automation.plan import (
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.coverage import judged
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import FEATURE_WINDOW_DAYS
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -28,6 +27,7 @@ from churn_assets.tables import (
     DAILY_SUMMARY,
     EVENTS,
     FEATURE_DRIFT,
+    FEATURE_WINDOW_DAYS,
     PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,

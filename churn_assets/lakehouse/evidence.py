@@ -14,29 +14,16 @@ from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
-    CHURN_PREDICTIONS,
-    CHURN_REASONS,
     DAILY_SUMMARY,
+    DATED,
     EVENTS,
-    FEATURE_DRIFT,
-    PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USERS,
     Table,
 )
 
-# In the order of the graph.
-DATED_TABLES = (
-    USER_DAILY_ACTIVITY,
-    DAILY_SUMMARY,
-    USER_FEATURES,
-    CHURN_LABELS,
-    CHURN_PREDICTIONS,
-    CHURN_REASONS,
-    FEATURE_DRIFT,
-    PREDICTION_OUTCOMES,
-)
+DATED_TABLES = DATED
 
 # What the materialisation of users calls it.
 METADATA_NAME = "gold_behind"
