@@ -522,3 +522,32 @@ TABLES = (
 
 # Computed date by date, in the order of the graph.
 DATED = tuple(table for table in TABLES if table.reads)
+
+# No asset: what the writes of others leave. Its comment is what a person who finds it reads.
+COMPUTED_DATES = Table(
+    "main_catalog",
+    "ops",
+    "computed_dates",
+    "The ledger of dates: which date of which table was computed when, from what, by which code and "
+    "parameters. What is stale is worked out from it; without it, everything is.",
+    (
+        Column(
+            "table_name",
+            "string",
+            "Table by the names of the contracts; of users, with the kind of change: /arrivals, /other_ages.",
+        ),
+        Column("computed_date", "date", "The date; null in a table's own row.", nullable=True),
+        Column("noted", "bigint", "Number of the note. Of a table and date only the last one counts."),
+        Column("changed", "bigint", "Number of the note by which the date last changed."),
+        Column("read", "bigint", "Number of the last note when the writer began to read."),
+        Column("is_open", "boolean", "Whether a writer is at it, or died over it: not computed."),
+        Column("rows", "bigint", "Rows of the date.", nullable=True),
+        Column("delta_table_id", "string", "Delta's id of the table that was written.", nullable=True),
+        Column("delta_version", "bigint", "Delta version that the write left.", nullable=True),
+        Column("code_version", "string", "code_version of the asset that computed it.", nullable=True),
+        Column("parameters", "string", "Settings and model version behind the rows.", nullable=True),
+        Column("blocked_by", "string", "Blocking checks that these rows fail.", nullable=True),
+    ),
+    WriteMode.MERGE_NEW,
+    key=("table_name", "computed_date"),
+)

@@ -12,7 +12,7 @@ from dagster import AutomationCondition
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.partition_history import last_scores_are_of_production
+from churn_assets.automation.materialized import last_scores_are_of_production
 from churn_assets.automation.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.dataset import MINIMUM_ROWS
 from churn_assets.tables import CHURN_LABELS, MODEL_PROMOTIONS, USERS

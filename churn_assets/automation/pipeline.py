@@ -12,15 +12,18 @@ from churn_assets.assets.model import CHURN_PREDICTION_MODEL, CONSTANT_FEATURES
 from churn_assets.automation.alone import Alone
 from churn_assets.automation.instance import STARTED_BY_CLI
 from churn_assets.automation.landing_history import last_notes
-from churn_assets.automation.partition_history import is_behind, latest_id, noted_champion
-from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step, make_plan
+from churn_assets.automation.materialized import is_behind, latest_id, noted_champion
+from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step
+from churn_assets.automation.planning import code_versions, make_plan
 from churn_assets.automation.reasons import one_line
 from churn_assets.automation.retraining import drift_since_training, is_due
 from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
+from churn_assets.automation.staleness import unsettled
 from churn_assets.dates import DateRange
 from churn_assets.errors import ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -70,6 +73,7 @@ class Pipeline:
         self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
     ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._code_versions = code_versions(definitions.resolve_asset_graph())
         self._lake = lake
         self._instance = instance
         self._progress = progress
@@ -162,13 +166,14 @@ class Pipeline:
         self.report.notes += last_notes(self._instance).lines()
 
     def _clean(self) -> None:
-        if is_behind(self._instance, EVENTS, LANDED_EVENTS):
+        # A write of what the ledger does not know notes all of it, though there be nothing new.
+        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in look(self._lake).unknown:
             self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
-        if is_behind(self._instance, USERS, EVENTS):
+        if is_behind(self._instance, USERS, EVENTS) or unsettled(look(self._lake)):
             self._materialize("users", [USERS.asset_key])
 
     def _planned(self, now: dt.datetime, wanted: DateRange | None = None) -> Plan:
-        plan = make_plan(self._lake, self._instance, now, wanted)
+        plan = make_plan(self._lake, now, wanted, code_versions=self._code_versions)
         self.report.covered = plan.covered
         self._say_what_is_odd(now)
         return plan

@@ -10,7 +10,7 @@ import dagster as dg
 
 from churn_assets.automation.attempts import at_work, attempt, backing_off
 from churn_assets.automation.jobs import INGEST, INGESTED
-from churn_assets.automation.partition_history import is_behind, latest_id
+from churn_assets.automation.materialized import is_behind, latest_id
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.stale_dates import stale_dates_sensor
 from churn_assets.errors import LandingError

@@ -88,6 +88,40 @@ def commit_times(location: Path, since: int = 0) -> dict[int, int]:
     return times
 
 
+# Commits that change no row.
+MAINTENANCE = frozenset(
+    {
+        *("OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES"),
+        *("ADD COLUMNS", "ADD COLUMN"),
+    }
+)
+
+
+def commits_since(location: Path, version: int, last: int) -> list[int] | None:
+    """The versions after this one up to ``last`` that changed rows.
+
+    None where that cannot be told: the table has gone back, or its log no longer has a commit.
+    """
+    if last < version:
+        return None
+    found = []
+    for later in range(version + 1, last + 1):
+        commit = location / "_delta_log" / f"{later:020}.json"
+        if not commit.exists():
+            return None
+        if _operation(commit) not in MAINTENANCE:
+            found.append(later)
+    return found
+
+
+def _operation(commit: Path) -> str | None:
+    with commit.open() as lines:
+        for line in lines:
+            if '"commitInfo"' in line and (info := json.loads(line).get("commitInfo")):
+                return info.get("operation")
+    return None
+
+
 def _committed_at(commit: Path) -> int:
     with commit.open() as lines:
         for line in lines:

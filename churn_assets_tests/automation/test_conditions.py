@@ -12,7 +12,6 @@ from churn_assets.automation.conditions import labelled_rows
 from churn_assets.automation.retraining import RETRAIN_AFTER
 from churn_assets.dates import ONE_DAY
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.evidence import Evidence
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -51,7 +50,7 @@ class Evaluation:
 @pytest.fixture
 def log(instance: dg.DagsterInstance) -> Log:
     found = Log(instance)
-    found.ingested(Evidence())
+    found.ingested()
     found.trained("none")
     for key in (ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT):
         found.wrote(key, "none")

@@ -13,7 +13,6 @@ from churn_assets.automation.jobs import INGESTED
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.sensors import landing_sensor
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.evidence import Evidence
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS
@@ -54,7 +53,7 @@ def land(landing: Path, *names: str) -> None:
 
 def took_in(log: Log, settings: Settings, version: str = "1") -> None:
     """An ingestion of all that has landed."""
-    log.ingested(Evidence(), version, **{METADATA_NAME: landing_state(settings.landing_root)})
+    log.ingested(version=version, bronze={METADATA_NAME: landing_state(settings.landing_root)})
 
 
 def test_new_files_start_one_ingestion_of_everything(log: Log, settings: Settings, landing: Path) -> None:
