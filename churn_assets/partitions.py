@@ -50,6 +50,12 @@ def label_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
     )
 
 
+def last_label_date(settings: Settings, now: dt.datetime) -> dt.date:
+    """The last feature_date whose horizon was over at ``now``: the last partition of labels."""
+    last = min(last_complete_day(now), settings.end_date or dt.date.max)
+    return last - settings.horizon_days * ONE_DAY
+
+
 def partition_mapping(reads: Reads, settings: Settings) -> dg.PartitionMapping | None:
     """The window as Dagster shows and obeys it; None of the same date, or of an upstream without dates."""
     first, last = reads.offsets(settings)

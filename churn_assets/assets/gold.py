@@ -11,6 +11,7 @@ from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.partitions import (
     ONE_RUN_PER_RANGE,
     date_range,
@@ -84,6 +85,7 @@ def gold_assets(settings: Settings) -> Assets:
         context: dg.AssetExecutionContext, features: DataFrame, activity: DataFrame
     ) -> DataFrame:
         dates = date_range(context)
+        withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
         withheld = _without_labels(context.resources.lakehouse, dates)
         if withheld:
             context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})

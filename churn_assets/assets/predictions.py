@@ -38,7 +38,13 @@ def prediction_assets(settings: Settings) -> Assets:
                 "No Production model is registered, so nothing can be scored. Materialise "
                 "churn_prediction_model first; it takes 10,000 labelled rows."
             )
-        context.add_output_metadata({"model_version": str(production.version)})
+        horizon = registry.horizon_days(settings, production)
+        context.add_output_metadata(
+            {
+                "model_version": str(production.version),
+                **({"horizon_days": horizon} if horizon else {}),
+            }
+        )
         scorer = registry.scorer(
             context.resources.lakehouse.spark, registry.model_uri(settings, production.version)
         )

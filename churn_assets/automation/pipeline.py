@@ -25,6 +25,7 @@ from churn_assets.errors import ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
@@ -92,7 +93,7 @@ class Pipeline:
         with Alone(self._lake.settings, self._instance):
             self._ingest()
             plan = self._planned(now, wanted)
-            self._compute(plan)
+            self._compute(plan, now)
             self._train()
             self._score(plan, wanted or plan.covered)
             self._deploy()
@@ -109,7 +110,7 @@ class Pipeline:
                 case "ingest":
                     self._ingest()
                 case "featurize":
-                    self._compute(self._planned(now))
+                    self._compute(self._planned(now), now)
                 case "train":
                     self._train()
                 case "score":
@@ -134,7 +135,7 @@ class Pipeline:
             found = plan()
             self.report.covered = found.covered
             self._say_what_is_odd(dt.datetime.now(dt.UTC))
-            self._compute(found)
+            self._compute(found, dt.datetime.now(dt.UTC))
             self._score(found, wanted)
         return self.report
 
@@ -181,7 +182,9 @@ class Pipeline:
     def _say_what_is_odd(self, now: dt.datetime) -> None:
         self.report.notes += coverage.in_words(coverage.judged(self._lake, now), self._lake.settings)
 
-    def _compute(self, plan: Plan) -> None:
+    def _compute(self, plan: Plan, now: dt.datetime) -> None:
+        if withdrawn := withdraw_unripe(self._lake, now):
+            self._progress(f"labels of {withdrawn} dates whose horizon is not over")
         for step in plan.steps_without(*BY_MODEL):
             self._run_step(plan, step)
 

@@ -39,7 +39,7 @@ class TaskPipeline(Pipeline):
         """
         from churn_assets.model import dataset
 
-        self._compute(self._planned(now))
+        self._compute(self._planned(now), now)
         features, labels = self._lake.read(USER_FEATURES), self._lake.read(CHURN_LABELS)
         return dataset.labelled_rows(features, labels).count()
 

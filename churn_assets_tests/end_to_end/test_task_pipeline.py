@@ -231,13 +231,16 @@ def test_too_few_rows_train_nothing_and_say_so(featurized: House, tasks: Tasks) 
 @pytest.fixture
 def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
     """Two users on two days, scored by version 1 and labelled, and one on a third, scored by version 2."""
-    lake = Lakehouse(make_settings(), lambda: spark)
+    lake = Lakehouse(make_settings(horizon_days=2), lambda: spark)
     dates = DateRange(day(1), day(3))
-    # On three days somebody came, so they are covered; what users and features say matters to no score.
-    events = [(str(n), 1, NOON, day(n), None, None, NOON) for n in (1, 2, 3)]
+    # Somebody came on each of four days, so they are covered, and the first two can have labels.
+    covered = DateRange(day(1), day(4))
+    events = [(str(on), 1, NOON, on, None, None, NOON) for on in covered.days()]
     lake.write(EVENTS, frame(spark, EVENTS, events))
-    features = [(1, day(n), 1, 1, 0, 0, 0, 1) for n in (1, 2, 3)]
-    lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), dates)
+    activity = [(1, on, 1, 0) for on in covered.days()]
+    lake.write(USER_DAILY_ACTIVITY, frame(spark, USER_DAILY_ACTIVITY, activity), covered)
+    features = [(1, on, 1, 1, 0, 0, 0, 1) for on in covered.days()]
+    lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), covered)
     predictions = [(1, day(1), 0.1, 1), (2, day(1), 0.9, 1), (1, day(2), 0.1, 1), (2, day(2), 0.9, 1)]
     scores = [*predictions, (1, day(3), 0.1, 2)]
     rows = [(user, on, chance, chance >= 0.5, NOON, version) for user, on, chance, version in scores]
@@ -259,7 +262,7 @@ def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
 
 
 def behind(lake: Lakehouse) -> dict[Table, Reasons]:
-    plan = make_plan(lake, NOW).only(*BY_MODEL)
+    plan = make_plan(lake, NOW, scores=False).only(*BY_MODEL)
     return {table: reasons for table, reasons in plan.reasons.items() if reasons}
 
 
