@@ -44,7 +44,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *drift_assets(settings),
         *outcome_assets(settings),
         *promotion_assets(settings),
-        *endpoint_assets(),
+        *endpoint_assets(settings),
     ]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
     return dg.Definitions(

@@ -520,6 +520,9 @@ TABLES = (
     MODEL_PROMOTIONS,
 )
 
+# The model learns from them: what reads their dates waits until their checks have passed.
+GATED = (USER_FEATURES, CHURN_LABELS)
+
 # Computed date by date, in the order of the graph.
 DATED = tuple(table for table in TABLES if table.reads)
 

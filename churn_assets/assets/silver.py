@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
-from churn_assets.assets.common import ON_SPARK, Assets, pool, table_spec
+from churn_assets.assets.common import ON_SPARK, Assets, pool, retries, table_spec
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
@@ -29,6 +29,7 @@ def silver_assets(settings: Settings) -> Assets:
         },
         required_resource_keys=ON_SPARK,
         pool=pool(EVENTS),
+        retry_policy=retries(settings),
     )
     def clean_events(context: dg.AssetExecutionContext, landed: DataFrame) -> Iterator[dg.Output[DataFrame]]:
         silver = context.resources.lakehouse.read(EVENTS)
@@ -46,6 +47,7 @@ def silver_assets(settings: Settings) -> Assets:
         deps=[EVENTS.asset_key],
         required_resource_keys=ON_SPARK,
         pool=pool(USERS),
+        retry_policy=retries(settings),
         code_version=code_version(activity.users),
     )
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

@@ -99,6 +99,8 @@ def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
 
 def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     """The condition of each asset that has one."""
+    # What failed them in another run is no better for this one.
+    checked = AutomationCondition.all_deps_blocking_checks_passed()
     idle = ~AutomationCondition.in_progress() & ~AutomationCondition.any_deps_in_progress()
     updated = AutomationCondition.any_deps_updated().since_last_handled()
     new_labels = (
@@ -121,13 +123,14 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
             trains
             & EnoughLabels()
             & NotTrainedLately()
+            & checked
             & idle
             # Else it would be tried again every half minute; the daily job trains what is due.
             & ~AutomationCondition.execution_failed()
         ).with_label("new labels or drift"),
         # The graph's own trainings make it in their run; this is for a model trained by hand.
         MODEL_PROMOTIONS.asset_key: (updated & idle).with_label("the model was trained"),
-        ONLINE_USER_FEATURES: (updated & idle).with_label("features are newer"),
+        ONLINE_USER_FEATURES: (updated & checked & idle).with_label("features are newer"),
         CHURN_PREDICTION_ENDPOINT: (scores_updated & ScoredByProduction() & idle).with_label(
             "predictions or online features are newer"
         ),

@@ -21,14 +21,16 @@ from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
 from churn_assets.automation.staleness import unsettled
 from churn_assets.dates import DateRange
-from churn_assets.errors import ChurnError, in_one_line
+from churn_assets.errors import BlockedError, ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.computed_dates.blocking import blocked
 from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
+    GATED,
     LANDED_EVENTS,
     MODEL_PROMOTIONS,
     QUARANTINED_EVENTS,
@@ -97,6 +99,7 @@ class Pipeline:
             self._train()
             self._score(plan, wanted or plan.covered)
             self._deploy()
+            self._require_no_barrier()
         return self.report
 
     def run_stage(self, stage: Stage, now: dt.datetime) -> PipelineReport:
@@ -118,6 +121,7 @@ class Pipeline:
                     self._score(plan, plan.covered)
                 case "deploy":
                     self._deploy()
+                    self._require_no_barrier()
         return self.report
 
     def backfill(self, wanted: DateRange, plan: MakePlan) -> PipelineReport:
@@ -137,6 +141,7 @@ class Pipeline:
             self._say_what_is_odd(dt.datetime.now(dt.UTC))
             self._compute(found, dt.datetime.now(dt.UTC))
             self._score(found, wanted)
+            self._require_no_barrier()
         return self.report
 
     def follow_the_model(self) -> PipelineReport:
@@ -189,9 +194,21 @@ class Pipeline:
             self._run_step(plan, step)
 
     def _train(self) -> None:
+        if reason := self._barrier():
+            self.report.notes.append(f"No model was trained: {reason}")
+            return
         if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
             self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
             self._say_what_the_training_found()
+
+    def _barrier(self) -> str | None:
+        """Why no model may learn from features and labels as they are, in a sentence."""
+        return next((reason for table in GATED if (reason := blocked(self._lake, table))), None)
+
+    def _require_no_barrier(self) -> None:
+        """Fail, once all that does not read it is done: a run in which something waits is no good one."""
+        if reason := self._barrier():
+            raise BlockedError(f"Everything else is done, but {reason}")
 
     def _say_what_the_training_found(self) -> None:
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)

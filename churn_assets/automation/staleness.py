@@ -15,6 +15,7 @@ from churn_assets.automation.label_dates import LabelDates
 from churn_assets.automation.plan import Plan, Reasons
 from churn_assets.contracts import Reads
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.computed_dates import rows
 from churn_assets.lakehouse.computed_dates.looking import Found
 from churn_assets.lakehouse.computed_dates.rows import Row, parsed
 from churn_assets.settings import Settings
@@ -22,6 +23,7 @@ from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, DATED, EVENT_DA
 
 MISSING = "missing"
 UNFINISHED = "not finished"
+UNCHECKED = "not checked"
 UPSTREAM_NEWER = "upstream newer"
 CODE_CHANGED = "code_version changed"
 NOT_TO_LABEL = "not to be labelled"
@@ -107,7 +109,10 @@ class _Asked:
                 return None
         if row is None:
             return MISSING
-        return UNFINISHED if row.is_open else self._behind(row, day)
+        if row.is_open:
+            return UNFINISHED
+        # Its run died before the checks: only a run of the asset has them judge these dates.
+        return UNCHECKED if row.blocked_by == rows.UNCHECKED else self._behind(row, day)
 
     def held_by(self, day: dt.date) -> str | None:
         """The check that keeps the date from being computed: what it reads fails it."""

@@ -45,6 +45,9 @@ class TaskPipeline(Pipeline):
 
     def train(self) -> None:
         """A new version, if the labelled dates allow one; it is Production if it is better."""
+        if reason := self._barrier():
+            self.report.notes.append(f"No model was trained: {reason}")
+            return
         self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
         if event and event.asset_materialization:
@@ -69,6 +72,7 @@ class TaskPipeline(Pipeline):
             self.report.notes.append("Nothing was deployed: there is no Production model yet.")
             return
         self._materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
+        self._require_no_barrier()
 
     def _has_a_model(self) -> bool:
         from churn_assets.model import registry

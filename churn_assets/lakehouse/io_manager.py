@@ -9,11 +9,12 @@ from pyspark.sql import DataFrame
 
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.commits import WriteReport
+from churn_assets.lakehouse.computed_dates.blocking import require_readable
 from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
-from churn_assets.tables import EVENTS, TABLES, Column, Table
+from churn_assets.tables import EVENTS, GATED, TABLES, Column, Table
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
@@ -68,11 +69,17 @@ class LakeIOManager(dg.IOManager):
             context.step_context.add_asset_metadata(own, context.asset_key, day.isoformat())
 
     def load_input(self, context: dg.InputContext) -> DataFrame:
-        """Read an upstream asset: the partitions that the mapping names, or the whole table."""
+        """Read an upstream asset: the partitions that the mapping names, or the whole table.
+
+        Raises:
+            BlockedError: some of it fails a blocking check.
+        """
         table = BY_ASSET_KEY[context.asset_key]
+        dates = _dates(context) if context.has_asset_partitions else None
+        require_readable(self._lake, table, dates)
         # What is noted from now on may be something else than what is read here.
         self._began.setdefault(_attempt(context.step_context), self._lake.ledger.known().number)
-        return self._lake.read(table, _dates(context) if context.has_asset_partitions else None)
+        return self._lake.read(table, dates)
 
     def _origin(self, context: dg.OutputContext) -> Origin | None:
         step = context.step_context
@@ -82,7 +89,13 @@ class LakeIOManager(dg.IOManager):
         of_asset = step.job_def.asset_layer.asset_graph.get(context.asset_key)
         said = context.output_metadata
         more = {name: said[name] for name in (MODEL_VERSION,) if name in said}
-        return Origin(began, of_asset.code_version, more)
+        is_gated = BY_ASSET_KEY[context.asset_key] in GATED
+        return Origin(began, of_asset.code_version, more, is_gated and context.asset_key in _checked_by(step))
+
+
+def _checked_by(step: "StepExecutionContext") -> set[dg.AssetKey]:
+    """The assets that checks of this run look at."""
+    return {key.asset_key for data in step.job_def.asset_layer.data for key in data.assets_def.check_keys}
 
 
 def _attempt(step: "StepExecutionContext") -> Attempt:

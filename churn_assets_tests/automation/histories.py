@@ -48,7 +48,7 @@ from churn_assets.tables import (
 )
 
 FIRST = dt.date(2026, 1, 1)
-DAYS, USERS_A_DAY, MOVES = 45, 12, 30
+DAYS, USERS_A_DAY, USERS_AT_ALL, MOVES = 45, 12, 60, 30
 HORIZONS = (3, 5)
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 # More days than half of either horizon, so that dates around them get no label.
@@ -323,15 +323,16 @@ class History:
         self._waiting = [
             (number * 100 + user, user, FIRST + number * ONE_DAY)
             for number in range(DAYS)
-            for user in self._random.sample(range(20), USERS_A_DAY)
+            for user in self._random.sample(range(USERS_AT_ALL), USERS_A_DAY)
         ]
         self.said: list[str] = []
 
     def happen(self) -> None:
         """Everything, and then one run that nothing disturbs, until nothing is stale."""
         platform = self.platform
-        platform.landed |= {event for event in self._waiting if event[2] < FIRST + 30 * ONE_DAY}
-        platform.landed -= {event for event in platform.landed if event[2] in set(OUTAGE.days())}
+        outage = set(OUTAGE.days())
+        on_time = [event for event in self._waiting if event[2] not in outage]
+        platform.landed |= {event for event in on_time if self._random.random() < 0.95}
         self._disturbed(platform.run)
         for _ in range(MOVES):
             move = self._random.choice(MOVES_OF_A_HISTORY)
@@ -386,9 +387,12 @@ class History:
     # What may happen.
 
     def land(self) -> None:
-        """Some events that wait, of late days too, and some that came before."""
-        some = self._random.sample(self._waiting, min(len(self._waiting), 25))
-        self.platform.landed |= set(some)
+        """A few events, late ones and some that came before."""
+        late = [event for event in self._waiting if event not in self.platform.landed]
+        for events in (late, self._waiting):
+            some = self._random.sample(events, min(len(events), self._random.randint(0, 2)))
+            # No more than a stray event of the outage: whole days end it.
+            self.platform.landed |= {event for event in some if event[2] not in set(OUTAGE.days())}
 
     def end_the_outage(self) -> None:
         """Some or all of its days come after all."""

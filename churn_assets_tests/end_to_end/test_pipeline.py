@@ -288,10 +288,10 @@ def test_a_death_between_two_tables_is_made_good_by_the_next_run(
     land(moving, "death.json", event("death-1", known, late_day), {"event_id": "death-2"})
     write = type(moving.lake).write
 
-    def dies(lake, table, *arguments):
+    def dies(lake, table, *arguments, **more):
         if table is EVENTS:
             raise RuntimeError("the process died")
-        return write(lake, table, *arguments)
+        return write(lake, table, *arguments, **more)
 
     with monkeypatch.context() as broken:
         broken.setattr(type(moving.lake), "write", dies)

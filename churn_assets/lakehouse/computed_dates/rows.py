@@ -12,6 +12,9 @@ NOW = -1
 
 MODEL_VERSION = "model_version"
 
+# In ``blocked_by``: written by a run whose checks have not said anything yet.
+UNCHECKED = "unchecked"
+
 
 class Row(NamedTuple):
     """One row of ``tables.COMPUTED_DATES``, whose columns say what each field means."""

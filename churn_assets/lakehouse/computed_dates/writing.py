@@ -15,7 +15,7 @@ from churn_assets.dates import DateRange
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.computed_dates.arrivals import Headings, changes_since
 from churn_assets.lakehouse.computed_dates.looking import held, is_believed
-from churn_assets.lakehouse.computed_dates.rows import Known, Row, is_noted, name, parameters
+from churn_assets.lakehouse.computed_dates.rows import UNCHECKED, Known, Row, is_noted, name, parameters
 from churn_assets.tables import EVENTS, Table
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Origin:
     read: int
     code_version: str | None = None
     more: dict[str, object] = field(default_factory=dict)
+    # Whether the run checks the rows before anybody may read them.
+    is_checked_later: bool = False
 
 
 @dataclass
@@ -106,6 +108,7 @@ class _Before:
             delta_version=written.version,
             code_version=origin.code_version,
             parameters=text or None,
+            blocked_by=UNCHECKED if origin.is_checked_later else None,
         )
         by_day = written.rows_by_partition
         return [
