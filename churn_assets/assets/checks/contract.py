@@ -1,7 +1,7 @@
 """One step a table that says whether what a run wrote keeps the table's contract, in one pass over it."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -74,8 +74,7 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
             results = list(_of_rows(lake, table, dates, newest_only=is_written, selected=selected))
             if table in GATED:
                 # Before Dagster hears of it: who asks in between finds them unchecked.
-                passed = {str(one.check_name): one.passed for one in results}
-                note_checks(lake, table, dates, {n: p for n, p in passed.items() if n in BLOCKING_CHECKS})
+                _note(lake, table, dates, results)
             yield from results
         if VOLUME in selected:
             yield _of_volume(lake, table, dates, last_complete_day(now))
@@ -157,6 +156,18 @@ def _of_rows(
             or None,
             metadata=metadata,
         )
+
+
+def _note(
+    lake: Lakehouse, table: Table, dates: DateRange | None, results: Sequence[dg.AssetCheckResult]
+) -> None:
+    """Put into the ledger what the blocking checks say, and of which dates."""
+    passed = {str(one.check_name): one.passed for one in results if one.check_name in BLOCKING_CHECKS}
+    failing = []
+    if not all(passed.values()):
+        failing = conformance.failing_dates(table, lake.read(table, dates)).collect()
+    if passed:
+        note_checks(lake, table, dates, passed, {row["day"] for row in failing})
 
 
 def _of_volume(

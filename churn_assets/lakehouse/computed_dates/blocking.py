@@ -1,7 +1,7 @@
 """The barrier: dates that fail a blocking check are read by nobody until they pass it, whoever asks."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from churn_assets.dates import DateRange
@@ -14,17 +14,27 @@ if TYPE_CHECKING:
     from churn_assets.lakehouse.lake import Lakehouse
 
 
-def note_checks(lake: "Lakehouse", table: Table, dates: DateRange | None, passed: Mapping[str, bool]) -> None:
-    """Note what blocking checks say of dates, or of the whole table: by name, whether each has passed."""
-    if not passed:
-        return
+def note_checks(
+    lake: "Lakehouse",
+    table: Table,
+    dates: DateRange | None,
+    passed: Mapping[str, bool],
+    failing: Collection[dt.date],
+) -> None:
+    """Note what blocking checks say.
+
+    Args:
+        lake: where the ledger is.
+        table: the contract.
+        dates: those that were looked at; all that the table holds, without it.
+        passed: by the name of each check that looked, whether it has passed.
+        failing: the dates whose rows are why some have not.
+    """
     noted = []
     for row in _rows(lake, table, dates):
         before = set(row.blocked_by.split(", ")) if row.blocked_by else set()
-        now = (before | {name for name, good in passed.items() if not good}) - {
-            *(name for name, good in passed.items() if good),
-            UNCHECKED,
-        }
+        fails = {name for name, good in passed.items() if not good and row.computed_date in failing}
+        now = (before - {UNCHECKED, *passed}) | fails
         if now != before:
             noted.append(row._replace(blocked_by=", ".join(sorted(now)) or None))
     if noted:
