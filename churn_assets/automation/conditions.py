@@ -149,14 +149,46 @@ def with_conditions(assets: Iterable[Any]) -> list[Any]:
     return list(dg.map_asset_specs(conditioned, assets))
 
 
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+class HasNoPartitions(AutomationCondition):
+    """The asset has no partitions: those that have are kept current by date."""
+
+    @property
+    def name(self) -> str:
+        """For the UI."""
+        return "without partitions"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """All of the asset, or nothing."""
+        whole = context.partitions_def is None
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=whole))
+
+
+def others_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
+    """What others add to the graph follows what it reads, unless it has a condition of its own."""
+    follows = AutomationCondition.eager() & AutomationCondition.all_deps_blocking_checks_passed()
+    with warnings.catch_warnings():
+        # As below; and the documented way to have a condition for what has none.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AutomationConditionSensorDefinition(
+            name="other_assets",
+            target=dg.AssetSelection.all() - dg.AssetSelection.assets(*ours),
+            use_user_code_server=True,
+            emit_backfills=False,
+            default_condition=HasNoPartitions() & follows,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=30,
+            description="Keeps assets current that somebody has added, where they have no partitions.",
+        )
+
+
+def automation_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
     """What evaluates the conditions: in the code location, as the daemon knows none of these classes."""
     with warnings.catch_warnings():
         # That one parameter is beta, and the documented way to have conditions of one's own.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.AutomationConditionSensorDefinition(
             name="automation",
-            target=dg.AssetSelection.all(),
+            target=dg.AssetSelection.assets(*ours),
             use_user_code_server=True,
             emit_backfills=False,
             default_status=dg.DefaultSensorStatus.RUNNING,

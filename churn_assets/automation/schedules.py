@@ -49,6 +49,8 @@ def pipeline_job(settings: Settings, definitions: MakeDefinitions) -> dg.JobDefi
             context.add_output_metadata(
                 {
                     "runs": dg.MetadataValue.json(report.runs),
+                    # Links, as the step's own page shows nothing of them.
+                    **{f"run_{n}": dg.MetadataValue.dagster_run(run) for n, run in enumerate(report.runs, 1)},
                     "computed": dg.MetadataValue.json(report.computed),
                     **({"covered": str(report.covered)} if report.covered else {}),
                     **({"notes": " ".join(report.notes)} if report.notes else {}),

@@ -5,7 +5,9 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -97,16 +99,38 @@ MAINTENANCE = frozenset(
 )
 
 
-def commits_since(location: Path, version: int, last: int) -> list[int] | None:
-    """The versions after this one up to ``last`` that changed rows.
+class LogSince(NamedTuple):
+    """What a table's log says of a version: what tells its commit from any other, and what came after it.
 
-    None where that cannot be told: the table has gone back, or its log no longer has a commit.
+    ``commit`` is None where the log no longer has it. ``later``: the versions after it that changed rows;
+    None where that cannot be told, as the table has gone back or its log has lost a commit.
     """
+
+    commit: str | None
+    later: list[int] | None
+
+
+def log_since(location: Path, version: int) -> LogSince | None:
+    """Read a table's log from a version on; None where there is no table."""
+    if not DeltaTable.is_deltatable(str(location)):
+        return None
+    delta = DeltaTable(location)
+    file = _commit(location, version)
+    # Its bytes name files that no other commit can name, and the table's id tells copies apart.
+    commit = f"{delta.metadata().id} {sha256(file.read_bytes()).hexdigest()[:16]}" if file.exists() else None
+    return LogSince(commit, _later(location, version, delta.version()))
+
+
+def _commit(location: Path, version: int) -> Path:
+    return location / "_delta_log" / f"{version:020}.json"
+
+
+def _later(location: Path, version: int, last: int) -> list[int] | None:
     if last < version:
         return None
     found = []
     for later in range(version + 1, last + 1):
-        commit = location / "_delta_log" / f"{later:020}.json"
+        commit = _commit(location, later)
         if not commit.exists():
             return None
         if _operation(commit) not in MAINTENANCE:

@@ -21,7 +21,7 @@ from churn_assets import plain_paths
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import commits, ddl, guard, half_made, writes
-from churn_assets.lakehouse.commits import TableDetails, WriteReport
+from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.folder import FolderStore
 from churn_assets.lakehouse.computed_dates.rows import Store
 from churn_assets.lakehouse.computed_dates.writing import Origin, noting
@@ -53,13 +53,6 @@ class Totals(NamedTuple):
 
     rows: int
     sums: dict[str, float]
-
-
-class Identity(NamedTuple):
-    """Which table it is, and its version: Delta's own."""
-
-    table_id: str
-    version: int
 
 
 class Lakehouse:
@@ -109,17 +102,9 @@ class Lakehouse:
         """Which dates are computed, from what: every write notes itself there."""
         return FolderStore(self.location(COMPUTED_DATES), lambda: self.lock(COMPUTED_DATES))
 
-    def identity(self, table: Table) -> Identity | None:
-        """Which table it is; None if there is no table yet. Needs no engine."""
-        location = self.location(table)
-        if not DeltaTable.is_deltatable(str(location)):
-            return None
-        found = DeltaTable(location)
-        return Identity(str(found.metadata().id), found.version())
-
-    def commits_since(self, table: Table, version: int) -> list[int] | None:
-        """The later versions that changed rows; None where the log cannot tell. Needs no engine."""
-        return commits.commits_since(self.location(table), version, self.version(table))
+    def log_since(self, table: Table, version: int) -> LogSince | None:
+        """What the table's log says of a version and what came after; None without a table."""
+        return commits.log_since(self.location(table), version)
 
     def partition_rows(self, table: Table) -> dict[dt.date, int]:
         """How many rows each date of the partition column has; nothing where there is no table."""

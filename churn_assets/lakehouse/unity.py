@@ -19,10 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
 from churn_assets.lakehouse import ddl
-from churn_assets.lakehouse.commits import MAINTENANCE, TableDetails, WriteReport, nothing_written
+from churn_assets.lakehouse.commits import MAINTENANCE, LogSince, TableDetails, WriteReport, nothing_written
 from churn_assets.lakehouse.computed_dates.rows import Store
 from churn_assets.lakehouse.computed_dates.unity import UnityStore
-from churn_assets.lakehouse.lake import FindsFilesBy, Identity, Lakehouse, Totals, with_gained_columns
+from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals, with_gained_columns
 from churn_assets.lakehouse.writes import retrying_conflicts
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
@@ -102,24 +102,21 @@ class UnityLakehouse(Lakehouse):
             exists=lambda: self.version(COMPUTED_DATES) >= 0,
         )
 
-    def identity(self, table: Table) -> Identity | None:
-        """Which table it is; None if there is no table yet."""
-        version = self.version(table)
-        if version < 0:
-            return None
-        return Identity(str(self._sql(f"DESCRIBE DETAIL {self.table_name(table)}")[0]["id"]), version)
-
-    def commits_since(self, table: Table, version: int) -> list[int] | None:
-        """The later versions that changed rows; None where the history cannot tell."""
-        history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT {HISTORY_LIMIT}")
-        versions = [int(row["version"]) for row in history]
-        if not min(versions) <= version + 1 or max(versions) < version:
-            return None
-        return [
-            int(row["version"])
-            for row in history
-            if int(row["version"]) > version and row["operation"] not in MAINTENANCE
+    def log_since(self, table: Table, version: int) -> LogSince | None:
+        """What the table's history says of a version and what came after; None without a table."""
+        try:
+            history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT {HISTORY_LIMIT}")
+        except Exception as error:
+            if _says(error, NO_TABLE + NO_SCHEMA):
+                return None
+            raise
+        by_version = {int(row["version"]): row for row in history}
+        commit = str(by_version[version]["timestamp"]) if version in by_version else None
+        later = [
+            one for one in by_version if one > version and by_version[one]["operation"] not in MAINTENANCE
         ]
+        # A name has one table, and no two commits of it one time.
+        return LogSince(commit, sorted(later) if commit else None)
 
     def version_at(self, table: Table, when: dt.datetime) -> int:
         """The table's Delta version at a time: what a reader found then. 0 before its first commit."""

@@ -5,7 +5,6 @@ import datetime as dt
 import dagster as dg
 
 from churn_assets.automation.pipeline import QUIET
-from churn_assets.automation.planning import code_versions
 from churn_assets.automation.run_tags import RANGE_START_TAG
 from churn_assets.automation.stale_dates import decide
 from churn_assets.lakehouse.computed_dates.looking import look
@@ -20,9 +19,9 @@ def until_current(house: House, now: dt.datetime) -> list[list[dg.RunRequest]]:
     """
     waves: list[list[dg.RunRequest]] = []
     asked: set[str | None] = set()
-    versions = code_versions(house.definitions.resolve_asset_graph())
+    graph = house.definitions.resolve_asset_graph()
     while isinstance(
-        result := decide(look(house.lake), house.instance, house.settings, now, versions), dg.SensorResult
+        result := decide(look(house.lake), house.instance, house.settings, now, graph), dg.SensorResult
     ):
         # As the daemon does: a run key is good for one run.
         wave = [request for request in result.run_requests or [] if request.run_key not in asked]

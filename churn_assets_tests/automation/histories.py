@@ -22,11 +22,10 @@ from churn_assets.automation.staleness import ASKED_FOR, unsettled
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.event_days import event_days
-from churn_assets.lakehouse.commits import WriteReport
+from churn_assets.lakehouse.commits import LogSince, WriteReport
 from churn_assets.lakehouse.computed_dates import looking, writing
 from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION, Known, Row, parsed
-from churn_assets.lakehouse.lake import Identity
 from churn_assets.lakehouse.withdrawn import OF_THE_PAST
 from churn_assets.partitions import last_complete_day, last_label_date
 from churn_assets.settings import Settings
@@ -103,18 +102,19 @@ class Platform:
 
     # What it asks of a lake.
 
-    def identity(self, table: Table) -> Identity | None:
-        found = self.tables.get(table)
-        return Identity(found.table_id, len(found.held) - 1) if found else None
-
     def version(self, table: Table) -> int:
         return len(self.tables[table].held) - 1 if table in self.tables else -1
 
-    def commits_since(self, table: Table, version: int) -> list[int] | None:
-        last = self.version(table)
-        if last < version:
+    def log_since(self, table: Table, version: int) -> LogSince | None:
+        found = self.tables.get(table)
+        if found is None:
             return None
-        return [one for one in range(version + 1, last + 1) if one not in self.tables[table].maintenance]
+        if self.version(table) < version:
+            return LogSince(None, None)
+        later = range(version + 1, self.version(table) + 1)
+        # Each commit has a content of its own, which a restored or a copied table has as well.
+        commit = f"{found.table_id} {id(found.held[version])}"
+        return LogSince(commit, [one for one in later if one not in found.maintenance])
 
     def partition_rows(self, table: Table) -> dict[dt.date, int]:
         return {day: len(rows) for day, rows in self.content(table).items() if day and rows}
@@ -431,7 +431,7 @@ class History:
     def restore_as_a_commit(self) -> None:
         found = self.platform.tables.get(self._any_table())
         if found:
-            found.held.append(self._random.choice(found.held))
+            found.held.append(dict(self._random.choice(found.held)))
 
     def copy_in(self) -> None:
         """Another table in its place, made of an earlier version, that has as many versions."""
@@ -454,7 +454,7 @@ class History:
     def maintain(self) -> None:
         found = self.platform.tables.get(self._any_table())
         if found:
-            found.held.append(found.held[-1])
+            found.held.append(dict(found.held[-1]))
             found.maintenance.add(len(found.held) - 1)
 
     def lose_the_ledger(self) -> None:
@@ -526,8 +526,24 @@ def _every_table_is_believed(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "is_believed", _always(value=True))
 
 
-def _named(platform: Platform, table: Table) -> Identity | None:
-    return Identity(table.name, platform.version(table)) if table in platform.tables else None
+def _versions_alone(patch: pytest.MonkeyPatch) -> None:
+    log_since = Platform.log_since
+
+    def without_commit(self: Platform, table: Table, version: int) -> LogSince | None:
+        found = log_since(self, table, version)
+        return LogSince(str(version), found.later) if found else None
+
+    patch.setattr(Platform, "log_since", without_commit)
+
+
+def _no_later_commits(patch: pytest.MonkeyPatch) -> None:
+    log_since = Platform.log_since
+
+    def without_later(self: Platform, table: Table, version: int) -> LogSince | None:
+        found = log_since(self, table, version)
+        return LogSince(found.commit, []) if found else None
+
+    patch.setattr(Platform, "log_since", without_later)
 
 
 def _parameters_do_not_count(patch: pytest.MonkeyPatch) -> None:
@@ -560,8 +576,8 @@ LEFT_OUT: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "what is planned upstream makes newer": _planned_is_not_newer,
     "what is open is not computed": _open_is_computed,
     "only a table as it was noted is believed": _every_table_is_believed,
-    "another table of the name is another": _patching(Platform, "identity", _named),
-    "commits that nobody noted count": _patching(Platform, "commits_since", _always([])),
+    "another commit with the version of the note is another": _versions_alone,
+    "commits that nobody noted count": _no_later_commits,
     "parameters count": _parameters_do_not_count,
     "the other dates of an unknown table are open": _patching(writing._Before, "_unknown", _always(())),
     "what a dead ingestion brought is noted": _patching(

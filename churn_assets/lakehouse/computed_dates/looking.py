@@ -39,12 +39,13 @@ def look(lake: "Lakehouse") -> Found:
 
 def is_believed(lake: "Lakehouse", table: Table, known: Known) -> bool:
     """Whether the table is as its last note left it, but for maintenance; one that is not yet there is."""
-    row, there = known.table(table), lake.identity(table)
+    row = known.table(table)
     if row is None:
-        return there is None or there.version == 0
-    if row.is_open or there is None or row.delta_version is None:
+        return lake.version(table) <= 0
+    if row.is_open or row.delta_version is None:
         return False
-    return there.table_id == row.delta_table_id and lake.commits_since(table, row.delta_version) == []
+    log = lake.log_since(table, row.delta_version)
+    return log is not None and log.commit == row.delta_commit is not None and log.later == []
 
 
 def held(lake: "Lakehouse", table: Table) -> dict[dt.date, int]:

@@ -26,8 +26,8 @@ class Row(NamedTuple):
     read: int = 0
     is_open: bool = False
     rows: int | None = None
-    delta_table_id: str | None = None
     delta_version: int | None = None
+    delta_commit: str | None = None
     code_version: str | None = None
     parameters: str | None = None
     blocked_by: str | None = None

@@ -104,8 +104,8 @@ class _Before:
             name(self._table),
             None,
             read=origin.read,
-            delta_table_id=table_row.delta_table_id,
             delta_version=written.version,
+            delta_commit=table_row.delta_commit,
             code_version=origin.code_version,
             parameters=text or None,
             blocked_by=UNCHECKED if origin.is_checked_later else None,
@@ -117,20 +117,20 @@ class _Before:
         ]
 
     def _table_row(self, written: WriteReport, origin: Origin) -> Row:
-        there = self._lake.identity(self._table)
-        row = Row(
+        log = self._lake.log_since(self._table, max(self.version, 0))
+        later = log.later if log else None
+        # Databricks may commit a merge that inserts nothing.
+        version = max([written.version, *(later or ())])
+        log = self._lake.log_since(self._table, version)
+        return Row(
             name(self._table),
             None,
             read=origin.read,
-            delta_table_id=there.table_id if there else None,
-            delta_version=written.version,
+            # Where somebody else wrote meanwhile, and has not noted it, nobody knows what the table holds.
+            is_open=later is None or len(later) > 1,
+            delta_version=version,
+            delta_commit=log.commit if log else None,
         )
-        commits = self._lake.commits_since(self._table, max(self.version, 0))
-        if commits is None or len(commits) > 1:
-            # Somebody else wrote meanwhile, and has not noted it: nobody knows what the table holds.
-            return row._replace(is_open=True)
-        # Databricks may commit a merge that inserts nothing.
-        return row._replace(delta_version=max([written.version, *commits]))
 
     def _unknown(self, but: DateRange) -> Iterator[Row]:
         """The dates of a table that nobody can believe, but for those that are replaced anyway.
@@ -182,7 +182,5 @@ class _Before:
         return {heading: set(days) for heading in self._table.headings}
 
     def _is_the_noted_table(self) -> bool:
-        there, own = self._lake.identity(self._table), self._own
-        return bool(
-            there and own and own.delta_table_id == there.table_id and self._noted_version <= self.version
-        )
+        log = self._lake.log_since(self._table, self._noted_version)
+        return bool(log and log.later is not None and self._own and log.commit == self._own.delta_commit)
