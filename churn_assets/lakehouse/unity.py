@@ -110,13 +110,12 @@ class UnityLakehouse(Lakehouse):
             if _says(error, NO_TABLE + NO_SCHEMA):
                 return None
             raise
-        by_version = {int(row["version"]): row for row in history}
-        commit = str(by_version[version]["timestamp"]) if version in by_version else None
-        later = [
-            one for one in by_version if one > version and by_version[one]["operation"] not in MAINTENANCE
-        ]
-        # A name has one table, and no two commits of it one time.
-        return LogSince(commit, sorted(later) if commit else None)
+        # A name has one table, and no two commits of it one time. Naive, as PySpark collects it, means this
+        # machine's zone.
+        times = {int(row["version"]): row["timestamp"].astimezone(dt.UTC).isoformat() for row in history}
+        changing = {int(row["version"]) for row in history if row["operation"] not in MAINTENANCE}
+        commit = times.get(version)
+        return LogSince(commit, sorted(one for one in changing if one > version) if commit else None)
 
     def version_at(self, table: Table, when: dt.datetime) -> int:
         """The table's Delta version at a time: what a reader found then. 0 before its first commit."""

@@ -10,7 +10,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, wr
 from deltalake.exceptions import CommitFailedError, DeltaError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from churn_assets.lakehouse import half_made
+from churn_assets.lakehouse import ddl, half_made
 from churn_assets.lakehouse.computed_dates.rows import Known, Row
 from churn_assets.tables import COMPUTED_DATES
 
@@ -80,12 +80,16 @@ class FolderStore:
                 mode="ignore",
                 description=COMPUTED_DATES.comment,
             )
+        ddl.add_columns_on_disk(COMPUTED_DATES, self._location)
         return DeltaTable(self._location)
 
     def _known(self, delta: DeltaTable) -> Known:
         at = (str(delta.metadata().id), delta.version())
         if self._read is None or self._read[:2] != at:
-            columns = delta.to_pyarrow_table().select(SCHEMA.names).to_pydict().values()
+            found = delta.to_pyarrow_table().to_pydict()
+            # A ledger of an earlier release may lack the last columns.
+            nothing = [None] * len(found["noted"])
+            columns = [found.get(name, nothing) for name in SCHEMA.names]
             self._read = (*at, Known(map(Row._make, zip(*columns, strict=True))))
         return self._read[2]
 
