@@ -149,6 +149,8 @@ class _Upstream:
         self._rows = found.dates(reads.upstream, reads.heading)
         self._planned: Reasons = plan.reasons.get(reads.upstream, {})
         self._is_dated = reads.upstream in DATED
+        # What is history is there, though nobody knows since when.
+        self._kept = found.unknown.get(reads.upstream, {}) if reads.upstream.keeps_past else {}
         # Of what is no date of ours nobody will plan it.
         self._is_unknown = reads.upstream in found.unknown and not self._is_dated
 
@@ -157,14 +159,16 @@ class _Upstream:
         if not self._reads.follows or not self._is_dated or self._reads.offsets(self._settings) != (0, 0):
             return True
         row = self._rows.get(day)
-        return day in self._planned or (row is not None and not row.is_open)
+        return day in self._planned or bool(self._kept.get(day)) or (row is not None and not row.is_open)
 
     def is_newer(self, day: dt.date, read: int) -> bool:
         """Whether something in the window has changed since the ledger's note ``read``, or will."""
         return self._reads.follows and (
             self._is_unknown
             or any(
-                one in self._planned or ((row := self._rows.get(one)) and (row.is_open or row.changed > read))
+                one in self._planned
+                or one in self._kept
+                or ((row := self._rows.get(one)) and (row.is_open or row.changed > read))
                 for one in self._reads.window(day, self._settings).days()
             )
         )

@@ -2,7 +2,7 @@
 
 A history is a random order of what can happen to it: events late, twice or after an outage, runs of either
 kind and by tasks, kills at any commit or note, other parameters and code, another model, tables moved away,
-set back or written by hand. At its end undisturbed runs have to leave what a rebuild from nothing gives.
+set back or written by hand. At its end one undisturbed run has to leave what a rebuild from nothing gives.
 """
 
 import datetime as dt
@@ -328,7 +328,7 @@ class History:
         self.said: list[str] = []
 
     def happen(self) -> None:
-        """Everything, and then one run that nothing disturbs, until nothing is stale."""
+        """Everything, and then one run that nothing disturbs."""
         platform = self.platform
         outage = set(OUTAGE.days())
         on_time = [event for event in self._waiting if event[2] not in outage]
@@ -339,7 +339,6 @@ class History:
             self.said.append(move.__name__)
             move(self)
         platform.lives = platform.meanwhile = None
-        platform.run()
         platform.run()
 
     def differences(self) -> list[str]:
