@@ -14,9 +14,10 @@ import dagster as dg
 
 from bench.lakes import HORIZON, settings_of
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.lakehouse.evidence import DATED_TABLES, METADATA_NAME, Evidence
+from churn_assets.lakehouse.computed_dates.looking import Found
+from churn_assets.lakehouse.computed_dates.rows import Known, Row, name, parameters
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, EVENTS, LANDED_EVENTS, PREDICTION_OUTCOMES, USERS
+from churn_assets.tables import CHURN_LABELS, DATED, EVENTS, LANDED_EVENTS, PREDICTION_OUTCOMES, USERS
 
 DATES = 730
 START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=DATES)).date()
@@ -71,19 +72,24 @@ def write_history(instance: dg.DagsterInstance) -> None:
 
     for table in (LANDED_EVENTS, EVENTS):
         wrote(table.asset_key)
-    for table in DATED_TABLES:
+    for table in DATED:
         ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
         for day in list(WHOLE.days())[:ripe]:
             wrote(table.asset_key, day.isoformat(), {"dagster/partition_row_count": 1_000})
-    late = frozenset(day for day in WHOLE.days() if day.day == 1)
-    evidence = Evidence(
-        events=dict.fromkeys(WHOLE.days(), 1000),
-        activity=late,
-        ages=late,
-        written=frozenset(table.name for table in DATED_TABLES),
-    )
-    wrote(USERS.asset_key, metadata={METADATA_NAME: dg.MetadataValue.json(evidence.as_json())})
+    wrote(USERS.asset_key)
     wrote(dg.AssetKey("churn_prediction_model"))
+
+
+def ledger(settings: Settings) -> Found:
+    """What those runs note, and then events of 24 dates."""
+    rows = []
+    for table in (EVENTS, *DATED):
+        ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
+        row = Row(name(table), None, rows=1_000, read=1, parameters=parameters(table, settings))
+        rows += [row._replace(computed_date=day).numbered(1) for day in list(WHOLE.days())[:ripe]]
+    late = [day for day in WHOLE.days() if day.day == 1]
+    rows += [Row(name(EVENTS), day, rows=1_001).numbered(2) for day in late]
+    return Found(Known(rows))
 
 
 def measure(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -99,9 +105,11 @@ def measure(settings: Settings, instance: dg.DagsterInstance) -> None:
     sensor = landing_sensor(settings)
     context = dg.build_sensor_context(instance=instance)
     said(f"tick of landing_zone with {FILES:,} files", 1, lambda: sensor(context))
-    now = dt.datetime.now(dt.UTC)
+    now, found = dt.datetime.now(dt.UTC), ledger(settings)
     said(
-        f"tick of stale_dates, {DATES} partitions, 24 late dates", 1, lambda: decide(instance, settings, now)
+        f"tick of stale_dates, {DATES} partitions, 24 late dates",
+        1,
+        lambda: decide(found, instance, settings, now),
     )
 
     definitions = build_defs(settings)

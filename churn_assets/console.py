@@ -13,7 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from churn_assets.settings import Settings
-from churn_assets.status import Status
+from churn_assets.status import ModelStatus, Status
 
 # Lines that a program reads are not broken at 80 columns.
 # No markup and no emoji: paths may hold [b] and :smile:.
@@ -80,6 +80,15 @@ def print_landing(found: Status) -> None:
         out.print(line, soft_wrap=True, markup=False)
 
 
+def _horizon(model: ModelStatus, settings: Settings) -> str:
+    """How far ahead it looks, and that this is another horizon than the settings', if so."""
+    if model.horizon_days is None:
+        return ""
+    wanted = settings.horizon_days
+    other = "" if model.horizon_days == wanted else f" (CHURN_HORIZON_DAYS is {wanted}: churn run)"
+    return f"horizon {model.horizon_days} days{other}, "
+
+
 def print_summary(found: Status, settings: Settings) -> None:
     """What a person wants to know after a run: counts, the AUC, the latest scores, where things are."""
     rows = {row.table: row.rows for row in found.tables}
@@ -93,7 +102,7 @@ def print_summary(found: Status, settings: Settings) -> None:
     if found.model:
         metrics = found.model.metrics
         out.print(
-            f"Production model: version {found.model.version}, "
+            f"Production model: version {found.model.version}, {_horizon(found.model, settings)}"
             f"out-of-time AUC {metrics.get('roc_auc', 0):.3f} "
             f"(days_since_last_event alone {metrics.get('recency_roc_auc', 0):.3f}), "
             f"PR-AUC {metrics.get('pr_auc', 0):.3f}."

@@ -1,5 +1,6 @@
 """What a table's contract is made of; the contracts themselves are in ``tables.py``."""
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,6 +8,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import dagster as dg
+
+from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.settings import Settings
 
 
 class WriteMode(StrEnum):
@@ -34,6 +38,37 @@ class Column:
     allowed: tuple[str, ...] = ()
 
 
+# Days, or the name of the setting that says how many.
+Days = int | str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a date of a table reads of another: its days from ``first`` to ``last``, counted from the date.
+
+    ``heading`` says which changes of an undated upstream count: see ``Table.headings``. What is read and not
+    followed (``follows``) makes no date stale, as the features behind a score that is history.
+    """
+
+    upstream: "Table"
+    first: Days = 0
+    last: Days = 0
+    heading: str = ""
+    follows: bool = True
+
+    def window(self, day: dt.date, settings: Settings) -> DateRange:
+        """The upstream's days that this date reads."""
+        first, last = self.offsets(settings)
+        return DateRange(day + first * ONE_DAY, day + last * ONE_DAY)
+
+    def offsets(self, settings: Settings) -> tuple[int, int]:
+        """``first`` and ``last`` as numbers."""
+        first, last = (
+            getattr(settings, days) if isinstance(days, str) else days for days in (self.first, self.last)
+        )
+        return first, last
+
+
 @dataclass(frozen=True)
 class Table:
     """One table of the lake.
@@ -41,6 +76,11 @@ class Table:
     ``catalog`` is the design's name, in asset keys; the physical one is a setting. ``key`` is unique.
     ``rules`` are SQL that holds for each row. ``references`` is a table in whose key each row is found.
     ``lineage`` says for each column which upstream columns its values are worked out from.
+
+    Where rows have a date, ``reads`` says what a date is computed from: partition mappings, and which dates
+    are stale, come from it. ``parameters`` are the settings that change its rows. ``headings`` are the kinds
+    of changes, each by date, that a table without dates notes for those who read it. Where a date that is
+    computed is history (``keeps_past``), only the last one follows what it reads.
     """
 
     catalog: str
@@ -54,6 +94,10 @@ class Table:
     rules: tuple[str, ...] = ()
     references: "Table | None" = field(default=None, compare=False, repr=False)
     lineage: Mapping[str, tuple["Source", ...]] = field(default_factory=dict, compare=False, repr=False)
+    reads: tuple[Reads, ...] = field(default=(), compare=False, repr=False)
+    parameters: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    headings: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    keeps_past: bool = field(default=False, compare=False, repr=False)
 
     def __getitem__(self, column: str) -> "Source":
         """A column of this table, as the lineage of another names it."""

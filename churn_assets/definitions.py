@@ -17,7 +17,7 @@ from churn_assets.assets.promotions import promotion_assets
 from churn_assets.assets.reasons import reason_assets
 from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts import alert_sensors
-from churn_assets.automation.conditions import automation_sensor, with_conditions
+from churn_assets.automation.conditions import automation_sensor, others_sensor, with_conditions
 from churn_assets.automation.date_watch import date_sensors
 from churn_assets.automation.freshness import with_freshness
 from churn_assets.automation.jobs import INGEST
@@ -44,19 +44,30 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *drift_assets(settings),
         *outcome_assets(settings),
         *promotion_assets(settings),
-        *endpoint_assets(),
+        *endpoint_assets(settings),
     ]
+    ours = [key for asset in assets for key in _keys(asset)]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
     return dg.Definitions(
         assets=with_conditions(with_freshness(assets, settings)),
         asset_checks=asset_checks(),
         jobs=[INGEST, pipeline],
         schedules=[*endpoint_schedules(), pipeline_schedule(pipeline)],
-        sensors=[*alert_sensors(settings), *date_sensors(settings), *sensors(settings), automation_sensor()],
+        sensors=[
+            *alert_sensors(settings),
+            *date_sensors(settings),
+            *sensors(settings),
+            automation_sensor(ours),
+            others_sensor(ours),
+        ],
         resources={**resources(settings), **overrides},
         # One process a run: its steps share an engine that has started.
         executor=dg.in_process_executor,
     )
+
+
+def _keys(asset: Any) -> Any:
+    return [asset.key] if isinstance(asset, dg.AssetSpec) else asset.keys
 
 
 defs = build_defs(settings_module.load())

@@ -1,8 +1,13 @@
 """What can go wrong that a user can mend. Each message is one line: found, expected, what to do."""
 
+from dagster_shared.error import DagsterError
 
-class ChurnError(Exception):
-    """Any failure that the command line reports in one line, without a traceback."""
+
+class ChurnError(DagsterError):
+    """Any failure that the command line reports in one line, without a traceback.
+
+    One of Dagster's own, as it retries no such error: what a person has to mend fails again a minute later.
+    """
 
 
 class SettingsError(ChurnError):
@@ -15,6 +20,14 @@ class EnvironmentNotReadyError(ChurnError):
 
 class LakeError(ChurnError):
     """The lake cannot be read or written."""
+
+
+class BusyError(LakeError):
+    """Somebody else is at work on the lake: the only failure that waiting mends."""
+
+
+class BlockedError(ChurnError):
+    """What would be read fails a blocking check, or was made with other parameters."""
 
 
 class LandingError(ChurnError):

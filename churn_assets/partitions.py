@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from churn_assets.contracts import Reads
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.settings import Settings
 
-FEATURE_WINDOW_DAYS = 30
 ROLLING_WINDOW_DAYS = 7
 
 # The tags by which Dagster makes one run of a range of dates.
@@ -23,11 +23,6 @@ warnings.filterwarnings(
 )
 
 ONE_RUN_PER_RANGE = dg.BackfillPolicy.single_run()
-
-# A feature_date D reads the days [D-29, D]; the first dates have fewer days behind them.
-LAST_30_DAYS = dg.TimeWindowPartitionMapping(
-    start_offset=-(FEATURE_WINDOW_DAYS - 1), end_offset=0, allow_nonexistent_upstream_partitions=True
-)
 
 
 def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
@@ -55,9 +50,23 @@ def label_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
     )
 
 
-def next_days(horizon_days: int) -> dg.TimeWindowPartitionMapping:
-    """A label of D reads the days [D+1, D+horizon]."""
-    return dg.TimeWindowPartitionMapping(start_offset=1, end_offset=horizon_days)
+def last_label_date(settings: Settings, now: dt.datetime) -> dt.date:
+    """The last feature_date whose horizon was over at ``now``: the last partition of labels."""
+    last = min(last_complete_day(now), settings.end_date or dt.date.max)
+    return last - settings.horizon_days * ONE_DAY
+
+
+def partition_mapping(reads: Reads, settings: Settings) -> dg.PartitionMapping | None:
+    """The window as Dagster shows and obeys it; None of the same date, or of an upstream without dates."""
+    first, last = reads.offsets(settings)
+    if reads.heading or first == last == 0:
+        return None
+    return dg.TimeWindowPartitionMapping(
+        start_offset=first,
+        end_offset=last,
+        # The first dates have fewer days behind them; days ahead that are not there make a date wait.
+        allow_nonexistent_upstream_partitions=last <= 0,
+    )
 
 
 def date_range(context: dg.AssetExecutionContext) -> DateRange:

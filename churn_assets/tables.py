@@ -1,6 +1,6 @@
 """The contract of every table: DDL, column metadata, write checks and documentation all come from here."""
 
-from churn_assets.contracts import Column, Table, WriteMode
+from churn_assets.contracts import Column, Reads, Table, WriteMode
 
 EVENT_ID = Column("event_id", "string", "Identifier of the event, unique among events.")
 USER_ID = Column("user_id", "bigint", "Identifier of the user.")
@@ -149,6 +149,14 @@ QUARANTINED_EVENTS = Table(
     },
 )
 
+# What is noted of users, who have no date: days on which another number of users is new, and days on which
+# somebody was active whose first day is another than before.
+ARRIVALS = "arrivals"
+OTHER_AGES = "other_ages"
+
+# A feature_date D reads the days [D-29, D]; the first dates have fewer days behind them.
+FEATURE_WINDOW_DAYS = 30
+
 USERS = Table(
     "main_catalog",
     "clean",
@@ -174,6 +182,7 @@ USERS = Table(
         ),
         "source_user_id": (EVENTS["source_user_id"],),
     },
+    headings=(ARRIVALS, OTHER_AGES),
 )
 
 USER_DAILY_ACTIVITY = Table(
@@ -198,6 +207,7 @@ USER_DAILY_ACTIVITY = Table(
         "events": (EVENTS["event_id"],),
         "purchases": (EVENTS["event_type"],),
     },
+    reads=(Reads(EVENTS),),
 )
 
 DAILY_SUMMARY = Table(
@@ -223,6 +233,7 @@ DAILY_SUMMARY = Table(
         "new_users": (USERS["first_seen_date"],),
         "purchases": (USER_DAILY_ACTIVITY["purchases"],),
     },
+    reads=(Reads(USER_DAILY_ACTIVITY), Reads(USERS, heading=ARRIVALS)),
 )
 
 FEATURES = (
@@ -276,6 +287,10 @@ USER_FEATURES = Table(
         "account_age_days": (USERS["first_seen_date"],),
         "rolling_7d_events": (USER_DAILY_ACTIVITY["events"],),
     },
+    reads=(
+        Reads(USER_DAILY_ACTIVITY, first=1 - FEATURE_WINDOW_DAYS),
+        Reads(USERS, first=1 - FEATURE_WINDOW_DAYS, heading=OTHER_AGES),
+    ),
 )
 
 CHURN_LABELS = Table(
@@ -303,6 +318,8 @@ CHURN_LABELS = Table(
         "feature_date": (USER_FEATURES["feature_date"],),
         "label": (USER_DAILY_ACTIVITY["event_date"],),
     },
+    reads=(Reads(USER_FEATURES), Reads(USER_DAILY_ACTIVITY, first=1, last="horizon_days")),
+    parameters=("horizon_days", "label_min_active_share"),
 )
 
 MODEL_VERSION = Column(
@@ -338,6 +355,8 @@ CHURN_PREDICTIONS = Table(
         # From the registry, which is no table.
         "model_version": (),
     },
+    reads=(Reads(USER_FEATURES),),
+    keeps_past=True,
 )
 
 CHURN_REASONS = Table(
@@ -374,6 +393,7 @@ CHURN_REASONS = Table(
         },
         "model_version": (CHURN_PREDICTIONS["model_version"],),
     },
+    reads=(Reads(CHURN_PREDICTIONS), Reads(USER_FEATURES, follows=False)),
 )
 
 SCORE = "churn_probability"
@@ -415,6 +435,7 @@ FEATURE_DRIFT = Table(
         "users": (CHURN_PREDICTIONS["user_id"],),
         "model_version": (CHURN_PREDICTIONS["model_version"],),
     },
+    reads=(Reads(CHURN_PREDICTIONS), Reads(USER_FEATURES, follows=False)),
 )
 
 PREDICTION_OUTCOMES = Table(
@@ -451,6 +472,8 @@ PREDICTION_OUTCOMES = Table(
         "label": (CHURN_LABELS["label"],),
         "is_out_of_time": (CHURN_PREDICTIONS["feature_date"], CHURN_PREDICTIONS["model_version"]),
     },
+    reads=(Reads(CHURN_PREDICTIONS), Reads(CHURN_LABELS)),
+    parameters=("horizon_days",),
 )
 
 MODEL_PROMOTIONS = Table(
@@ -495,4 +518,44 @@ TABLES = (
     FEATURE_DRIFT,
     PREDICTION_OUTCOMES,
     MODEL_PROMOTIONS,
+)
+
+# The model learns from them: what reads their dates waits until their checks have passed.
+GATED = (USER_FEATURES, CHURN_LABELS)
+
+# Computed date by date, in the order of the graph.
+DATED = tuple(table for table in TABLES if table.reads)
+
+# No asset: what the writes of others leave. Its comment is what a person who finds it reads.
+COMPUTED_DATES = Table(
+    "main_catalog",
+    "ops",
+    "computed_dates",
+    "The ledger of dates: which date of which table was computed when, from what, by which code and "
+    "parameters. What is stale is worked out from it; without it, everything is.",
+    (
+        Column(
+            "table_name",
+            "string",
+            "Table by the names of the contracts; of users, with the kind of change: /arrivals, /other_ages.",
+        ),
+        Column("computed_date", "date", "The date; null in a table's own row.", nullable=True),
+        Column("noted", "bigint", "Number of the note. Of a table and date only the last one counts."),
+        Column("changed", "bigint", "Number of the note by which the date last changed."),
+        Column("read", "bigint", "Number of the last note when the writer began to read."),
+        Column("is_open", "boolean", "Whether a writer is at it, or died over it: not computed."),
+        Column("rows", "bigint", "Rows of the date.", nullable=True),
+        Column("delta_version", "bigint", "Delta version that the write left.", nullable=True),
+        Column(
+            "delta_commit",
+            "string",
+            "What tells this commit of this table from another with its version, as after a restore.",
+            nullable=True,
+        ),
+        Column("code_version", "string", "code_version of the asset that computed it.", nullable=True),
+        Column("parameters", "string", "Settings and model version behind the rows.", nullable=True),
+        Column("blocked_by", "string", "Blocking checks that these rows fail.", nullable=True),
+    ),
+    WriteMode.MERGE_NEW,
+    key=("table_name", "computed_date"),
 )

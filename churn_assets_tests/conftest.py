@@ -34,7 +34,6 @@ SAIL_SUFFICES = (
     "automation/test_date_watch.py",
     "automation/test_freshness.py",
     "automation/test_plan.py",
-    "lakehouse/test_evidence.py",
     "lakehouse/test_preview.py",
     "test_status.py",
     # What follows once test_dataset.py's rows are in this process, and time travel is test_lake.py's.

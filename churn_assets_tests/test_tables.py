@@ -2,10 +2,20 @@
 
 import datetime as dt
 
+import dagster as dg
 import pytest
 
-from churn_assets.partitions import LAST_30_DAYS, feature_dates, label_dates, next_days
-from churn_assets.tables import FEATURE_COLUMNS, LANDED_EVENTS, TABLES, Table, WriteMode
+from churn_assets.partitions import feature_dates, label_dates, partition_mapping
+from churn_assets.tables import (
+    CHURN_LABELS,
+    DATED,
+    FEATURE_COLUMNS,
+    LANDED_EVENTS,
+    TABLES,
+    USER_FEATURES,
+    Table,
+    WriteMode,
+)
 from churn_assets_tests.conftest import MakeSettings
 
 
@@ -73,6 +83,25 @@ def test_too_few_days_for_any_label_are_no_error(make_settings: MakeSettings) ->
     assert label_dates(few).get_partition_keys() == []
 
 
-def test_a_feature_date_reads_thirty_days_and_a_label_the_days_after_it() -> None:
-    assert (LAST_30_DAYS.start_offset, LAST_30_DAYS.end_offset) == (-29, 0)
-    assert (next_days(30).start_offset, next_days(30).end_offset) == (1, 30)
+def test_a_feature_date_reads_thirty_days_and_a_label_the_days_after_it(make_settings: MakeSettings) -> None:
+    settings, offsets = make_settings(horizon_days=30), []
+    for reads in (USER_FEATURES.reads[0], CHURN_LABELS.reads[1]):
+        mapping = partition_mapping(reads, settings)
+        assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+        offsets.append((mapping.start_offset, mapping.end_offset))
+
+    assert offsets == [(-29, 0), (1, 30)]
+
+
+@pytest.mark.parametrize("table", DATED, ids=str)
+def test_what_a_table_reads_stands_before_it(table: Table) -> None:
+    before = TABLES[: TABLES.index(table)]
+
+    assert all(reads.upstream in before for reads in table.reads)
+
+
+@pytest.mark.parametrize("table", DATED, ids=str)
+def test_what_is_read_of_a_table_is_its_dates_or_one_of_its_headings(table: Table) -> None:
+    for reads in table.reads:
+        upstream = reads.upstream
+        assert reads.heading in upstream.headings if upstream.headings else upstream.partition_column

@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from churn_assets.assets.code_version import code_version
-from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, table_spec
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, retries, table_spec
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.io_manager import preview_metadata, write_metadata
 from churn_assets.lakehouse.landing_notes import METADATA_NAME as LANDING_ZONE
@@ -36,6 +36,7 @@ def bronze_assets(settings: Settings) -> Assets:
         code_version=code_version(parsing.landed_events),
         required_resource_keys=ON_SPARK,
         pool=pool(LANDED_EVENTS),
+        retry_policy=retries(settings),
     )
     def landed_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake = context.resources.lakehouse

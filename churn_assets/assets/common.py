@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import dagster as dg
+
 from churn_assets.lakehouse.io_manager import column_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
@@ -15,6 +17,17 @@ OWNERS = ["team:churn"]
 ON_SPARK = {"pyspark", "lakehouse", "pyspark_step_launcher"}
 
 GROUPS = {"landing": "bronze", "clean": "silver", "gold": "gold"}
+
+
+def retries(settings: Settings) -> dg.RetryPolicy | None:
+    """For what fails around a step: a cluster that is lost, a workspace that does not answer.
+
+    Only where steps run on machines of others. In one process what fails is this machine or the code, and
+    ``churn run``, the sensors and the daily job each try again in their own time.
+    """
+    if settings.deployment != "databricks":
+        return None
+    return dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def table_spec(table: Table, settings: Settings) -> dict[str, Any]:
@@ -42,6 +55,7 @@ def table_asset(table: Table, settings: Settings) -> dict[str, Any]:
         "io_manager_key": "lake_io",
         "required_resource_keys": ON_SPARK,
         "pool": pool(table),
+        "retry_policy": retries(settings),
     }
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, table_asset
-from churn_assets.assets.gold import reading
+from churn_assets.assets.gold import reading_as
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
 from churn_assets.lakehouse.lake import Lakehouse
@@ -50,7 +50,7 @@ def drift_assets(settings: Settings) -> Assets:
         **{**table_asset(FEATURE_DRIFT, settings), "group_name": "monitoring"},
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins={"predictions": reading(CHURN_PREDICTIONS), "features": reading(USER_FEATURES)},
+        ins=reading_as(FEATURE_DRIFT, settings, predictions=CHURN_PREDICTIONS, features=USER_FEATURES),
         code_version=code_version(drift_transforms.feature_drift),
     )
     def feature_drift(

@@ -11,19 +11,20 @@ from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.partitions import (
-    LAST_30_DAYS,
     ONE_RUN_PER_RANGE,
     date_range,
     feature_dates,
     label_dates,
-    next_days,
+    partition_mapping,
 )
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
     DAILY_SUMMARY,
     EVENTS,
+    FEATURE_WINDOW_DAYS,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USERS,
@@ -42,7 +43,7 @@ def gold_assets(settings: Settings) -> Assets:
     @dg.asset(
         **table_asset(USER_DAILY_ACTIVITY, settings),
         **by_day,
-        ins={"events": reading(EVENTS)},
+        ins=reading_as(USER_DAILY_ACTIVITY, settings, events=EVENTS),
         code_version=code_version(activity_transforms.user_daily_activity),
     )
     def user_daily_activity(context: dg.AssetExecutionContext, events: DataFrame) -> DataFrame:
@@ -56,7 +57,7 @@ def gold_assets(settings: Settings) -> Assets:
     @dg.asset(
         **table_asset(DAILY_SUMMARY, settings),
         **by_day,
-        ins={"activity": reading(USER_DAILY_ACTIVITY), "users": reading(USERS)},
+        ins=reading_as(DAILY_SUMMARY, settings, activity=USER_DAILY_ACTIVITY, users=USERS),
         code_version=code_version(activity_transforms.daily_summary),
     )
     def daily_summary(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
@@ -65,8 +66,8 @@ def gold_assets(settings: Settings) -> Assets:
     @dg.asset(
         **table_asset(USER_FEATURES, settings),
         **by_day,
-        ins={"activity": reading(USER_DAILY_ACTIVITY, LAST_30_DAYS), "users": reading(USERS)},
-        code_version=code_version(feature_transforms.user_features),
+        ins=reading_as(USER_FEATURES, settings, activity=USER_DAILY_ACTIVITY, users=USERS),
+        code_version=code_version(feature_transforms.user_features, FEATURE_WINDOW_DAYS),
     )
     def user_features(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
         return feature_transforms.user_features(activity, users, date_range(context))
@@ -75,10 +76,7 @@ def gold_assets(settings: Settings) -> Assets:
         **table_asset(CHURN_LABELS, settings),
         partitions_def=label_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins={
-            "features": reading(USER_FEATURES),
-            "activity": reading(USER_DAILY_ACTIVITY, next_days(horizon_days)),
-        },
+        ins=reading_as(CHURN_LABELS, settings, features=USER_FEATURES, activity=USER_DAILY_ACTIVITY),
         code_version=code_version(
             label_transforms.churn_labels, horizon_days, settings.label_min_active_share
         ),
@@ -87,6 +85,7 @@ def gold_assets(settings: Settings) -> Assets:
         context: dg.AssetExecutionContext, features: DataFrame, activity: DataFrame
     ) -> DataFrame:
         dates = date_range(context)
+        withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
         withheld = _without_labels(context.resources.lakehouse, dates)
         if withheld:
             context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})
@@ -112,6 +111,12 @@ def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
     if not all(held.get(day) for day in beyond if day > last):
         label_transforms.require_mature(dates, complete_to, settings.horizon_days)
     return sorted({*coverage.unlabelled(own, dates, settings), *beyond})
+
+
+def reading_as(table: Table, settings: Settings, **inputs: Table) -> dict[str, dg.AssetIn]:
+    """What a table reads, as inputs by these names, each cut to the window that the contract says."""
+    windows = {reads.upstream: partition_mapping(reads, settings) for reads in table.reads}
+    return {name: reading(upstream, windows[upstream]) for name, upstream in inputs.items()}
 
 
 def reading(table: Table, window: dg.PartitionMapping | None = None) -> dg.AssetIn:

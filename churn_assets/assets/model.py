@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 from pyspark.sql import DataFrame
 
-from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, retries
 from churn_assets.assets.gold import reading
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
@@ -63,6 +63,7 @@ def model_assets(settings: Settings) -> Assets:
         },
         required_resource_keys=ON_SPARK | {"mlflow"},
         pool="churn_prediction_model",
+        retry_policy=retries(settings),
     )
     def churn_prediction_model(
         context: dg.AssetExecutionContext,

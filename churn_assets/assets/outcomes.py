@@ -1,11 +1,14 @@
 """What became of predictions, beside what had been predicted."""
 
+import datetime as dt
+
 import dagster as dg
 from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
-from churn_assets.assets.gold import reading
+from churn_assets.assets.gold import reading_as
+from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.model.versions import trained_versions
 from churn_assets.partitions import ONE_RUN_PER_RANGE, label_dates
 from churn_assets.settings import Settings
@@ -20,10 +23,13 @@ def outcome_assets(settings: Settings) -> Assets:
         **{**table_asset(PREDICTION_OUTCOMES, settings), "group_name": "monitoring"},
         partitions_def=label_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins={"predictions": reading(CHURN_PREDICTIONS), "labels": reading(CHURN_LABELS)},
+        ins=reading_as(PREDICTION_OUTCOMES, settings, predictions=CHURN_PREDICTIONS, labels=CHURN_LABELS),
         code_version=code_version(outcomes.prediction_outcomes),
     )
-    def prediction_outcomes(predictions: DataFrame, labels: DataFrame) -> DataFrame:
+    def prediction_outcomes(
+        context: dg.AssetExecutionContext, predictions: DataFrame, labels: DataFrame
+    ) -> DataFrame:
+        withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (PREDICTION_OUTCOMES,))
         versions = [row["model_version"] for row in predictions.select("model_version").distinct().collect()]
         trained = trained_versions(settings, versions)
         trained_until = {version: found.trained_until for version, found in trained.items()}

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
-from churn_assets.assets.gold import reading
+from churn_assets.assets.gold import reading_as
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.errors import ModelError
 from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
@@ -24,7 +24,7 @@ def prediction_assets(settings: Settings) -> Assets:
         **{**table_asset(CHURN_PREDICTIONS, settings), "group_name": "predictions"},
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins={"features": reading(USER_FEATURES)},
+        ins=reading_as(CHURN_PREDICTIONS, settings, features=USER_FEATURES),
         deps=[CHURN_PREDICTION_MODEL],
         code_version=code_version(scoring.churn_predictions),
     )
@@ -38,7 +38,13 @@ def prediction_assets(settings: Settings) -> Assets:
                 "No Production model is registered, so nothing can be scored. Materialise "
                 "churn_prediction_model first; it takes 10,000 labelled rows."
             )
-        context.add_output_metadata({"model_version": str(production.version)})
+        horizon = registry.horizon_days(settings, production)
+        context.add_output_metadata(
+            {
+                "model_version": str(production.version),
+                **({"horizon_days": horizon} if horizon else {}),
+            }
+        )
         scorer = registry.scorer(
             context.resources.lakehouse.spark, registry.model_uri(settings, production.version)
         )

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
-from churn_assets.assets.gold import reading
+from churn_assets.assets.gold import reading_as
 from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES
@@ -23,7 +23,7 @@ def reason_assets(settings: Settings) -> Assets:
         **{**table_asset(CHURN_REASONS, settings), "group_name": "predictions"},
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins={"predictions": reading(CHURN_PREDICTIONS), "features": reading(USER_FEATURES)},
+        ins=reading_as(CHURN_REASONS, settings, predictions=CHURN_PREDICTIONS, features=USER_FEATURES),
         code_version=code_version(reasons.churn_reasons),
     )
     def churn_reasons(

@@ -8,8 +8,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
-from churn_assets.assets.common import ON_SPARK, Assets, pool, table_spec
-from churn_assets.lakehouse import coverage, evidence
+from churn_assets.assets.common import ON_SPARK, Assets, pool, retries, table_spec
+from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
@@ -28,6 +29,7 @@ def silver_assets(settings: Settings) -> Assets:
         },
         required_resource_keys=ON_SPARK,
         pool=pool(EVENTS),
+        retry_policy=retries(settings),
     )
     def clean_events(context: dg.AssetExecutionContext, landed: DataFrame) -> Iterator[dg.Output[DataFrame]]:
         silver = context.resources.lakehouse.read(EVENTS)
@@ -39,23 +41,25 @@ def silver_assets(settings: Settings) -> Assets:
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
 
-    # It writes for itself: what it says of Gold is true only once the users are there.
+    # It reads and writes for itself: the ledger has to know as of when the events were read.
     @dg.asset(
         **table_spec(USERS, settings),
-        ins={"events": dg.AssetIn(EVENTS.asset_key, input_manager_key="lake_io")},
+        deps=[EVENTS.asset_key],
         required_resource_keys=ON_SPARK,
         pool=pool(USERS),
+        retry_policy=retries(settings),
         code_version=code_version(activity.users),
     )
-    def users(context: dg.AssetExecutionContext, events: DataFrame) -> dg.MaterializeResult:
+    def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake = context.resources.lakehouse
+        began = lake.ledger.known().number
         first = coverage.judged(lake, dt.datetime.now(dt.UTC)).first
-        written = lake.write(USERS, activity.users(events, first))
+        origin = Origin(began, code_version(activity.users))
+        written = lake.write(USERS, activity.users(lake.read(EVENTS), first), origin=origin)
         return dg.MaterializeResult(
             metadata={
                 **write_metadata(written),
                 **lineage_metadata(USERS),
-                evidence.METADATA_NAME: dg.MetadataValue.json(evidence.gather(lake).as_json()),
             },
             data_version=dg.DataVersion(str(written.version)),
         )

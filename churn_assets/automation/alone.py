@@ -6,7 +6,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from churn_assets.automation.instance import bury_dead_runs
-from churn_assets.errors import LakeError
+from churn_assets.errors import BusyError
 from churn_assets.settings import Settings
 
 # A sensor's look at the lock takes milliseconds, and must turn nobody away.
@@ -24,7 +24,7 @@ class Alone:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise LakeError(
+            raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
         bury_dead_runs(self._instance)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from churn_assets.automation.estimates import Estimator, dbu
-from churn_assets.automation.plan import CodeVersions, Plan, Step
+from churn_assets.automation.plan import Plan, Step
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
@@ -59,13 +59,6 @@ def describe(plan: Plan, lake: Lakehouse, instance: dg.DagsterInstance) -> Backf
         dbu=_dbu(lake.settings, seconds),
         told_by_runs=estimator.runs(),
     )
-
-
-def code_versions(definitions: dg.Definitions) -> CodeVersions:
-    """Of each asset's transform, as it is now."""
-    graph = definitions.resolve_asset_graph()
-    versions = {key: graph.get(key).code_version for key in graph.get_all_asset_keys()}
-    return {key: version for key, version in versions.items() if version}
 
 
 def _run(

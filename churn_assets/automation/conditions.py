@@ -12,7 +12,7 @@ from dagster import AutomationCondition
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.partition_history import last_scores_are_of_production
+from churn_assets.automation.materialized import last_scores_are_of_production
 from churn_assets.automation.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.dataset import MINIMUM_ROWS
 from churn_assets.tables import CHURN_LABELS, MODEL_PROMOTIONS, USERS
@@ -99,6 +99,8 @@ def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
 
 def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     """The condition of each asset that has one."""
+    # What failed them in another run is no better for this one.
+    checked = AutomationCondition.all_deps_blocking_checks_passed()
     idle = ~AutomationCondition.in_progress() & ~AutomationCondition.any_deps_in_progress()
     updated = AutomationCondition.any_deps_updated().since_last_handled()
     new_labels = (
@@ -121,13 +123,14 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
             trains
             & EnoughLabels()
             & NotTrainedLately()
+            & checked
             & idle
             # Else it would be tried again every half minute; the daily job trains what is due.
             & ~AutomationCondition.execution_failed()
         ).with_label("new labels or drift"),
         # The graph's own trainings make it in their run; this is for a model trained by hand.
         MODEL_PROMOTIONS.asset_key: (updated & idle).with_label("the model was trained"),
-        ONLINE_USER_FEATURES: (updated & idle).with_label("features are newer"),
+        ONLINE_USER_FEATURES: (updated & checked & idle).with_label("features are newer"),
         CHURN_PREDICTION_ENDPOINT: (scores_updated & ScoredByProduction() & idle).with_label(
             "predictions or online features are newer"
         ),
@@ -146,14 +149,46 @@ def with_conditions(assets: Iterable[Any]) -> list[Any]:
     return list(dg.map_asset_specs(conditioned, assets))
 
 
-def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+class HasNoPartitions(AutomationCondition):
+    """The asset has no partitions: those that have are kept current by date."""
+
+    @property
+    def name(self) -> str:
+        """For the UI."""
+        return "without partitions"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """All of the asset, or nothing."""
+        whole = context.partitions_def is None
+        return dg.AutomationResult(context, _all_or_nothing(context, holds=whole))
+
+
+def others_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
+    """What others add to the graph follows what it reads, unless it has a condition of its own."""
+    follows = AutomationCondition.eager() & AutomationCondition.all_deps_blocking_checks_passed()
+    with warnings.catch_warnings():
+        # As below; and the documented way to have a condition for what has none.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AutomationConditionSensorDefinition(
+            name="other_assets",
+            target=dg.AssetSelection.all() - dg.AssetSelection.assets(*ours),
+            use_user_code_server=True,
+            emit_backfills=False,
+            default_condition=HasNoPartitions() & follows,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=30,
+            description="Keeps assets current that somebody has added, where they have no partitions.",
+        )
+
+
+def automation_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
     """What evaluates the conditions: in the code location, as the daemon knows none of these classes."""
     with warnings.catch_warnings():
         # That one parameter is beta, and the documented way to have conditions of one's own.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.AutomationConditionSensorDefinition(
             name="automation",
-            target=dg.AssetSelection.all(),
+            target=dg.AssetSelection.assets(*ours),
             use_user_code_server=True,
             emit_backfills=False,
             default_status=dg.DefaultSensorStatus.RUNNING,

@@ -4,10 +4,10 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Self
 
-from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.dates import DateRange
 from churn_assets.event_days import EventDays
 from churn_assets.lakehouse.coverage import unlabelled
-from churn_assets.partitions import last_complete_day
+from churn_assets.partitions import last_label_date
 from churn_assets.settings import Settings
 from churn_assets.transforms.labels import last_labelled_date
 
@@ -24,9 +24,8 @@ class LabelDates:
         """Of a log's days, what the settings and the data cover, and the clock."""
         horizon = settings.horizon_days
         mature = DateRange(covered.start, last_labelled_date(covered.end, horizon))
-        last = min(last_complete_day(now), settings.end_date or dt.date.max) - horizon * ONE_DAY
         wanted = frozenset(mature.days()) - set(unlabelled(own, mature, settings))
-        return cls(wanted, DateRange(settings.start_date, last))
+        return cls(wanted, DateRange(settings.start_date, last_label_date(settings, now)))
 
     def may_hold(self, day: dt.date) -> bool:
         """Whether an earlier release, or fewer events, may have left labels there."""

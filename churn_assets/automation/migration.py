@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from churn_assets.automation.backfill import code_versions
-from churn_assets.automation.plan import CODE_CHANGED, CodeVersions, Plan, make_plan
+from churn_assets.automation.plan import Plan
+from churn_assets.automation.planning import code_versions, make_plan
+from churn_assets.automation.staleness import CODE_CHANGED, CodeVersions
 from churn_assets.contracts import Column
 from churn_assets.errors import DateRangeError
 from churn_assets.lakehouse.lake import Lakehouse
@@ -47,9 +48,9 @@ def changes(
     Raises:
         ContractError: a table differs from its contract in what it cannot gain.
     """
-    versions = code_versions(definitions)
+    versions = code_versions(definitions.resolve_asset_graph())
     columns = {table: lake.to_gain(table) for table in TABLES}
-    dates = _dates(lake, instance, versions, now)
+    dates = _dates(lake, versions, now)
     found = [
         Change(
             table,
@@ -86,19 +87,13 @@ def made_by_other_code(instance: dg.DagsterInstance, table: Table, versions: Cod
     return made_by is not None and made_by != versions.get(table.asset_key, made_by)
 
 
-def _dates(
-    lake: Lakehouse, instance: dg.DagsterInstance, versions: CodeVersions, now: dt.datetime
-) -> dict[Table, Dates]:
+def _dates(lake: Lakehouse, versions: CodeVersions, now: dt.datetime) -> dict[Table, Dates]:
     try:
-        plan = _plan(lake, instance, versions, now)
+        plan = make_plan(lake.as_it_is(), now, code_versions=versions)
     except DateRangeError:
         # No event has been taken in, so no date is computed by anything.
         return {}
     return {table: dict(_by_reason(plan, table)) for table in plan.reasons}
-
-
-def _plan(lake: Lakehouse, instance: dg.DagsterInstance, versions: CodeVersions, now: dt.datetime) -> Plan:
-    return make_plan(lake.as_it_is(), instance, now, code_versions=versions)
 
 
 def _by_reason(plan: Plan, table: Table) -> Iterator[tuple[str, list[dt.date]]]:

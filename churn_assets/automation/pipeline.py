@@ -10,23 +10,28 @@ import dagster as dg
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL, CONSTANT_FEATURES
 from churn_assets.automation.alone import Alone
-from churn_assets.automation.backfill import code_versions
 from churn_assets.automation.instance import STARTED_BY_CLI
 from churn_assets.automation.landing_history import last_notes
+from churn_assets.automation.materialized import is_behind, latest_id, noted_champion
 from churn_assets.automation.migration import made_by_other_code
-from churn_assets.automation.partition_history import is_behind, latest_id, noted_champion
-from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step, make_plan
+from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step
+from churn_assets.automation.planning import code_versions, make_plan
 from churn_assets.automation.reasons import one_line
 from churn_assets.automation.retraining import drift_since_training, is_due
 from churn_assets.automation.run_tags import REASON_TAG, range_tags
 from churn_assets.automation.serving import Serving
+from churn_assets.automation.staleness import unsettled
 from churn_assets.dates import DateRange
-from churn_assets.errors import ChurnError, in_one_line
+from churn_assets.errors import BlockedError, ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.computed_dates.blocking import blocked
+from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
+    GATED,
     LANDED_EVENTS,
     MODEL_PROMOTIONS,
     QUARANTINED_EVENTS,
@@ -72,7 +77,7 @@ class Pipeline:
         self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
     ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
-        self._code_versions = code_versions(definitions)
+        self._code_versions = code_versions(definitions.resolve_asset_graph())
         self._lake = lake
         self._instance = instance
         self._progress = progress
@@ -91,10 +96,11 @@ class Pipeline:
         with Alone(self._lake.settings, self._instance):
             self._ingest()
             plan = self._planned(now, wanted)
-            self._compute(plan)
+            self._compute(plan, now)
             self._train()
             self._score(plan, wanted or plan.covered)
             self._deploy()
+            self._require_no_barrier()
         return self.report
 
     def run_stage(self, stage: Stage, now: dt.datetime) -> PipelineReport:
@@ -108,7 +114,7 @@ class Pipeline:
                 case "ingest":
                     self._ingest()
                 case "featurize":
-                    self._compute(self._planned(now))
+                    self._compute(self._planned(now), now)
                 case "train":
                     self._train()
                 case "score":
@@ -116,6 +122,7 @@ class Pipeline:
                     self._score(plan, plan.covered)
                 case "deploy":
                     self._deploy()
+                    self._require_no_barrier()
         return self.report
 
     def backfill(self, wanted: DateRange, plan: MakePlan) -> PipelineReport:
@@ -133,8 +140,9 @@ class Pipeline:
             found = plan()
             self.report.covered = found.covered
             self._say_what_is_odd(dt.datetime.now(dt.UTC))
-            self._compute(found)
+            self._compute(found, dt.datetime.now(dt.UTC))
             self._score(found, wanted)
+            self._require_no_barrier()
         return self.report
 
     def follow_the_model(self) -> PipelineReport:
@@ -165,14 +173,15 @@ class Pipeline:
         self.report.notes += last_notes(self._instance).lines()
 
     def _clean(self) -> None:
-        if is_behind(self._instance, EVENTS, LANDED_EVENTS):
+        # A write of what the ledger does not know notes all of it, though there be nothing new.
+        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in look(self._lake).unknown:
             self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
         of_other_code = made_by_other_code(self._instance, USERS, self._code_versions)
-        if is_behind(self._instance, USERS, EVENTS) or of_other_code:
+        if is_behind(self._instance, USERS, EVENTS) or unsettled(look(self._lake)) or of_other_code:
             self._materialize("users", [USERS.asset_key])
 
     def _planned(self, now: dt.datetime, wanted: DateRange | None = None) -> Plan:
-        plan = make_plan(self._lake, self._instance, now, wanted, code_versions=self._code_versions)
+        plan = make_plan(self._lake, now, wanted, code_versions=self._code_versions)
         self.report.covered = plan.covered
         self._say_what_is_odd(now)
         return plan
@@ -180,14 +189,28 @@ class Pipeline:
     def _say_what_is_odd(self, now: dt.datetime) -> None:
         self.report.notes += coverage.in_words(coverage.judged(self._lake, now), self._lake.settings)
 
-    def _compute(self, plan: Plan) -> None:
+    def _compute(self, plan: Plan, now: dt.datetime) -> None:
+        if withdrawn := withdraw_unripe(self._lake, now):
+            self._progress(f"labels of {withdrawn} dates whose horizon is not over")
         for step in plan.steps_without(*BY_MODEL):
             self._run_step(plan, step)
 
     def _train(self) -> None:
+        if reason := self._barrier():
+            self.report.notes.append(f"No model was trained: {reason}")
+            return
         if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
             self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
             self._say_what_the_training_found()
+
+    def _barrier(self) -> str | None:
+        """Why no model may learn from features and labels as they are, in a sentence."""
+        return next((reason for table in GATED if (reason := blocked(self._lake, table))), None)
+
+    def _require_no_barrier(self) -> None:
+        """Fail, once all that does not read it is done: a run in which something waits is no good one."""
+        if reason := self._barrier():
+            raise BlockedError(f"Everything else is done, but {reason}")
 
     def _say_what_the_training_found(self) -> None:
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)

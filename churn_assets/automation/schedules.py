@@ -7,6 +7,7 @@ import dagster as dg
 
 from churn_assets.automation.jobs import PIPELINE_NAME
 from churn_assets.automation.pipeline import Pipeline, Stage
+from churn_assets.errors import BusyError, ChurnError, in_one_line
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 
@@ -34,12 +35,22 @@ def pipeline_job(settings: Settings, definitions: MakeDefinitions) -> dg.JobDefi
         def run(context: dg.OpExecutionContext) -> None:
             progress = context.log.info
             pipeline = Pipeline(definitions(), lakehouse(settings), context.instance, progress)
-            report = pipeline.run_stage(stage, dt.datetime.now(dt.UTC))
+            try:
+                report = pipeline.run_stage(stage, dt.datetime.now(dt.UTC))
+            except BusyError as busy:
+                raise dg.RetryRequested(BUSY.max_retries, BUSY.delay) from busy
+            except ChurnError:
+                # A failed check passes no better a minute later, and nothing else may go on as if it had.
+                raise
+            except Exception as error:
+                raise dg.Failure(f"{stage}: {in_one_line(error)}", allow_retries=False) from error
             for note in report.notes:
                 context.log.warning(note)
             context.add_output_metadata(
                 {
                     "runs": dg.MetadataValue.json(report.runs),
+                    # Links, as the step's own page shows nothing of them.
+                    **{f"run_{n}": dg.MetadataValue.dagster_run(run) for n, run in enumerate(report.runs, 1)},
                     "computed": dg.MetadataValue.json(report.computed),
                     **({"covered": str(report.covered)} if report.covered else {}),
                     **({"notes": " ".join(report.notes)} if report.notes else {}),

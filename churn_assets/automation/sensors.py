@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.automation.attempts import at_work, attempt, backing_off
 from churn_assets.automation.jobs import INGEST, INGESTED
-from churn_assets.automation.partition_history import is_behind, latest_id
+from churn_assets.automation.materialized import is_behind, latest_id
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.stale_dates import stale_dates_sensor
 from churn_assets.errors import LandingError
@@ -19,6 +20,8 @@ from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USERS
 
 INGEST_STEP = "ingest"
+
+DATA_VERSION_TAG = "dagster/data_version"
 
 
 def sensors(settings: Settings) -> Sequence[dg.SensorDefinition]:
@@ -42,6 +45,7 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
             state = landing_state(settings.landing_root)
         except LandingError as error:
             return dg.SkipReason(str(error))
+        _observe(instance, state)
         why = _why_ingest(instance, state)
         if why is None:
             return dg.SkipReason(f"Nothing new among {state.partition(' files')[0]} files.")
@@ -57,6 +61,18 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         )
 
     return landing_zone
+
+
+def _observe(instance: dg.DagsterInstance, state: str) -> None:
+    """Say what has landed, if that is something else than at the last look: the zone's data version."""
+    seen = instance.fetch_observations(LANDING_EVENTS, limit=1).records
+    before = seen[0].asset_observation if seen else None
+    if before is None or (before.tags or {}).get(DATA_VERSION_TAG) != state:
+        instance.report_runless_asset_event(
+            dg.AssetObservation(
+                LANDING_EVENTS, metadata={METADATA_NAME: state}, tags={DATA_VERSION_TAG: state}
+            )
+        )
 
 
 def _why_ingest(instance: dg.DagsterInstance, state: str) -> str | None:

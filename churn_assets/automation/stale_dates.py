@@ -9,41 +9,24 @@ import datetime as dt
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import (
+    BaseAssetGraph,
+)  # what a repository calls its graph, exported nowhere else
 
+from churn_assets import tables
 from churn_assets.automation.attempts import at_work, attempt, backing_off
 from churn_assets.automation.jobs import DATED
-from churn_assets.automation.partition_history import (
-    latest_id,
-    production_model,
-    recorded_evidence,
-    scored_by_another,
-)
-from churn_assets.automation.plan import MODEL_NEWER, Plan, Step, plan_from
+from churn_assets.automation.materialized import latest_id, production_model, scored_by_another
+from churn_assets.automation.others import OthersStep, others_steps
+from churn_assets.automation.plan import MODEL_NEWER, Plan, Step
+from churn_assets.automation.planning import code_versions, plan_from
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG, range_tags
+from churn_assets.automation.staleness import unsettled
 from churn_assets.errors import DateRangeError
+from churn_assets.lakehouse.computed_dates.looking import Found, look
+from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import (
-    CHURN_LABELS,
-    CHURN_PREDICTIONS,
-    CHURN_REASONS,
-    DAILY_SUMMARY,
-    FEATURE_DRIFT,
-    PREDICTION_OUTCOMES,
-    USER_DAILY_ACTIVITY,
-    USER_FEATURES,
-    Table,
-)
-
-READS: dict[Table, set[Table]] = {
-    USER_DAILY_ACTIVITY: set(),
-    DAILY_SUMMARY: {USER_DAILY_ACTIVITY},
-    USER_FEATURES: {USER_DAILY_ACTIVITY},
-    CHURN_LABELS: {USER_DAILY_ACTIVITY, USER_FEATURES},
-    CHURN_PREDICTIONS: {USER_FEATURES},
-    CHURN_REASONS: {USER_FEATURES, CHURN_PREDICTIONS},
-    FEATURE_DRIFT: {USER_FEATURES, CHURN_PREDICTIONS},
-    PREDICTION_OUTCOMES: {CHURN_LABELS, CHURN_PREDICTIONS},
-}
+from churn_assets.tables import CHURN_PREDICTIONS
 
 
 def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -52,66 +35,112 @@ def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name="stale_dates",
         # No job of its own: the assets of a job must share their partitions, and labels have theirs.
-        asset_selection=dg.AssetSelection.assets(*DATED),
+        # All, as it asks for what others have added, too.
+        asset_selection=dg.AssetSelection.all(),
         minimum_interval_seconds=10,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Computes exactly the dates that late or new events, or a new day, have made stale.",
     )
     def stale_dates(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        return decide(context.instance, settings, dt.datetime.now(dt.UTC))
+        repository = context.repository_def
+        graph = repository.asset_graph if repository else None
+        return decide(look(lakehouse(settings)), context.instance, settings, dt.datetime.now(dt.UTC), graph)
 
     return stale_dates
 
 
 def decide(
-    instance: dg.DagsterInstance, settings: Settings, now: dt.datetime
+    found: Found,
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    now: dt.datetime,
+    graph: BaseAssetGraph | None = None,
 ) -> dg.SensorResult | dg.SkipReason:
-    """One tick: the runs to start now, or why there are none."""
-    found = recorded_evidence(instance)
-    if found is None:
+    """One tick: the runs to start now, or why there are none.
+
+    With the ``graph``, dates that other code computed are stale, and what others have added to it is kept
+    current as well.
+    """
+    if not found.known.number:
         return dg.SkipReason("Nothing has been taken in yet.")
     if busy := at_work(instance, settings, now, DATED):
         return dg.SkipReason(busy)
+    if first := unsettled(found):
+        return dg.SkipReason(f"An ingestion comes first: {first}.")
     production = production_model(instance)
     try:
-        plan = plan_from(found, instance, settings, now, scores=production is not None)
+        versions = code_versions(graph) if graph else {}
+        plan = plan_from(found, settings, now, code_versions=versions, scores=production is not None)
     except DateRangeError as error:
         return dg.SkipReason(str(error))
     # What is served must agree with the last scores, so these follow a promotion.
     if production and scored_by_another(instance, plan.covered.end, production):
         plan.score_again(plan.covered.end, MODEL_NEWER)
-    requests, waiting = [], []
-    for step in ready_steps(plan):
-        name = ", ".join(table.name for table in step.tables)
-        if wait := backing_off(instance, name, now):
-            waiting.append(wait)
-        else:
-            requests.append(_request(instance, plan, step, name, found.id))
+    wanted = [_request(instance, plan, step, found) for step in ready_steps(plan)]
+    others = others_steps(graph, instance, DATED, not_to_read(plan, found)) if graph else []
+    wanted += [_others_request(instance, step, found) for step in others]
+    waits = [backing_off(instance, request.tags[STEP_TAG], now) for request in wanted]
+    requests = [request for request, wait in zip(wanted, waits, strict=True) if wait is None]
+    waiting = [wait for wait in waits if wait]
     if not requests:
-        return dg.SkipReason(" ".join(waiting) or f"All dates of {plan.covered} are current.")
+        return dg.SkipReason(
+            " ".join([*waiting, *held_back(plan)]) or f"All dates of {plan.covered} are current."
+        )
     return dg.SensorResult(run_requests=requests)
 
 
-def _request(
-    instance: dg.DagsterInstance, plan: Plan, step: Step, name: str, evidence_id: int | None
-) -> dg.RunRequest:
-    upstream = {read for table in step.tables for read in READS[table]} - set(step.tables)
-    read = max((latest_id(instance, table.asset_key) for table in upstream), default=0)
-    if CHURN_PREDICTIONS in step.tables and (production := production_model(instance)):
-        read = max(read, production.id)
+def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: Found) -> dg.RunRequest:
+    name = ", ".join(table.name for table in step.tables)
+    read = found.known.number
+    production = production_model(instance) if CHURN_PREDICTIONS in step.tables else None
     why = plan.why(step)
     return dg.RunRequest(
         # Of what it reads and of the attempt: an unchanged world never asks for the same run twice.
-        run_key=f"{name}: {step.dates}, {why}, {evidence_id}, {read}, {attempt(instance, name)}",
+        run_key=f"{name}: {step.dates}, {why}, {read}, {production}, {attempt(instance, name)}",
         asset_selection=[table.asset_key for table in step.tables],
         tags={**range_tags(step.dates), STEP_TAG: name, REASON_TAG: why},
     )
+
+
+def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: Found) -> dg.RunRequest:
+    name = step.key.to_user_string()
+    tags = {STEP_TAG: name, REASON_TAG: step.why}
+    read = f"{found.known.number}, {latest_id(instance, step.key)}"
+    return dg.RunRequest(
+        run_key=f"{name}: {step.dates}, {step.why}, {read}, {attempt(instance, name)}",
+        asset_selection=[step.key],
+        partition_key=None if step.is_range else step.dates.start.isoformat(),
+        tags={**tags, **range_tags(step.dates)} if step.is_range else tags,
+    )
+
+
+def not_to_read(plan: Plan, found: Found) -> dict[dg.AssetKey, set[dt.date]]:
+    """Dates of our tables that are stale, or whose rows fail a blocking check."""
+    return {
+        table.asset_key: {
+            *plan.reasons.get(table, {}),
+            *plan.held.get(table, {}),
+            *(day for day, row in found.dates(table).items() if row.blocked_by),
+        }
+        for table in tables.DATED
+    }
+
+
+def held_back(plan: Plan) -> list[str]:
+    """Of each table whose dates wait for a check to pass, a sentence."""
+    return [
+        f"{table.name} waits on {len(dates)} dates: {next(iter(dates.values()))}."
+        for table, dates in plan.held.items()
+    ]
 
 
 def ready_steps(plan: Plan) -> Sequence[Step]:
     """The steps of which nothing upstream waits to be computed by another."""
     groups = {step.tables for step in plan.steps()}
     waiting = {group: {table for other in groups - {group} for table in other} for group in groups}
+    upstream = {table: {reads.upstream for reads in table.reads} for table in tables.DATED}
     return [
-        step for step in plan.steps() if not any(READS[table] & waiting[step.tables] for table in step.tables)
+        step
+        for step in plan.steps()
+        if not any(upstream[table] & waiting[step.tables] for table in step.tables)
     ]

@@ -5,8 +5,8 @@ import datetime as dt
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.pipeline import Pipeline, about_constant_features
-from churn_assets.automation.plan import SCORES, Plan, covered_dates
-from churn_assets.automation.task_plan import dates_to_score, plan_from_data, plan_from_scores
+from churn_assets.automation.plan import BY_MODEL
+from churn_assets.automation.staleness import ASKED_FOR
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
@@ -20,8 +20,8 @@ from churn_assets.tables import (
 class TaskPipeline(Pipeline):
     """``churn run`` in parts that know nothing of each other but the tables and the registry.
 
-    Its Dagster instance may be an ephemeral one: what is behind is found in the data. There is no lock, as
-    the job allows one run at a time.
+    Its Dagster instance may be an ephemeral one: what is stale is found in the ledger of dates. There is no
+    lock, as the job allows one run at a time.
     """
 
     def ingest(self) -> None:
@@ -39,15 +39,15 @@ class TaskPipeline(Pipeline):
         """
         from churn_assets.model import dataset
 
-        plan = plan_from_data(self._lake, now)
-        self.report.covered = plan.covered
-        self._say_what_is_odd(now)
-        self._run_all(plan)
+        self._compute(self._planned(now), now)
         features, labels = self._lake.read(USER_FEATURES), self._lake.read(CHURN_LABELS)
         return dataset.labelled_rows(features, labels).count()
 
     def train(self) -> None:
         """A new version, if the labelled dates allow one; it is Production if it is better."""
+        if reason := self._barrier():
+            self.report.notes.append(f"No model was trained: {reason}")
+            return
         self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
         if event and event.asset_materialization:
@@ -56,15 +56,15 @@ class TaskPipeline(Pipeline):
             self.report.notes += about_constant_features(told)
 
     def score(self, now: dt.datetime) -> None:
-        """The latest complete feature_date, those since the last scored one, and what is said of scores."""
+        """The latest complete feature_date, those that were never scored, and what is said of scores."""
         if not self._has_a_model():
             self.report.notes.append("Nothing was scored: there is no Production model yet.")
             return
-        dates = dates_to_score(self._lake, covered_dates(self._lake, now).end)
-        names = ", ".join(table.name for table in SCORES)
-        self._materialize(f"{names}: {dates}", [table.asset_key for table in SCORES], dates)
-        # Of earlier dates what a death before left undone, and outcomes of those whose labels are there now.
-        self._run_all(plan_from_scores(self._lake, dates))
+        plan = self._planned(now).only(*BY_MODEL)
+        # Each night, by the model that is Production then.
+        plan.score_again(plan.covered.end, ASKED_FOR)
+        for step in plan.steps():
+            self._run_step(plan, step)
 
     def deploy(self) -> None:
         """The Production version behind the endpoint, compared with the scores."""
@@ -72,10 +72,7 @@ class TaskPipeline(Pipeline):
             self.report.notes.append("Nothing was deployed: there is no Production model yet.")
             return
         self._materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
-
-    def _run_all(self, plan: Plan) -> None:
-        for step in plan.steps():
-            self._run_step(plan, step)
+        self._require_no_barrier()
 
     def _has_a_model(self) -> bool:
         from churn_assets.model import registry

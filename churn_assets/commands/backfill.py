@@ -24,10 +24,11 @@ def backfill(
     ] = False,
 ) -> None:
     """Compute the stale dates of a range: missing, behind what they read, or made by other code."""
-    from churn_assets.automation.backfill import code_versions, describe
+    from churn_assets.automation.backfill import describe
     from churn_assets.automation.instance import dagster_instance
     from churn_assets.automation.pipeline import Pipeline
-    from churn_assets.automation.plan import Plan, make_plan
+    from churn_assets.automation.plan import Plan
+    from churn_assets.automation.planning import code_versions, make_plan
     from churn_assets.definitions import build_defs
     from churn_assets.resources import lakehouse
 
@@ -42,10 +43,9 @@ def backfill(
         def plan() -> Plan:
             return make_plan(
                 lake,
-                instance,
                 dt.datetime.now(dt.UTC),
                 wanted,
-                code_versions=code_versions(definitions),
+                code_versions=code_versions(definitions.resolve_asset_graph()),
                 scores_again=predictions,
             )
 

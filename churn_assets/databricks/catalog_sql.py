@@ -15,6 +15,7 @@ COMMENTS = {
     "landing": "Bronze: what landed, as it landed.",
     "clean": "Silver: typed events, their quarantine, and users.",
     "gold": "Gold: activity, features, labels and predictions by day; the model.",
+    "ops": "What the platform notes of itself: which dates are computed, from what.",
 }
 
 # What analysts may read.

@@ -5,7 +5,9 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -86,6 +88,62 @@ def commit_times(location: Path, since: int = 0) -> dict[int, int]:
         # A checkpoint may have taken the last commit's place.
         times[since] = max(int(file.stat().st_mtime * 1000) for file in log.iterdir())
     return times
+
+
+# Commits that change no row.
+MAINTENANCE = frozenset(
+    {
+        *("OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES"),
+        *("ADD COLUMNS", "ADD COLUMN"),
+    }
+)
+
+
+class LogSince(NamedTuple):
+    """What a table's log says of a version: what tells its commit from any other, and what came after it.
+
+    ``commit`` is None where the log no longer has it. ``later``: the versions after it that changed rows;
+    None where that cannot be told, as the table has gone back or its log has lost a commit.
+    """
+
+    commit: str | None
+    later: list[int] | None
+
+
+def log_since(location: Path, version: int) -> LogSince | None:
+    """Read a table's log from a version on; None where there is no table."""
+    if not DeltaTable.is_deltatable(str(location)):
+        return None
+    delta = DeltaTable(location)
+    file = _commit(location, version)
+    # Its bytes name files that no other commit can name, and the table's id tells copies apart.
+    commit = f"{delta.metadata().id} {sha256(file.read_bytes()).hexdigest()[:16]}" if file.exists() else None
+    return LogSince(commit, _later(location, version, delta.version()))
+
+
+def _commit(location: Path, version: int) -> Path:
+    return location / "_delta_log" / f"{version:020}.json"
+
+
+def _later(location: Path, version: int, last: int) -> list[int] | None:
+    if last < version:
+        return None
+    found = []
+    for later in range(version + 1, last + 1):
+        commit = _commit(location, later)
+        if not commit.exists():
+            return None
+        if _operation(commit) not in MAINTENANCE:
+            found.append(later)
+    return found
+
+
+def _operation(commit: Path) -> str | None:
+    with commit.open() as lines:
+        for line in lines:
+            if '"commitInfo"' in line and (info := json.loads(line).get("commitInfo")):
+                return info.get("operation")
+    return None
 
 
 def _committed_at(commit: Path) -> int:

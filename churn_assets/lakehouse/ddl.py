@@ -10,7 +10,7 @@ from deltalake.schema import PrimitiveType
 from churn_assets.contracts import Column, WriteMode
 from churn_assets.errors import ContractError
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, TABLES, USER_FEATURES, Table
+from churn_assets.tables import CHURN_LABELS, COMPUTED_DATES, TABLES, USER_FEATURES, Table
 
 # What a model was trained on must be there, as it was, for as long as the model is.
 TRAINED_ON = (USER_FEATURES, CHURN_LABELS)
@@ -201,4 +201,5 @@ def _spark_type(delta_type: object) -> str:
 
 def schemas(settings: Settings) -> list[str]:
     """The schemas that hold the tables, by their two-level names, once each."""
-    return list(dict.fromkeys(f"{getattr(settings, table.catalog)}.{table.schema}" for table in TABLES))
+    tables = (*TABLES, COMPUTED_DATES)
+    return list(dict.fromkeys(f"{getattr(settings, table.catalog)}.{table.schema}" for table in tables))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import OF_THE_PAST
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, EVENT_DATE, FEATURE_DATE, PREDICTION_OUTCOMES, TABLES, Table
+from churn_assets.tables import EVENT_DATE, FEATURE_DATE, TABLES, Table
 
 # A day is computed from 06:00 UTC of the next one.
 DAILY_START = dt.timedelta(hours=6)
@@ -19,9 +20,6 @@ DAILY_START = dt.timedelta(hours=6)
 DATED_TABLES = tuple(
     table for table in TABLES if table.partition_column in (EVENT_DATE.name, FEATURE_DATE.name)
 )
-
-# They need the days of the horizon: due one horizon later than the rest.
-OF_THE_PAST = (CHURN_LABELS, PREDICTION_OUTCOMES)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,30 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pyspark.sql import DataFrame
 
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.commits import WriteReport
+from churn_assets.lakehouse.computed_dates.blocking import require_readable
+from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
+from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
-from churn_assets.tables import EVENTS, TABLES, Column, Table
+from churn_assets.tables import EVENTS, GATED, TABLES, Column, Table
+
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import StepExecutionContext
 
 LONGEST_CELL = 80
 
 BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
 
+
+# A run's id, a step, and how often it was tried before.
+Attempt = tuple[str, str, int]
 
 # Metadata of a date that has been written, of what its rows mean.
 SayMore = Callable[[Lakehouse, dt.date], dict[str, Any]]
@@ -33,15 +42,17 @@ class LakeIOManager(dg.IOManager):
     def __init__(self, lake: Lakehouse, say_more: Mapping[Table, SayMore] | None = None) -> None:
         self._lake = lake
         self._say_more = say_more or {}
+        # By attempt of a step: the ledger's last note when it began to read.
+        self._began: dict[Attempt, int] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: DataFrame) -> None:
         """Write one asset, replacing the partitions of the run if it has any."""
         dates = _dates(context) if context.has_asset_partitions else None
-        written = self._lake.write(BY_ASSET_KEY[context.asset_key], obj, dates)
+        table = BY_ASSET_KEY[context.asset_key]
+        written = self._lake.write(table, obj, dates, origin=self._origin(context))
         context.add_output_metadata(write_metadata(written))
         # A write that changed nothing leaves the version, and so nothing downstream becomes stale by it.
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(str(written.version)))
-        table = written.table
         if dates is None:
             context.add_output_metadata(lineage_metadata(table) | preview_metadata(self._lake, table))
             if table is EVENTS:
@@ -58,9 +69,37 @@ class LakeIOManager(dg.IOManager):
             context.step_context.add_asset_metadata(own, context.asset_key, day.isoformat())
 
     def load_input(self, context: dg.InputContext) -> DataFrame:
-        """Read an upstream asset: the partitions that the mapping names, or the whole table."""
+        """Read an upstream asset: the partitions that the mapping names, or the whole table.
+
+        Raises:
+            BlockedError: some of it fails a blocking check.
+        """
         table = BY_ASSET_KEY[context.asset_key]
-        return self._lake.read(table, _dates(context) if context.has_asset_partitions else None)
+        dates = _dates(context) if context.has_asset_partitions else None
+        require_readable(self._lake, table, dates)
+        # What is noted from now on may be something else than what is read here.
+        self._began.setdefault(_attempt(context.step_context), self._lake.ledger.known().number)
+        return self._lake.read(table, dates)
+
+    def _origin(self, context: dg.OutputContext) -> Origin | None:
+        step = context.step_context
+        began = self._began.get(_attempt(step))
+        if began is None:
+            return None
+        of_asset = step.job_def.asset_layer.asset_graph.get(context.asset_key)
+        said = context.output_metadata
+        more = {name: said[name] for name in (MODEL_VERSION,) if name in said}
+        is_gated = BY_ASSET_KEY[context.asset_key] in GATED
+        return Origin(began, of_asset.code_version, more, is_gated and context.asset_key in _checked_by(step))
+
+
+def _checked_by(step: "StepExecutionContext") -> set[dg.AssetKey]:
+    """The assets that checks of this run look at."""
+    return {key.asset_key for data in step.job_def.asset_layer.data for key in data.assets_def.check_keys}
+
+
+def _attempt(step: "StepExecutionContext") -> Attempt:
+    return step.run_id, step.step.key, step.previous_attempt_count
 
 
 def write_metadata(written: WriteReport) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -22,9 +23,12 @@ from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import commits, ddl, guard, half_made, writes
-from churn_assets.lakehouse.commits import TableDetails, WriteReport
+from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
+from churn_assets.lakehouse.computed_dates.folder import FolderStore
+from churn_assets.lakehouse.computed_dates.rows import Store
+from churn_assets.lakehouse.computed_dates.writing import Origin, noting
 from churn_assets.settings import Settings
-from churn_assets.tables import Table
+from churn_assets.tables import COMPUTED_DATES, Table
 
 # How new event files are found: by listing, by Spark's file stream, or by Databricks' Auto Loader.
 FindsFilesBy = Literal["listing", "file stream", "auto loader"]
@@ -95,6 +99,15 @@ class Lakehouse:
         """The table's Delta version, -1 if there is no table yet. Needs no engine."""
         location = self.location(table)
         return DeltaTable(location).version() if DeltaTable.is_deltatable(str(location)) else -1
+
+    @cached_property
+    def ledger(self) -> Store:
+        """Which dates are computed, from what: every write notes itself there."""
+        return FolderStore(self.location(COMPUTED_DATES), lambda: self.lock(COMPUTED_DATES))
+
+    def log_since(self, table: Table, version: int) -> LogSince | None:
+        """What the table's log says of a version and what came after; None without a table."""
+        return commits.log_since(self.location(table), version)
 
     def partition_rows(self, table: Table) -> dict[dt.date, int]:
         """How many rows each date of the partition column has; nothing where there is no table."""
@@ -172,20 +185,23 @@ class Lakehouse:
             table, self.spark.createDataFrame(past.to_pyarrow_table(filters=cut, columns=columns))
         )
 
-    def write(self, table: Table, rows: DataFrame, dates: DateRange | None = None) -> WriteReport:
-        """Write rows the way the contract says.
+    def write(
+        self, table: Table, rows: DataFrame, dates: DateRange | None = None, *, origin: Origin | None = None
+    ) -> WriteReport:
+        """Write rows the way the contract says, and note them in the ledger of dates.
 
         Args:
             table: the contract.
             rows: exactly its columns.
             dates: the partitions that a replacing write replaces; every row must lie in them.
+            origin: where the rows come from, for the ledger; read just now by no known code, without it.
 
         Raises:
             ContractError: columns, types, nulls or dates are not the contract's; nothing was written.
         """
         name = self._open(table)
         rows = guard.conforming(table, rows, dates)
-        with self.lock(table):
+        with self.lock(table), noting(self, table, dates, origin) as note:
             before, start = self.version(table), time.monotonic()
             try:
                 writes.commit(table, name, rows, dates)
@@ -193,7 +209,8 @@ class Lakehouse:
                 if refused := guard.contract_error(table, error):
                     raise refused from error
                 raise
-            return self._report(table, before, time.monotonic() - start, dates)
+            note.written = self._report(table, before, time.monotonic() - start, dates)
+            return note.written
 
     def lock(self, table: Table) -> AbstractContextManager[Any]:
         """One writer a table at a time on this machine; Dagster's pools see to it across machines.
@@ -281,7 +298,8 @@ class Lakehouse:
         # Each time, though the engine knows the table already: the link must be there whenever it is used.
         root = self._root_for_engine()
         pointer = (id(self.spark), name)
-        if _POINTERS.get(pointer) == location:
+        # Who moves a table away need not stop those who work with it.
+        if _POINTERS.get(pointer) == location and (location / "_delta_log").exists():
             return name
         named = root / location.relative_to(self.settings.lake_root)
         self._require_writable(location)

@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,16 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
 from churn_assets.lakehouse import ddl
-from churn_assets.lakehouse.commits import TableDetails, WriteReport, nothing_written
+from churn_assets.lakehouse.commits import MAINTENANCE, LogSince, TableDetails, WriteReport, nothing_written
+from churn_assets.lakehouse.computed_dates.rows import Store
+from churn_assets.lakehouse.computed_dates.unity import UnityStore
 from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals, with_gained_columns
+from churn_assets.lakehouse.writes import retrying_conflicts
 from churn_assets.settings import Settings
-from churn_assets.tables import Table, WriteMode
+from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
 
 # Runs one statement and gives its rows as plain values.
 RunSql = Callable[[str], list[dict[str, Any]]]
-
-# Commits that change no row: Databricks compacts after a write, and cleans up when it likes.
-MAINTENANCE = frozenset(
-    {"OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES", "ADD COLUMNS"}
-)
 
 # What Databricks says where a table, its schema or its catalog is not there.
 NO_TABLE = ("TABLE_OR_VIEW_NOT_FOUND",)
@@ -92,6 +91,31 @@ class UnityLakehouse(Lakehouse):
                 return -1
             raise
         return int(history[0]["version"])
+
+    @cached_property
+    def ledger(self) -> Store:
+        """Which dates are computed, from what: every write notes itself there."""
+        return UnityStore(
+            self.table_name(COMPUTED_DATES),
+            retrying_conflicts(self._sql),
+            make=lambda: self._open(COMPUTED_DATES),
+            exists=lambda: self.version(COMPUTED_DATES) >= 0,
+        )
+
+    def log_since(self, table: Table, version: int) -> LogSince | None:
+        """What the table's history says of a version and what came after; None without a table."""
+        try:
+            history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT {HISTORY_LIMIT}")
+        except Exception as error:
+            if _says(error, NO_TABLE + NO_SCHEMA):
+                return None
+            raise
+        # A name has one table, and no two commits of it one time. Naive, as PySpark collects it, means this
+        # machine's zone.
+        times = {int(row["version"]): row["timestamp"].astimezone(dt.UTC).isoformat() for row in history}
+        changing = {int(row["version"]) for row in history if row["operation"] not in MAINTENANCE}
+        commit = times.get(version)
+        return LogSince(commit, sorted(one for one in changing if one > version) if commit else None)
 
     def version_at(self, table: Table, when: dt.datetime) -> int:
         """The table's Delta version at a time: what a reader found then. 0 before its first commit."""

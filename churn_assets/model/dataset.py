@@ -10,8 +10,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
-from churn_assets.partitions import FEATURE_WINDOW_DAYS
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import FEATURE_COLUMNS, FEATURE_WINDOW_DAYS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -127,6 +127,12 @@ def promote(settings: Settings, version: str) -> None:
     _client(settings).set_registered_model_alias(registered_model_name(settings), PRODUCTION_ALIAS, version)
 
 
+def horizon_days(settings: Settings, version: "ModelVersion") -> int | None:
+    """How far ahead the labels looked that a version was trained on; None where nobody noted it."""
+    found = _client(settings).get_run(version.run_id).data.tags if version.run_id else {}
+    return int(found["horizon_days"]) if "horizon_days" in found else None
+
+
 def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
     """Write tags on a version, over those of the same names."""
     client, name = _client(settings), registered_model_name(settings)

@@ -210,6 +210,7 @@ def _decide(mlflow: Any, settings: Settings, version: str, judgement: Judgement)
     reason = " ".join(decision.reasons)
     about = {
         "champion_version": judgement.champion_version or "none",
+        "horizon_days": str(settings.horizon_days),
         "dagster_run_id": str(mlflow.dagster_run_id),
         "dagster_run_url": f"{settings.dagster_url}/runs/{mlflow.dagster_run_id}",
         **{name: f"{value:.6f}" for name, value in decision.challenger.items()},

@@ -79,6 +79,16 @@ def examples(table: Table, rows: DataFrame, limit: int = 5) -> DataFrame:
     return rows.where(broken).limit(limit)
 
 
+def failing_dates(table: Table, rows: DataFrame) -> DataFrame:
+    """The dates of a dated table on which a row breaks one of ``rules``, or a key occurs twice."""
+    broken = F.lit(False)
+    for rule in rules(table).values():
+        broken |= _breaks(rule)
+    by_key = rows.groupBy(*table.key).agg(F.count(F.lit(1)).alias(ROWS), _count_if(broken).alias("broken"))
+    wrong = by_key.where((F.col(ROWS) > 1) | (F.col("broken") > 0))
+    return wrong.select(F.col(str(table.partition_column)).alias("day")).distinct()
+
+
 def _breaks(rule: str) -> Column:
     # A rule that is NULL is neither kept nor broken; that a value is missing is what another rule says.
     return ~F.coalesce(F.expr(rule), F.lit(True))

@@ -5,7 +5,8 @@ from pyspark.sql import functions as F
 
 from churn_assets import tables
 from churn_assets.dates import DateRange
-from churn_assets.partitions import FEATURE_WINDOW_DAYS, ROLLING_WINDOW_DAYS
+from churn_assets.partitions import ROLLING_WINDOW_DAYS
+from churn_assets.tables import FEATURE_WINDOW_DAYS
 from churn_assets.transforms.activity import within
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 from churn_assets.automation.pipeline import QUIET
 from churn_assets.automation.run_tags import RANGE_START_TAG
 from churn_assets.automation.stale_dates import decide
+from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets_tests.end_to_end.conftest import House
 
 
@@ -18,7 +19,10 @@ def until_current(house: House, now: dt.datetime) -> list[list[dg.RunRequest]]:
     """
     waves: list[list[dg.RunRequest]] = []
     asked: set[str | None] = set()
-    while isinstance(result := decide(house.instance, house.settings, now), dg.SensorResult):
+    graph = house.definitions.resolve_asset_graph()
+    while isinstance(
+        result := decide(look(house.lake), house.instance, house.settings, now, graph), dg.SensorResult
+    ):
         # As the daemon does: a run key is good for one run.
         wave = [request for request in result.run_requests or [] if request.run_key not in asked]
         assert wave, f"the same runs are asked for again: {result.run_requests}"

@@ -1,20 +1,25 @@
-"""A history written by hand: materialisations as the platform's runs leave them, without the runs."""
+"""A history written by hand: what runs leave in Dagster and in the ledger, without the runs."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.dates import DateRange
-from churn_assets.lakehouse.evidence import DATED_TABLES, METADATA_NAME, Evidence
+from churn_assets.lakehouse.computed_dates.looking import Found
+from churn_assets.lakehouse.computed_dates.rows import Known, Row, name, parameters
 from churn_assets.lakehouse.freshness import OF_THE_PAST
+from churn_assets.settings import Settings
 from churn_assets.tables import (
+    ARRIVALS,
     CHURN_PREDICTIONS,
+    DATED,
     EVENTS,
     LANDED_EVENTS,
     MODEL_PROMOTIONS,
+    OTHER_AGES,
     USERS,
     Table,
 )
@@ -23,10 +28,23 @@ Days = Iterable[dt.date]
 
 
 class Log:
-    """Writes into an instance what each kind of run would."""
+    """Writes into an instance, and into a ledger, what each kind of run would."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self, instance: dg.DagsterInstance, settings: Settings | None = None) -> None:
         self.instance = instance
+        self.rows: list[Row] = []
+        self.lost: dict[Table, Mapping[dt.date, int]] = {}
+        self._settings = settings
+
+    @property
+    def found(self) -> Found:
+        """The ledger, and which tables it does not know."""
+        return Found(Known(self.rows), self.lost)
+
+    @property
+    def number(self) -> int:
+        """Of the last note."""
+        return self.found.known.number
 
     def wrote(
         self, key: dg.AssetKey, version: str = "1", read: dict[Table, str] | None = None, **more: Any
@@ -34,34 +52,52 @@ class Log:
         """One materialisation: its data version, and the data version of each upstream that it read."""
         tags = {"dagster/data_version": version}
         for upstream, found in (read or {}).items():
-            name = upstream.asset_key.to_user_string()
-            tags[f"dagster/input_data_version/{name}"] = found
-            tags[f"dagster/input_event_pointer/{name}"] = str(self.id(upstream.asset_key))
+            tags[f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"] = found
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags, **more))
 
-    def ingested(self, evidence: Evidence, version: str = "1", **bronze: Any) -> None:
-        """All of an ingestion."""
+    def ingested(
+        self,
+        events: Days = (),
+        version: str = "1",
+        *,
+        arrivals: Days = (),
+        other_ages: Days = (),
+        bronze: Mapping[str, Any] | None = None,
+    ) -> None:
+        """All of an ingestion that brought events of these days, and whose users changed on those."""
         self.wrote(LANDED_EVENTS.asset_key, version, metadata=bronze)
         self.wrote(EVENTS.asset_key, version, {LANDED_EVENTS: version})
-        self.found(evidence, version)
+        self.wrote(USERS.asset_key, version, {EVENTS: version})
+        self.note(EVENTS, events)
+        read = self.number
+        self.rows.append(Row(name(USERS), None).numbered(read + 1)._replace(read=read))
+        self.note(USERS, arrivals, ARRIVALS)
+        self.note(USERS, other_ages, OTHER_AGES)
 
-    def found(self, evidence: Evidence, version: str = "1") -> None:
-        """The users, and what they carry."""
-        metadata = {METADATA_NAME: dg.MetadataValue.json(evidence.as_json())}
-        self.wrote(USERS.asset_key, version, {EVENTS: version}, metadata=metadata)
+    def note(self, table: Table, days: Days, heading: str = "", **more: Any) -> None:
+        """One note of the ledger, by a writer that began to read a moment ago."""
+        read, settings = self.number, self._settings
+        values = parameters(table, settings) if settings else None
+        row = Row(name(table, heading), None, rows=1, read=read, parameters=values)._replace(**more)
+        self.rows += [row._replace(computed_date=day).numbered(read + 1) for day in days]
 
-    def computed(self, table: Table, dates: Days, upstream: Table | None = None, **more: Any) -> None:
-        """A date after the other; they read the upstream as it is now."""
+    def computed(self, table: Table, dates: Days, read: int | None = None, **more: Any) -> None:
+        """These dates, by a run that began to read at this note of the ledger, or a moment ago."""
+        dates = list(dates)
         for day in dates:
-            read = {upstream: "1"} if upstream else {}
-            self.wrote(table.asset_key, "1", read, partition=day.isoformat(), **more)
+            self.wrote(table.asset_key, "1", partition=day.isoformat(), **more)
+        self.note(table, dates, **({} if read is None else {"read": read}))
 
     def computed_all(self, dates: DateRange, horizon: int) -> None:
         """Everything of these dates, as a first run leaves it, and a model."""
-        for table in DATED_TABLES:
+        for table in DATED:
             last = len(list(dates.days())) - (horizon if table in OF_THE_PAST else 0)
             self.computed(table, list(dates.days())[:last])
         self.trained("1")
+
+    def moved_away(self, table: Table) -> None:
+        """The table is gone, and the ledger's rows of it are those of another."""
+        self.lost[table] = {}
 
     def trained(self, production: str) -> None:
         """A training, which notes what is Production after it; "none" where it left nothing."""
@@ -80,11 +116,3 @@ class Log:
         """The storage id of the last materialisation."""
         found = self.instance.fetch_materializations(key, limit=1).records
         return found[0].storage_id if found else 0
-
-
-def all_written(event_days: Days, **wrong: Days) -> Evidence:
-    """What tables say in which all is as it should be, but for what is named."""
-    days = {name: frozenset(found) for name, found in wrong.items()}
-    return Evidence(
-        events=dict.fromkeys(event_days, 1), written=frozenset(table.name for table in DATED_TABLES), **days
-    )

@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 
+from churn_assets.assets.checks.contract import BLOCKING_CHECKS, NOT_NULL
 from churn_assets.assets.drift import FEATURE_CHECK, SCORE_CHECK
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
@@ -12,15 +13,16 @@ from churn_assets.automation.conditions import labelled_rows
 from churn_assets.automation.retraining import RETRAIN_AFTER
 from churn_assets.dates import ONE_DAY
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.evidence import Evidence
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
     EVENTS,
     FEATURE_DRIFT,
+    GATED,
     MODEL_PROMOTIONS,
     USER_FEATURES,
     USERS,
+    Table,
 )
 from churn_assets_tests.automation.log import Log
 from churn_assets_tests.conftest import MakeSettings
@@ -51,8 +53,10 @@ class Evaluation:
 @pytest.fixture
 def log(instance: dg.DagsterInstance) -> Log:
     found = Log(instance)
-    found.ingested(Evidence())
+    found.ingested()
     found.trained("none")
+    for table in GATED:
+        checked(found, table, passed=True)
     for key in (ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT):
         found.wrote(key, "none")
     return found
@@ -64,6 +68,16 @@ def ticks(log: Log, make_settings: MakeSettings) -> Evaluation:
     found = Evaluation(build_defs(make_settings(start_date=START, horizon_days=7)), log.instance)
     found.requested()
     return found
+
+
+def checked(log: Log, table: Table, *, passed: bool, check: str = NOT_NULL) -> None:
+    """What the blocking checks of a run say, one of which may fail."""
+    for name in BLOCKING_CHECKS:
+        log.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=table.asset_key, check_name=name, passed=passed or name != check, blocking=True
+            )
+        )
 
 
 def labelled(log: Log, dates: int, rows: int) -> None:
@@ -116,6 +130,31 @@ def test_enough_labels_train_a_model(ticks: Evaluation, log: Log) -> None:
 
     # The version that it may promote is noted in the same run.
     assert ticks.requested(days_later()) == MODEL
+
+
+@pytest.mark.parametrize("table", GATED, ids=lambda table: table.name)
+def test_what_fails_a_blocking_check_trains_no_model_until_it_passes(
+    ticks: Evaluation, log: Log, table: Table
+) -> None:
+    labelled(log, dates=10, rows=1_000)
+    checked(log, table, passed=False)
+    assert ticks.requested(days_later()) == set()
+
+    checked(log, table, passed=True)
+
+    assert ticks.requested(days_later()) == MODEL
+
+
+def test_features_that_fail_a_blocking_check_are_published_once_they_pass(
+    ticks: Evaluation, log: Log
+) -> None:
+    log.computed(USER_FEATURES, [START])
+    checked(log, USER_FEATURES, passed=False)
+    assert ticks.requested() == set()
+
+    checked(log, USER_FEATURES, passed=True)
+
+    assert ticks.requested() == {ONLINE_USER_FEATURES}
 
 
 def test_labels_computed_again_count_once(ticks: Evaluation, log: Log) -> None:

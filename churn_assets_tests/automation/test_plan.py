@@ -6,7 +6,9 @@ from collections.abc import Iterable
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.automation.plan import MISSING, Plan, Reasons, Step, covered_dates
+from churn_assets.automation.plan import Plan, Reasons, Step
+from churn_assets.automation.planning import covered_dates
+from churn_assets.automation.staleness import MISSING
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.lakehouse.lake import Lakehouse

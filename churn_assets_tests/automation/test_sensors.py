@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData  # what a worker writes its process id in
 
+from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.automation.dead_runs import GRACE, STARTED_HERE_TAG, bury
 from churn_assets.automation.jobs import INGESTED
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.sensors import landing_sensor
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.evidence import Evidence
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS
@@ -54,7 +54,7 @@ def land(landing: Path, *names: str) -> None:
 
 def took_in(log: Log, settings: Settings, version: str = "1") -> None:
     """An ingestion of all that has landed."""
-    log.ingested(Evidence(), version, **{METADATA_NAME: landing_state(settings.landing_root)})
+    log.ingested(version=version, bronze={METADATA_NAME: landing_state(settings.landing_root)})
 
 
 def test_new_files_start_one_ingestion_of_everything(log: Log, settings: Settings, landing: Path) -> None:
@@ -98,6 +98,24 @@ def test_the_same_files_are_asked_for_with_the_same_run_key(
     assert isinstance(again, dg.RunRequest)
     assert isinstance(more, dg.RunRequest)
     assert first.run_key == again.run_key != more.run_key
+
+
+def test_what_has_landed_is_the_landing_zones_data_version(
+    log: Log, settings: Settings, landing: Path
+) -> None:
+    def observed() -> list[str | None]:
+        found = log.instance.fetch_observations(LANDING_EVENTS, limit=10).records
+        return [(one.asset_observation.tags or {}).get("dagster/data_version") for one in found]  # type: ignore[union-attr]  # an observation has one
+
+    land(landing, "a.json")
+    tick(log, settings)
+    first = landing_state(settings.landing_root)
+    tick(log, settings)
+    assert observed() == [first]
+
+    land(landing, "b.json")
+    tick(log, settings)
+    assert observed() == [landing_state(settings.landing_root), first]
 
 
 def test_files_that_land_during_an_ingestion_wait_for_the_next(

@@ -1,7 +1,6 @@
 """One tick over a history written by hand: which runs it asks for, and when it asks for none."""
 
 import datetime as dt
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -21,10 +20,9 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
-    USERS,
     Table,
 )
-from churn_assets_tests.automation.log import Log, all_written
+from churn_assets_tests.automation.log import Log
 from churn_assets_tests.conftest import MakeSettings
 
 START = dt.date(2026, 1, 1)
@@ -45,17 +43,17 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 
 @pytest.fixture
-def log(instance: dg.DagsterInstance) -> Log:
+def log(instance: dg.DagsterInstance, settings: Settings) -> Log:
     """Twelve days, all computed."""
-    found = Log(instance)
-    found.ingested(all_written(DATES.days()))
+    found = Log(instance, settings)
+    found.ingested(DATES.days())
     found.computed_all(DATES, HORIZON)
     return found
 
 
 def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[str, dt.date, dt.date]]:
     """What a tick asks for: tables, first date, last date."""
-    result = decide(log.instance, settings, now)
+    result = decide(log.found, log.instance, settings, now)
     if isinstance(result, dg.SkipReason):
         return []
     return [
@@ -69,7 +67,7 @@ def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[st
 
 
 def skipped(log: Log, settings: Settings, now: dt.datetime = NOW) -> str:
-    result = decide(log.instance, settings, now)
+    result = decide(log.found, log.instance, settings, now)
     assert isinstance(result, dg.SkipReason), result
     return result.skip_message or ""
 
@@ -82,7 +80,7 @@ def run_of(log: Log, status: dg.DagsterRunStatus, **more) -> dg.DagsterRun:
 def test_before_the_first_ingestion_there_is_nothing_to_do(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
-    assert skipped(Log(instance), settings) == "Nothing has been taken in yet."
+    assert skipped(Log(instance, settings), settings) == "Nothing has been taken in yet."
 
 
 def test_where_all_is_current_nothing_runs(log: Log, settings: Settings) -> None:
@@ -92,23 +90,23 @@ def test_where_all_is_current_nothing_runs(log: Log, settings: Settings) -> None
 def test_a_first_ingestion_is_one_run_of_the_tables_that_share_their_dates(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
-    log = Log(instance)
-    log.ingested(all_written(DATES.days(), activity=DATES.days()))
+    log = Log(instance, settings)
+    log.ingested(DATES.days())
 
     assert asked(log, settings) == [("user_daily_activity, daily_summary, user_features", START, DATES.end)]
 
 
 def test_late_events_of_two_days_are_two_runs_and_what_reads_them_waits(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(2), day(8)]), "2")
+    log.ingested([day(2), day(8)], "2")
 
     both = "user_daily_activity, daily_summary"
     assert asked(log, settings) == [(both, day(2), day(2)), (both, day(8), day(8))]
 
 
 def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(8)]), "2")
-    log.computed(USER_DAILY_ACTIVITY, [day(8)], EVENTS)
-    log.computed(DAILY_SUMMARY, [day(8)], USERS)
+    log.ingested([day(8)], "2")
+    log.computed(USER_DAILY_ACTIVITY, [day(8)])
+    log.computed(DAILY_SUMMARY, [day(8)])
 
     assert asked(log, settings) == [("user_features", day(8), day(12))]
 
@@ -134,16 +132,14 @@ def test_a_date_that_somebody_scored_again_gets_new_reasons_drift_and_outcomes_i
     ]
 
 
-@pytest.mark.parametrize(
-    ("version", "is_lost"), [(0, False), (7, True)], ids=["there was nothing to write", "moved away"]
-)
+@pytest.mark.parametrize("is_lost", [False, True], ids=["there was nothing to write", "moved away"])
 def test_an_empty_table_is_computed_again_only_if_it_was_moved_away(
-    log: Log, settings: Settings, version: int, is_lost: bool
+    log: Log, settings: Settings, is_lost: bool
 ) -> None:
     # A model that somebody registered by hand left nothing that its dates could be compared with.
-    log.computed(FEATURE_DRIFT, DATES.days(), metadata={"delta_version": version})
-    evidence = all_written(DATES.days())
-    log.ingested(replace(evidence, written=evidence.written - {FEATURE_DRIFT.name}), "2")
+    log.note(FEATURE_DRIFT, DATES.days(), rows=0)
+    if is_lost:
+        log.moved_away(FEATURE_DRIFT)
 
     assert asked(log, settings) == ([("feature_drift", START, DATES.end)] if is_lost else [])
 
@@ -151,7 +147,7 @@ def test_an_empty_table_is_computed_again_only_if_it_was_moved_away(
 @pytest.mark.parametrize("lost", [CHURN_REASONS, FEATURE_DRIFT], ids=lambda table: table.name)
 def test_what_is_said_of_scores_waits_for_them(log: Log, settings: Settings, lost: Table) -> None:
     # The table was lost, and the last date's features have changed.
-    log.instance.wipe_assets([lost.asset_key])
+    log.moved_away(lost)
     log.computed(USER_FEATURES, [day(12)])
 
     waves = [asked(log, settings)]
@@ -171,8 +167,8 @@ def test_a_date_without_a_label_has_no_outcome(log: Log, settings: Settings) -> 
 def test_a_date_that_was_never_scored_has_nothing_that_follows_scores(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
-    log = Log(instance)
-    log.ingested(all_written(DATES.days()))
+    log = Log(instance, settings)
+    log.ingested(DATES.days())
     for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES):
         log.computed(table, DATES.days())
     log.computed(CHURN_LABELS, [day(number) for number in range(1, 10)])
@@ -230,30 +226,26 @@ def test_scores_of_a_version_that_the_log_does_not_know_yet_are_left_alone(
 def test_a_run_that_read_silver_before_the_late_events_came_is_not_enough(
     log: Log, settings: Settings
 ) -> None:
-    log.wrote(EVENTS.asset_key, "2")
-    before = log.id(EVENTS.asset_key)
-    log.wrote(EVENTS.asset_key, "3")
-    log.found(all_written(DATES.days(), activity=[day(9)]), "3")
+    before = log.number
+    log.ingested([day(9)], "2")
     # It began before the last events came, and ended after the users were counted.
-    pointer = {f"dagster/input_event_pointer/{EVENTS.asset_key.to_user_string()}": str(before)}
-    log.instance.report_runless_asset_event(
-        dg.AssetMaterialization(USER_DAILY_ACTIVITY.asset_key, partition=str(day(9)), tags=pointer)
-    )
+    log.computed(USER_DAILY_ACTIVITY, [day(9)], read=before)
 
     assert asked(log, settings)[0] == ("user_daily_activity, daily_summary", day(9), day(9))
 
 
 def test_an_account_age_that_changed_recomputes_features_alone(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), ages=[day(11)], summary=[day(2)]), "2")
+    log.ingested([], "2", arrivals=[day(2)], other_ages=[day(11)])
 
-    assert asked(log, settings) == [("daily_summary", day(2), day(2)), ("user_features", day(11), day(11))]
+    # Who was active on the 11th is in the features of the 12th, too.
+    assert asked(log, settings) == [("daily_summary", day(2), day(2)), ("user_features", day(11), day(12))]
 
 
 def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
     log: Log, settings: Settings
 ) -> None:
     today = DATES.end + ONE_DAY
-    log.ingested(all_written([*DATES.days(), today], activity=[today]), "2")
+    log.ingested([today], "2")
     evening = dt.datetime.combine(today, dt.time(23), dt.UTC)
 
     assert asked(log, settings, evening) == []
@@ -265,8 +257,8 @@ def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
 def test_without_a_production_model_nothing_is_scored(
     instance: dg.DagsterInstance, settings: Settings
 ) -> None:
-    log = Log(instance)
-    log.ingested(all_written(DATES.days()))
+    log = Log(instance, settings)
+    log.ingested(DATES.days())
     log.computed_all(DATES, HORIZON)
     log.trained("none")
     log.computed(USER_FEATURES, [DATES.end])
@@ -278,14 +270,14 @@ def test_without_a_production_model_nothing_is_scored(
 def test_while_a_run_of_these_tables_is_at_hand_no_other_starts(
     log: Log, settings: Settings, status: str
 ) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.ingested([day(9)], "2")
     run = run_of(log, dg.DagsterRunStatus(status))
 
     assert skipped(log, settings) == f"Run {run.run_id[:8]} computes user_features."
 
 
 def test_runs_of_other_assets_are_nobodys_business(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.ingested([day(9)], "2")
     run_of(log, dg.DagsterRunStatus.STARTED, keys=frozenset({EVENTS.asset_key}))
 
     assert len(asked(log, settings)) == 1
@@ -295,14 +287,14 @@ def test_runs_of_other_assets_are_nobodys_business(log: Log, settings: Settings)
 def test_of_whole_jobs_only_those_that_compute_tables_are_waited_for(
     log: Log, settings: Settings, job: str, waits: bool
 ) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.ingested([day(9)], "2")
     log.instance.add_run(dg.DagsterRun(job, status=dg.DagsterRunStatus.STARTED))
 
     assert (asked(log, settings) == []) is waits
 
 
 def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.ingested([day(9)], "2")
     locks = Path(settings.lake_root / ".locks")
     locks.mkdir(parents=True)
 
@@ -313,22 +305,25 @@ def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
 
 
 def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
-    first, again = decide(log.instance, settings, NOW), decide(log.instance, settings, NOW)
+    log.ingested([day(9)], "2")
+    first, again = (
+        decide(log.found, log.instance, settings, NOW),
+        decide(log.found, log.instance, settings, NOW),
+    )
     assert isinstance(first, dg.SensorResult)
     assert isinstance(again, dg.SensorResult)
     keys = [request.run_key for request in first.run_requests or []]
     assert keys == [request.run_key for request in again.run_requests or []]
 
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "3")
+    log.ingested([day(9)], "3")
 
-    later = decide(log.instance, settings, NOW)
+    later = decide(log.found, log.instance, settings, NOW)
     assert isinstance(later, dg.SensorResult)
     assert keys != [request.run_key for request in later.run_requests or []]
 
 
 def test_after_a_failure_a_step_waits_longer_and_longer(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.ingested([day(9)], "2")
     now = dt.datetime.now(dt.UTC)
     tags = {STEP_TAG: "user_daily_activity, daily_summary"}
 
@@ -347,7 +342,7 @@ def test_after_a_failure_a_step_waits_longer_and_longer(log: Log, settings: Sett
 
 
 def test_a_success_ends_the_waiting(log: Log, settings: Settings) -> None:
-    log.ingested(all_written(DATES.days(), activity=[day(9)]), "2")
+    log.ingested([day(9)], "2")
     tags = {STEP_TAG: "user_daily_activity, daily_summary"}
     failed = run_of(log, dg.DagsterRunStatus.STARTED, tags=tags)
     log.instance.report_run_failed(failed, "broken")

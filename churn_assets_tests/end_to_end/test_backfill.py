@@ -111,7 +111,7 @@ def test_afterwards_nothing_is_stale_and_asking_for_predictions_scores_them_agai
     assert len(content(settings, CHURN_PREDICTIONS)) > 0
 
 
-def test_another_version_of_the_code_makes_all_dates_stale_and_the_plan_says_so(settings: Settings) -> None:
+def test_another_horizon_makes_all_labels_stale_and_the_plan_says_so(settings: Settings) -> None:
     # The horizon is part of what a label is.
     longer = settings.model_copy(update={"horizon_days": HORIZON + 1})
 
@@ -119,7 +119,5 @@ def test_another_version_of_the_code_makes_all_dates_stale_and_the_plan_says_so(
 
     # The last date's horizon is no longer over, so its label goes.
     again = DAYS - HORIZON - 1
-    assert (
-        f"churn_labels: {again + 1} stale dates (code_version changed {again}, not to be labelled 1)" in said
-    )
+    assert f"churn_labels: {again + 1} stale dates (horizon changed {again}, not to be labelled 1)" in said
     assert "user_features" not in said

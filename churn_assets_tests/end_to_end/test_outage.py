@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
-from churn_assets.automation.plan import NOT_TO_LABEL, make_plan
-from churn_assets.automation.task_plan import plan_from_data
+from churn_assets.automation.planning import make_plan
+from churn_assets.automation.staleness import NOT_TO_LABEL
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.lakehouse.freshness import last_date
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES, USERS
@@ -81,8 +81,8 @@ def test_dates_whose_horizon_overlaps_the_outage_have_no_label_and_it_is_said(sh
 
 
 def test_nothing_is_left_to_do_though_dates_lack_their_labels(on_sail: None, shop: House) -> None:
-    assert make_plan(shop.lake, shop.instance, NOW).only(USER_FEATURES, CHURN_LABELS).steps() == []
-    assert plan_from_data(shop.lake, NOW).steps() == []
+    assert make_plan(shop.lake, NOW).only(USER_FEATURES, CHURN_LABELS).steps() == []
+    assert make_plan(shop.lake, NOW, scores=False).steps() == []
     # Dates in an outage are not due, and what is due is there.
     in_the_outage = dt.datetime(2026, 7, 24, 12, tzinfo=dt.UTC)
     assert last_date(shop.lake, CHURN_LABELS, in_the_outage).due == BEFORE.end
@@ -111,8 +111,7 @@ def test_labels_that_an_earlier_release_left_are_taken_away(
     days = [UNLABELLED.start, LAST + 20 * ONE_DAY]
     for day in days:
         shop.lake.write(CHURN_LABELS, frame(spark, CHURN_LABELS, [(1, day, 1)]), DateRange(day, day))
-    assert make_plan(shop.lake, shop.instance, NOW).reasons[CHURN_LABELS] == dict.fromkeys(days, NOT_TO_LABEL)
-    assert plan_from_data(shop.lake, NOW).reasons[CHURN_LABELS] == dict.fromkeys(days, NOT_TO_LABEL)
+    assert make_plan(shop.lake, NOW).reasons[CHURN_LABELS] == dict.fromkeys(days, NOT_TO_LABEL)
 
     run(shop)
 
@@ -145,4 +144,4 @@ def test_late_days_make_the_labels_appear(on_sail: None, shop: House) -> None:
 
     assert labelled_dates(shop) == [DateRange(FIRST, LAST_LABEL)]
     assert "2 days (2026-07-10 to 2026-07-11)" in " ".join(report.notes)
-    assert make_plan(shop.lake, shop.instance, NOW).only(CHURN_LABELS).steps() == []
+    assert make_plan(shop.lake, NOW).only(CHURN_LABELS).steps() == []

@@ -16,7 +16,8 @@ from churn_assets.assets.drift import FEATURE_CHECK
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
-from churn_assets.automation.plan import BY_MODEL, make_plan
+from churn_assets.automation.plan import BY_MODEL
+from churn_assets.automation.planning import make_plan
 from churn_assets.automation.retraining import RETRAIN_AFTER
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError, ImmatureLabelError, LandingError
@@ -287,10 +288,10 @@ def test_a_death_between_two_tables_is_made_good_by_the_next_run(
     land(moving, "death.json", event("death-1", known, late_day), {"event_id": "death-2"})
     write = type(moving.lake).write
 
-    def dies(lake, table, *arguments):
+    def dies(lake, table, *arguments, **more):
         if table is EVENTS:
             raise RuntimeError("the process died")
-        return write(lake, table, *arguments)
+        return write(lake, table, *arguments, **more)
 
     with monkeypatch.context() as broken:
         broken.setattr(type(moving.lake), "write", dies)
@@ -302,7 +303,7 @@ def test_a_death_between_two_tables_is_made_good_by_the_next_run(
 
     assert moving.lake.read(EVENTS).where(F.col("event_id") == "death-1").count() == 1
     assert len(moving.content(QUARANTINED_EVENTS)) == quarantined
-    plan = make_plan(moving.lake, moving.instance, NOW)
+    plan = make_plan(moving.lake, NOW)
     assert not any(plan.reasons.values())
 
 
@@ -340,7 +341,7 @@ def test_after_a_rollback_the_last_date_is_scored_and_deployed_and_nothing_else(
         CHURN_PREDICTION_ENDPOINT.path[0],
     }
     assert report.covered == DateRange(LAST_DAY, LAST_DAY)
-    assert not any(make_plan(moving.lake, moving.instance, NOW).reasons.values())
+    assert not any(make_plan(moving.lake, NOW).reasons.values())
 
 
 def scored_once_again(house: House, report: PipelineReport) -> int:

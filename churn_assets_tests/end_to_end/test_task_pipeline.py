@@ -11,9 +11,10 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.automation.plan import MISSING, UPSTREAM_NEWER, Reasons
+from churn_assets.automation.plan import BY_MODEL, Reasons
+from churn_assets.automation.planning import code_versions, make_plan
+from churn_assets.automation.staleness import MISSING, UPSTREAM_NEWER
 from churn_assets.automation.task_pipeline import TaskPipeline
-from churn_assets.automation.task_plan import plan_from_data, plan_from_scores
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
@@ -21,6 +22,7 @@ from churn_assets.tables import (
     CHURN_PREDICTIONS,
     CHURN_REASONS,
     DAILY_SUMMARY,
+    EVENTS,
     FEATURE_COLUMNS,
     FEATURE_DRIFT,
     MODEL_PROMOTIONS,
@@ -54,7 +56,8 @@ def land(house: House, name: str, *events: tuple[int, int]) -> None:
 
 
 def planned(house: House) -> dict[Table, list[dt.date]]:
-    plan = plan_from_data(house.lake, NOW)
+    versions = code_versions(house.definitions.resolve_asset_graph())
+    plan = make_plan(house.lake, NOW, code_versions=versions, scores=False)
     return {table: sorted(reasons) for table, reasons in plan.reasons.items() if reasons}
 
 
@@ -185,9 +188,8 @@ def test_what_a_death_before_the_labels_left_undone_is_found(featurized: House, 
     dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
     dying._materialize("features", [USER_FEATURES.asset_key], DateRange(day(15), day(LAST)))
 
-    # Of days 8 to 14 user 3 has stayed now. On days 31 to 33, more than 30 days after the first event, there
-    # were no features of user 3 before, and so no label.
-    assert planned(featurized)[CHURN_LABELS] == [*days(8, 14), *days(31, 33)]
+    # Of days 8 to 14 user 3 has stayed now, and of all later ones the features have changed.
+    assert planned(featurized)[CHURN_LABELS] == days(8, LAST - HORIZON)
 
 
 def test_a_new_day_adds_its_date_and_the_label_that_it_completes(featurized: House, tasks: Tasks) -> None:
@@ -229,8 +231,16 @@ def test_too_few_rows_train_nothing_and_say_so(featurized: House, tasks: Tasks) 
 @pytest.fixture
 def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
     """Two users on two days, scored by version 1 and labelled, and one on a third, scored by version 2."""
-    lake = Lakehouse(make_settings(), lambda: spark)
+    lake = Lakehouse(make_settings(horizon_days=2), lambda: spark)
     dates = DateRange(day(1), day(3))
+    # Somebody came on each of four days, so they are covered, and the first two can have labels.
+    covered = DateRange(day(1), day(4))
+    events = [(str(on), 1, NOON, on, None, None, NOON) for on in covered.days()]
+    lake.write(EVENTS, frame(spark, EVENTS, events))
+    activity = [(1, on, 1, 0) for on in covered.days()]
+    lake.write(USER_DAILY_ACTIVITY, frame(spark, USER_DAILY_ACTIVITY, activity), covered)
+    features = [(1, on, 1, 1, 0, 0, 0, 1) for on in covered.days()]
+    lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), covered)
     predictions = [(1, day(1), 0.1, 1), (2, day(1), 0.9, 1), (1, day(2), 0.1, 1), (2, day(2), 0.9, 1)]
     scores = [*predictions, (1, day(3), 0.1, 2)]
     rows = [(user, on, chance, chance >= 0.5, NOON, version) for user, on, chance, version in scores]
@@ -252,7 +262,7 @@ def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
 
 
 def behind(lake: Lakehouse) -> dict[Table, Reasons]:
-    plan = plan_from_scores(lake, DateRange(day(1), day(3)))
+    plan = make_plan(lake, NOW, scores=False).only(*BY_MODEL)
     return {table: reasons for table, reasons in plan.reasons.items() if reasons}
 
 
@@ -275,14 +285,15 @@ def test_a_new_label_makes_the_outcomes_of_its_date_missing(scored: Lakehouse, s
     assert behind(scored) == {PREDICTION_OUTCOMES: {day(3): MISSING}}
 
 
-def test_a_date_that_the_same_version_scored_again_has_outcomes_of_the_scores_before(
+def test_a_date_that_the_same_version_scored_again_has_what_is_said_of_the_scores_before(
     scored: Lakehouse, spark: SparkSession
 ) -> None:
     later = NOON + dt.timedelta(microseconds=1)
     rows = [(user, day(1), 0.2, False, later, 1) for user in (1, 2)]
     scored.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), DateRange(day(1), day(1)))
 
-    assert behind(scored) == {PREDICTION_OUTCOMES: {day(1): UPSTREAM_NEWER}}
+    stale = {day(1): UPSTREAM_NEWER}
+    assert behind(scored) == dict.fromkeys((CHURN_REASONS, FEATURE_DRIFT, PREDICTION_OUTCOMES), stale)
 
 
 def test_a_date_that_another_version_scored_has_reasons_and_drift_of_the_version_before(

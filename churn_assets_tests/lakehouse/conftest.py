@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from churn_assets_tests.workspace.runtime import Engine
 
-SCHEMAS = ("main_catalog.clean", "main_catalog.gold", "raw_catalog.landing")
+SCHEMAS = ("main_catalog.clean", "main_catalog.gold", "main_catalog.ops", "raw_catalog.landing")
 
 
 class Cluster(NamedTuple):

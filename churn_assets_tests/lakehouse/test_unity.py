@@ -174,7 +174,8 @@ def test_a_missing_schema_says_what_makes_it(cluster: Cluster, make_settings: Ma
 
 def test_a_lake_that_is_whole_says_what_it_uses(unity: UnityLakehouse) -> None:
     assert (
-        unity.require_writable() == "raw_catalog.landing, main_catalog.clean, main_catalog.gold can be used"
+        unity.require_writable()
+        == "raw_catalog.landing, main_catalog.clean, main_catalog.gold, main_catalog.ops can be used"
     )
 
 
