@@ -22,6 +22,7 @@ from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, DATED, EVENT_DATE, EVENTS, USERS, Table
 
 MISSING = "missing"
+NOT_NOTED = "not in the ledger"
 UNFINISHED = "not finished"
 UNCHECKED = "not checked"
 UPSTREAM_NEWER = "upstream newer"
@@ -108,7 +109,8 @@ class _Asked:
             if is_history and day != self._question.covered.end:
                 return None
         if row is None:
-            return MISSING
+            # Rows that an earlier release wrote, or others, or that were restored.
+            return NOT_NOTED if self._held.get(day) else MISSING
         if row.is_open:
             return UNFINISHED
         # Its run died before the checks: only a run of the asset has them judge these dates.
