@@ -306,7 +306,7 @@ def test_a_lake_without_a_session_answers_through_the_warehouse(
     assert (details.rows, details.version, details.changed_at.tzinfo is not None) == (1, 1, True)
     here.require_contract(USERS)
     assert here.query("SELECT max(user_id) AS last FROM {users}", users=USERS) == [{"last": 1}]
-    assert here.require_writable().endswith("main_catalog.gold can be used")
+    assert here.require_writable().endswith("main_catalog.ops can be used")
 
 
 def lake(client: WorkspaceClient, settings: Settings) -> UnityLakehouse:
