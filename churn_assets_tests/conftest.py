@@ -16,6 +16,9 @@ from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 
+# Whoever runs the tests may have a server of their own on the usual port.
+NOBODY_LISTENS = "http://127.0.0.1:9"
+
 MakeSettings = Callable[..., Settings]
 HERE = Path(__file__).parent
 
@@ -137,6 +140,7 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
         "mlflow_tracking_uri": f"sqlite:///{lake_root}/mlflow/mlflow.db",
         "dagster_home": folder / "dagster",
         "spark_master": "local[2]",
+        "endpoint_url": NOBODY_LISTENS,
     }
     return settings_module.load(**{**ours, **overrides})
 

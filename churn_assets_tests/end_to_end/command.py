@@ -9,6 +9,7 @@ from pathlib import Path
 
 from churn_assets import settings as settings_module
 from churn_assets.settings import Settings
+from churn_assets_tests.conftest import NOBODY_LISTENS
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON
 
 CHURN = Path(sys.executable).with_name("churn")
@@ -25,6 +26,7 @@ def settings_in(folder: Path) -> Settings:
         dagster_home=folder / "lake" / "dagster",
         start_date=FIRST_DAY,
         horizon_days=HORIZON,
+        endpoint_url=NOBODY_LISTENS,
     )
 
 

@@ -23,6 +23,7 @@ from churn_assets.model import registry
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
+from churn_assets_tests.conftest import NOBODY_LISTENS
 from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
 
 # A pandas DataFrame, whose own annotations know neither its to_numpy nor its between.
@@ -98,7 +99,12 @@ def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Ite
             lake_root=folder / "lake",
             landing_root=str(folder / "landing"),
             mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
-            **{"start_date": FIRST_DAY, "horizon_days": HORIZON, **overrides},
+            **{
+                "start_date": FIRST_DAY,
+                "horizon_days": HORIZON,
+                "endpoint_url": NOBODY_LISTENS,
+                **overrides,
+            },
         )
         mlflow = settings.lake_root / "mlflow"
         # A folder that has been copied from another house has its own.
