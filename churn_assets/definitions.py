@@ -6,6 +6,7 @@ import dagster as dg
 
 from churn_assets import settings as settings_module
 from churn_assets.assets.bronze import bronze_assets
+from churn_assets.assets.by_date import by_date_specs
 from churn_assets.assets.checks import asset_checks
 from churn_assets.assets.drift import drift_assets
 from churn_assets.assets.endpoint import endpoint_assets, endpoint_schedules
@@ -37,6 +38,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
     assets = [
         *bronze_assets(settings),
         *silver_assets(settings),
+        *by_date_specs(settings),
         *gold_assets(settings),
         *model_assets(settings),
         *prediction_assets(settings),

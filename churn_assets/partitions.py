@@ -57,9 +57,9 @@ def last_label_date(settings: Settings, now: dt.datetime) -> dt.date:
 
 
 def partition_mapping(reads: Reads, settings: Settings) -> dg.PartitionMapping | None:
-    """The window as Dagster shows and obeys it; None of the same date, or of an upstream without dates."""
+    """The window as Dagster shows and obeys it; None of the same date."""
     first, last = reads.offsets(settings)
-    if reads.heading or first == last == 0:
+    if first == last == 0:
         return None
     return dg.TimeWindowPartitionMapping(
         start_offset=first,

@@ -7,9 +7,11 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.contracts import Reads
 from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.io_manager import by_date_key
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.partitions import (
@@ -23,6 +25,7 @@ from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
     DAILY_SUMMARY,
+    DATED,
     EVENTS,
     FEATURE_WINDOW_DAYS,
     USER_DAILY_ACTIVITY,
@@ -115,10 +118,23 @@ def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
 
 def reading_as(table: Table, settings: Settings, **inputs: Table) -> dict[str, dg.AssetIn]:
     """What a table reads, as inputs by these names, each cut to the window that the contract says."""
-    windows = {reads.upstream: partition_mapping(reads, settings) for reads in table.reads}
-    return {name: reading(upstream, windows[upstream]) for name, upstream in inputs.items()}
+    by_upstream = {reads.upstream: reads for reads in table.reads}
+    return {
+        name: dg.AssetIn(
+            _key(by_upstream[upstream]),
+            partition_mapping=partition_mapping(by_upstream[upstream], settings),
+            input_manager_key="lake_io",
+        )
+        for name, upstream in inputs.items()
+    }
 
 
-def reading(table: Table, window: dg.PartitionMapping | None = None) -> dg.AssetIn:
-    """An upstream table, cut to the partitions that the window names."""
-    return dg.AssetIn(table.asset_key, partition_mapping=window, input_manager_key="lake_io")
+def _key(reads: Reads) -> dg.AssetKey:
+    """The upstream; of what is written as a whole the changes by date, or each makes all dates unsynced."""
+    upstream = reads.upstream
+    return upstream.asset_key if upstream in DATED else by_date_key(upstream, reads.heading)
+
+
+def reading(table: Table) -> dg.AssetIn:
+    """An upstream table, cut to the dates of the run where it has them."""
+    return dg.AssetIn(table.asset_key, input_manager_key="lake_io")

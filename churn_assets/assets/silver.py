@@ -7,6 +7,7 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.assets.by_date import observed_changes
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, pool, retries, table_spec
 from churn_assets.lakehouse import coverage
@@ -37,9 +38,13 @@ def silver_assets(settings: Settings) -> Assets:
         gained = accounting.not_yet_cleaned(landed, last)
         sources = settled_sources(gained, silver, settings.earliest_event)
         batch = cleaning.clean_batch(gained, silver, settings.earliest_event, sources)
+        lake = context.resources.lakehouse
+        since = lake.ledger.known().number
         # In this order: what Silver holds says what has been cleaned, so a death in between loses nothing.
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
+        for observation in observed_changes(lake, EVENTS, since):
+            context.log_event(observation)
 
     # It reads and writes for itself: the ledger has to know as of when the events were read.
     @dg.asset(
@@ -56,6 +61,8 @@ def silver_assets(settings: Settings) -> Assets:
         first = coverage.judged(lake, dt.datetime.now(dt.UTC)).first
         origin = Origin(began, code_version(activity.users))
         written = lake.write(USERS, activity.users(lake.read(EVENTS), first), origin=origin)
+        for observation in observed_changes(lake, USERS, began):
+            context.log_event(observation)
         return dg.MaterializeResult(
             metadata={
                 **write_metadata(written),

@@ -30,6 +30,8 @@ CODE_CHANGED = "code_version changed"
 NOT_TO_LABEL = "not to be labelled"
 ASKED_FOR = "asked for"
 
+LATER = 2**63
+
 # Of each table's transform, by the asset's key.
 CodeVersions = Mapping[dg.AssetKey, str]
 
@@ -150,9 +152,15 @@ class _Upstream:
         self._reads, self._settings = reads, settings
         self._rows = found.dates(reads.upstream, reads.heading)
         self._planned: Reasons = plan.reasons.get(reads.upstream, {})
-        self._is_dated = reads.upstream in DATED
         # What is history is there, though nobody knows since when.
-        self._kept = found.unknown.get(reads.upstream, {}) if reads.upstream.keeps_past else {}
+        kept = found.unknown.get(reads.upstream, {}) if reads.upstream.keeps_past else {}
+        self._kept = kept
+        # When each of its dates changed; what is open, will be computed, or is kept, later than anything.
+        changed = {day: LATER if row.is_open else row.changed for day, row in self._rows.items()}
+        self._changed = {**changed, **dict.fromkeys((*self._planned, *kept), LATER)}
+        self._newest = max(self._changed.values(), default=0)
+        self._blocked = {day for day, row in self._rows.items() if row.blocked_by} - self._planned.keys()
+        self._is_dated = reads.upstream in DATED
         # Of what is no date of ours nobody will plan it.
         self._is_unknown = reads.upstream in found.unknown and not self._is_dated
 
@@ -165,23 +173,19 @@ class _Upstream:
 
     def is_newer(self, day: dt.date, read: int) -> bool:
         """Whether something in the window has changed since the ledger's note ``read``, or will."""
-        return self._reads.follows and (
-            self._is_unknown
-            or any(
-                one in self._planned
-                or one in self._kept
-                or ((row := self._rows.get(one)) and (row.is_open or row.changed > read))
-                for one in self._reads.window(day, self._settings).days()
-            )
-        )
+        if not self._reads.follows or (self._newest <= read and not self._is_unknown):
+            return False
+        return self._is_unknown or any(self._changed.get(one, 0) > read for one in self._window(day))
 
     def blocked_by(self, day: dt.date) -> str | None:
         """The check that something in the window fails, and that nothing planned will mend."""
-        for one in self._reads.window(day, self._settings).days():
-            row = self._rows.get(one)
-            if row and row.blocked_by and one not in self._planned:
-                return f"{self._reads.upstream.name} of {one} fails {row.blocked_by}"
+        for one in self._window(day) if self._blocked else ():
+            if one in self._blocked:
+                return f"{self._reads.upstream.name} of {one} fails {self._rows[one].blocked_by}"
         return None
+
+    def _window(self, day: dt.date) -> Iterator[dt.date]:
+        return self._reads.window(day, self._settings).days()
 
 
 class _Labels:

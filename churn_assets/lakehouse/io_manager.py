@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 LONGEST_CELL = 80
 
-BY_ASSET_KEY = {table.asset_key: table for table in TABLES}
+
+def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
+    """The asset that stands for the changes by date of a table that is written as a whole."""
+    return dg.AssetKey([*table.asset_key.path, heading or "by_date"])
+
+
+BY_ASSET_KEY = {
+    **{table.asset_key: table for table in TABLES},
+    by_date_key(EVENTS): EVENTS,
+    **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
+}
 
 
 # A run's id, a step, and how often it was tried before.

@@ -502,11 +502,8 @@ def _planned_is_not_newer(patch: pytest.MonkeyPatch) -> None:
     is_newer = staleness._Upstream.is_newer
 
     def without_planned(self: Any, day: dt.date, read: int) -> bool:
-        planned, self._planned = self._planned, {}
-        try:
-            return is_newer(self, day, read)
-        finally:
-            self._planned = planned
+        self._changed = {one: when for one, when in self._changed.items() if one not in self._planned}
+        return is_newer(self, day, read)
 
     patch.setattr(staleness._Upstream, "is_newer", without_planned)
 
