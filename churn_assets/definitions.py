@@ -8,6 +8,7 @@ from churn_assets import settings as settings_module
 from churn_assets.assets.bronze import bronze_assets
 from churn_assets.assets.by_date import by_date_specs
 from churn_assets.assets.checks import asset_checks
+from churn_assets.assets.common import retries
 from churn_assets.assets.drift import drift_assets
 from churn_assets.assets.endpoint import endpoint_assets, endpoint_schedules
 from churn_assets.assets.gold import gold_assets
@@ -46,7 +47,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *drift_assets(settings),
         *outcome_assets(settings),
         *promotion_assets(settings),
-        *endpoint_assets(settings),
+        *endpoint_assets(retries(settings)),
     ]
     ours = [key for asset in assets for key in _keys(asset)]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, retries
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.errors import EndpointError
-from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class EndpointConfig(dg.Config):
     seed: int = 1
 
 
-def endpoint_assets(settings: Settings) -> Assets:
+def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
     """The online features, and the endpoint with its check."""
 
     @dg.asset(
@@ -46,7 +45,7 @@ def endpoint_assets(settings: Settings) -> Assets:
         deps=[USER_FEATURES.asset_key],
         required_resource_keys=ON_SPARK_WITH_ENDPOINT,
         pool="online_user_features",
-        retry_policy=retries(settings),
+        retry_policy=retry_policy,
     )
     def online_user_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from churn_assets.serving import online_features
@@ -94,7 +93,7 @@ def endpoint_assets(settings: Settings) -> Assets:
         can_subset=True,
         required_resource_keys=ON_SPARK_WITH_ENDPOINT,
         pool="churn_prediction_endpoint",
-        retry_policy=retries(settings),
+        retry_policy=retry_policy,
     )
     def churn_prediction_endpoint(
         context: dg.AssetExecutionContext, config: EndpointConfig

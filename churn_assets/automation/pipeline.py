@@ -180,8 +180,11 @@ class Pipeline:
         if is_behind(self._instance, USERS, EVENTS) or unsettled(look(self._lake)) or of_other_code:
             self._materialize("users", [USERS.asset_key])
 
-    def _planned(self, now: dt.datetime, wanted: DateRange | None = None) -> Plan:
-        plan = make_plan(self._lake, now, wanted, code_versions=self._code_versions)
+    def _planned(
+        self, now: dt.datetime, wanted: DateRange | None = None, scores_from: dt.date = dt.date.min
+    ) -> Plan:
+        versions = self._code_versions
+        plan = make_plan(self._lake, now, wanted, code_versions=versions, scores_from=scores_from)
         self.report.covered = plan.covered
         self._say_what_is_odd(now)
         return plan

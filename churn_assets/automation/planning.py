@@ -27,6 +27,7 @@ def make_plan(  # noqa: PLR0913 - each is a question that the one who asks may l
     code_versions: CodeVersions | None = None,
     scores_again: bool = False,
     scores: bool = True,
+    scores_from: dt.date = dt.date.min,
 ) -> Plan:
     """Find what is to be computed. It reads the ledger, and the logs of tables that the ledger does not know.
 
@@ -37,6 +38,7 @@ def make_plan(  # noqa: PLR0913 - each is a question that the one who asks may l
         code_versions: of the tables' transforms as they are now; dates that others computed are stale then.
         scores_again: score all of these dates, though past predictions are history.
         scores: whether there is a model to score with.
+        scores_from: dates before it are not scored, though they never were.
 
     Raises:
         DateRangeError: the data does not cover the dates, or the first windows would be cut off.
@@ -49,6 +51,7 @@ def make_plan(  # noqa: PLR0913 - each is a question that the one who asks may l
         code_versions=code_versions,
         scores_again=scores_again,
         scores=scores,
+        scores_from=scores_from,
     )
 
 
@@ -61,6 +64,7 @@ def plan_from(  # noqa: PLR0913 - as above
     code_versions: CodeVersions | None = None,
     scores_again: bool = False,
     scores: bool = True,
+    scores_from: dt.date = dt.date.min,
 ) -> Plan:
     """The same from a ledger that was read before.
 
@@ -73,7 +77,14 @@ def plan_from(  # noqa: PLR0913 - as above
         raise DateRangeError(f"Data covers {covered}, not all of {wanted}. Ask for dates in that range.")
     labels = LabelDates.of(event_days(events, last_complete_day(now)), covered, settings, now)
     question = Question(
-        settings, covered, labels, wanted, code_versions or {}, scores=scores, scores_again=scores_again
+        settings,
+        covered,
+        labels,
+        wanted,
+        code_versions or {},
+        scores=scores,
+        scores_again=scores_again,
+        scores_from=scores_from,
     )
     return stale_dates(found, question)
 

@@ -42,7 +42,8 @@ class Question:
 
     ``labels``: which dates are to have labels; ``wanted``: all that are covered, without it. Without
     ``scores``, as where there is no model, no date is scored; what others were scored for goes on. With
-    ``scores_again`` each is, though past predictions are history. ``code_versions``: as they are now.
+    ``scores_again`` each is, though past predictions are history; before ``scores_from`` none is.
+    ``code_versions``: as they are now.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class Question:
     code_versions: CodeVersions = field(default_factory=dict)
     scores: bool = True
     scores_again: bool = False
+    scores_from: dt.date = dt.date.min
 
 
 def unsettled(found: Found) -> str | None:
@@ -94,7 +96,8 @@ class _Asked:
         """The dates that the table is to have, of those asked for; of labels also others that it has."""
         if self._table is CHURN_PREDICTIONS and not self._question.scores:
             return
-        for day in self._asked_for().days():
+        first = self._question.scores_from if self._table is CHURN_PREDICTIONS else dt.date.min
+        for day in (day for day in self._asked_for().days() if day >= first):
             superfluous = self._labelled and self._labelled.superfluous(day, self._held)
             if superfluous or (self._is_due(day) and all(reads.is_there(day) for reads in self._reads)):
                 yield day

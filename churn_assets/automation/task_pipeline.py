@@ -6,9 +6,11 @@ from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.pipeline import Pipeline, about_constant_features
 from churn_assets.automation.plan import BY_MODEL
+from churn_assets.automation.planning import covered_dates
 from churn_assets.automation.staleness import ASKED_FOR
 from churn_assets.tables import (
     CHURN_LABELS,
+    CHURN_PREDICTIONS,
     EVENTS,
     MODEL_PROMOTIONS,
     QUARANTINED_EVENTS,
@@ -56,11 +58,14 @@ class TaskPipeline(Pipeline):
             self.report.notes += about_constant_features(told)
 
     def score(self, now: dt.datetime) -> None:
-        """The latest complete feature_date, those that were never scored, and what is said of scores."""
+        """The latest complete feature_date, those since the last scored one, and what is said of scores."""
         if not self._has_a_model():
             self.report.notes.append("Nothing was scored: there is no Production model yet.")
             return
-        plan = self._planned(now).only(*BY_MODEL)
+        scored = [day for day, rows in self._lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
+        # What lies before the last scored date is history, and so it is before the first one.
+        last = max(scored, default=covered_dates(self._lake, now).end)
+        plan = self._planned(now, scores_from=last).only(*BY_MODEL)
         # Each night, by the model that is Production then.
         plan.score_again(plan.covered.end, ASKED_FOR)
         for step in plan.steps():

@@ -352,7 +352,7 @@ class History:
             theirs = {day: rows for day, rows in rebuilt.content(table).items() if rows}
             if table is CHURN_PREDICTIONS:
                 # Past scores are history: they have to be there, and the last ones to be true.
-                last = max(theirs)
+                last = max(day for day in theirs if day is not None)
                 ours = {day: ours.get(day) if day == last else True for day in ours}
                 theirs = {day: theirs[day] if day == last else True for day in theirs}
             elif table in BY_MODEL:
@@ -361,7 +361,8 @@ class History:
                     for day in found.content(CHURN_PREDICTIONS)
                     if day and (rows := frozenset(TRANSFORMS[table](found, found_now(found), day)))
                 }
-            days = sorted(day for day in {*ours, *theirs} if day and ours.get(day) != theirs.get(day))
+            both = {day for day in {*ours, *theirs} if day is not None}
+            days = sorted(day for day in both if ours.get(day) != theirs.get(day))
             if days:
                 wrong.append(f"{table.name} on {', '.join(map(str, days[:3]))}")
         stale = {table.name: len(days) for table, days in found.plan().reasons.items() if days}

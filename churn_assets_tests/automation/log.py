@@ -86,7 +86,7 @@ class Log:
         dates = list(dates)
         for day in dates:
             self.wrote(table.asset_key, "1", partition=day.isoformat(), **more)
-        self.note(table, dates, **({} if read is None else {"read": read}))
+        self.note(table, dates, "", **({} if read is None else {"read": read}))
 
     def computed_all(self, dates: DateRange, horizon: int) -> None:
         """Everything of these dates, as a first run leaves it, and a model."""

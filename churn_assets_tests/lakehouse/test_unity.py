@@ -192,7 +192,12 @@ def test_a_compaction_after_the_write_is_not_counted(unity: UnityLakehouse) -> N
         rows = real(statement)
         if statement.startswith("DESCRIBE HISTORY") and not statement.endswith("LIMIT 1"):
             # Of a version that exists: Sail waits for one that does not.
-            compaction = {"version": 2, "operation": "OPTIMIZE", "operationMetrics": {"numOutputRows": "2"}}
+            compaction = {
+                "version": 2,
+                "operation": "OPTIMIZE",
+                "timestamp": NOON,
+                "operationMetrics": {"numOutputRows": "2"},
+            }
             rows.insert(0, compaction)
         return rows
 
@@ -211,7 +216,13 @@ def test_a_merge_that_commits_no_row_is_no_write(unity: UnityLakehouse) -> None:
         rows = real(statement)
         if statement.startswith("DESCRIBE HISTORY") and not statement.endswith("LIMIT 1"):
             rows.insert(
-                0, {"version": 2, "operation": "MERGE", "operationMetrics": {"numTargetRowsInserted": "0"}}
+                0,
+                {
+                    "version": 2,
+                    "operation": "MERGE",
+                    "timestamp": NOON,
+                    "operationMetrics": {"numTargetRowsInserted": "0"},
+                },
             )
         return rows
 

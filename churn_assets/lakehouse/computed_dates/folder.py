@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from churn_assets.lakehouse import ddl, half_made
 from churn_assets.lakehouse.computed_dates.rows import Known, Row
@@ -28,7 +28,7 @@ KEPT_HOURS = 1
 ALONE = CommitProperties(max_commit_retries=0)
 CHECKPOINTS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=True)
 
-trying_again = retry(
+TRYING_AGAIN = Retrying(
     retry=retry_if_exception_type((CommitFailedError, DeltaError, FileNotFoundError)),
     stop=stop_after_attempt(8),
     wait=wait_random_exponential(multiplier=0.02, max=1),
@@ -44,16 +44,20 @@ class FolderStore:
         self._lock = lock
         self._read: tuple[str, int, Known] | None = None
 
-    @trying_again
     def known(self) -> Known:
         """What it holds now; nothing where there is no ledger."""
+        return TRYING_AGAIN(self._look)
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Put rows down as one note."""
+        TRYING_AGAIN(self._put, list(rows))
+
+    def _look(self) -> Known:
         if not DeltaTable.is_deltatable(str(self._location)):
             return Known()
         return self._known(DeltaTable(self._location))
 
-    @trying_again
-    def put(self, rows: Iterable[Row]) -> None:
-        """Put rows down as one note."""
+    def _put(self, rows: list[Row]) -> None:
         with self._lock():
             delta = self._opened()
             known = self._known(delta)
