@@ -6,6 +6,7 @@ changes the account ages since then. See docs/adr/0013.
 """
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 
 import dagster as dg
@@ -28,6 +29,8 @@ from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
 
+ALL_CURRENT = "All dates"
+
 
 def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
     """Dates that are missing or behind what they read are computed, one run for each contiguous range."""
@@ -44,9 +47,47 @@ def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
     def stale_dates(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         repository = context.repository_def
         graph = repository.asset_graph if repository else None
-        return decide(look(lakehouse(settings)), context.instance, settings, dt.datetime.now(dt.UTC), graph)
+        return tick(context, settings, dt.datetime.now(dt.UTC), graph)
 
     return stale_dates
+
+
+def tick(
+    context: dg.SensorEvaluationContext,
+    settings: Settings,
+    now: dt.datetime,
+    graph: BaseAssetGraph | None = None,
+) -> dg.SensorResult | dg.SkipReason:
+    """Look at the ledger, unless all was current and nothing has happened since.
+
+    On Databricks the ledger is asked of a SQL warehouse, which would never stop for want of questions.
+    """
+    if busy := at_work(context.instance, settings, now, DATED):
+        return dg.SkipReason(busy)
+    world = _world(context.instance, settings, now, graph)
+    if context.cursor == world:
+        return dg.SkipReason("All dates were current, and nothing has happened since.")
+    result = decide(look(lakehouse(settings)), context.instance, settings, now, graph)
+    is_current = isinstance(result, dg.SkipReason) and str(result.skip_message).startswith(ALL_CURRENT)
+    context.update_cursor(world if is_current else "")
+    return result
+
+
+def _world(
+    instance: dg.DagsterInstance, settings: Settings, now: dt.datetime, graph: BaseAssetGraph | None
+) -> str:
+    """What the answer depends on: Dagster's last event, settings, code and the hour.
+
+    The hour is for days that end, and for tables that somebody changed behind Dagster's back.
+    """
+    names = {"start_date", "end_date", *(name for table in tables.DATED for name in table.parameters)}
+    parts = [str(instance.event_log_storage.get_maximum_record_id()), f"{now:%Y-%m-%dT%H}"]
+    parts += [f"{name}={getattr(settings, name)}" for name in sorted(names)]
+    parts += [
+        f"{key.to_user_string()}={code}"
+        for key, code in sorted((code_versions(graph) if graph else {}).items())
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def decide(
@@ -84,7 +125,7 @@ def decide(
     waiting = [wait for wait in waits if wait]
     if not requests:
         return dg.SkipReason(
-            " ".join([*waiting, *held_back(plan)]) or f"All dates of {plan.covered} are current."
+            " ".join([*waiting, *held_back(plan)]) or f"{ALL_CURRENT} of {plan.covered} are current."
         )
     return dg.SensorResult(run_requests=requests)
 

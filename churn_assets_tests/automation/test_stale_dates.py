@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 from filelock import FileLock
 
+from churn_assets.automation import stale_dates
 from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG, STEP_TAG
-from churn_assets.automation.stale_dates import decide
+from churn_assets.automation.stale_dates import decide, tick
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -75,6 +76,28 @@ def skipped(log: Log, settings: Settings, now: dt.datetime = NOW) -> str:
 def run_of(log: Log, status: dg.DagsterRunStatus, **more) -> dg.DagsterRun:
     keys = more.pop("keys", frozenset({USER_FEATURES.asset_key}))
     return log.instance.add_run(dg.DagsterRun("job", status=status, asset_selection=keys, **more))
+
+
+def test_where_all_was_current_the_ledger_is_asked_again_only_once_something_has_happened(
+    log: Log, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On Databricks each look wakes a SQL warehouse.
+    looks: list[None] = []
+    monkeypatch.setattr(stale_dates, "lakehouse", lambda _: None)
+    monkeypatch.setattr(stale_dates, "look", lambda _: looks.append(None) or log.found)
+    context = dg.build_sensor_context(instance=log.instance)
+
+    def looks_of_tick(settings: Settings = settings, now: dt.datetime = NOW) -> int:
+        before = len(looks)
+        tick(context, settings, now)
+        return len(looks) - before
+
+    assert [looks_of_tick(), looks_of_tick()] == [1, 0]
+    assert looks_of_tick(now=NOW + dt.timedelta(hours=1)) == 1
+    assert looks_of_tick(settings.model_copy(update={"horizon_days": HORIZON + 1})) == 1
+    log.ingested([day(3)])
+    # What it has asked for is no state to be content with.
+    assert [looks_of_tick(), looks_of_tick()] == [1, 1]
 
 
 def test_before_the_first_ingestion_there_is_nothing_to_do(
