@@ -68,12 +68,16 @@ class LinearTerms:
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
         """See ``Explainer``."""
+        import pandas as pd
+
         scaled = features
-        with warnings.catch_warnings():
-            # They were fitted with the columns' names, and are given the columns in that order.
-            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            for scaler in self._scalers:
-                scaled = scaler.transform(scaled)
+        for scaler in self._scalers:
+            # With the names that it was fitted with: it warns of none, and an engine explains in several
+            # threads, where a filter of warnings that one of them sets, another takes away.
+            names = getattr(scaler, "feature_names_in_", None)
+            scaled = np.asarray(
+                scaler.transform(scaled if names is None else pd.DataFrame(scaled, columns=names))
+            )
         return scaled * self._weight
 
 
