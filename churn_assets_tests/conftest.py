@@ -28,11 +28,14 @@ HERE = Path(__file__).parent
 SAIL_SUFFICES = (
     # Each is several runs, or commands that would each start a Spark of its own.
     "end_to_end/test_backfill.py",
+    "end_to_end/test_barrier.py",
     "end_to_end/test_daily_job.py",
     "end_to_end/test_databricks.py",
     "end_to_end/test_kill.py",
     "end_to_end/test_late_data.py",
     "end_to_end/test_outage.py",
+    "end_to_end/test_releases.py",
+    "end_to_end/test_unsynced.py",
     # What is covered and due, by row counts of the log.
     "automation/test_date_watch.py",
     "automation/test_freshness.py",

@@ -33,9 +33,6 @@ from churn_assets_tests.releases import goes_on
 from churn_assets_tests.releases.next_release import FEATURE, with_a_feature_more
 from churn_assets_tests.releases.unpack import FIRST_DAY, HORIZON, unpack
 
-# It computes in another process; this says that it is one of the tests that show something on either engine.
-pytestmark = pytest.mark.usefixtures("spark")
-
 REBUILT = (
     LANDED_EVENTS,
     EVENTS,
