@@ -7,6 +7,7 @@ a process that has no session.
 
 import datetime as dt
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
@@ -26,6 +28,10 @@ from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals, with_ga
 from churn_assets.lakehouse.writes import retrying_conflicts
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
+
+# What an engine says of a table that another process creates just now, and how long that may take.
+ALREADY_THERE = re.compile("already exists|ALREADY_EXISTS", re.IGNORECASE)
+PATIENCE_SECONDS = 10
 
 # Runs one statement and gives its rows as plain values.
 RunSql = Callable[[str], list[dict[str, Any]]]
@@ -270,7 +276,7 @@ class UnityLakehouse(Lakehouse):
         if table not in self._opened:
             if self.version(table) < 0:
                 self._require_that_tables_are_made(table)
-                self._sql(ddl.create_managed_table(table, name))
+                self._create(table, name)
             elif self._only_looks:
                 self.require_contract(table)
                 return name
@@ -278,6 +284,24 @@ class UnityLakehouse(Lakehouse):
                 self._grow(table)
             self._opened.add(table)
         return name
+
+    def _create(self, table: Table, name: str) -> None:
+        try:
+            self._sql(ddl.create_managed_table(table, name))
+        except Exception as error:
+            # IF NOT EXISTS looks before it creates, and another process may have been faster.
+            if not ALREADY_THERE.search(str(error)) or not self._appears(table):
+                raise
+
+    def _appears(self, table: Table) -> bool:
+        """Whether a table that another process has begun to create is there soon."""
+        looking = Retrying(
+            retry=retry_if_result(lambda version: version < 0),
+            stop=stop_after_delay(PATIENCE_SECONDS),
+            wait=wait_fixed(0.2),
+            retry_error_callback=lambda _: -1,
+        )
+        return looking(self.version, table) >= 0
 
     def _add_columns(self, table: Table) -> None:
         statement = ddl.add_columns(table, self.table_name(table), self._columns(table))

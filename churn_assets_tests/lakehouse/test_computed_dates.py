@@ -4,8 +4,10 @@ import datetime as dt
 import shutil
 import threading
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.transaction import AddAction
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError
@@ -262,14 +264,14 @@ def test_a_commit_of_another_between_look_and_note_takes_no_number_twice(
     # Another machine has another lock.
     other = folder.FolderStore(lake.location(folder.COMPUTED_DATES), lambda: lake.lock(USERS))
     mine.put([Row("a", D)])
-    write_once = write_deltalake
+    written = folder.FolderStore._written
 
-    def late(*arguments, **more):
-        monkeypatch.setattr(folder, "write_deltalake", write_once)
+    def late(store: folder.FolderStore, rows: pa.Table) -> AddAction:
+        monkeypatch.setattr(folder.FolderStore, "_written", written)
         other.put([Row("b", D)])
-        write_once(*arguments, **more)
+        return written(store, rows)
 
-    monkeypatch.setattr(folder, "write_deltalake", late)
+    monkeypatch.setattr(folder.FolderStore, "_written", late)
     mine.put([Row("c", D)])
 
     assert {row.table_name: row.noted for row in mine.known().rows()} == {"a": 1, "b": 2, "c": 3}

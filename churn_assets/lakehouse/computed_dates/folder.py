@@ -1,15 +1,20 @@
 """The ledger as a Delta table in a folder, by delta-rs: no engine starts for it."""
 
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+import pyarrow.parquet as papq
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from churn_assets import plain_paths
 from churn_assets.lakehouse import ddl, half_made
 from churn_assets.lakehouse.computed_dates.rows import Known, Row
 from churn_assets.tables import COMPUTED_DATES
@@ -55,7 +60,12 @@ class FolderStore:
     def _look(self) -> Known:
         if not DeltaTable.is_deltatable(str(self._location)):
             return Known()
-        return self._known(DeltaTable(self._location))
+        return self._known(DeltaTable(self._named))
+
+    @property
+    def _named(self) -> Path:
+        # delta-rs writes to a URL, in which a name such as a[b] is none.
+        return plain_paths.for_engine(self._location)
 
     def _put(self, rows: list[Row]) -> None:
         with self._lock():
@@ -65,27 +75,38 @@ class FolderStore:
             noted = [row.numbered(known.number + 1) for row in rows]
             many = len(delta.file_uris()) >= MANY_FILES
             found = Known([*known.rows(), *noted])
-            write_deltalake(
-                delta,
-                _as_arrow(found.rows() if many else noted),
-                mode="overwrite" if many else "append",
+            # Not by write_deltalake, which panics where a folder's name is no URL's, such as a[b].
+            delta.create_write_transaction(
+                [self._written(_as_arrow(found.rows() if many else noted))],
+                "overwrite" if many else "append",
+                SCHEMA,
                 commit_properties=ALONE,
                 post_commithook_properties=CHECKPOINTS,
             )
             if many:
                 delta.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
 
+    def _written(self, rows: pa.Table) -> AddAction:
+        """A file with these rows, which counts once it is committed."""
+        path = self._location / f"part-{uuid.uuid4()}.zstd.parquet"
+        papq.write_table(rows, path, compression="zstd")
+        found = path.stat()
+        stats = orjson.dumps({"numRecords": len(rows)}).decode()
+        return AddAction(path.name, found.st_size, {}, int(found.st_mtime * 1000), True, stats)
+
     def _opened(self) -> DeltaTable:
         if not DeltaTable.is_deltatable(str(self._location)):
             half_made.put_aside(self._location)
+            # A link must lead somewhere.
+            self._location.mkdir(parents=True, exist_ok=True)
             return DeltaTable.create(
-                self._location,
+                self._named,
                 SCHEMA,
                 mode="ignore",
                 description=COMPUTED_DATES.comment,
             )
         ddl.add_columns_on_disk(COMPUTED_DATES, self._location)
-        return DeltaTable(self._location)
+        return DeltaTable(self._named)
 
     def _known(self, delta: DeltaTable) -> Known:
         at = (str(delta.metadata().id), delta.version())
