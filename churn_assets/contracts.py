@@ -26,7 +26,9 @@ class WriteMode(StrEnum):
 class Column:
     """One column: Spark's name of its type, and a comment with meaning and unit.
 
-    Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``.
+    Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``. What ``grows``
+    does so by itself, with the calendar or the length of the log, and is no sign of drift. Models are trained
+    on what is ``trained``.
     """
 
     name: str
@@ -36,10 +38,15 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
+    grows: bool = False
+    trained: bool = False
 
 
 # Days, or the name of the setting that says how many.
 Days = int | str
+
+# As ``first``: all days from the first on. More than a log of events can have.
+FROM_THE_START = -36_500
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class Reads:
     def window(self, day: dt.date, settings: Settings) -> DateRange:
         """The upstream's days that this date reads."""
         first, last = self.offsets(settings)
-        return DateRange(day + first * ONE_DAY, day + last * ONE_DAY)
+        start = settings.start_date if self.first == FROM_THE_START else day + first * ONE_DAY
+        return DateRange(start, day + last * ONE_DAY)
 
     def offsets(self, settings: Settings) -> tuple[int, int]:
         """``first`` and ``last`` as numbers."""

@@ -21,6 +21,7 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
     Table,
 )
@@ -31,6 +32,7 @@ START = dt.date(2026, 1, 1)
 DATES = DateRange(START, dt.date(2026, 1, 12))
 HORIZON = 3
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+OF_A_DAY = "user_daily_activity, daily_summary, user_monthly_activity, user_features"
 SCORES = "churn_predictions, churn_reasons, feature_drift"
 
 
@@ -95,7 +97,7 @@ def test_a_first_ingestion_is_one_run_of_the_tables_that_share_their_dates(
     log = Log(instance)
     log.ingested(all_written(DATES.days(), activity=DATES.days()))
 
-    assert asked(log, settings) == [("user_daily_activity, daily_summary, user_features", START, DATES.end)]
+    assert asked(log, settings) == [(OF_A_DAY, START, DATES.end)]
 
 
 def test_late_events_of_two_days_are_two_runs_and_what_reads_them_waits(log: Log, settings: Settings) -> None:
@@ -110,9 +112,10 @@ def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Setting
     log.computed(USER_DAILY_ACTIVITY, [day(8)], EVENTS)
     log.computed(DAILY_SUMMARY, [day(8)], USERS)
 
-    assert asked(log, settings) == [("user_features", day(8), day(12))]
+    assert asked(log, settings) == [("user_monthly_activity, user_features", day(8), day(12))]
 
-    log.computed(USER_FEATURES, [day(number) for number in range(8, 13)])
+    for table in (USER_MONTHLY_ACTIVITY, USER_FEATURES):
+        log.computed(table, [day(number) for number in range(8, 13)])
     assert asked(log, settings) == [
         ("churn_labels", day(5), day(9)),
         (SCORES, day(12), day(12)),
@@ -173,7 +176,7 @@ def test_a_date_that_was_never_scored_has_nothing_that_follows_scores(
 ) -> None:
     log = Log(instance)
     log.ingested(all_written(DATES.days()))
-    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES):
+    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES):
         log.computed(table, DATES.days())
     log.computed(CHURN_LABELS, [day(number) for number in range(1, 10)])
     log.scored([day(4)], "1")
@@ -257,9 +260,7 @@ def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
     evening = dt.datetime.combine(today, dt.time(23), dt.UTC)
 
     assert asked(log, settings, evening) == []
-    assert asked(log, settings, evening + dt.timedelta(hours=2)) == [
-        ("user_daily_activity, daily_summary, user_features", today, today)
-    ]
+    assert asked(log, settings, evening + dt.timedelta(hours=2)) == [(OF_A_DAY, today, today)]
 
 
 def test_without_a_production_model_nothing_is_scored(
