@@ -28,9 +28,11 @@ from churn_assets.tables import (
     EVENTS,
     FEATURE_DRIFT,
     FEATURE_WINDOW_DAYS,
+    LONGEST_MONTH_DAYS,
     PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     Table,
 )
 
@@ -235,7 +237,9 @@ def _behind(
 def _plan_activity(plan: Plan, history: History) -> None:
     activity: Reasons = {}
     summary: Reasons = {}
-    plan.reasons[USER_DAILY_ACTIVITY], plan.reasons[DAILY_SUMMARY] = activity, summary
+    months: Reasons = {}
+    plan.reasons[USER_DAILY_ACTIVITY] = activity
+    plan.reasons[DAILY_SUMMARY], plan.reasons[USER_MONTHLY_ACTIVITY] = summary, months
     uncounted, arrivals = history.uncounted(), history.other_arrivals()
     for day in plan.covered.days():
         reason = _behind(plan, history, USER_DAILY_ACTIVITY, day, {})
@@ -243,6 +247,9 @@ def _plan_activity(plan: Plan, history: History) -> None:
             reason = UPSTREAM_NEWER
         if reason:
             activity[day] = reason
+        month = DateRange(day, day).widened(before=LONGEST_MONTH_DAYS - 1, after=0)
+        if reason := _behind(plan, history, USER_MONTHLY_ACTIVITY, day, {USER_DAILY_ACTIVITY: month.days()}):
+            months[day] = reason
         reason = _behind(plan, history, DAILY_SUMMARY, day, {USER_DAILY_ACTIVITY: [day]})
         # A late event made somebody arrive earlier.
         if reason or day in arrivals:
@@ -253,8 +260,10 @@ def _plan_features(plan: Plan, history: History, dates: DateRange) -> None:
     older = history.other_ages()
     features = plan.reasons[USER_FEATURES] = {}
     for day in dates.days():
-        window = DateRange(day, day).widened(before=FEATURE_WINDOW_DAYS - 1, after=0)
-        reason = _behind(plan, history, USER_FEATURES, day, {USER_DAILY_ACTIVITY: window.days()})
+        window = DateRange(day, day).widened(before=FEATURE_WINDOW_DAYS + LONGEST_MONTH_DAYS - 2, after=0)
+        before = DateRange(plan.covered.start, day)
+        reads = {USER_DAILY_ACTIVITY: window.days(), USER_MONTHLY_ACTIVITY: before.days()}
+        reason = _behind(plan, history, USER_FEATURES, day, reads)
         if reason or day in older:
             features[day] = reason or UPSTREAM_NEWER
 

@@ -31,12 +31,14 @@ from churn_assets.tables import (
     PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
 )
 
 ACTIVITY = "SELECT event_date AS day, sum(events) AS events FROM {activity} GROUP BY event_date"
 ARRIVALS = "SELECT first_seen_date AS day, count(*) AS users FROM {users} GROUP BY first_seen_date"
 SUMMARY = "SELECT event_date AS day, events, new_users FROM {summary}"
+MONTHS = "SELECT month_end_date AS day, sum(events) AS events FROM {months} GROUP BY month_end_date"
 FEATURES = """
     SELECT f.feature_date AS day, sum(f.event_count_30d) AS events,
         count(CASE WHEN f.account_age_days != datediff(f.feature_date, u.first_seen_date) THEN 1 END) AS older
@@ -102,6 +104,9 @@ def plan_from_data(lake: Lakehouse, now: dt.datetime) -> Plan:
     counted = _counts(lake.query(ACTIVITY, activity=USER_DAILY_ACTIVITY), "events")
     activity = _behind(days, counted, events)
 
+    by_month = _counts(lake.query(MONTHS, months=USER_MONTHLY_ACTIVITY), "events")
+    months = _behind(days, by_month, {day: (_in_month_ended(landed, day),) for day in days})
+
     summed = _counts(lake.query(SUMMARY, summary=DAILY_SUMMARY), "events", "new_users")
     arrivals = {day: (*events[day], *arrived.get(day, (0,))) for day in days}
     summary = _behind(days, summed, arrivals)
@@ -109,9 +114,13 @@ def plan_from_data(lake: Lakehouse, now: dt.datetime) -> Plan:
     windows = {day: (_in_window(landed, day), 0) for day in days}
     found = _counts(lake.query(FEATURES, features=USER_FEATURES, users=USERS), "events", "older")
     features = _behind(days, found, windows)
+    # Totals of all later dates.
+    changed = {day: UPSTREAM_NEWER for day in days if activity and day >= min(activity)}
+    features = dict(sorted({**changed, **features}.items()))
 
     plan.reasons[USER_DAILY_ACTIVITY] = activity
     plan.reasons[DAILY_SUMMARY] = summary
+    plan.reasons[USER_MONTHLY_ACTIVITY] = months
     plan.reasons[USER_FEATURES] = features
     plan.reasons[CHURN_LABELS] = _labels(lake, plan, LabelDates.of(own, plan.covered, lake.settings, now))
     return plan
@@ -189,6 +198,13 @@ def _behind(days: list[dt.date], found: Counts, expected: Counts) -> Reasons:
 def _in_window(landed: dict[dt.date, int], day: dt.date) -> int:
     window = DateRange(day, day).widened(before=FEATURE_WINDOW_DAYS - 1, after=0)
     return sum(landed.get(read, 0) for read in window.days())
+
+
+def _in_month_ended(landed: dict[dt.date, int], day: dt.date) -> int:
+    """Events of the month that ends on the day; 0 where none does."""
+    if (day + ONE_DAY).day != 1:
+        return 0
+    return sum(landed.get(read, 0) for read in DateRange(day.replace(day=1), day).days())
 
 
 def _counts(rows: list[dict[str, Any]], *columns: str) -> Counts:
