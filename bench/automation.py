@@ -109,7 +109,7 @@ def measure(settings: Settings, instance: dg.DagsterInstance) -> None:
     said(
         f"tick of stale_dates, {DATES} partitions, 24 late dates",
         1,
-        lambda: decide(found, instance, settings, now),
+        lambda: decide(lambda: found, instance, settings, now),
     )
 
     definitions = build_defs(settings)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from churn_assets.assets.common import GROUPS, OWNERS
+from churn_assets.assets.common import DATA_VERSION_TAG, GROUPS, OWNERS
 from churn_assets.lakehouse.io_manager import by_date_key
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import feature_dates
@@ -64,5 +64,5 @@ def observed_changes(lake: Lakehouse, table: Table, since: int) -> Iterator[dg.A
 def observation(table: Table, heading: str, day: dt.date, number: int) -> dg.AssetObservation:
     """One date's change, by the number of its note."""
     return dg.AssetObservation(
-        by_date_key(table, heading), partition=day.isoformat(), tags={"dagster/data_version": str(number)}
+        by_date_key(table, heading), partition=day.isoformat(), tags={DATA_VERSION_TAG: str(number)}
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterEventType
 
+from churn_assets.assets.common import DATA_VERSION_TAG
 from churn_assets.assets.endpoint import scored_by
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.tables import CHURN_PREDICTIONS, MODEL_PROMOTIONS, Table
@@ -19,7 +20,7 @@ def is_behind(instance: dg.DagsterInstance, table: Table, upstream: Table) -> bo
     """Whether the last materialisation read another data version of its upstream than there is now."""
     tag = f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"
     read = _latest_tags(instance, table.asset_key).get(tag)
-    return read is None or read != _latest_tags(instance, upstream.asset_key).get("dagster/data_version")
+    return read is None or read != _latest_tags(instance, upstream.asset_key).get(DATA_VERSION_TAG)
 
 
 class Production(NamedTuple):
@@ -37,7 +38,7 @@ def production_model(instance: dg.DagsterInstance) -> Production | None:
     """
     found = []
     for record in _latest_records(instance, CHURN_PREDICTION_MODEL):
-        version = _tags(record).get("dagster/data_version", "none")
+        version = _tags(record).get(DATA_VERSION_TAG, "none")
         found.append((record.storage_id, version))
     if noted := noted_champion(instance):
         found.append((latest_id(instance, MODEL_PROMOTIONS.asset_key), noted))

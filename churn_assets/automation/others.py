@@ -10,10 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import (
-    BaseAssetGraph,
-)  # what definitions and repositories call their graph, exported nowhere else
 
+from churn_assets.automation.planning import BaseAssetGraph
 from churn_assets.automation.staleness import MISSING, UPSTREAM_NEWER
 from churn_assets.dates import DateRange, contiguous_ranges
 

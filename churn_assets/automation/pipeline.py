@@ -174,10 +174,12 @@ class Pipeline:
 
     def _clean(self) -> None:
         # A write of what the ledger does not know notes all of it, though there be nothing new.
-        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in look(self._lake).unknown:
+        found = look(self._lake)
+        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in found.unknown:
             self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
+            found = look(self._lake)
         of_other_code = made_by_other_code(self._instance, USERS, self._code_versions)
-        if is_behind(self._instance, USERS, EVENTS) or unsettled(look(self._lake)) or of_other_code:
+        if is_behind(self._instance, USERS, EVENTS) or unsettled(found) or of_other_code:
             self._materialize("users", [USERS.asset_key])
 
     def _planned(

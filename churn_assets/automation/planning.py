@@ -1,6 +1,7 @@
 """The plan of what is to be computed now: for commands, sensors, backfills and Databricks tasks."""
 
 import datetime as dt
+from typing import TypedDict, Unpack
 
 from dagster._core.definitions.assets.graph.base_asset_graph import (
     BaseAssetGraph,
@@ -19,15 +20,22 @@ from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS
 
 
-def make_plan(  # noqa: PLR0913 - each is a question that the one who asks may leave open
-    lake: Lakehouse,
-    now: dt.datetime,
-    wanted: DateRange | None = None,
-    *,
-    code_versions: CodeVersions | None = None,
-    scores_again: bool = False,
-    scores: bool = True,
-    scores_from: dt.date = dt.date.min,
+class Asked(TypedDict, total=False):
+    """What the one who asks may leave open; the defaults are those of ``Question``.
+
+    ``code_versions``: of the tables' transforms as they are now; dates that others computed are stale then.
+    ``scores``: whether there is a model to score with. ``scores_again``: score all of these dates, though
+    past predictions are history. ``scores_from``: dates before it are not scored, though they never were.
+    """
+
+    code_versions: CodeVersions
+    scores: bool
+    scores_again: bool
+    scores_from: dt.date
+
+
+def make_plan(
+    lake: Lakehouse, now: dt.datetime, wanted: DateRange | None = None, **asked: Unpack[Asked]
 ) -> Plan:
     """Find what is to be computed. It reads the ledger, and the logs of tables that the ledger does not know.
 
@@ -35,36 +43,20 @@ def make_plan(  # noqa: PLR0913 - each is a question that the one who asks may l
         lake: Silver and users are current.
         now: the clock, for which days are over.
         wanted: feature_dates to bring up to date; all that the data covers, without it.
-        code_versions: of the tables' transforms as they are now; dates that others computed are stale then.
-        scores_again: score all of these dates, though past predictions are history.
-        scores: whether there is a model to score with.
-        scores_from: dates before it are not scored, though they never were.
+        asked: see ``Asked``.
 
     Raises:
         DateRangeError: the data does not cover the dates, or the first windows would be cut off.
     """
-    return plan_from(
-        look(lake),
-        lake.settings,
-        now,
-        wanted,
-        code_versions=code_versions,
-        scores_again=scores_again,
-        scores=scores,
-        scores_from=scores_from,
-    )
+    return plan_from(look(lake), lake.settings, now, wanted, **asked)
 
 
-def plan_from(  # noqa: PLR0913 - as above
+def plan_from(
     found: Found,
     settings: Settings,
     now: dt.datetime,
     wanted: DateRange | None = None,
-    *,
-    code_versions: CodeVersions | None = None,
-    scores_again: bool = False,
-    scores: bool = True,
-    scores_from: dt.date = dt.date.min,
+    **asked: Unpack[Asked],
 ) -> Plan:
     """The same from a ledger that was read before.
 
@@ -76,17 +68,7 @@ def plan_from(  # noqa: PLR0913 - as above
     if wanted and not covered.start <= wanted.start <= wanted.end <= covered.end:
         raise DateRangeError(f"Data covers {covered}, not all of {wanted}. Ask for dates in that range.")
     labels = LabelDates.of(event_days(events, last_complete_day(now)), covered, settings, now)
-    question = Question(
-        settings,
-        covered,
-        labels,
-        wanted,
-        code_versions or {},
-        scores=scores,
-        scores_again=scores_again,
-        scores_from=scores_from,
-    )
-    return stale_dates(found, question)
+    return stale_dates(found, Question(settings, covered, labels, wanted, **asked))
 
 
 def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from churn_assets.assets.bronze import LANDING_EVENTS
+from churn_assets.assets.common import DATA_VERSION_TAG
 from churn_assets.automation.attempts import at_work, attempt, backing_off
 from churn_assets.automation.jobs import INGEST, INGESTED
 from churn_assets.automation.materialized import is_behind, latest_id
@@ -20,8 +21,6 @@ from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USERS
 
 INGEST_STEP = "ingest"
-
-DATA_VERSION_TAG = "dagster/data_version"
 
 
 def sensors(settings: Settings) -> Sequence[dg.SensorDefinition]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from churn_assets.assets.common import DATA_VERSION_TAG
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES, scored_by
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.serving import online_features
@@ -64,4 +65,4 @@ class Serving:
 
 
 def _data_version(materialized: dg.AssetMaterialization) -> str | None:
-    return (materialized.tags or {}).get("dagster/data_version")
+    return (materialized.tags or {}).get(DATA_VERSION_TAG)

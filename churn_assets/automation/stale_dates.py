@@ -7,12 +7,9 @@ changes the account ages since then. See docs/adr/0013.
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import (
-    BaseAssetGraph,
-)  # what a repository calls its graph, exported nowhere else
 
 from churn_assets import tables
 from churn_assets.automation.attempts import at_work, attempt, backing_off
@@ -20,7 +17,7 @@ from churn_assets.automation.jobs import DATED
 from churn_assets.automation.materialized import latest_id, production_model, scored_by_another
 from churn_assets.automation.others import OthersStep, others_steps
 from churn_assets.automation.plan import MODEL_NEWER, Plan, Step
-from churn_assets.automation.planning import code_versions, plan_from
+from churn_assets.automation.planning import BaseAssetGraph, code_versions, plan_from
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG, range_tags
 from churn_assets.automation.staleness import unsettled
 from churn_assets.errors import DateRangeError
@@ -29,7 +26,9 @@ from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
 
-ALL_CURRENT = "All dates"
+
+class AllCurrent(dg.SkipReason):
+    """There is nothing to compute, and nothing that waits to be."""
 
 
 def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -62,14 +61,11 @@ def tick(
 
     On Databricks the ledger is asked of a SQL warehouse, which would never stop for want of questions.
     """
-    if busy := at_work(context.instance, settings, now, DATED):
-        return dg.SkipReason(busy)
     world = _world(context.instance, settings, now, graph)
     if context.cursor == world:
         return dg.SkipReason("All dates were current, and nothing has happened since.")
-    result = decide(look(lakehouse(settings)), context.instance, settings, now, graph)
-    is_current = isinstance(result, dg.SkipReason) and str(result.skip_message).startswith(ALL_CURRENT)
-    context.update_cursor(world if is_current else "")
+    result = decide(lambda: look(lakehouse(settings)), context.instance, settings, now, graph)
+    context.update_cursor(world if isinstance(result, AllCurrent) else "")
     return result
 
 
@@ -91,7 +87,7 @@ def _world(
 
 
 def decide(
-    found: Found,
+    ledger: Callable[[], Found],
     instance: dg.DagsterInstance,
     settings: Settings,
     now: dt.datetime,
@@ -99,13 +95,14 @@ def decide(
 ) -> dg.SensorResult | dg.SkipReason:
     """One tick: the runs to start now, or why there are none.
 
-    With the ``graph``, dates that other code computed are stale, and what others have added to it is kept
-    current as well.
+    The ``ledger`` is asked only where no run is at work. With the ``graph``, dates that other code computed
+    are stale, and what others have added to it is kept current as well.
     """
-    if not found.known.number:
-        return dg.SkipReason("Nothing has been taken in yet.")
     if busy := at_work(instance, settings, now, DATED):
         return dg.SkipReason(busy)
+    found = ledger()
+    if not found.known.number:
+        return dg.SkipReason("Nothing has been taken in yet.")
     if first := unsettled(found):
         return dg.SkipReason(f"An ingestion comes first: {first}.")
     production = production_model(instance)
@@ -123,11 +120,10 @@ def decide(
     waits = [backing_off(instance, request.tags[STEP_TAG], now) for request in wanted]
     requests = [request for request, wait in zip(wanted, waits, strict=True) if wait is None]
     waiting = [wait for wait in waits if wait]
-    if not requests:
-        return dg.SkipReason(
-            " ".join([*waiting, *held_back(plan)]) or f"{ALL_CURRENT} of {plan.covered} are current."
-        )
-    return dg.SensorResult(run_requests=requests)
+    if requests:
+        return dg.SensorResult(run_requests=requests)
+    reasons = " ".join([*waiting, *held_back(plan)])
+    return dg.SkipReason(reasons) if reasons else AllCurrent(f"All dates of {plan.covered} are current.")
 
 
 def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: Found) -> dg.RunRequest:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 # Enough to see a quoted comma or two; a sniffer's time grows with it.
 SNIFFED_CHARACTERS = 20_000
@@ -48,9 +49,7 @@ class Dialect:
             ValueError: quotes do not fit together, or a row has more or fewer fields than the first; says
                 in which line.
         """
-        for _ in range(self.skipped_lines):
-            text.readline()
-        reader, width, last_line = csv.reader(text, **self._format()), None, self.skipped_lines
+        reader, width, last_line = self._reader(text), None, self.skipped_lines
         try:
             for row in reader:
                 if row:
@@ -69,10 +68,8 @@ class Dialect:
             ValueError: as ``rows``.
         """
         start = text.tell()
-        for _ in range(self.skipped_lines):
-            text.readline()
         try:
-            widths = Counter(map(len, csv.reader(text, **self._format())))
+            widths = Counter(map(len, self._reader(text)))
         except csv.Error:
             widths = Counter()
         widths.pop(0, None)
@@ -99,14 +96,18 @@ class Dialect:
             odd.append("no header")
         return ", ".join(odd)
 
-    def _format(self) -> dict:
-        return {
-            "delimiter": self.delimiter,
-            "quotechar": self.quote or None,
-            "quoting": csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
-            "escapechar": self.escape or None,
-            "strict": True,
-        }
+    def _reader(self, text: io.TextIOBase) -> Any:
+        # The csv module exports no name for the type of its readers.
+        for _ in range(self.skipped_lines):
+            text.readline()
+        return csv.reader(
+            text,
+            delimiter=self.delimiter,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            escapechar=self.escape or None,
+            strict=True,
+        )
 
     @staticmethod
     def _malformed(error: csv.Error, line: int) -> ValueError:

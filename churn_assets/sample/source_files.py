@@ -23,7 +23,7 @@ from churn_assets.sample.source_formats import (
     JsonLines,
     Parquet,
 )
-from churn_assets.sample.text_encoding import QUOTES, UTF_8, Content, look_through
+from churn_assets.sample.text_encoding import QUOTES, UTF_8, Content, look_through, without_mark
 
 FORMATS: dict[str, type[Csv | Parquet | JsonLines]] = {
     ".csv": Csv,
@@ -181,7 +181,7 @@ class SourceFile:
     @contextlib.contextmanager
     def _text(self) -> Iterator[io.TextIOWrapper]:
         """The file decoded; a byte order mark is no part of it."""
-        encoding = "utf-8-sig" if self.encoding == UTF_8 else self.encoding
+        encoding = without_mark(self.encoding)
         with self._opened() as file, io.TextIOWrapper(file, encoding, newline="") as text:  # type: ignore[type-var]  # an IO[bytes] is a buffer
             yield text
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as papq
 
 from churn_assets.sample.csv_dialect import Dialect
 from churn_assets.sample.csv_nulls import WithoutNulls
-from churn_assets.sample.text_encoding import UTF_8
+from churn_assets.sample.text_encoding import UTF_8, without_mark
 
 ROWS_A_BATCH = 20_000
 # A CSV row must fit in a block; the default of 1 MiB is little where a column holds whole documents.
@@ -45,8 +45,7 @@ class Csv:
     def columns(self, file: IO[bytes]) -> list[str]:
         """The names in the header, or column1, column2 and so on."""
         # Not by Arrow, which would read a whole block for one line.
-        encoding = "utf-8-sig" if self._encoding == UTF_8 else self._encoding
-        text = io.TextIOWrapper(file, encoding, newline="")  # type: ignore[type-var]  # an IO[bytes] is a buffer
+        text = io.TextIOWrapper(file, without_mark(self._encoding), newline="")  # type: ignore[type-var]  # an IO[bytes] is a buffer
         first = next(self._dialect.rows(text), None)
         if first is None:
             what = "Empty CSV file"

@@ -22,6 +22,11 @@ BYTE_ORDER_MARKS = {
 }
 
 
+def without_mark(encoding: str) -> str:
+    """The codec that takes a byte order mark for no part of the text."""
+    return "utf-8-sig" if encoding == UTF_8 else encoding
+
+
 @dataclass(frozen=True)
 class Content:
     """What one look at all bytes of a file tells.

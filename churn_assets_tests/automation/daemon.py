@@ -21,7 +21,8 @@ def until_current(house: House, now: dt.datetime) -> list[list[dg.RunRequest]]:
     asked: set[str | None] = set()
     graph = house.definitions.resolve_asset_graph()
     while isinstance(
-        result := decide(look(house.lake), house.instance, house.settings, now, graph), dg.SensorResult
+        result := decide(lambda: look(house.lake), house.instance, house.settings, now, graph),
+        dg.SensorResult,
     ):
         # As the daemon does: a run key is good for one run.
         wave = [request for request in result.run_requests or [] if request.run_key not in asked]

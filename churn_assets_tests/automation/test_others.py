@@ -42,7 +42,7 @@ def asked(log: Log, settings: Settings, *mine: dg.AssetsDefinition) -> list[tupl
         row._replace(code_version=graph.get(key).code_version) if (key := _key(row.table_name)) else row
         for row in log.rows
     ]
-    result = decide(log.found, log.instance, settings, NOW, graph)
+    result = decide(lambda: log.found, log.instance, settings, NOW, graph)
     requests = result.run_requests or [] if isinstance(result, dg.SensorResult) else []
     names = {asset.key for asset in mine}
     return [

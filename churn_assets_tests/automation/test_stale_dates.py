@@ -54,7 +54,7 @@ def log(instance: dg.DagsterInstance, settings: Settings) -> Log:
 
 def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[str, dt.date, dt.date]]:
     """What a tick asks for: tables, first date, last date."""
-    result = decide(log.found, log.instance, settings, now)
+    result = decide(lambda: log.found, log.instance, settings, now)
     if isinstance(result, dg.SkipReason):
         return []
     return [
@@ -68,7 +68,7 @@ def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[st
 
 
 def skipped(log: Log, settings: Settings, now: dt.datetime = NOW) -> str:
-    result = decide(log.found, log.instance, settings, now)
+    result = decide(lambda: log.found, log.instance, settings, now)
     assert isinstance(result, dg.SkipReason), result
     return result.skip_message or ""
 
@@ -330,8 +330,8 @@ def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
 def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings) -> None:
     log.ingested([day(9)], "2")
     first, again = (
-        decide(log.found, log.instance, settings, NOW),
-        decide(log.found, log.instance, settings, NOW),
+        decide(lambda: log.found, log.instance, settings, NOW),
+        decide(lambda: log.found, log.instance, settings, NOW),
     )
     assert isinstance(first, dg.SensorResult)
     assert isinstance(again, dg.SensorResult)
@@ -340,7 +340,7 @@ def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings)
 
     log.ingested([day(9)], "3")
 
-    later = decide(log.found, log.instance, settings, NOW)
+    later = decide(lambda: log.found, log.instance, settings, NOW)
     assert isinstance(later, dg.SensorResult)
     assert keys != [request.run_key for request in later.run_requests or []]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from churn_assets import settings as settings_module
 from churn_assets.settings import Settings
-from churn_assets_tests.conftest import NOBODY_LISTENS
+from churn_assets_tests import conftest
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON
 
 CHURN = Path(sys.executable).with_name("churn")
@@ -17,16 +16,12 @@ CHURN = Path(sys.executable).with_name("churn")
 
 def settings_in(folder: Path) -> Settings:
     """Settings of a lake with everything in this folder, for the files that ``house`` has."""
-    return settings_module.load(
-        _env_file=None,
+    return conftest.settings_in(
+        folder,
         deployment="local",
-        lake_root=folder / "lake",
-        landing_root=str(folder / "landing"),
-        mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
         dagster_home=folder / "lake" / "dagster",
         start_date=FIRST_DAY,
         horizon_days=HORIZON,
-        endpoint_url=NOBODY_LISTENS,
     )
 
 

@@ -14,7 +14,6 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from churn_assets import settings as settings_module
 from churn_assets.automation.pipeline import Pipeline, PipelineReport
 from churn_assets.dates import DateRange
 from churn_assets.definitions import build_defs
@@ -23,7 +22,7 @@ from churn_assets.model import registry
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
-from churn_assets_tests.conftest import NOBODY_LISTENS
+from churn_assets_tests.conftest import settings_in
 from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
 
 # A pandas DataFrame, whose own annotations know neither its to_numpy nor its between.
@@ -92,20 +91,8 @@ def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Ite
     instances = ExitStack()
 
     def make(folder: Path, **overrides: Any) -> House:
-        settings = settings_module.load(
-            _env_file=None,
-            deployment=deployment,
-            spark_master="local[2]",
-            lake_root=folder / "lake",
-            landing_root=str(folder / "landing"),
-            mlflow_tracking_uri=f"sqlite:///{folder}/lake/mlflow/mlflow.db",
-            **{
-                "start_date": FIRST_DAY,
-                "horizon_days": HORIZON,
-                "endpoint_url": NOBODY_LISTENS,
-                **overrides,
-            },
-        )
+        ours = {"deployment": deployment, "start_date": FIRST_DAY, "horizon_days": HORIZON}
+        settings = settings_in(folder, **{**ours, **overrides})
         mlflow = settings.lake_root / "mlflow"
         # A folder that has been copied from another house has its own.
         if not mlflow.exists():

@@ -96,7 +96,7 @@ def test_churn_run_does_the_rest_trains_nothing_and_fails(broken: tuple[House, T
 
 def test_the_sensor_asks_for_nothing_that_reads_it(broken: tuple[House, Table]) -> None:
     house, table = broken
-    found = decide(look(house.lake), house.instance, house.settings, NOW)
+    found = decide(lambda: look(house.lake), house.instance, house.settings, NOW)
 
     requests = found.run_requests or [] if isinstance(found, dg.SensorResult) else []
     asked = [
