@@ -35,6 +35,7 @@ class Cost(NamedTuple):
 def prepare(folder: Path) -> None:
     """Two real Delta tables, as the pipeline computes them from what the simulated users do."""
     from churn_assets.resources import lakehouse
+    from churn_assets.transforms import activity as monthly
     from churn_assets.transforms import features, labels
 
     lake = lakehouse(settings_of(folder))
@@ -43,8 +44,9 @@ def prepare(folder: Path) -> None:
         lake.spark.createDataFrame(rows, ", ".join(f"{c.name} {c.type}" for c in table.columns))
         for rows, table in zip(_simulated(), (USER_DAILY_ACTIVITY, USERS), strict=True)
     )
+    months = monthly.user_monthly_activity(activity, dates)
     lake.write(USERS, users)
-    lake.write(USER_FEATURES, features.user_features(activity, users, dates), dates)
+    lake.write(USER_FEATURES, features.user_features(activity, months, users, dates), dates)
     lake.write(CHURN_LABELS, labels.churn_labels(lake.read(USER_FEATURES), activity, dates, HORIZON), dates)
 
 
@@ -117,6 +119,7 @@ def _simulated() -> tuple[Any, Any]:
                 "event_date": date,
                 "events": counts[active],
                 "purchases": np.bincount(purchases, minlength=POPULATION)[active],
+                "amount": None,
             }
         )
 

@@ -26,7 +26,9 @@ class WriteMode(StrEnum):
 class Column:
     """One column: Spark's name of its type, and a comment with meaning and unit.
 
-    Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``.
+    Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``. What ``grows``
+    does so by itself, with the calendar or the length of the log, and is no sign of drift. Models are trained
+    on what is ``trained``.
     """
 
     name: str
@@ -36,10 +38,15 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
+    grows: bool = False
+    trained: bool = False
 
 
 # Days, or the name of the setting that says how many.
 Days = int | str
+
+# As ``first``: all days from the first on. More than a log of events can have.
+FROM_THE_START = -36_500
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,9 @@ class Reads:
     """What a date of a table reads of another: its days from ``first`` to ``last``, counted from the date.
 
     ``heading`` says which changes of an undated upstream count: see ``Table.headings``. What is read and not
-    followed (``follows``) makes no date stale, as the features behind a score that is history.
+    followed (``follows``) makes no date stale, as the features behind a score that is history. With
+    ``whole_month`` the last date of a month reads all of its days; the others, which keep nothing, read
+    themselves.
     """
 
     upstream: "Table"
@@ -55,11 +64,21 @@ class Reads:
     last: Days = 0
     heading: str = ""
     follows: bool = True
+    whole_month: bool = False
 
     def window(self, day: dt.date, settings: Settings) -> DateRange:
         """The upstream's days that this date reads."""
+        if self.whole_month:
+            ends_month = (day + ONE_DAY).day == 1
+            return DateRange(day.replace(day=1) if ends_month else day, day)
         first, last = self.offsets(settings)
-        return DateRange(day + first * ONE_DAY, day + last * ONE_DAY)
+        start = settings.start_date if self.reads_from_the_start else day + first * ONE_DAY
+        return DateRange(start, day + last * ONE_DAY)
+
+    @property
+    def reads_from_the_start(self) -> bool:
+        """Whether all days up to the last one are read, however many there are."""
+        return self.first == FROM_THE_START
 
     def offsets(self, settings: Settings) -> tuple[int, int]:
         """``first`` and ``last`` as numbers."""

@@ -1,6 +1,6 @@
 """The contract of every table: DDL, column metadata, write checks and documentation all come from here."""
 
-from churn_assets.contracts import Column, Reads, Table, WriteMode
+from churn_assets.contracts import FROM_THE_START, Column, Reads, Source, Table, WriteMode
 
 EVENT_ID = Column("event_id", "string", "Identifier of the event, unique among events.")
 USER_ID = Column("user_id", "bigint", "Identifier of the user.")
@@ -20,6 +20,13 @@ SOURCE_USER_ID = Column(
     nullable=True,
 )
 
+AMOUNT = Column(
+    "amount",
+    "decimal(28,2)",
+    "Sum of the events' amounts, in their owner's currency; null where none of them has one.",
+    nullable=True,
+)
+
 LANDED_EVENTS = Table(
     "raw_catalog",
     "landing",
@@ -33,7 +40,7 @@ LANDED_EVENTS = Table(
         Column("country", "string", "Field country as landed, as text.", nullable=True),
         Column("_raw", "string", "The line itself; bytes that are not UTF-8 are replaced by U+FFFD."),
         Column(
-            "_rescued_data", "string", "JSON object of the fields that are none of the six.", nullable=True
+            "_rescued_data", "string", "JSON object of the fields that are none of the seven.", nullable=True
         ),
         Column(
             "_corrupt_record",
@@ -53,6 +60,7 @@ LANDED_EVENTS = Table(
             "rows from before this column, for which _ingested_at stands.",
             nullable=True,
         ),
+        Column("amount", "string", "Field amount as landed, as text.", nullable=True),
     ),
     WriteMode.APPEND,
     partition_column="_processing_date",
@@ -72,6 +80,13 @@ EVENTS = Table(
         Column("country", "string", "Country of the user at the event, as sent.", nullable=True),
         INGESTED_AT,
         SOURCE_USER_ID,
+        Column(
+            "amount",
+            "decimal(18,2)",
+            "What the event was worth, in its owner's currency, below 0 for what is given back; null where "
+            "none was sent, or none that is a number.",
+            nullable=True,
+        ),
     ),
     WriteMode.MERGE_NEW,
     key=("event_id",),
@@ -85,6 +100,7 @@ EVENTS = Table(
         "country": (LANDED_EVENTS["country"],),
         "_ingested_at": (LANDED_EVENTS["_ingested_at"],),
         "source_user_id": (LANDED_EVENTS["source_user_id"], LANDED_EVENTS["user_id"]),
+        "amount": (LANDED_EVENTS["amount"],),
     },
 )
 
@@ -157,6 +173,8 @@ OTHER_AGES = "other_ages"
 # A feature_date D reads the days [D-29, D]; the first dates have fewer days behind them.
 FEATURE_WINDOW_DAYS = 30
 
+LONGEST_MONTH_DAYS = 31
+
 USERS = Table(
     "main_catalog",
     "clean",
@@ -195,6 +213,7 @@ USER_DAILY_ACTIVITY = Table(
         EVENT_DATE,
         Column("events", "bigint", "Events of the user on the day, at least 1.", minimum=1),
         Column("purchases", "bigint", "Events of type purchase among them.", minimum=0),
+        AMOUNT,
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "event_date"),
@@ -206,6 +225,7 @@ USER_DAILY_ACTIVITY = Table(
         "event_date": (EVENTS["event_date"],),
         "events": (EVENTS["event_id"],),
         "purchases": (EVENTS["event_type"],),
+        "amount": (EVENTS["amount"],),
     },
     reads=(Reads(EVENTS),),
 )
@@ -236,14 +256,71 @@ DAILY_SUMMARY = Table(
     reads=(Reads(USER_DAILY_ACTIVITY), Reads(USERS, heading=ARRIVALS)),
 )
 
+USER_MONTHLY_ACTIVITY = Table(
+    "main_catalog",
+    "gold",
+    "user_monthly_activity",
+    "What each user did in each calendar month that is over, in the partition of its last day: what "
+    "user_features reads of the past in place of the days.",
+    (
+        USER_ID,
+        Column("month_end_date", "date", "Last UTC day of the month; on other dates there are no rows."),
+        Column(
+            "active_day_bits",
+            "bigint",
+            "The days with at least one event, a bit each: 1 for the first of the month, 2 for the second, 4 "
+            "for the third, and so on.",
+            minimum=1,
+        ),
+        Column("events", "bigint", "Events of the user in the month, at least 1.", minimum=1),
+        Column("purchases", "bigint", "Events of type purchase among them.", minimum=0),
+        Column(
+            "last_purchase_date",
+            "date",
+            "Last UTC day of the month with a purchase; null without one.",
+            nullable=True,
+        ),
+        AMOUNT,
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "month_end_date"),
+    partition_column="month_end_date",
+    rules=(
+        "active_day_bits < 2147483648",
+        "bit_count(active_day_bits) <= events",
+        "purchases <= events",
+        "month_end_date = last_day(month_end_date)",
+        "last_purchase_date <= month_end_date",
+        "(purchases > 0) = (last_purchase_date IS NOT NULL)",
+    ),
+    references=USERS,
+    lineage={
+        "user_id": (USER_DAILY_ACTIVITY["user_id"],),
+        "month_end_date": (USER_DAILY_ACTIVITY["event_date"],),
+        "active_day_bits": (USER_DAILY_ACTIVITY["event_date"],),
+        "events": (USER_DAILY_ACTIVITY["events"],),
+        "purchases": (USER_DAILY_ACTIVITY["purchases"],),
+        "last_purchase_date": (USER_DAILY_ACTIVITY["event_date"], USER_DAILY_ACTIVITY["purchases"]),
+        "amount": (USER_DAILY_ACTIVITY["amount"],),
+    },
+    reads=(Reads(USER_DAILY_ACTIVITY, whole_month=True),),
+)
+
 FEATURES = (
-    Column("event_count_30d", "bigint", "Events in the 30 days up to and including feature_date.", minimum=1),
+    Column(
+        "event_count_30d",
+        "bigint",
+        "Events in the 30 days up to and including feature_date.",
+        minimum=1,
+        trained=True,
+    ),
     Column(
         "active_days_30d",
         "bigint",
         "Days with at least one event in those 30 days, 1 to 30.",
         minimum=1,
         maximum=30,
+        trained=True,
     ),
     Column(
         "days_since_last_event",
@@ -251,22 +328,144 @@ FEATURES = (
         "Days from the last event to feature_date, 0 to 29.",
         minimum=0,
         maximum=29,
+        trained=True,
     ),
-    Column("purchase_count_30d", "bigint", "Events of type purchase in those 30 days.", minimum=0),
-    Column("account_age_days", "bigint", "Days from the user's first event to feature_date.", minimum=0),
     Column(
-        "rolling_7d_events", "bigint", "Events in the 7 days up to and including feature_date.", minimum=0
+        "purchase_count_30d",
+        "bigint",
+        "Events of type purchase in those 30 days.",
+        minimum=0,
+        trained=True,
+    ),
+    Column(
+        "account_age_days",
+        "bigint",
+        "Days from the user's first event to feature_date.",
+        minimum=0,
+        grows=True,
+        trained=True,
+    ),
+    Column(
+        "rolling_7d_events",
+        "bigint",
+        "Events in the 7 days up to and including feature_date.",
+        minimum=0,
+        trained=True,
     ),
 )
-# The order in which a model and its endpoint take them.
-FEATURE_COLUMNS = [column.name for column in FEATURES]
+
+# What the 30 days cannot show, known at the end of feature_date as well. The log starts somewhere, and before
+# that nothing is known of anybody: totals and the longest times grow with it, and so are no sign of drift.
+HISTORY = (
+    Column(
+        "active_days_90d",
+        "bigint",
+        "Days with at least one event in the 90 days up to and including feature_date.",
+        minimum=1,
+        maximum=90,
+    ),
+    Column(
+        "active_days_365d",
+        "bigint",
+        "Days with at least one event in the 365 days up to and including feature_date.",
+        minimum=1,
+        maximum=365,
+    ),
+    Column(
+        "active_days_total",
+        "bigint",
+        "Days with at least one event, of all up to feature_date.",
+        minimum=1,
+        grows=True,
+    ),
+    Column("event_count_total", "bigint", "Events up to feature_date.", minimum=1, grows=True),
+    Column(
+        "purchase_count_total",
+        "bigint",
+        "Events of type purchase up to feature_date.",
+        minimum=0,
+        grows=True,
+    ),
+    Column(
+        "mean_gap_days",
+        "double",
+        "Mean days from one active day to the next; null with fewer than two active days.",
+        nullable=True,
+        minimum=1,
+    ),
+    Column(
+        "gap_std_days",
+        "double",
+        "Standard deviation (of a sample) of the days from one active day to the next; null with fewer than "
+        "three active days.",
+        nullable=True,
+        minimum=0,
+    ),
+    Column(
+        "longest_gap_days",
+        "double",
+        "Most days from one active day to the next; null with fewer than two active days.",
+        nullable=True,
+        minimum=1,
+        grows=True,
+    ),
+    Column(
+        "overdue_ratio",
+        "double",
+        "days_since_last_event / mean_gap_days, above 1 where the silence is longer than is usual of the "
+        "user; null with fewer than two active days.",
+        nullable=True,
+        minimum=0,
+    ),
+    Column(
+        "days_since_last_purchase",
+        "bigint",
+        "Days from the last event of type purchase to feature_date; null without one.",
+        nullable=True,
+        minimum=0,
+        grows=True,
+    ),
+    Column(
+        "amount_30d",
+        "double",
+        "Sum of the amounts of the events in the 30 days up to and including feature_date, in their owner's "
+        "currency; null where none of them has one.",
+        nullable=True,
+    ),
+    Column(
+        "amount_total",
+        "double",
+        "Sum of the amounts of all events up to feature_date, in their owner's currency; null where none of "
+        "them has one.",
+        nullable=True,
+        grows=True,
+    ),
+)
+# What a model and its endpoint take, in this order.
+FEATURE_COLUMNS = [column.name for column in (*FEATURES, *HISTORY) if column.trained]
+
+# Of which days, that is.
+OF_ACTIVE_DAYS = (
+    "active_days_90d",
+    "active_days_365d",
+    "active_days_total",
+    "mean_gap_days",
+    "gap_std_days",
+    "longest_gap_days",
+    "overdue_ratio",
+)
+
+
+def _days_and_months(of_days: str, of_months: str) -> tuple[Source, ...]:
+    return (USER_DAILY_ACTIVITY[of_days], USER_MONTHLY_ACTIVITY[of_months])
+
 
 USER_FEATURES = Table(
     "main_catalog",
     "gold",
     "user_features",
     "What was known at the end of feature_date of each user with an event in the 30 days up to it.",
-    (USER_ID, FEATURE_DATE, *FEATURES),
+    (USER_ID, FEATURE_DATE, *FEATURES, *HISTORY),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
@@ -275,6 +474,18 @@ USER_FEATURES = Table(
         "purchase_count_30d <= event_count_30d",
         "rolling_7d_events <= event_count_30d",
         "days_since_last_event <= account_age_days",
+        "active_days_30d <= active_days_90d",
+        "active_days_90d <= active_days_365d",
+        "active_days_365d <= active_days_total",
+        "active_days_total <= event_count_total",
+        "event_count_30d <= event_count_total",
+        "purchase_count_30d <= purchase_count_total",
+        "purchase_count_total <= event_count_total",
+        "days_since_last_event <= days_since_last_purchase",
+        "mean_gap_days <= longest_gap_days",
+        "(active_days_total > 1) = (mean_gap_days IS NOT NULL)",
+        "(active_days_total > 2) = (gap_std_days IS NOT NULL)",
+        "(purchase_count_total > 0) = (days_since_last_purchase IS NOT NULL)",
     ),
     references=USERS,
     lineage={
@@ -286,9 +497,17 @@ USER_FEATURES = Table(
         "purchase_count_30d": (USER_DAILY_ACTIVITY["purchases"],),
         "account_age_days": (USERS["first_seen_date"],),
         "rolling_7d_events": (USER_DAILY_ACTIVITY["events"],),
+        **{name: _days_and_months("event_date", "active_day_bits") for name in OF_ACTIVE_DAYS},
+        "event_count_total": _days_and_months("events", "events"),
+        "purchase_count_total": _days_and_months("purchases", "purchases"),
+        "days_since_last_purchase": _days_and_months("purchases", "last_purchase_date"),
+        "amount_30d": (USER_DAILY_ACTIVITY["amount"],),
+        "amount_total": _days_and_months("amount", "amount"),
     },
     reads=(
-        Reads(USER_DAILY_ACTIVITY, first=1 - FEATURE_WINDOW_DAYS),
+        # The last 30 days, and what lies before them in their first month; before that, months.
+        Reads(USER_DAILY_ACTIVITY, first=2 - FEATURE_WINDOW_DAYS - LONGEST_MONTH_DAYS),
+        Reads(USER_MONTHLY_ACTIVITY, first=FROM_THE_START),
         Reads(USERS, first=1 - FEATURE_WINDOW_DAYS, heading=OTHER_AGES),
     ),
 )
@@ -511,6 +730,7 @@ TABLES = (
     USERS,
     USER_DAILY_ACTIVITY,
     DAILY_SUMMARY,
+    USER_MONTHLY_ACTIVITY,
     USER_FEATURES,
     CHURN_LABELS,
     CHURN_PREDICTIONS,

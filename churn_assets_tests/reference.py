@@ -7,6 +7,8 @@ It shares no code with ``churn_assets``, holds everything in memory and reads on
 import datetime as dt
 import json
 import re
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -42,9 +44,9 @@ def silver(ingestions: list[Ingestion]) -> Silver:
         ]
         _refuse_other_sources(rows, events)
         events += _new_events(rows, {event["event_id"] for event in events})
-        content = {event["event_id"]: _content(event) for event in events}
+        stays = {event["event_id"]: event for event in events}
         for row in rows:
-            if row["reason"] is None and _content(row) != content[row["event_id"]]:
+            if row["reason"] is None and _are_two_events(row, stays[row["event_id"]]):
                 row["reason"] = "conflicting_duplicate"
         bad += [row for row in rows if row["reason"]]
     quarantined, accepted = _frame(bad), _frame(events)
@@ -54,6 +56,11 @@ def silver(ingestions: list[Ingestion]) -> Silver:
 
 def _content(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in CONTENT)
+
+
+def _are_two_events(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    amounts = {one["amount"], other["amount"]} - {None}
+    return _content(one) != _content(other) or len(amounts) > 1
 
 
 def _refuse_other_sources(rows: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
@@ -90,10 +97,12 @@ def _mark(rows: list[dict[str, Any]], sources: dict[int, str]) -> None:
 def _new_events(rows: list[dict[str, Any]], known: set[str]) -> list[dict[str, Any]]:
     good = [row for row in rows if row["reason"] is None and row["event_id"] not in known]
     order = ("user_id", "event_ts", "event_type", "country")
-    # The smallest content; of equal ones, a source id before none.
+    # The smallest content; of equal ones, an amount and a source id before none.
     good.sort(
         key=lambda row: (
             [_nulls_first(row[name]) for name in order],
+            row["amount"] is None,
+            row["amount"] or 0,
             not row["source_user_id"],
             row["source_user_id"] or "",
         )
@@ -102,10 +111,37 @@ def _new_events(rows: list[dict[str, Any]], known: set[str]) -> list[dict[str, A
 
 
 def user_daily_activity(events: Frame) -> Frame:
-    """user_id, event_date, events, purchases of every day."""
-    events = events.assign(is_purchase=(events["event_type"] == "purchase").astype(int))
-    days = events.groupby(["user_id", "event_date"])["is_purchase"].agg(["size", "sum"])
-    return days.rename(columns={"size": "events", "sum": "purchases"}).reset_index()
+    """user_id, event_date, events, purchases, amount of every day."""
+    rows = [
+        (
+            user_id,
+            date,
+            len(of_day),
+            int((of_day["event_type"] == "purchase").sum()),
+            _total(of_day["amount"]),
+        )
+        for (user_id, date), of_day in events.groupby(["user_id", "event_date"])
+    ]
+    columns = ["user_id", "event_date", "events", "purchases", "amount"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def user_monthly_activity(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
+    """user_id, month_end_date, active_day_bits, events, purchases, last_purchase_date, amount."""
+    rows = []
+    for end in (day for day in days if (day + dt.timedelta(1)).month != day.month):
+        is_in_month = [end.replace(day=1) <= date <= end for date in events["event_date"]]
+        for user_id, of_user in events[is_in_month].groupby("user_id"):
+            bits = sum(2 ** (number - 1) for number in {date.day for date in of_user["event_date"]})
+            bought = of_user[of_user["event_type"] == "purchase"]["event_date"]
+            last = max(bought) if len(bought) else None
+            rows.append((user_id, end, bits, len(of_user), len(bought), last, _total(of_user["amount"])))
+    return sorted(rows)
+
+
+def _total(amounts: Frame) -> Decimal | None:
+    found = [amount for amount in amounts if amount is not None]
+    return sum(found, Decimal(0)) if found else None
 
 
 def users(events: Frame) -> Frame:
@@ -135,7 +171,7 @@ def daily_summary(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
 
 
 def user_features(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
-    """user_id, feature_date and the six features, from the events themselves."""
+    """user_id, feature_date, the six features and the history, from the events themselves."""
     rows = []
     for day in days:
         known = events[events["event_date"] <= day]
@@ -149,8 +185,32 @@ def user_features(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
                 for days_ago, kind in zip(age, of_user["event_type"], strict=True)
             )
             in_week = sum(days_ago <= 6 for days_ago in recent)
-            rows.append((user_id, day, len(recent), len(set(recent)), min(recent), bought, max(age), in_week))
+            six = (len(recent), len(set(recent)), min(recent), bought, max(age), in_week)
+            rows.append((user_id, day, *six, *_history(of_user, day)))
     return sorted(rows)
+
+
+def _history(of_user: Frame, day: dt.date) -> tuple[Any, ...]:
+    """What tables.HISTORY is, of one user's events up to the day."""
+    active = sorted(set(of_user["event_date"]))
+    gaps = pd.Series([(later - earlier).days for earlier, later in pairwise(active)], dtype=float)
+    bought = of_user[of_user["event_type"] == "purchase"]["event_date"]
+    in_30_days = [(day - date).days < 30 for date in of_user["event_date"]]
+    recent, total = _total(of_user["amount"][in_30_days]), _total(of_user["amount"])
+    return (
+        sum((day - date).days < 90 for date in active),
+        sum((day - date).days < 365 for date in active),
+        len(active),
+        len(of_user),
+        len(bought),
+        gaps.mean() if len(gaps) else None,
+        gaps.std() if len(gaps) > 1 else None,
+        gaps.max() if len(gaps) else None,
+        (day - active[-1]).days / gaps.mean() if len(gaps) else None,
+        (day - max(bought)).days if len(bought) else None,
+        None if recent is None else float(recent),
+        None if total is None else float(total),
+    )
 
 
 def churn_labels(events: Frame, days: list[dt.date], horizon_days: int) -> list[tuple[Any, ...]]:
@@ -175,12 +235,13 @@ def _frame(rows: list[dict[str, Any]]) -> Frame:
 
 
 def _typed(line: str, ingested_at: dt.datetime) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(["event_id", *CONTENT, "source_user_id", "reason"])
+    row: dict[str, Any] = dict.fromkeys(["event_id", *CONTENT, "source_user_id", "amount", "reason"])
     try:
         landed = json.loads(line)
     except ValueError:
         return row | {"reason": "corrupt"}
     row |= {name: None if value is None else str(value) for name, value in landed.items() if name in row}
+    row["amount"] = _amount(row["amount"])
     row["reason"] = _reason(row)
     if row["reason"] is None:
         row["user_id"] = int(row["user_id"])
@@ -200,6 +261,12 @@ def _reason(row: dict[str, Any]) -> str | None:
     if not re.fullmatch(r"0|-?[1-9]\d*", row["user_id"]) or not -(2**63) <= int(row["user_id"]) < 2**63:
         return "bad_user_id"
     return None if _moment(row["event_ts"]) else "bad_event_ts"
+
+
+def _amount(text: str | None) -> Decimal | None:
+    if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", (text or "").strip()):
+        return None
+    return Decimal(text or "").quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def _moment(text: str | None) -> dt.datetime | None:

@@ -28,10 +28,27 @@ def day(offset: int) -> dt.date:
 
 
 def frame(spark: SparkSession, table: tables.Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
-    """A DataFrame of the table's columns and types; the last columns may be left out, and are null."""
+    """A DataFrame of the table's columns and types; the last columns may be left out, and are null.
+
+    Who has features without a history was never there before the 30 days.
+    """
     schema = ", ".join(f"{column.name} {column.type}" for column in table.columns)
     width = len(table.columns)
+    if table is tables.USER_FEATURES:
+        rows = [row if len(row) == width else (*row, *_no_history(*row[2:])) for row in rows]
     return spark.createDataFrame([(*row, *[None] * (width - len(row))) for row in rows], schema)
+
+
+def _no_history(
+    events: int | None, days: int | None, silent: int | None, purchases: int | None, *_: Any
+) -> tuple[Any, ...]:
+    """What ``tables.HISTORY`` is of somebody who came within the 30 days, and then every day."""
+    gap = 1.0 if (days or 0) > 1 else None
+    return (
+        *(days, days, days, events, purchases),
+        *(gap, 0.0 if (days or 0) > 2 else None, gap, gap and silent),
+        silent if purchases else None,
+    )
 
 
 def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> DataFrame:
@@ -45,9 +62,11 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
     rows = []
     for text in lines:
         fields = json.loads(text) if text.startswith("{") else {}
-        names = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id")
-        *as_text, source = [None if (value := fields.get(name)) is None else str(value) for name in names]
-        rows.append((*as_text, text, None, None if fields else text, at, file, at.date(), source, at))
+        names = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id", "amount")
+        as_text = [None if (value := fields.get(name)) is None else str(value) for name in names]
+        *first_five, source, amount = as_text
+        corrupt = None if fields else text
+        rows.append((*first_five, text, None, corrupt, at, file, at.date(), source, at, amount))
     return frame(spark, tables.LANDED_EVENTS, rows)
 
 
@@ -60,6 +79,11 @@ def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
     """The rows in an order that depends on nothing but their values; timestamps in UTC."""
     rows = table.select(*columns).collect() if columns else table.collect()
     return sorted((tuple(map(_in_utc, row)) for row in rows), key=nulls_first)
+
+
+def rounded(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """The rows with their fractions to nine digits, behind which two ways to calculate may differ."""
+    return [tuple(round(value, 9) if isinstance(value, float) else value for value in row) for row in rows]
 
 
 def nulls_first(row: Sequence[Any]) -> list[tuple[bool, Any]]:

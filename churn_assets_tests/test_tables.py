@@ -13,6 +13,7 @@ from churn_assets.tables import (
     LANDED_EVENTS,
     TABLES,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     Table,
     WriteMode,
 )
@@ -83,14 +84,45 @@ def test_too_few_days_for_any_label_are_no_error(make_settings: MakeSettings) ->
     assert label_dates(few).get_partition_keys() == []
 
 
-def test_a_feature_date_reads_thirty_days_and_a_label_the_days_after_it(make_settings: MakeSettings) -> None:
+def test_a_feature_date_reads_thirty_days_with_their_months_and_a_label_the_days_after_it(
+    make_settings: MakeSettings,
+) -> None:
     settings, offsets = make_settings(horizon_days=30), []
     for reads in (USER_FEATURES.reads[0], CHURN_LABELS.reads[1]):
         mapping = partition_mapping(reads, settings)
         assert isinstance(mapping, dg.TimeWindowPartitionMapping)
         offsets.append((mapping.start_offset, mapping.end_offset))
 
-    assert offsets == [(-29, 0), (1, 30)]
+    assert offsets == [(-59, 0), (1, 30)]
+
+
+@pytest.mark.parametrize(
+    ("date", "first"),
+    [("2026-01-31", "2026-01-01"), ("2026-02-28", "2026-02-01"), ("2026-02-27", "2026-02-27")],
+    ids=["a month that ends", "a short one", "a date that ends none"],
+)
+def test_a_month_reads_its_own_days_on_its_last_one(
+    make_settings: MakeSettings, date: str, first: str
+) -> None:
+    (reads,), day = USER_MONTHLY_ACTIVITY.reads, dt.date.fromisoformat(date)
+
+    assert reads.window(day, make_settings()) == (dt.date.fromisoformat(first), day)
+    # Dagster knows no such mapping: to it each date reads itself.
+    assert partition_mapping(reads, make_settings()) is None
+
+
+def test_months_are_read_from_the_first_date_on(make_settings: MakeSettings) -> None:
+    months = USER_FEATURES.reads[1]
+    first, date = dt.date(2026, 1, 1), dt.date(2026, 4, 9)
+
+    assert months.window(date, make_settings(start_date="2026-01-01")) == (first, date)
+    dates = feature_dates(make_settings(start_date="2026-01-01", end_date="2026-04-09"))
+    mapping = partition_mapping(months, make_settings())
+    assert mapping is not None
+    read = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        dates.subset_with_partition_keys(["2026-04-08"]), dates, dates
+    )
+    assert read.partitions_subset == dates.subset_with_partition_keys(dates.get_partition_keys()[:-1])
 
 
 @pytest.mark.parametrize("table", DATED, ids=str)

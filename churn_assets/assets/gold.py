@@ -11,7 +11,7 @@ from churn_assets.contracts import Reads
 from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
-from churn_assets.lakehouse.io_manager import by_date_key
+from churn_assets.lakehouse.io_manager import WHOLE_MONTHS, by_date_key
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.partitions import (
@@ -30,6 +30,7 @@ from churn_assets.tables import (
     FEATURE_WINDOW_DAYS,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
     Table,
 )
@@ -39,7 +40,7 @@ from churn_assets.transforms import labels as label_transforms
 
 
 def gold_assets(settings: Settings) -> Assets:
-    """The four tables by day, and daily_summary."""
+    """What users did by day and month, the days' sums, features and labels."""
     by_day = {"partitions_def": feature_dates(settings), "backfill_policy": ONE_RUN_PER_RANGE}
     horizon_days = settings.horizon_days
 
@@ -67,13 +68,30 @@ def gold_assets(settings: Settings) -> Assets:
         return activity_transforms.daily_summary(activity, users, date_range(context))
 
     @dg.asset(
+        **table_asset(USER_MONTHLY_ACTIVITY, settings),
+        **by_day,
+        ins=reading_as(USER_MONTHLY_ACTIVITY, settings, activity=USER_DAILY_ACTIVITY),
+        code_version=code_version(activity_transforms.user_monthly_activity),
+    )
+    def user_monthly_activity(context: dg.AssetExecutionContext, activity: DataFrame) -> DataFrame:
+        return activity_transforms.user_monthly_activity(activity, date_range(context))
+
+    @dg.asset(
         **table_asset(USER_FEATURES, settings),
         **by_day,
-        ins=reading_as(USER_FEATURES, settings, activity=USER_DAILY_ACTIVITY, users=USERS),
+        ins=reading_as(
+            USER_FEATURES,
+            settings,
+            activity=USER_DAILY_ACTIVITY,
+            months=USER_MONTHLY_ACTIVITY,
+            users=USERS,
+        ),
         code_version=code_version(feature_transforms.user_features, FEATURE_WINDOW_DAYS),
     )
-    def user_features(context: dg.AssetExecutionContext, activity: DataFrame, users: DataFrame) -> DataFrame:
-        return feature_transforms.user_features(activity, users, date_range(context))
+    def user_features(
+        context: dg.AssetExecutionContext, activity: DataFrame, months: DataFrame, users: DataFrame
+    ) -> DataFrame:
+        return feature_transforms.user_features(activity, months, users, date_range(context))
 
     @dg.asset(
         **table_asset(CHURN_LABELS, settings),
@@ -94,7 +112,7 @@ def gold_assets(settings: Settings) -> Assets:
             context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})
         return label_transforms.churn_labels(features, activity, dates, horizon_days, withheld)
 
-    return [user_daily_activity, daily_summary, user_features, churn_labels]
+    return [user_daily_activity, daily_summary, user_monthly_activity, user_features, churn_labels]
 
 
 def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
@@ -123,6 +141,7 @@ def reading_as(table: Table, settings: Settings, **inputs: Table) -> dict[str, d
         name: dg.AssetIn(
             _key(by_upstream[upstream]),
             partition_mapping=partition_mapping(by_upstream[upstream], settings),
+            metadata={WHOLE_MONTHS: by_upstream[upstream].whole_month},
             input_manager_key="lake_io",
         )
         for name, upstream in inputs.items()

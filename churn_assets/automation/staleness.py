@@ -6,8 +6,11 @@ read; or when parameters or code differ. Rules and reasons: docs/adr/0027.
 """
 
 import datetime as dt
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 
 import dagster as dg
 
@@ -19,7 +22,7 @@ from churn_assets.lakehouse.computed_dates import rows
 from churn_assets.lakehouse.computed_dates.looking import Found
 from churn_assets.lakehouse.computed_dates.rows import Row, parsed
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, DATED, EVENT_DATE, EVENTS, USERS, Table
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, DATED, EVENTS, FEATURE_DATE, USERS, Table
 
 MISSING = "missing"
 NOT_NOTED = "not in the ledger"
@@ -130,8 +133,8 @@ class _Asked:
         covered, wanted = self._question.covered, self._question.wanted
         if self._labelled:
             return wanted or self._question.labels.possible
-        # What happened on a day is read by dates around those that are asked for.
-        return covered if self._table.partition_column == EVENT_DATE.name else wanted or covered
+        # What happened on a day or in a month is read by dates around those that are asked for.
+        return wanted or covered if self._table.partition_column == FEATURE_DATE.name else covered
 
     def _is_due(self, day: dt.date) -> bool:
         return self._labelled is None or day in self._question.labels.wanted
@@ -162,7 +165,9 @@ class _Upstream:
         changed = {day: LATER if row.is_open else row.changed for day, row in self._rows.items()}
         self._changed = {**changed, **dict.fromkeys((*self._planned, *kept), LATER)}
         self._newest = max(self._changed.values(), default=0)
-        self._blocked = {day for day, row in self._rows.items() if row.blocked_by} - self._planned.keys()
+        self._blocked = sorted(
+            {day for day, row in self._rows.items() if row.blocked_by} - self._planned.keys()
+        )
         self._is_dated = reads.upstream in DATED
         # Of what is no date of ours nobody will plan it.
         self._is_unknown = reads.upstream in found.unknown and not self._is_dated
@@ -178,17 +183,34 @@ class _Upstream:
         """Whether something in the window has changed since the ledger's note ``read``, or will."""
         if not self._reads.follows or (self._newest <= read and not self._is_unknown):
             return False
-        return self._is_unknown or any(self._changed.get(one, 0) > read for one in self._window(day))
+        return self._is_unknown or self._last_change(day) > read
 
     def blocked_by(self, day: dt.date) -> str | None:
         """The check that something in the window fails, and that nothing planned will mend."""
-        for one in self._window(day) if self._blocked else ():
-            if one in self._blocked:
-                return f"{self._reads.upstream.name} of {one} fails {self._rows[one].blocked_by}"
-        return None
+        window = self._window(day)
+        first = bisect_left(self._blocked, window.start)
+        if first == len(self._blocked) or self._blocked[first] > window.end:
+            return None
+        one = self._blocked[first]
+        return f"{self._reads.upstream.name} of {one} fails {self._rows[one].blocked_by}"
 
-    def _window(self, day: dt.date) -> Iterator[dt.date]:
-        return self._reads.window(day, self._settings).days()
+    def _last_change(self, day: dt.date) -> int:
+        """When something in the window has changed last; 0 where there is nothing."""
+        window = self._window(day)
+        if not self._reads.reads_from_the_start:
+            return max((self._changed.get(one, 0) for one in window.days()), default=0)
+        days, last_changes = self._from_the_start
+        up_to = bisect_right(days, window.end)
+        return last_changes[up_to - 1] if up_to else 0
+
+    @cached_property
+    def _from_the_start(self) -> tuple[list[dt.date], list[int]]:
+        """Days, and the last change up to each: dates that read all before them would take n² look-ups."""
+        days = sorted(day for day in self._changed if day >= self._settings.start_date)
+        return days, list(accumulate((self._changed[day] for day in days), max))
+
+    def _window(self, day: dt.date) -> DateRange:
+        return self._reads.window(day, self._settings)
 
 
 class _Labels:

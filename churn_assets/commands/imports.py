@@ -41,6 +41,9 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = None,
     event_type: Annotated[str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses.")] = None,
     country: Annotated[str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses.")] = None,
+    amount: Annotated[
+        str | None, typer.Option(help="Column, =VALUE, or SQL in parentheses: what the event was worth.")
+    ] = None,
     hash_user_id: Annotated[
         bool, typer.Option("--hash-user-id", help="For ids that are not integers.")
     ] = False,
@@ -84,6 +87,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
             event_id=event_id,
             event_type=event_type,
             country=country,
+            amount=amount,
             hash_user_id=hash_user_id,
             written=CsvOptions(delimiter, quote, escape, encoding, header),
             dry_run=dry_run,

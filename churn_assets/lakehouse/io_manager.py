@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 LONGEST_CELL = 80
 
+# In an input's metadata: whether the months of its dates are read from their first day on. Dagster has no
+# partition mapping that says so; to it, such a date reads the same date.
+WHOLE_MONTHS = "whole_months"
+
 
 def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
     """The asset that stands for the changes by date of a table that is written as a whole."""
@@ -86,6 +90,8 @@ class LakeIOManager(dg.IOManager):
         """
         table = BY_ASSET_KEY[context.asset_key]
         dates = _dates(context) if context.has_asset_partitions else None
+        if dates and context.definition_metadata.get(WHOLE_MONTHS):
+            dates = DateRange(dates.start.replace(day=1), dates.end)
         require_readable(self._lake, table, dates)
         # What is noted from now on may be something else than what is read here.
         self._began.setdefault(_attempt(context.step_context), self._lake.ledger.known().number)

@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 from pyarrow import compute
 
-from churn_assets.sample.behaviour import EVENT_TYPES, MS_PER_DAY, DayOfEvents
+from churn_assets.sample.behaviour import EVENT_TYPES, MS_PER_DAY, PURCHASE, DayOfEvents
 from churn_assets.sample.population import COUNTRIES, Ints, Population
 from churn_assets.sample.text_columns import iso_times, joined
 
@@ -17,6 +17,12 @@ MOST_DAYS_TO_DUPLICATE = 3
 
 # What can be wrong with a line; the first two are no JSON at all.
 CORRUPTIONS = ("truncated", "not_json", "missing_user_id", "missing_event_id", "bad_event_ts")
+# What a purchase costs, in a currency of the simulation: lognormal.
+MEDIAN_PRICE = 30.0
+PRICE_SPREAD = 0.8
+# In six digits, which is how many are written.
+HIGHEST_PRICE = 9_999.99
+
 NOT_JSON = "upstream request timeout\n"
 BAD_TIMES = ("yesterday", "2026-13-45T25:61:00.000Z", "", "0000-00-00")
 
@@ -87,7 +93,10 @@ def deliver(
 
 
 def json_lines(events: DayOfEvents, population: Population, rng: np.random.Generator) -> pa.StringArray:
-    """The events as JSON lines. Types and countries are plain ASCII without quotes: nothing is escaped."""
+    """The events as JSON lines; purchases have an amount.
+
+    Types and countries are plain ASCII without quotes: nothing is escaped.
+    """
     midnight = np.datetime64(events.date, "ms")
     return joined(
         '{"event_id":"',
@@ -100,8 +109,22 @@ def json_lines(events: DayOfEvents, population: Population, rng: np.random.Gener
         pa.array(EVENT_TYPES).take(pa.array(events.event_type)),
         '","country":"',
         pa.array(COUNTRIES).take(pa.array(population.country[events.user])),
-        '"}\n',
+        '"',
+        _amounts(events, rng),
+        "}\n",
     )
+
+
+def _amounts(events: DayOfEvents, rng: np.random.Generator) -> pa.StringArray:
+    """What follows the country: the price of a purchase, and nothing of other events."""
+    # From a stream of its own, so that all else is drawn as it was before there were amounts.
+    (prices,) = rng.spawn(1)
+    is_purchase = events.event_type == PURCHASE
+    drawn = prices.lognormal(np.log(MEDIAN_PRICE), PRICE_SPREAD, int(is_purchase.sum()))
+    text = np.full(len(events.ms), "", dtype=object)
+    # As short as a number is: 12.5 and not 12.50.
+    text[is_purchase] = [f',"amount":{round(price, 2):g}' for price in np.minimum(drawn, HIGHEST_PRICE)]
+    return pa.array(text, pa.string())
 
 
 def uuids(count: int, rng: np.random.Generator) -> pa.StringArray:

@@ -15,11 +15,14 @@ from churn_assets.sample.text_columns import joined
 DIGEST_CHARACTERS = 32
 
 
-def with_content(events: DataFrame) -> DataFrame:
+def with_content(events: DataFrame, with_amounts: bool = False) -> DataFrame:
     """Add what ids are made of.
 
     Args:
-        events: user_id (bigint), event_ts_micros (bigint), event_ts_text, event_type, country (string).
+        events: user_id (bigint), event_ts_micros (bigint), event_ts_text, event_type, country, amount
+            (string).
+        with_amounts: whether the log has amounts: they tell events apart, and in a log without them ids are
+            what they were before there were any.
 
     Returns:
         The same, and content_digest (string, equal for equal content on every engine) and content_key
@@ -30,6 +33,7 @@ def with_content(events: DataFrame) -> DataFrame:
         _field(F.coalesce(F.col("event_ts_micros").cast("string"), F.col("event_ts_text"))),
         _field(F.col("event_type")),
         _field(F.col("country")),
+        *([_field(F.col("amount"))] if with_amounts else []),
     )
     return events.withColumn(
         "content_digest", F.substring(F.sha2(content, 256), 1, DIGEST_CHARACTERS)

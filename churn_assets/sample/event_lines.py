@@ -6,7 +6,7 @@ from pyarrow import compute
 
 from churn_assets.sample.text_columns import end_to_end, iso_times, joined, joined_without_nulls
 
-FIELDS = ("event_id", "user_id", "source_user_id", "event_ts", "event_type", "country")
+FIELDS = ("event_id", "user_id", "source_user_id", "event_ts", "event_type", "country", "amount")
 
 
 def event_lines(events: pa.Table) -> bytes:
@@ -19,7 +19,7 @@ def event_lines(events: pa.Table) -> bytes:
     events = events.combine_chunks()
     values: dict[str, pa.Array] = {name: _only_chunk(events[name]) for name in events.column_names}
     times = iso_times(values["event_ts_micros"].cast(pa.timestamp("us")))
-    columns = {name: _json(values[name]) for name in ("event_id", "event_type", "country")}
+    columns = {name: _json(values[name]) for name in ("event_id", "event_type", "country", "amount")}
     columns["source_user_id"] = _json(values["user_text"])
     columns["user_id"] = values["user_id"].cast(pa.string())
     columns["event_ts"] = _json(compute.call_function("coalesce", [times, values["event_ts_text"]]))

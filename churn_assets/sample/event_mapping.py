@@ -1,4 +1,4 @@
-"""How the columns of any event log become the five fields of an event, in Spark SQL."""
+"""How the columns of any event log become the six fields of an event, in Spark SQL."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +34,7 @@ class EventMapping:
     event_type: str | None = None
     country: str | None = None
     hash_user_id: bool = False
+    amount: str | None = None
 
     def __post_init__(self) -> None:
         if self.event_id and self.event_id.startswith("="):
@@ -45,7 +46,11 @@ class EventMapping:
     @property
     def fingerprint(self) -> bytes:
         """Equal for equal mappings, in every process. Older versions landed files under names made of it."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        options = asdict(self)
+        if self.amount is None:
+            # As before there were amounts.
+            del options["amount"]
+        return orjson.dumps(options, option=orjson.OPT_SORT_KEYS)
 
     @property
     def options(self) -> dict[str, str]:
@@ -95,24 +100,28 @@ class EventMapping:
             user_id (bigint), user_text (string: the id where it is neither missing nor a canonical number),
             user_check (bigint: another hash of it), event_ts_micros (bigint, since 1970 UTC), event_ts_text
             (string: the time as it was where it is none), epoch_unit (see ``event_values.epoch_unit``),
-            event_type and country (string), and, without ``event_id``, the columns of
-            ``event_ids.content_columns``.
+            event_type and country (string), amount (string: the number, or what there is in place of one),
+            is_amount (boolean: whether Silver will read it, null without one), and, without ``event_id``, the
+            columns of ``event_ids.content_columns``.
 
         Raises:
             ImportFileError: an option is no valid expression over the columns.
         """
         values = {option: self._value(rows, option, value, columns) for option, value in self.options.items()}
         # One question: each costs the engine a look at the whole plan.
-        user_type, time_type = (
-            field.dataType for field in rows.select(values["user-id"], values["event-ts"]).schema
-        )
-        number, text = event_values.user_number_and_text(values["user-id"], user_type)
+        typed = [name for name in ("user-id", "event-ts", "amount") if name in values]
+        asked = rows.select(*(values[name].alias(name) for name in typed)).schema
+        types = {field.name: field.dataType for field in asked}
+        number, text = event_values.user_number_and_text(values["user-id"], types["user-id"])
         text = F.when(number.isNull(), text)
         if self.hash_user_id:
             # Sail 0.7.2 panics on the hash of a batch of nothing but NULLs.
             number = F.coalesce(number, F.when(text.isNotNull(), F.xxhash64(F.coalesce(text, F.lit("")))))
-        micros = event_values.micros(values["event-ts"], time_type)
+        micros = event_values.micros(values["event-ts"], types["event-ts"])
         nothing = F.lit(None)
+        amount = nothing.cast("string")
+        if self.amount is not None:
+            amount = event_values.amount_text(values["amount"], types["amount"])
         events = rows.select(
             F.col(POSITION),
             values.get("event-id", nothing).cast("string").alias("event_id"),
@@ -124,11 +133,13 @@ class EventMapping:
             ),
             micros.alias("event_ts_micros"),
             F.when(micros.isNull(), values["event-ts"].cast("string")).alias("event_ts_text"),
-            event_values.epoch_unit(values["event-ts"], time_type).alias("epoch_unit"),
+            event_values.epoch_unit(values["event-ts"], types["event-ts"]).alias("epoch_unit"),
             values.get("event-type", nothing).cast("string").alias("event_type"),
             values.get("country", nothing).cast("string").alias("country"),
+            amount.alias("amount"),
+            event_values.is_amount(amount).alias("is_amount"),
         )
-        return events if self.event_id else event_ids.with_content(events)
+        return events if self.event_id else event_ids.with_content(events, self.amount is not None)
 
     def _parts(self, option: str, value: str, columns: Sequence[str]) -> list[str]:
         """The columns that an option names outright."""

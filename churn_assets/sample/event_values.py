@@ -76,6 +76,26 @@ def epoch_unit(value: Column, kind: T.DataType) -> Column:
     return F.when(text.rlike(NUMBER), F.coalesce(values.epoch_unit(text), F.lit("unknown")))
 
 
+def amount_text(value: Column, kind: T.DataType) -> Column:
+    """An amount as text: of a number to two places, of anything else as it is; null where there is none.
+
+    Args:
+        value: of any type.
+        kind: its type.
+    """
+    if not isinstance(kind, T.NumericType):
+        text = values.trimmed(value.cast("string"))
+        return F.when(text != "", text)
+    text = F.coalesce(value.try_cast(values.AMOUNT_TYPE).cast("string"), value.cast("string"))
+    is_there = ~F.isnan(value) if isinstance(kind, T.FloatType | T.DoubleType) else F.lit(True)
+    return F.when(is_there, text)
+
+
+def is_amount(text: Column) -> Column:
+    """Whether an amount's text is a number; null where there is no text."""
+    return F.when(text.isNotNull(), values.amount(text).isNotNull())
+
+
 def _digits(value: Column, kind: T.DataType) -> Column:
     """A number's digits: as text, a double is 1.787848445922E12 in one engine and not in the other."""
     if not isinstance(kind, T.FloatType | T.DoubleType):

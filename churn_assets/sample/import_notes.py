@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from churn_assets.sample.event_mapping import EventMapping
 from churn_assets.sample.import_records import ImportRecords
@@ -39,7 +38,7 @@ def another_mapping(
     others = [
         record
         for record in (records.all() if records else [])
-        if record.mapping != asdict(mapping) and wanted & set(record.files.values())
+        if EventMapping(**record.mapping) != mapping and wanted & set(record.files.values())
     ]
     if not others:
         return []
@@ -52,7 +51,7 @@ def another_mapping(
 
 
 def of_rows(report: ImportReport, mapping: EventMapping) -> list[str]:
-    """Warnings of what the rows say: implausible times, numbers that are no time, no purchase."""
+    """Warnings of what the rows say: implausible times, numbers that are none, no purchase."""
     summary = report.summary
     if not summary:
         return []
@@ -69,6 +68,11 @@ def of_rows(report: ImportReport, mapping: EventMapping) -> list[str]:
             )
     if odd := summary.epoch_units["unknown"]:
         warnings.append(f"{odd:,} rows have a number as event_ts that says no time from 2000 to 2100.")
+    if bad := report.unreadable_amounts:
+        warnings.append(
+            f"{bad:,} rows have an amount that is no number such as 12.5; their events will have none. If "
+            "they are many, --amount is another column, or has to be made a number by SQL."
+        )
     if summary.rows_read and not summary.event_types[PURCHASE]:
         warnings.append(_no_purchase(summary, mapping))
     return warnings

@@ -126,7 +126,8 @@ class ImportReport:
 
     ``files`` landed; ``already_landed`` were there, from the same bytes and the same mapping; ``empty`` have
     no row. Of the ``rows`` that landed, those without an event_id, a user_id or a time will be quarantined;
-    ``without_event_ts`` counts those with a time that is none, too. ``held`` rows did not land, since an
+    ``without_event_ts`` counts those with a time that is none, too. ``unreadable_amounts`` is how many have
+    an amount that is no number: events without one. ``held`` rows did not land, since an
     older version, which made ids otherwise, landed them. ``files_with_rows`` counts files that landed and
     those whose rows are all held. ``notes`` say how files are written that are not as most are.
     ``first_lines`` are the first rows as they land; ``name`` is that of the import's record.
@@ -139,6 +140,7 @@ class ImportReport:
     without_event_id: int = 0
     without_user_id: int = 0
     without_event_ts: int = 0
+    unreadable_amounts: int = 0
     held: int = 0
     files_with_rows: int = field(default=0, compare=False)
     summary: Summary | None = field(default=None, compare=False)
@@ -161,6 +163,7 @@ class ImportReport:
         self.without_event_id += new["event_id"].null_count
         self.without_user_id += new["user_id"].null_count
         self.without_event_ts += new["event_ts_micros"].null_count
+        self.unreadable_amounts += int((~np.asarray(new["is_amount"].fill_null(True))).sum())
         if missing := SHOWN_ROWS - len(self.first_lines):
             self.first_lines += event_lines(new.slice(0, missing)).splitlines()
 

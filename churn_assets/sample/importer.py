@@ -45,6 +45,7 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
     event_id: str | None = None,
     event_type: str | None = None,
     country: str | None = None,
+    amount: str | None = None,
     hash_user_id: bool = False,
     written: CsvOptions | None = None,
     dry_run: bool = False,
@@ -72,6 +73,8 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
         event_id: unique for each event; by default made of the content.
         event_type: left out by default.
         country: left out by default.
+        amount: what the event was worth; left out by default. What is no number lands as it is, and the event
+            will have no amount.
         hash_user_id: make a number (xxhash64) of every user_id that is none; it lands as source_user_id, too.
         written: how text files are written, as far as that is to be told.
         dry_run: land nothing, only report.
@@ -86,7 +89,7 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
             are numbers of no known unit, two users would become one, or no row is usable.
         LandingError: the landing zone cannot be written.
     """
-    mapping = EventMapping(user_id, event_ts, event_id, event_type, country, hash_user_id)
+    mapping = EventMapping(user_id, event_ts, event_id, event_type, country, hash_user_id, amount)
     if not files:
         raise ImportFileError("No file to import: name at least one.")
     written = written or CsvOptions()

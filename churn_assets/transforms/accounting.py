@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.transforms.cleaning import CONTENT
 from churn_assets.transforms.parsing import taken_apart
-from churn_assets.transforms.values import event_ts, user_id
+from churn_assets.transforms.values import amount, event_ts, trimmed, user_id
 
 # What a user_id was before 0012 and 12 became two ids.
 FORMER_USER_ID = r"^[+-]?[0-9]+\z"
@@ -45,8 +45,11 @@ def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
         event_id, _source_file. An event delivered twice has two rows; one of them is an exact duplicate. A
         line that is in quarantine may say it too, as one that came before its time, or twice.
     """
-    silver = events.select("event_id", *(F.col(name).alias(f"silver_{name}") for name in CONTENT))
-    same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"silver_{name}")) for name in CONTENT])
+    known = (F.col(name).alias(f"silver_{name}") for name in (*CONTENT, "amount"))
+    silver = events.select("event_id", *known)
+    same = [F.col(name).eqNullSafe(F.col(f"silver_{name}")) for name in CONTENT]
+    # No amount goes with any.
+    same.append(F.coalesce(F.col("amount") == F.col("silver_amount"), F.lit(True)))
     read = landed.select(
         "event_id",
         # An earlier release took 007 for 7, and Silver keeps what it has.
@@ -57,9 +60,23 @@ def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
         event_ts(F.col("event_ts")).alias("event_ts"),
         "event_type",
         "country",
+        amount(F.col("amount")).alias("amount"),
         "_source_file",
     )
-    return silver.join(read, "event_id").where(same).select("event_id", "_source_file")
+    is_same = reduce(Column.__and__, same)
+    return silver.join(read, "event_id").where(is_same).select("event_id", "_source_file")
+
+
+def unreadable_amounts(landed: DataFrame) -> DataFrame:
+    """The lines whose amount is no number: their events stay, without one.
+
+    Args:
+        landed: ``landing.events``.
+
+    Returns:
+        The rows of ``landed``.
+    """
+    return landed.where((trimmed(F.col("amount")) != "") & amount(F.col("amount")).isNull())
 
 
 def quarantined_deliveries(quarantined: DataFrame, events: DataFrame) -> DataFrame:

@@ -63,6 +63,33 @@ def user_daily_activity(events: DataFrame, dates: DateRange) -> DataFrame:
         .agg(
             F.count(F.lit(1)).alias("events"),
             F.count(F.when(F.col("event_type") == "purchase", 1)).alias("purchases"),
+            F.sum("amount").alias("amount"),
+        )
+    )
+
+
+def user_monthly_activity(activity: DataFrame, dates: DateRange) -> DataFrame:
+    """Put each user's days of a calendar month into one row.
+
+    Args:
+        activity: ``gold.user_daily_activity``, at least the months that end in ``dates``.
+        dates: the months' last days; months that end on none of them are left out.
+
+    Returns:
+        The columns of ``tables.USER_MONTHLY_ACTIVITY``, one row per user and month with at least one event.
+    """
+    is_bought = F.col("purchases") > 0
+    bit = F.expr("shiftleft(1L, day(event_date) - 1)")
+    return (
+        activity.withColumn("month_end_date", F.last_day("event_date"))
+        .where(within("month_end_date", dates))
+        .groupBy("user_id", "month_end_date")
+        .agg(
+            F.sum(bit).alias("active_day_bits"),
+            F.sum("events").alias("events"),
+            F.sum("purchases").alias("purchases"),
+            F.max(F.when(is_bought, F.col("event_date"))).alias("last_purchase_date"),
+            F.sum("amount").cast("decimal(28,2)").alias("amount"),
         )
     )
 

@@ -16,14 +16,15 @@ from churn_assets.transforms.identity import (
     user_sources,
     with_verdict,
 )
-from churn_assets.transforms.values import event_ts, trimmed, user_id
+from churn_assets.transforms.values import amount, event_ts, trimmed, user_id
 
 # Devices' clocks run a little ahead at times; what is further ahead than this cannot be placed on a day.
 CLOCK_TOLERANCE = "INTERVAL 1 HOUR"
 
 EPOCH = "timestamp '1970-01-01 00:00:00'"
 
-# What makes two rows of one event_id the same event.
+# What makes two rows of one event_id the same event. Two amounts make them different, too, but none goes with
+# any: what landed before there were amounts is not in conflict with itself.
 CONTENT = ("user_id", "event_ts", "event_type", "country")
 
 
@@ -45,8 +46,8 @@ def typed(landed: DataFrame, earliest: dt.date) -> DataFrame:
 
     Returns:
         event_id, event_type, country (string), user_id (bigint), event_ts (timestamp), source_user_id
-        (string), reason (string, NULL for an event), _raw, _source_file, _ingested_at, _processing_date,
-        _clock_at; one row for each of ``landed``.
+        (string), amount (decimal; NULL for one that is no number, too), reason (string, NULL for an event),
+        _raw, _source_file, _ingested_at, _processing_date, _clock_at; one row for each of ``landed``.
     """
     reason = (
         F.when(F.col("_corrupt_record").isNotNull(), "corrupt")
@@ -68,6 +69,7 @@ def typed(landed: DataFrame, earliest: dt.date) -> DataFrame:
             "event_type",
             "country",
             source_id().alias("source_user_id"),
+            amount(F.col("amount")).alias("amount"),
             "reason",
             "_raw",
             "_source_file",
@@ -108,7 +110,7 @@ def clean_batch(
 
     Before that, rows with another source_user_id than their user has (see ``transforms.identity``) are
     quarantined as conflicting_source_user_id. It is no content: that of an event is the one of its first
-    ingestion, NULL if none came with it.
+    ingestion, NULL if none came with it; and so is its amount, of which others are in conflict with it.
 
     Args:
         landed: rows of ``landing.events``: one or more whole ingestions.
@@ -129,15 +131,19 @@ def clean_batch(
     in_silver = F.col("silver_user_id").isNotNull()
 
     settled = by_id.where(~in_silver & ~_differs()).select(
-        "event_id", *CONTENT, "_ingested_at", _first_source().alias("source_user_id")
+        "event_id",
+        *CONTENT,
+        "_ingested_at",
+        _first_source().alias("source_user_id"),
+        F.when(F.col("amount_since") == F.col("_ingested_at"), F.col("min_amount")).alias("amount"),
     )
     first = _first_arrivals(_good(_judged(_suspects(landed), earliest, sources), earliest))
     contested = first.join(silver.select("event_id"), "event_id", "left_anti")
-    known = by_id.where(in_silver & (_differs() | _differs_from("silver"))).select(
-        "event_id", *(F.col(f"silver_{name}").alias(name) for name in CONTENT)
+    known = by_id.where(in_silver & (_differs() | _differs_from("silver", "min_amount"))).select(
+        "event_id", *(F.col(f"silver_{name}").alias(name) for name in (*CONTENT, "amount"))
     )
     new = settled.unionByName(contested).withColumn("event_date", F.to_date("event_ts"))
-    winners = known.unionByName(contested.select("event_id", *CONTENT))
+    winners = known.unionByName(contested.select("event_id", *CONTENT, "amount"))
     return CleanBatch(
         events=new.select(*tables.EVENTS.column_names),
         quarantined=_quarantined(rows, winners),
@@ -204,6 +210,9 @@ def _one_row_an_id(good: DataFrame) -> DataFrame:
             F.min("content").alias("min_content"),
             F.max("content").alias("max_content"),
             F.min(_sourced_moment()).alias("earliest_source"),
+            F.min("amount").alias("min_amount"),
+            F.max("amount").alias("max_amount"),
+            F.min(F.when(F.col("amount").isNotNull(), F.col("_ingested_at"))).alias("amount_since"),
         )
     )
 
@@ -225,22 +234,28 @@ def _first_source() -> Column:
 
 
 def _looked_up(silver: DataFrame) -> DataFrame:
-    return silver.select("event_id", *(F.col(name).alias(f"silver_{name}") for name in CONTENT))
+    known = (F.col(name).alias(f"silver_{name}") for name in (*CONTENT, "amount"))
+    return silver.select("event_id", *known)
 
 
 def _differs() -> Column:
     """Whether the good rows of an id differ from one another."""
-    return F.col("min_content") != F.col("max_content")
+    return (F.col("min_content") != F.col("max_content")) | _are_two("min_amount", "max_amount")
 
 
-def _differs_from(prefix: str) -> Column:
-    return reduce(Column.__or__, [~F.col(name).eqNullSafe(F.col(f"{prefix}_{name}")) for name in CONTENT])
+def _differs_from(prefix: str, amount: str = "amount") -> Column:
+    others = [~F.col(name).eqNullSafe(F.col(f"{prefix}_{name}")) for name in CONTENT]
+    return reduce(Column.__or__, [*others, _are_two(amount, f"{prefix}_amount")])
+
+
+def _are_two(one: str, other: str) -> Column:
+    return F.coalesce(F.col(one) != F.col(other), F.lit(False))
 
 
 def _suspects(landed: DataFrame) -> DataFrame:
     """All rows of the ids whose rows differ as landed: only they can differ from one another once typed."""
     suspects = (
-        landed.withColumn("fields", _hash(CONTENT))
+        landed.withColumn("fields", _hash((*CONTENT, "amount")))
         .groupBy("event_id")
         .agg(F.min("fields").alias("min_fields"), F.max("fields").alias("max_fields"))
         .where(F.col("min_fields") != F.col("max_fields"))
@@ -256,21 +271,24 @@ def _first_arrivals(good: DataFrame) -> DataFrame:
     arrival = of_id.orderBy(
         "_ingested_at",
         *(F.asc_nulls_first(name) for name in CONTENT),
+        F.asc_nulls_last("amount"),
         F.asc_nulls_last("source_user_id"),
     )
     return (
         good.withColumn("content", _content())
         .withColumn("min_content", F.min("content").over(of_id))
         .withColumn("max_content", F.max("content").over(of_id))
+        .withColumn("min_amount", F.min("amount").over(of_id))
+        .withColumn("max_amount", F.max("amount").over(of_id))
         .withColumn("place", F.row_number().over(arrival))
         .where(_differs() & (F.col("place") == 1))
-        .select("event_id", *CONTENT, "_ingested_at", "source_user_id")
+        .select("event_id", *CONTENT, "_ingested_at", "source_user_id", "amount")
     )
 
 
 def _quarantined(rows: DataFrame, winners: DataFrame) -> DataFrame:
     """The rows with a reason, and those whose content is not that of their id's winner."""
-    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in CONTENT))
+    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in (*CONTENT, "amount")))
     in_conflict = F.col("won_user_id").isNotNull() & _differs_from("won")
     # Identical lines of one file share their verdict, having one content and one ingestion: numbered among
     # the quarantined alone, they get the same numbers each time.

@@ -12,9 +12,11 @@ from churn_assets import tables
 
 COMPARED = (*tables.FEATURE_COLUMNS, tables.SCORE)
 
-# It grows by itself, a day a day, and the oldest account of a young lake is as old as the lake: recorded, but
-# a model whose training is a month back would be said to drift for ever.
-NOT_JUDGED = ("account_age_days",)
+# An account's age grows a day a day, and the oldest account of a young lake is as old as the lake: recorded,
+# but a model whose training is a month back would be said to drift for ever.
+GROWS = frozenset(column.name for column in tables.USER_FEATURES.columns if column.grows)
+
+NOT_JUDGED = tuple(name for name in tables.FEATURE_COLUMNS if name in GROWS)
 
 JUDGED = tuple(name for name in tables.FEATURE_COLUMNS if name not in NOT_JUDGED)
 

@@ -17,14 +17,17 @@ from pyspark.sql.types import StringType
 
 from churn_assets import tables
 
-FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id")
+FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id", "amount")
+# Most lines have none of these, and looking for a name is cheaper than reading the object once more.
+SELDOM = FIELDS[5:]
 
 # A flat object of known fields whose values read back alike everywhere: strings without escapes, integers of
-# at most 18 digits, literals. Strict JSON by construction. Bounded: an unbounded group overflows Java's
-# stack.
-_VALUE = r'(?:"[^"\\\x00-\x1f]*"|-?[1-9][0-9]{0,17}|0|true|false|null)'
+# at most 18 digits, prices, literals. Strict JSON by construction. Bounded: an unbounded group overflows
+# Java's stack. Longer fractions and those that end in 0 are doubles to Apache Spark, and come back as such.
+_PRICE = r"-?(?:[1-9][0-9]{0,5}|0)\.[0-9]?[1-9]"
+_VALUE = rf'(?:"[^"\\\x00-\x1f]*"|{_PRICE}|-?[1-9][0-9]{{0,17}}|0|true|false|null)'
 _MEMBER = rf'"(?:{"|".join(FIELDS)})": ?{_VALUE}'
-PLAIN_LINE = rf"\A\{{{_MEMBER}(?:, ?{_MEMBER}){{0,5}}\}}\z"
+PLAIN_LINE = rf"\A\{{{_MEMBER}(?:, ?{_MEMBER}){{0,6}}\}}\z"
 # Of a repeated name the last counts, as in nearly every JSON reader; get_json_object takes the first.
 REPEATED_FIELD = "|".join(rf'"{field}":.*"{field}":' for field in FIELDS)
 
@@ -75,15 +78,15 @@ def taken_apart(raw: DataFrame) -> DataFrame:
     sourced = read.withColumn("_object", F.when(F.col("_is_plain"), F.col("_raw")).otherwise(F.col("_read")))
     return sourced.select(
         *raw.columns,
-        *(F.get_json_object("_object", f"$.{field}").alias(field) for field in FIELDS[:-1]),
-        # Most lines have none, and looking for its name is cheaper than reading the object once more.
-        F.when(
-            F.contains(F.col("_object"), F.lit(f'"{FIELDS[-1]}"')),
-            F.get_json_object("_object", f"$.{FIELDS[-1]}"),
-        ).alias(FIELDS[-1]),
+        *(_field(field).alias(field) for field in FIELDS),
         F.get_json_object("_read", "$._rescued_data").alias("_rescued_data"),
         F.when(F.col("_object").isNull(), F.col("_raw")).alias("_corrupt_record"),
     )
+
+
+def _field(name: str) -> Column:
+    value = F.get_json_object("_object", f"$.{name}")
+    return F.when(F.contains(F.col("_object"), F.lit(f'"{name}"')), value) if name in SELDOM else value
 
 
 def utc_timestamp(moment: dt.datetime) -> Column:

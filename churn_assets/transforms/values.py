@@ -1,7 +1,7 @@
-"""User ids and event times from text: one set of rules, for landed lines and for imported files.
+"""User ids, times and amounts from text: one set of rules, for landed lines and for imported files.
 
 Sail and Apache Spark agree on every expression here; where their casts differ, the cast is fenced off.
-Nothing here fails, whatever the text: what is no id and no time is NULL.
+Nothing here fails, whatever the text: what is no id, time or amount is NULL.
 """
 
 from functools import reduce
@@ -18,6 +18,11 @@ WHOLE = r"\A(?:0|-?[1-9][0-9]*)(?:\.0*)?\z"
 SCIENTIFIC = r"\A-?[1-9](?:[0-9]*\.[0-9]*[eE]\+?|[0-9]*[eE]\+)[0-9]{1,2}\z"
 # Doubles below this hold every integer exactly.
 EXACT_BELOW = 2**53
+
+# Nothing with a comma: 1,234 is a thousand to some and one and a bit to others. Nor with an exponent, which
+# Sail casts to no decimal.
+DECIMAL = r"\A[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)\z"
+AMOUNT_TYPE = "decimal(18,2)"
 
 _DATE = r"(?:19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 _HOUR_MINUTE = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
@@ -90,6 +95,18 @@ def event_ts(text: Column) -> Column:
         # Never to_timestamp of a number: Sail counts microseconds there, Apache Spark seconds.
         .when(_is_epoch(text), F.timestamp_micros(_epoch_micros(text)))
     )
+
+
+def amount(text: Column) -> Column:
+    """The decimal(18,2) that a text says, halves rounded away from 0, else NULL.
+
+    Digits with a point or without: ``12.5``, ``-3``, ``.50``. No exponent, no comma, no currency.
+
+    Args:
+        text: string; blanks around it do not count.
+    """
+    text = trimmed(text)
+    return F.when(text.rlike(DECIMAL), text.try_cast(AMOUNT_TYPE))
 
 
 def epoch_unit(text: Column) -> Column:

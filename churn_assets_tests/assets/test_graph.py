@@ -25,6 +25,7 @@ from churn_assets.tables import (
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
     Table,
 )
@@ -36,6 +37,7 @@ LAYERS = {group: place for place, group in enumerate(GROUPS)}
 PARTITIONED = [
     USER_DAILY_ACTIVITY,
     DAILY_SUMMARY,
+    USER_MONTHLY_ACTIVITY,
     USER_FEATURES,
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -144,9 +146,9 @@ def test_no_two_steps_share_a_pool(definitions: dg.Definitions) -> None:
     steps = {asset for asset in assets_of(definitions).values() if asset.is_executable}
     pools = [asset.node_def.pool for asset in steps if isinstance(asset.node_def, dg.OpDefinition)]
 
-    # Twelve of tables, of which events and their quarantine share one, the model's, and two of serving.
+    # Thirteen of tables, of which events and their quarantine share one, the model's, and two of serving.
     assert None not in pools
-    assert len(set(pools)) == len(pools) == 15
+    assert len(set(pools)) == len(pools) == 16
 
 
 @pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
@@ -192,10 +194,10 @@ def test_who_is_champion_follows_the_model_alone(graph) -> None:
 @pytest.mark.parametrize(
     ("table", "upstream", "offsets"),
     [
-        (USER_FEATURES, USER_DAILY_ACTIVITY, (-29, 0)),
+        (USER_FEATURES, USER_DAILY_ACTIVITY, (-59, 0)),
         (CHURN_LABELS, USER_DAILY_ACTIVITY, (1, HORIZON)),
     ],
-    ids=["features look back 30 days", "labels look ahead one horizon"],
+    ids=["features look back 30 days and their first month", "labels look ahead one horizon"],
 )
 def test_windows_are_the_partition_mappings(
     definitions: dg.Definitions, table: Table, upstream: Table, offsets: tuple[int, int]

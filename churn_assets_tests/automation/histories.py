@@ -42,11 +42,14 @@ from churn_assets.tables import (
     PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
     Table,
 )
+from churn_assets.transforms.features import first_whole_day
 
-FIRST = dt.date(2026, 1, 1)
+# So late in a month that the last dates read it as one.
+FIRST = dt.date(2026, 1, 24)
 DAYS, USERS_A_DAY, USERS_AT_ALL, MOVES = 45, 12, 60, 30
 HORIZONS = (3, 5)
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -260,13 +263,27 @@ def _summary(platform: Platform, now: Now, day: dt.date) -> Rows:
     return [(len(active), sum(n for _, n in active), new)] if active else []
 
 
+def _months(platform: Platform, now: Now, day: dt.date) -> Rows:
+    ends_month = (day + ONE_DAY).day == 1
+    return _summed(now, DateRange(day.replace(day=1), day)).items() if ends_month else []
+
+
 def _features(platform: Platform, now: Now, day: dt.date) -> Rows:
     first = dict(now[USERS].get(None, ()))
+    counts, since = _summed(now, DateRange(day - 29 * ONE_DAY, day)), first_whole_day(day)
+    total = _summed(now, DateRange(since, day))
+    for month_end, found in now[USER_MONTHLY_ACTIVITY].items():
+        for user, n in found if month_end and month_end < since else ():
+            total[user] = total.get(user, 0) + n
+    return [(user, n, total[user], (day - first[user]).days) for user, n in counts.items() if user in first]
+
+
+def _summed(now: Now, days: DateRange) -> dict[int, int]:
     counts: dict[int, int] = {}
-    for one in DateRange(day - 29 * ONE_DAY, day).days():
+    for one in days.days():
         for user, n in now[USER_DAILY_ACTIVITY].get(one, ()):
             counts[user] = counts.get(user, 0) + n
-    return [(user, n, (day - first[user]).days) for user, n in counts.items() if user in first]
+    return counts
 
 
 def _labels(platform: Platform, now: Now, day: dt.date) -> Rows:
@@ -293,6 +310,7 @@ def _outcomes(platform: Platform, now: Now, day: dt.date) -> Rows:
 TRANSFORMS: dict[Table, Callable[[Platform, Now, dt.date], Rows]] = {
     USER_DAILY_ACTIVITY: _activity,
     DAILY_SUMMARY: _summary,
+    USER_MONTHLY_ACTIVITY: _months,
     USER_FEATURES: _features,
     CHURN_LABELS: _labels,
     CHURN_PREDICTIONS: _predictions,

@@ -21,6 +21,7 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     Table,
 )
 from churn_assets_tests.automation.log import Log
@@ -30,6 +31,8 @@ START = dt.date(2026, 1, 1)
 DATES = DateRange(START, dt.date(2026, 1, 12))
 HORIZON = 3
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+OF_AN_EVENT = "user_daily_activity, daily_summary, user_monthly_activity"
+OF_A_DAY = f"{OF_AN_EVENT}, user_features"
 SCORES = "churn_predictions, churn_reasons, feature_drift"
 
 
@@ -116,20 +119,20 @@ def test_a_first_ingestion_is_one_run_of_the_tables_that_share_their_dates(
     log = Log(instance, settings)
     log.ingested(DATES.days())
 
-    assert asked(log, settings) == [("user_daily_activity, daily_summary, user_features", START, DATES.end)]
+    assert asked(log, settings) == [(OF_A_DAY, START, DATES.end)]
 
 
 def test_late_events_of_two_days_are_two_runs_and_what_reads_them_waits(log: Log, settings: Settings) -> None:
     log.ingested([day(2), day(8)], "2")
 
-    both = "user_daily_activity, daily_summary"
-    assert asked(log, settings) == [(both, day(2), day(2)), (both, day(8), day(8))]
+    assert asked(log, settings) == [(OF_AN_EVENT, day(2), day(2)), (OF_AN_EVENT, day(8), day(8))]
 
 
 def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Settings) -> None:
     log.ingested([day(8)], "2")
     log.computed(USER_DAILY_ACTIVITY, [day(8)])
-    log.computed(DAILY_SUMMARY, [day(8)])
+    for table in (DAILY_SUMMARY, USER_MONTHLY_ACTIVITY):
+        log.computed(table, [day(8)])
 
     assert asked(log, settings) == [("user_features", day(8), day(12))]
 
@@ -192,7 +195,7 @@ def test_a_date_that_was_never_scored_has_nothing_that_follows_scores(
 ) -> None:
     log = Log(instance, settings)
     log.ingested(DATES.days())
-    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES):
+    for table in (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES):
         log.computed(table, DATES.days())
     log.computed(CHURN_LABELS, [day(number) for number in range(1, 10)])
     log.scored([day(4)], "1")
@@ -254,7 +257,7 @@ def test_a_run_that_read_silver_before_the_late_events_came_is_not_enough(
     # It began before the last events came, and ended after the users were counted.
     log.computed(USER_DAILY_ACTIVITY, [day(9)], read=before)
 
-    assert asked(log, settings)[0] == ("user_daily_activity, daily_summary", day(9), day(9))
+    assert asked(log, settings)[0] == (OF_AN_EVENT, day(9), day(9))
 
 
 def test_an_account_age_that_changed_recomputes_features_alone(log: Log, settings: Settings) -> None:
@@ -272,9 +275,7 @@ def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
     evening = dt.datetime.combine(today, dt.time(23), dt.UTC)
 
     assert asked(log, settings, evening) == []
-    assert asked(log, settings, evening + dt.timedelta(hours=2)) == [
-        ("user_daily_activity, daily_summary, user_features", today, today)
-    ]
+    assert asked(log, settings, evening + dt.timedelta(hours=2)) == [(OF_A_DAY, today, today)]
 
 
 def test_without_a_production_model_nothing_is_scored(
@@ -348,7 +349,7 @@ def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings)
 def test_after_a_failure_a_step_waits_longer_and_longer(log: Log, settings: Settings) -> None:
     log.ingested([day(9)], "2")
     now = dt.datetime.now(dt.UTC)
-    tags = {STEP_TAG: "user_daily_activity, daily_summary"}
+    tags = {STEP_TAG: OF_AN_EVENT}
 
     waits = []
     for _ in range(3):
@@ -361,12 +362,12 @@ def test_after_a_failure_a_step_waits_longer_and_longer(log: Log, settings: Sett
 
     # Five minutes, ten, twenty; a run ends some milliseconds after the clock was read.
     assert waits == [6, 11, 21]
-    assert "user_daily_activity, daily_summary failed; the next attempt is at" in skipped(log, settings, now)
+    assert f"{OF_AN_EVENT} failed; the next attempt is at" in skipped(log, settings, now)
 
 
 def test_a_success_ends_the_waiting(log: Log, settings: Settings) -> None:
     log.ingested([day(9)], "2")
-    tags = {STEP_TAG: "user_daily_activity, daily_summary"}
+    tags = {STEP_TAG: OF_AN_EVENT}
     failed = run_of(log, dg.DagsterRunStatus.STARTED, tags=tags)
     log.instance.report_run_failed(failed, "broken")
     now = dt.datetime.now(dt.UTC)

@@ -19,13 +19,14 @@ MAPPING: dict[str, Any] = {
     "event_ts": "InvoiceDate",
     "event_type": "(CASE WHEN InvoiceNo LIKE 'C%' THEN 'cancellation' ELSE 'purchase' END)",
     "country": "Country",
+    "amount": "(CAST(Quantity AS DECIMAL(18,3)) * CAST(UnitPrice AS DECIMAL(18,3)))",
 }
 HORIZON = 30
 
 
 @dataclass(frozen=True)
 class OnlineRetail:
-    """Lines of the files; gold tables with columns as in the contracts, rows sorted by all of them."""
+    """Lines of the files; gold tables with columns as in the contracts, rows in the order of their keys."""
 
     lines: int
     lines_without_user: int
@@ -40,6 +41,11 @@ def calculate(files: list[Path]) -> OnlineRetail:
     events["moment"] = pd.to_datetime(events["InvoiceDate"])
     events["day"] = events["moment"].dt.normalize()
     events["bought"] = ~events["InvoiceNo"].str.startswith("C")
+    # Halves away from 0; prices have up to three places.
+    thousandths = events["Quantity"].astype("int64") * (
+        events["UnitPrice"].astype(float) * 1000
+    ).round().astype("int64")
+    events["cents"] = np.sign(thousandths) * ((abs(thousandths) + 5) // 10)
 
     users = np.sort(events["user_id"].unique())
     days = pd.date_range(events["day"].min(), events["day"].max())
@@ -49,23 +55,31 @@ def calculate(files: list[Path]) -> OnlineRetail:
     bought = np.zeros_like(count)
     np.add.at(count, (row, column), 1)
     np.add.at(bought, (row, column), events["bought"].to_numpy().astype("int64"))
+    cents = np.zeros_like(count)
+    np.add.at(cents, (row, column), events["cents"].to_numpy())
 
     first = (count > 0).argmax(axis=1)
     dates = np.array([day.date() for day in days])
     tables = {
-        "user_daily_activity": _activity(users, dates, count, bought),
+        "user_daily_activity": _activity(users, dates, count, bought, cents),
         "daily_summary": _summary(dates, count, bought, first),
-        "user_features": _features(users, dates, count, bought, first),
+        "user_features": _features(users, dates, count, bought, cents, first),
         "users": _users(users, dates, count, first, events),
     }
     tables["churn_labels"] = _labels(users, dates, count, tables["user_features"])
     return OnlineRetail(len(lines), int((lines["CustomerID"] == "").sum()), tables)
 
 
-def _activity(users: np.ndarray, dates: np.ndarray, count: np.ndarray, bought: np.ndarray) -> pd.DataFrame:
+def _activity(
+    users: np.ndarray, dates: np.ndarray, count: np.ndarray, bought: np.ndarray, cents: np.ndarray
+) -> pd.DataFrame:
     there, when = np.nonzero(count)
     return _sorted(
-        user_id=users[there], event_date=dates[when], events=count[there, when], purchases=bought[there, when]
+        user_id=users[there],
+        event_date=dates[when],
+        events=count[there, when],
+        purchases=bought[there, when],
+        amount=cents[there, when] / 100,
     )
 
 
@@ -80,12 +94,20 @@ def _summary(dates: np.ndarray, count: np.ndarray, bought: np.ndarray, first: np
     )
 
 
-def _features(
-    users: np.ndarray, dates: np.ndarray, count: np.ndarray, bought: np.ndarray, first: np.ndarray
+def _features(  # noqa: PLR0917 - a matrix each
+    users: np.ndarray,
+    dates: np.ndarray,
+    count: np.ndarray,
+    bought: np.ndarray,
+    cents: np.ndarray,
+    first: np.ndarray,
 ) -> pd.DataFrame:
     month = _window(count, 30)
     active, when = np.nonzero(month)
     last = np.maximum.accumulate(np.where(count > 0, np.arange(len(dates)), -1), axis=1)
+    bought_last = np.maximum.accumulate(np.where(bought > 0, np.arange(len(dates)), -1), axis=1)[active, when]
+    gaps = _gaps(count)
+    mean_gap = gaps["mean"][active, when]
     return _sorted(
         user_id=users[active],
         feature_date=dates[when],
@@ -95,7 +117,34 @@ def _features(
         purchase_count_30d=_window(bought, 30)[active, when],
         account_age_days=when - first[active],
         rolling_7d_events=_window(count, 7)[active, when],
+        active_days_90d=_window((count > 0).astype("int64"), 90)[active, when],
+        active_days_365d=_window((count > 0).astype("int64"), 365)[active, when],
+        active_days_total=np.cumsum(count > 0, axis=1)[active, when],
+        event_count_total=np.cumsum(count, axis=1)[active, when],
+        purchase_count_total=np.cumsum(bought, axis=1)[active, when],
+        mean_gap_days=mean_gap,
+        gap_std_days=gaps["std"][active, when],
+        longest_gap_days=gaps["max"][active, when],
+        overdue_ratio=(when - last[active, when]) / mean_gap,
+        days_since_last_purchase=np.where(bought_last < 0, np.nan, when - bought_last),
+        amount_30d=_window(cents, 30)[active, when] / 100,
+        amount_total=np.cumsum(cents, axis=1)[active, when] / 100,
     )
+
+
+def _gaps(count: np.ndarray) -> dict[str, np.ndarray]:
+    """Of the days between active days up to each day, by pandas: mean, std and max; NaN with too few."""
+    user, day = np.nonzero(count)
+    gap = pd.Series(day, dtype=float).groupby(user).diff()
+    later = gap.notna().to_numpy()
+    expanding = gap[later].groupby(user[later]).expanding()
+    found = {}
+    for name in ("mean", "std", "max"):
+        # As of each active day from the second on, and until the next.
+        matrix = np.full(count.shape, np.nan)
+        matrix[user[later], day[later]] = getattr(expanding, name)().to_numpy()
+        found[name] = pd.DataFrame(matrix).ffill(axis=1).to_numpy()
+    return found
 
 
 def _users(
@@ -135,4 +184,5 @@ def _window(values: np.ndarray, days: int) -> np.ndarray:
 
 def _sorted(**columns: np.ndarray) -> pd.DataFrame:
     frame = pd.DataFrame(columns)
-    return frame.sort_values(list(columns), ignore_index=True)
+    # By what is a row's key in each of them.
+    return frame.sort_values(list(columns)[:2], ignore_index=True)

@@ -27,6 +27,7 @@ from churn_assets.tables import (
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     Table,
 )
 from churn_assets_tests.automation.daemon import ingest, until_current
@@ -43,26 +44,26 @@ def days(start: dt.date, end: dt.date) -> Days:
     return {day for day in DateRange(FIRST_DAY, LAST_DAY).days() if start <= day <= end}
 
 
-def expected(
-    late: dict[int, Days], first_seen: dict[int, dt.date], active: dict[int, Days]
-) -> dict[Table, Days]:
+def month_end(day: dt.date) -> dt.date:
+    """The last day of its month."""
+    return (day.replace(day=1) + 31 * ONE_DAY).replace(day=1) - ONE_DAY
+
+
+def expected(late: dict[int, Days], first_seen: dict[int, dt.date]) -> dict[Table, Days]:
     """The dates that events of these users on these days make wrong, by the definition of each column.
 
-    A feature_date D reads the events of D-29 to D, a label those of D+1 to D+horizon and the users of its
-    features, a summary the events of its day and who was new on it. A first event makes its user older on
-    every later date on which the user is active.
+    A feature_date D reads all events up to D; a month, on the date of its last day, those of its days, and
+    any other date of its table those of itself, of which it keeps nothing; a label those of D+1 to D+horizon
+    and the users of its features; a summary the events of its day and who was new on it.
     """
     touched = set().union(*late.values())
-    summary, features = set(touched), set()
-    for day in touched:
-        features |= days(day, day + 29 * ONE_DAY)
+    summary, features = set(touched), days(min(touched), LAST_DAY)
+    months = {found for day in touched for last in (day, month_end(day)) for found in days(last, last)}
     for user, dates in late.items():
         known = first_seen.get(user)
         if known is None or min(dates) < known:
             # Whoever is new on another day than before changes both.
             summary |= {min(dates)} | ({known} if known else set())
-            for day in active.get(user, set()):
-                features |= days(day, day + 29 * ONE_DAY)
     labels = {day for day in features if day <= LAST_LABEL}
     for day in touched:
         labels |= {found for found in days(day - HORIZON * ONE_DAY, day - ONE_DAY) if found <= LAST_LABEL}
@@ -70,6 +71,7 @@ def expected(
     return {
         USER_DAILY_ACTIVITY: touched,
         DAILY_SUMMARY: summary,
+        USER_MONTHLY_ACTIVITY: months,
         USER_FEATURES: features,
         CHURN_LABELS: labels,
         CHURN_PREDICTIONS: predictions,
@@ -125,17 +127,15 @@ def ahead(make_house: Callable[..., House], landed: Path, tmp_path_factory: pyte
     return found
 
 
-def known(house: House) -> tuple[dict[int, dt.date], dict[int, Days]]:
-    """First day and active days of each user, as they are now."""
-    events = house.content(EVENTS)
-    by_user = events.groupby("user_id")["event_date"]
-    return by_user.min().to_dict(), {user: set(dates) for user, dates in by_user}
+def known(house: House) -> dict[int, dt.date]:
+    """First day of each user, as it is now."""
+    return house.content(EVENTS).groupby("user_id")["event_date"].min().to_dict()
 
 
 def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
     on_sail: None, ahead: House
 ) -> None:
-    first_seen, active = known(ahead)
+    first_seen = known(ahead)
     oldest = [user for user, day in first_seen.items() if day == FIRST_DAY][:2]
     day = LAST_DAY - 3 * ONE_DAY
     late = {user: {day, day - ONE_DAY} for user in oldest}
@@ -144,12 +144,13 @@ def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
     ingest(ahead)
     waves = until_current(ahead, NOW)
 
-    assert recomputed([request for wave in waves for request in wave]) == expected(late, first_seen, active)
+    assert recomputed([request for wave in waves for request in wave]) == expected(late, first_seen)
     # Upstream first, and one run for each range.
     assert [
         sorted(key.path[-1] for request in wave for key in request.asset_selection or []) for wave in waves
     ] == [
-        ["daily_summary", "user_daily_activity"],
+        # No month ends on or after these days: those of its table are the same.
+        ["daily_summary", "user_daily_activity", "user_monthly_activity"],
         ["user_features"],
         ["churn_labels", "churn_predictions", "churn_reasons", "feature_drift"],
         ["prediction_outcomes"],
@@ -159,10 +160,10 @@ def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
     }
 
 
-def test_silver_says_which_dates_it_gained_and_a_window_ends_with_its_thirtieth_date(
+def test_silver_says_which_dates_it_gained_and_every_later_date_reads_them(
     on_sail: None, ahead: House
 ) -> None:
-    first_seen, active = known(ahead)
+    first_seen = known(ahead)
     user = min(user for user, day in first_seen.items() if day == FIRST_DAY)
     early, recent = FIRST_DAY + 10 * ONE_DAY, LAST_DAY - 3 * ONE_DAY
     late = {user: {early, recent}}
@@ -180,14 +181,14 @@ def test_silver_says_which_dates_it_gained_and_a_window_ends_with_its_thirtieth_
     assert (said["late_rows"], said["max_days_late"], said["median_days_late"]) == (2, 39, 21.0)
     waves = until_current(ahead, NOW)
     found = recomputed([request for wave in waves for request in wave])
-    assert found == expected(late, first_seen, active)
-    assert found[USER_FEATURES] == days(early, early + 29 * ONE_DAY) | days(recent, LAST_DAY)
+    assert found == expected(late, first_seen)
+    assert found[USER_FEATURES] == days(early, LAST_DAY)
 
 
 def test_a_late_first_event_recomputes_every_date_on_which_its_user_is_older(
     on_sail: None, ahead: House
 ) -> None:
-    first_seen, active = known(ahead)
+    first_seen = known(ahead)
     newcomer = max(user for user, day in first_seen.items() if day == FIRST_DAY + 25 * ONE_DAY)
     late = {newcomer: {FIRST_DAY + 5 * ONE_DAY}, 999_999: {FIRST_DAY + 40 * ONE_DAY}}
     land(ahead, "first", late)
@@ -195,7 +196,7 @@ def test_a_late_first_event_recomputes_every_date_on_which_its_user_is_older(
     ingest(ahead)
     waves = until_current(ahead, NOW)
 
-    assert recomputed([request for wave in waves for request in wave]) == expected(late, first_seen, active)
+    assert recomputed([request for wave in waves for request in wave]) == expected(late, first_seen)
 
 
 def test_after_all_that_the_tables_equal_a_rebuild_from_nothing(
@@ -207,7 +208,7 @@ def test_after_all_that_the_tables_equal_a_rebuild_from_nothing(
     ingest(rebuilt)
     waves = until_current(rebuilt, NOW)
 
-    # From nothing, too, a range is one run: three tables share it.
+    # From nothing, too, a range is one run: four tables share it.
     assert len(waves[0]) == 1
     for table in TABLES:
         if table not in (*BY_MODEL, MODEL_PROMOTIONS):

@@ -1,6 +1,7 @@
 """What an option may be, and what ids and times become; equal on every engine."""
 
 import datetime as dt
+import hashlib
 from decimal import Decimal
 
 import pyarrow as pa
@@ -260,3 +261,48 @@ def test_an_unknown_column_is_named_with_its_option_and_those_there_are(importin
 def test_one_event_id_for_all_rows_is_refused(importing):
     with pytest.raises(ImportFileError, match="--event-id =x would give all rows one id"):
         importing.column("event_id", users("1"), event_id="=x")
+
+
+def test_amounts_of_every_type_land_as_text_to_two_places_where_they_are_numbers(importing):
+    doubles = pa.array([12.345, -3.0, 1e7 + 0.5, float("nan"), None])
+    assert parquet_column(importing, "amount", doubles, amount="amount") == [
+        *("12.35", "-3.00", "10000000.50", None, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("(CAST(count AS DECIMAL(18,3)) * CAST(price AS DECIMAL(18,3)))", ["0.38", "-10.00"]),
+        ("=5", ["5", "5"]),
+        ("price", ["0.125", "5"]),
+        ("note", ["much", None]),
+    ],
+)
+def test_an_amount_is_a_column_a_constant_or_an_expression_and_text_lands_as_it_is(
+    importing, option, expected
+):
+    rows = "user_id,event_ts,count,price,note\n1,2026-01-01,3,0.125, much \n1,2026-01-02,-2,5,\n"
+    assert importing.column("amount", rows, amount=option) == expected
+
+
+def test_what_is_no_amount_is_counted_and_said(importing):
+    rows = 'user_id,event_ts,paid\n1,2026-01-01,12.5\n1,2026-01-02,\n1,2026-01-03,"1.234,56"\n'
+    importing.write("a.csv", rows)
+    report = importing("a.csv", amount="paid")
+    assert report.unreadable_amounts == 1
+    assert any(warning.startswith("1 rows have an amount that is no number") for warning in report.warnings)
+
+
+def test_amounts_tell_rows_apart_that_are_equal_otherwise(importing):
+    rows = "user_id,event_ts,paid\n1,2026-01-01,1\n1,2026-01-01,2\n"
+    first, second = importing.column("event_id", rows, amount="paid")
+    assert (first[32:], second[32:]) == ("-1", "-1")
+    assert first != second
+
+
+def test_without_amounts_ids_are_those_of_releases_that_had_none(importing):
+    content = "1:1" + "16:1767225600000000" + "-" + "-"
+    digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+    rows = "user_id,event_ts\n1,2026-01-01\n1,2026-01-01\n"
+    assert importing.column("event_id", rows) == [f"{digest}-1", f"{digest}-2"]

@@ -76,7 +76,7 @@ def test_the_same_arguments_give_the_same_bytes_on_every_machine(simulated):
     digest = hashlib.sha256((folder / "truth.csv").read_bytes())
     for file in sorted((folder / "landing").iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
-    assert digest.hexdigest() == "1755858c29007308b658eafe2ce894bf12b6292d76145297f4038f43dae5004d"
+    assert digest.hexdigest() == "ed9cb6bfc07b349065c40bcc398b1b3785fbe9dcf149cd2e0e5a1505cc314319"
 
 
 def test_another_seed_gives_other_users_and_events(simulated, tmp_path):
@@ -97,7 +97,8 @@ def test_there_is_one_file_a_day(simulated):
 def test_a_line_has_the_five_fields(simulated):
     folder, _ = simulated
     event = next(event for _, line in landed_lines(folder) if (event := parsed(line)))
-    assert list(event) == ["event_id", "user_id", "event_ts", "event_type", "country"]
+    fields = ["event_id", "user_id", "event_ts", "event_type", "country"]
+    assert list(event) == fields + ["amount"] * (event["event_type"] == "purchase")
     assert isinstance(event["user_id"], int)
     assert [len(part) for part in event["event_id"].split("-")] == [8, 4, 4, 4, 12]
     assert event["event_ts"].startswith("2026-01-01T")

@@ -1,4 +1,5 @@
 import datetime as dt
+from decimal import Decimal
 
 import pytest
 
@@ -66,7 +67,46 @@ def test_a_users_country_is_that_of_the_latest_event_that_has_one(spark):
 def test_activity_counts_events_and_purchases_a_user_and_day(events):
     daily = activity.user_daily_activity(events, DateRange(day(-2), day(0)))
     assert daily.dtypes == [(column.name, column.type) for column in tables.USER_DAILY_ACTIVITY.columns]
-    assert rows_of(daily) == [(1, day(-2), 3, 1), (1, day(0), 1, 1), (2, day(0), 1, 0)]
+    assert rows_of(daily) == [(1, day(-2), 3, 1, None), (1, day(0), 1, 1, None), (2, day(0), 1, 0, None)]
+
+
+def test_amounts_of_a_day_are_added_and_missing_where_no_event_has_one(spark):
+    amounts = {"a": (day(0), "12.50"), "b": (day(0), "-20.00"), "c": (day(0), None), "d": (day(1), None)}
+    rows = [
+        (*event(event_id, 1, date), None, amount and Decimal(amount))
+        for event_id, (date, amount) in amounts.items()
+    ]
+    daily = activity.user_daily_activity(frame(spark, tables.EVENTS, rows), DateRange(day(0), day(1)))
+    assert rows_of(daily, "event_date", "events", "amount") == [
+        (day(0), 3, Decimal("-7.50")),
+        (day(1), 1, None),
+    ]
+
+
+def test_a_month_is_one_row_a_user_with_a_bit_for_each_active_day(spark):
+    daily = frame(
+        spark,
+        tables.USER_DAILY_ACTIVITY,
+        [
+            (1, dt.date(2026, 1, 1), 2, 1, Decimal("10.00")),
+            (1, dt.date(2026, 1, 3), 1, 0, None),
+            (1, dt.date(2026, 1, 31), 5, 0, Decimal("-4.00")),
+            (1, dt.date(2026, 2, 28), 1, 1, None),
+            (2, dt.date(2026, 1, 2), 1, 0, None),
+            # Of months that end outside the dates.
+            (1, dt.date(2025, 12, 31), 7, 7, None),
+            (1, dt.date(2026, 3, 1), 7, 7, None),
+        ],
+    )
+    months = activity.user_monthly_activity(daily, DateRange(dt.date(2026, 1, 31), dt.date(2026, 3, 30)))
+    assert months.dtypes == [(column.name, column.type) for column in tables.USER_MONTHLY_ACTIVITY.columns]
+    january, february = dt.date(2026, 1, 31), dt.date(2026, 2, 28)
+    # user_id, month_end_date, active_day_bits, events, purchases, last_purchase_date, amount
+    assert rows_of(months) == [
+        (1, january, 1 + 4 + 2**30, 8, 1, dt.date(2026, 1, 1), Decimal("6.00")),
+        (1, february, 2**27, 1, 1, february, None),
+        (2, january, 2, 1, 0, None, None),
+    ]
 
 
 def test_a_summary_has_a_row_for_each_day_with_an_event(spark, events):

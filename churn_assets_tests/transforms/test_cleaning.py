@@ -1,10 +1,13 @@
 import datetime as dt
+from decimal import Decimal
+from functools import reduce
 
 import pytest
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets import tables
-from churn_assets.transforms import cleaning
+from churn_assets.transforms import accounting, cleaning
 from churn_assets_tests.rows import EARLIEST, NOON, clean, frame, landed_rows, line, nulls_first, rows_of, utc
 
 LATER = NOON + dt.timedelta(hours=6)
@@ -133,7 +136,7 @@ def test_a_clean_batch_keeps_to_the_contracts(spark):
 def test_an_event_is_typed_and_keeps_its_id_as_it_landed_rows(spark):
     rows = landed_rows(spark, line(" a ", "7.0", "2026-02-27T23:30:00-01:00", "purchase", None))
     assert rows_of(clean(rows, no_events(spark)).events) == [
-        (" a ", 7, utc(2026, 2, 28, 0, 30), dt.date(2026, 2, 28), "purchase", None, NOON, None)
+        (" a ", 7, utc(2026, 2, 28, 0, 30), dt.date(2026, 2, 28), "purchase", None, NOON, None, None)
     ]
 
 
@@ -188,6 +191,63 @@ def test_of_different_events_with_one_id_the_first_to_arrive_stays(spark):
         ("bad_user_id", line("a", "x", "2026-03-01"), NOON),
         ("conflicting_duplicate", line("a", 1, "2026-02-01"), LATER),
     ]
+
+
+def test_an_amount_that_is_no_number_costs_the_event_only_its_amount(spark):
+    lines = [line(str(i), 1, "2026-03-01", amount=text) for i, text in enumerate(["much", "", None, "12.5"])]
+    batch = clean(landed_rows(spark, *lines), no_events(spark))
+    assert rows_of(batch.events, "event_id", "amount") == [
+        ("0", None),
+        ("1", None),
+        ("2", None),
+        ("3", Decimal("12.50")),
+    ]
+    assert rows_of(batch.quarantined) == []
+
+
+def test_amounts_that_are_no_numbers_are_found_in_bronze(spark):
+    lines = [line(str(i), 1, "n/a", amount=text) for i, text in enumerate(["much", " ", None, 12.5, "1e3"])]
+    landed = landed_rows(spark, *lines)
+    assert rows_of(accounting.unreadable_amounts(landed), "event_id", "amount") == [
+        ("0", "much"),
+        ("4", "1e3"),
+    ]
+
+
+def test_two_amounts_are_two_events_and_however_spelled_one_amount_is_one(spark):
+    lines = [line("two", 1, "2026-03-01", amount=amount) for amount in ("7", "-5", "7.00")]
+    lines += [line("one", 1, "2026-03-01", amount=amount) for amount in (5, "5.000", " 5")]
+    batch = clean(landed_rows(spark, *lines), no_events(spark))
+    assert rows_of(batch.events, "event_id", "amount") == [("one", Decimal(5)), ("two", Decimal(-5))]
+    assert rows_of(batch.quarantined, "reason", "_raw") == [
+        ("conflicting_duplicate", lines[0]),
+        ("conflicting_duplicate", lines[2]),
+    ]
+
+
+def test_an_event_keeps_the_amount_of_its_first_ingestion_and_none_goes_with_any(spark):
+    without, five, six = (line("a", 1, "2026-03-01", amount=amount) for amount in (None, 5, 6))
+
+    def cleaned(*arrivals):
+        batches = [
+            landed_rows(spark, text, at=NOON + dt.timedelta(hours=hour), file=f"{hour}.jsonl")
+            for hour, text in enumerate(arrivals)
+        ]
+        batch = clean(reduce(DataFrame.unionByName, batches), no_events(spark))
+        return rows_of(batch.events, "amount"), rows_of(batch.quarantined, "_raw")
+
+    assert cleaned(without, five, six) == ([(None,)], [])
+    assert cleaned(five, without, six) == ([(Decimal(5),)], [(six,)])
+    assert cleaned(five, without) == ([(Decimal(5),)], [])
+
+
+def test_the_amount_that_silver_holds_is_in_conflict_with_another_and_with_none_it_is_not(spark):
+    moment = (utc(2026, 3, 1), dt.date(2026, 3, 1), "page_view", "DE", NOON, None)
+    silver = frame(spark, tables.EVENTS, [("held", 1, *moment, Decimal(5)), ("old", 1, *moment, None)])
+    lines = [line("held", 1, "2026-03-01", amount=amount) for amount in (5, 6, None)]
+    batch = clean(landed_rows(spark, *lines, line("old", 1, "2026-03-01", amount=7), at=LATER), silver)
+    assert rows_of(batch.events) == []
+    assert rows_of(batch.quarantined, "reason", "_raw") == [("conflicting_duplicate", lines[1])]
 
 
 @pytest.mark.parametrize("reverse", [False, True])

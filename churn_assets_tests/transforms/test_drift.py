@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 from scipy import special
 
 from churn_assets import settings as settings_module
@@ -14,6 +15,7 @@ from churn_assets.model.drift_reference import drift, make_reference, reference_
 from churn_assets.sample.behaviour import PURCHASE, RateChange, events_of_day
 from churn_assets.sample.population import draw_population, random_stream
 from churn_assets.tables import FEATURE_COLUMNS, FEATURE_DRIFT
+from churn_assets.transforms.activity import user_monthly_activity
 from churn_assets.transforms.drift import CHI_SQUARE_999, COMPARED, Distribution, feature_drift
 from churn_assets.transforms.features import user_features
 from churn_assets_tests.rows import NOON, D, day, frame, rows_of
@@ -133,13 +135,14 @@ def simulated_drift(spark) -> pd.DataFrame:
     users = activity.groupby("user_id", as_index=False)["event_date"].agg(["min", "max"]).assign(country=None)
     activity_table = spark.createDataFrame(
         activity, "user_id bigint, event_date date, events bigint, purchases bigint"
-    )
+    ).withColumn("amount", F.lit(None).cast("decimal(28,2)"))
+    months = user_monthly_activity(activity_table, DateRange(START, CHANGE))
     users_table = spark.createDataFrame(
         users, "user_id bigint, first_seen_date date, last_seen_date date, country string"
     )
 
     def features(dates: DateRange) -> pd.DataFrame:
-        return user_features(activity_table, users_table, dates).toArrow().to_pandas()
+        return user_features(activity_table, months, users_table, dates).toArrow().to_pandas()
 
     train = features(DateRange(START + 30 * ONE_DAY, START + 60 * ONE_DAY))
     reference = reference_of(make_reference(train, score(train), train["user_id"]))
@@ -151,7 +154,11 @@ def simulated_drift(spark) -> pd.DataFrame:
         )
     ]
     by_engine = feature_drift(
-        frame(spark, tables.USER_FEATURES, later[tables.USER_FEATURES.column_names].itertuples(index=False)),
+        frame(
+            spark,
+            tables.USER_FEATURES,
+            later[["user_id", "feature_date", *FEATURE_COLUMNS]].itertuples(index=False),
+        ),
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         {1: reference},
     ).toPandas()

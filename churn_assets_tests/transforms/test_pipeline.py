@@ -21,6 +21,7 @@ from churn_assets_tests.rows import (
     landed_rows,
     line,
     nulls_first,
+    rounded,
     rows_of,
 )
 
@@ -55,6 +56,7 @@ def generated_ingestions(seed: int) -> list[Ingestion]:
             chance.choice(["purchase", "page_view", None]),
             chance.choice(["DE", "FR", "", None]),
             source_user_id=chance.choice([None, None, None, "ann", "ben"]),
+            amount=chance.choice([None, None, 12.5, "12.50", 3, "-7.25", "0.005", "much", ""]),
         )
         sent.append(text if chance.random() < 0.95 else text[:-2])
         return sent[-1]
@@ -80,12 +82,16 @@ def gold(spark, event_rows, dates=DATES):
     daily = frame(
         spark, tables.USER_DAILY_ACTIVITY, rows_of(activity.user_daily_activity(events, GOLD_DATES))
     )
-    known = frame(spark, tables.USER_FEATURES, rows_of(features.user_features(daily, users, dates)))
+    months = frame(
+        spark, tables.USER_MONTHLY_ACTIVITY, rows_of(activity.user_monthly_activity(daily, GOLD_DATES))
+    )
+    known = frame(spark, tables.USER_FEATURES, rows_of(features.user_features(daily, months, users, dates)))
     return {
         "users": rows_of(users),
         "user_daily_activity": rows_of(daily),
         "daily_summary": rows_of(activity.daily_summary(daily, users, dates)),
-        "user_features": rows_of(known),
+        "user_monthly_activity": rows_of(months),
+        "user_features": rounded(rows_of(known)),
         "churn_labels": rows_of(labels.churn_labels(known, daily, dates, HORIZON_DAYS)),
     }
 
@@ -113,7 +119,8 @@ def test_every_table_equals_a_second_calculation(spark):
         "users": ordered(reference.users(expected.events)),
         "user_daily_activity": ordered(reference.user_daily_activity(expected.events)),
         "daily_summary": reference.daily_summary(expected.events, days),
-        "user_features": reference.user_features(expected.events, days),
+        "user_monthly_activity": reference.user_monthly_activity(expected.events, list(GOLD_DATES.days())),
+        "user_features": rounded(reference.user_features(expected.events, days)),
         "churn_labels": reference.churn_labels(expected.events, days, HORIZON_DAYS),
     }
 
@@ -140,6 +147,7 @@ event_lines = st.builds(
     ),
     event_type=st.sampled_from(["purchase", "page_view", None]),
     country=st.sampled_from(["DE", "FR", None]),
+    amount=st.sampled_from([None, 5, 7.5]),
 )
 line_lists = st.lists(event_lines, min_size=60, max_size=120)
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
@@ -160,7 +162,66 @@ def test_a_reason_says_what_the_user_did_and_only_where_that_counts_against_him(
 
 
 def test_every_feature_has_its_words() -> None:
-    assert list(reasons.PHRASES) == FEATURE_COLUMNS
+    assert list(reasons.PHRASES) == [column.name for column in (*tables.FEATURES, *tables.HISTORY)]
+
+
+@pytest.mark.parametrize(
+    ("feature", "raising", "lowering"),
+    [
+        ("active_days_90d", {1: "Only 1 active day in the last 90"}, {9: "Active on 9 of the last 90 days"}),
+        (
+            "active_days_365d",
+            {9: "Only 9 active days in the last 365"},
+            {1: "Active on 1 of the last 365 days"},
+        ),
+        (
+            "active_days_total",
+            {9: "Only 9 active days so far", 10: "10 active days so far"},
+            {1: "1 active day so far"},
+        ),
+        ("event_count_total", {29: "Only 29 events so far"}, {29: "29 events so far"}),
+        (
+            "purchase_count_total",
+            {0: "No purchase so far", 2: "Only 2 purchases so far"},
+            {2: "2 purchases so far"},
+        ),
+        (
+            "mean_gap_days",
+            {30.0: "Active every 30 days on average"},
+            {3.46: "Active every 3.5 days on average"},
+        ),
+        ("gap_std_days", {0.0: "Days between active days vary by 0"}, {None: reasons.TOO_FEW_DAYS}),
+        (
+            "longest_gap_days",
+            {45.0: "Longest time from one active day to the next: 45 days"},
+            {None: reasons.TOO_FEW_DAYS},
+        ),
+        (
+            "overdue_ratio",
+            {2.449: "Silent for 2.4 times as long as usual", None: reasons.TOO_FEW_DAYS},
+            {0.0: "Active today", 0.9: "Silent for less time than usual"},
+        ),
+        (
+            "days_since_last_purchase",
+            {65: "No purchase for 65 days", None: "No purchase so far"},
+            {0: "Bought today", 1: "Bought yesterday", 65: "Bought 65 days ago"},
+        ),
+        (
+            "amount_30d",
+            {None: "No amount in the last 30 days"},
+            {12.5: "Amounts in the last 30 days add up to 12.50"},
+        ),
+        ("amount_total", {-3.0: "Amounts so far add up to -3.00"}, {None: "No amount so far"}),
+    ],
+)
+def test_the_history_has_its_words_too_and_some_for_what_is_missing(
+    spark: SparkSession, feature: str, raising: dict[Any, str], lowering: dict[Any, str]
+) -> None:
+    for raises, words in ((True, raising), (False, lowering)):
+        values = spark.createDataFrame([(value,) for value in words], "value double")
+        said = reasons._in_words(F.lit(feature), F.col("value"), F.lit(raises))
+
+        assert dict(map(tuple, values.select("value", said).collect())) == words
 
 
 def test_a_version_from_before_a_feature_came_is_asked_with_its_own(spark: SparkSession) -> None:

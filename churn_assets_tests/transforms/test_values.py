@@ -156,6 +156,46 @@ IDS = {
 }
 
 
+AMOUNTS = {
+    "12": "12.00",
+    "12.5": "12.50",
+    "-3.25": "-3.25",
+    "+3": "3.00",
+    ".5": "0.50",
+    "7.": "7.00",
+    "-0": "0.00",
+    "0012.10": "12.10",
+    " 4 ": "4.00",
+    "12.345": "12.35",
+    "-12.345": "-12.35",
+    "2.675": "2.68",
+    "0.0049999999": "0.00",
+    "9999999999999999.99": "9999999999999999.99",
+    "9999999999999999.995": None,
+    "10000000000000000": None,
+    "1e3": None,
+    "1,234.50": None,
+    "12,5": None,
+    "12.5 EUR": None,
+    "$5": None,
+    "1 000": None,
+    "12.5.1": None,
+    ".": None,
+    "-": None,
+    "NaN": None,
+    "Infinity": None,
+    "": None,
+    None: None,
+}
+
+
+def test_an_amount_is_a_decimal_with_a_point_or_nothing(spark):
+    table = _texts(spark, AMOUNTS).withColumn("amount", values.amount(F.col("text")))
+    assert dict(table.dtypes)["amount"] == "decimal(18,2)"
+    found = {text: None if amount is None else str(amount) for text, amount in map(tuple, table.collect())}
+    assert found == AMOUNTS
+
+
 def test_an_event_time_is_iso_8601_or_nothing(spark):
     assert _micros(spark, TIMES) == {text: _since_1970(moment) for text, moment in TIMES.items()}
 

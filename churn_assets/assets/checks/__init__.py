@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from churn_assets.assets.checks.conservation import row_conservation
+from churn_assets.assets.checks.conservation import readable_amounts, row_conservation
 from churn_assets.assets.checks.contract import contract_checks
 from churn_assets.assets.checks.performance import expected_performance, performance
 from churn_assets.assets.drift import drift_checks
@@ -15,6 +15,7 @@ def asset_checks() -> list[dg.AssetChecksDefinition]:
     """All checks of the graph but those that an asset's own step yields."""
     return [
         row_conservation(),
+        readable_amounts(),
         *(contract_checks(table) for table in TABLES),
         expected_performance(),
         drift_checks(),

@@ -1,4 +1,4 @@
-"""Whether every line that landed is accounted for."""
+"""Whether every line that landed is accounted for, and every amount that was sent."""
 
 import dagster as dg
 from pyspark.sql import functions as F
@@ -46,6 +46,41 @@ def row_conservation() -> dg.AssetChecksDefinition:
                 "unaccounted_rows": unaccounted,
                 "quarantined_by_reason": dict(sorted(reasons.items())),
             },
+        )
+
+    return check
+
+
+def readable_amounts() -> dg.AssetChecksDefinition:
+    """Amounts that were sent are numbers."""
+
+    @dg.asset_check(
+        name="readable_amounts",
+        asset=EVENTS.asset_key,
+        additional_deps=[LANDED_EVENTS.asset_key],
+        required_resource_keys=ON_SPARK,
+        description="Each amount of the newest ingestion is a number such as 12.5. The events of others are "
+        "there, without an amount. A warning; the number of all that ever landed is in its metadata.",
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        landed = context.resources.lakehouse.read(LANDED_EVENTS)
+        newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
+        is_new = F.unix_micros("_ingested_at") == F.lit(newest)
+        found = (
+            accounting.unreadable_amounts(landed)
+            .agg(
+                F.count(F.lit(1)).alias("ever"),
+                F.count(F.when(is_new, 1)).alias("new"),
+                F.max(F.when(is_new, F.col("amount"))).alias("example"),
+            )
+            .collect()[0]
+        )
+        says = f"{found['new']:,} amounts are no numbers such as 12.5: {found['example']!r}, for example."
+        return dg.AssetCheckResult(
+            passed=not found["new"],
+            severity=dg.AssetCheckSeverity.WARN,
+            description=says if found["new"] else None,
+            metadata={"unreadable_amounts": found["ever"], "in_newest_ingestion": found["new"]},
         )
 
     return check

@@ -118,9 +118,7 @@ def _spec(table: Table, name: str) -> dg.AssetCheckSpec:
 
 
 def _dates_of_run(tags: Mapping[str, str], table: Table) -> DateRange | None:
-    if table not in DATED_TABLES or table is EVENTS:
-        return None
-    return dates_of_run(tags)
+    return dates_of_run(tags) if table.reads else None
 
 
 def _of_rows(
