@@ -363,6 +363,7 @@ HISTORY = (
         "Days with at least one event in the 90 days up to and including feature_date.",
         minimum=1,
         maximum=90,
+        trained=True,
     ),
     Column(
         "active_days_365d",
@@ -377,14 +378,16 @@ HISTORY = (
         "Days with at least one event, of all up to feature_date.",
         minimum=1,
         grows=True,
+        trained=True,
     ),
-    Column("event_count_total", "bigint", "Events up to feature_date.", minimum=1, grows=True),
+    Column("event_count_total", "bigint", "Events up to feature_date.", minimum=1, grows=True, trained=True),
     Column(
         "purchase_count_total",
         "bigint",
         "Events of type purchase up to feature_date.",
         minimum=0,
         grows=True,
+        trained=True,
     ),
     Column(
         "mean_gap_days",
@@ -392,6 +395,7 @@ HISTORY = (
         "Mean days from one active day to the next; null with fewer than two active days.",
         nullable=True,
         minimum=1,
+        trained=True,
     ),
     Column(
         "gap_std_days",
@@ -408,6 +412,7 @@ HISTORY = (
         nullable=True,
         minimum=1,
         grows=True,
+        trained=True,
     ),
     Column(
         "overdue_ratio",
@@ -416,6 +421,7 @@ HISTORY = (
         "user; null with fewer than two active days.",
         nullable=True,
         minimum=0,
+        trained=True,
     ),
     Column(
         "days_since_last_purchase",
@@ -424,6 +430,7 @@ HISTORY = (
         nullable=True,
         minimum=0,
         grows=True,
+        trained=True,
     ),
     Column(
         "amount_30d",
@@ -439,10 +446,17 @@ HISTORY = (
         "them has one.",
         nullable=True,
         grows=True,
+        trained=True,
     ),
 )
-# What a model and its endpoint take, in this order.
+# What every request to the endpoint must have: the article's six features, of the last 30 days.
+WINDOW_FEATURES = [column.name for column in FEATURES]
+
+# What a model and its endpoint take, in this order: those six, and of the history what has earned its place.
 FEATURE_COLUMNS = [column.name for column in (*FEATURES, *HISTORY) if column.trained]
+
+# Of these each user has all, so a row without one of them has no history at all.
+HISTORY_OF_ALL = [column.name for column in HISTORY if column.trained and not column.nullable]
 
 # Of which days, that is.
 OF_ACTIVE_DAYS = (

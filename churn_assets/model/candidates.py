@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from churn_assets.errors import ModelError
 from churn_assets.model import calibration, estimators, search
 from churn_assets.model.bounds import Bounds, reach
-from churn_assets.model.dataset import Frames, features_in
+from churn_assets.model.dataset import Frames, features_in, has_history, without_history
+from churn_assets.tables import HISTORY_OF_ALL, WINDOW_FEATURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,37 +66,68 @@ class Calibrated(NamedTuple):
     bounds: Bounds | None = None
 
 
-def entrants(estimator: str = AUTO, params: Mapping[str, Any] | None = None, seed: int = 42) -> list[Entrant]:
+def entrants(  # noqa: PLR0913 - named, and a caller gives few of them
+    estimator: str = AUTO,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 42,
+    *,
+    history: bool = False,
+    horizon_days: int = 30,
+    articles: bool = True,
+) -> list[Entrant]:
     """Who competes: the floor first, then the simpler before the less simple.
 
     Args:
         estimator: ``auto`` for all and a search, or one of ``estimators.ESTIMATORS`` for that one alone.
         params: parameters of that one estimator.
         seed: of the search.
+        history: whether the rows have more than the features of the last 30 days.
+        horizon_days: days that label 1 looks ahead.
+        articles: whether the article's estimator is among them, which takes as long as all others.
 
     Raises:
         ModelError: there is no such estimator, or it has no such parameter.
     """
     floor = Entrant(estimators.FLOOR, estimators.FLOOR, _all_params(estimators.FLOOR))
+    formula = Entrant(
+        estimators.FORMULA,
+        estimators.FORMULA,
+        _all_params(estimators.FORMULA, {"horizon_days": horizon_days}),
+    )
+    always = [floor, formula] if history else [floor]
     if estimator == AUTO:
         if params:
             raise ModelError(
                 f"Parameters {dict(params)} are for one estimator, but all compete. "
                 f"Name one of {', '.join(estimators.COMPETING)} as estimator, or leave params out."
             )
-        logistic, hist, articles = (Entrant(n, n, _all_params(n)) for n in estimators.COMPETING)
+        line, boosting, default = (
+            Entrant(n, n, _all_params(n))
+            for n in (
+                "log_logistic_regression" if history else "logistic_regression",
+                "hist_gradient_boosting",
+                estimators.DEFAULT_ESTIMATOR,
+            )
+        )
         searched = [
             Entrant(f"{SEARCHED}{number}", search.ESTIMATOR, _all_params(search.ESTIMATOR, trial))
             for number, trial in enumerate(search.trials(seed), start=1)
         ]
-        return [floor, logistic, hist, *searched, articles]
-    estimators.make(estimator, params)
+        together = [
+            _average("average", line, boosting),
+            _average("average_with_bg_nbd", formula, line, boosting),
+        ]
+        last = [default] if articles else []
+        return [*always, line, boosting, *searched, *(together if history else []), *last]
+    chosen = {"horizon_days": horizon_days} if estimator == estimators.FORMULA else {}
+    estimators.make(estimator, {**chosen, **(params or {})})
     if estimator == estimators.FLOOR:
         raise ModelError(
             f"Estimator {estimator} is what a model must beat, and never becomes one. "
             f"Choose {AUTO} or one of {', '.join(estimators.COMPETING)}."
         )
-    return [floor, Entrant(estimator, estimator, _all_params(estimator, params))]
+    alone = Entrant(estimator, estimator, _all_params(estimator, {**chosen, **(params or {})}))
+    return [*(one for one in always if one.estimator_name != estimator), alone]
 
 
 def compete(  # noqa: PLR0913 - named, and a caller gives few of them
@@ -105,6 +137,8 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
     params: Mapping[str, Any] | None = None,
     seconds: float = 30,
     seed: int = 42,
+    horizon_days: int = 30,
+    articles: bool = True,
     done: Callable[[Candidate, int, int], None] | None = None,
 ) -> list[Candidate]:
     """Fit all that compete on the training rows, and compare their Brier scores on the calibration rows.
@@ -118,6 +152,8 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
         params: as for ``entrants``.
         seconds: when so many are over, no further trial of the search is begun.
         seed: of the search.
+        horizon_days: days that label 1 looks ahead.
+        articles: as for ``entrants``.
         done: called after each with the candidate, its number from 1 on, and how many there are.
 
     Returns:
@@ -126,7 +162,14 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
     Raises:
         ModelError: the rows or the parameters cannot be learned from, or nothing but the floor could be.
     """
-    plan = entrants(estimator, params, seed)
+    plan = entrants(
+        estimator,
+        params,
+        seed,
+        history=has_history(frames.train),
+        horizon_days=horizon_days,
+        articles=articles,
+    )
     _require_both_classes(frames.train, "training")
     _require_both_classes(frames.calibration, "calibration")
     started = time.monotonic()
@@ -146,34 +189,68 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
 def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibrated:
     """Map the winner's probabilities to what they are in truth, where that lowers the Brier score.
 
-    The better map (sigmoid or isotonic) is taken if it lowers the score by more than ``WORTH_IT`` on users it
-    was not fitted on, and then fitted on all. With a map or without, no probability is 0 or 1: it stays
-    within what the users of these rows support.
+    The better map (sigmoid or isotonic) is taken if it lowers the score beyond noise on users it was not
+    fitted on, and then fitted on all. With a map or without, no probability is 0 or 1: it stays within what
+    the users of these rows support.
 
     Args:
         best: the first that ``compete`` returns.
         rows: the frame ``calibration``: users that the candidate was not trained on.
         seed: says on which half of the users a map is fitted, and on which it is measured.
     """
-    scores = calibration.honest_scores(best.fitted, rows, seed)
+    honest = calibration.honest_probabilities(best.fitted, rows, seed)
+    scores = {method: calibration.brier(rows, probability) for method, probability in honest.items()}
     method = min(scores, key=lambda name: scores[name])
-    if scores[method] >= scores["none"] - WORTH_IT:
+    if not calibration.is_worth_it(rows, honest["none"], honest[method], WORTH_IT):
         method = "none"
     estimator = calibration.bounded(best.fitted, rows, method)
     return Calibrated(estimator, method, scores["none"], scores[method], reach(estimator))
+
+
+def fallback(frames: Frames, seconds: float = 30, seed: int = 42) -> tuple[Candidate, Calibrated]:
+    """The best model of rows without a history, and what it becomes once it is calibrated.
+
+    It knows the features of the last 30 days alone. The same estimators compete, but for the article's.
+
+    Args:
+        frames: as for ``compete``.
+        seconds: as for ``compete``.
+        seed: as for ``compete``.
+
+    Raises:
+        ModelError: as ``compete`` does.
+    """
+    known = without_history(frames)
+    best = compete(known, seconds=seconds, seed=seed, articles=False)[0]
+    return best, calibrated(best, known.calibration, seed)
+
+
+def together(estimator: Any, without: Any) -> Any:
+    """One estimator of both: rows that have no history go to the second."""
+    from churn_assets.model.ensembles import WithFallback
+
+    return WithFallback(estimator, without, HISTORY_OF_ALL)
 
 
 def rebuild(spec: Mapping[str, Any], frames: Frames, bounded: bool = False) -> Any:
     """Fit exactly what once won, without a search.
 
     Args:
-        spec: ``estimator`` (a name), ``params`` and ``calibration`` (none, sigmoid or isotonic).
+        spec: ``estimator`` (a name), ``params``, ``calibration`` (none, sigmoid or isotonic) and, where rows
+            without a history were answered by a model of their own, ``fallback``: the same of that.
         frames: the same rows as then.
         bounded: whether its probabilities were; those of versions older than ``bounds.py`` were not.
 
     Raises:
         ModelError: the spec names nothing that can be fitted.
     """
+    whole = _rebuilt(spec, frames, bounded)
+    if "fallback" not in spec:
+        return whole
+    return together(whole, _rebuilt(spec["fallback"], without_history(frames), bounded))
+
+
+def _rebuilt(spec: Mapping[str, Any], frames: Frames, bounded: bool) -> Any:
     name, method = spec["estimator"], spec["calibration"]
     if method not in ("none", *calibration.MAPS):
         raise ModelError(
@@ -186,6 +263,29 @@ def rebuild(spec: Mapping[str, Any], frames: Frames, bounded: bool = False) -> A
     return made(candidate.fitted, frames.calibration, method)
 
 
+def _average(name: str, *parts: Entrant) -> Entrant:
+    made_of = [{"estimator": one.estimator_name, "params": one.params} for one in parts]
+    return Entrant(name, estimators.AVERAGE, {"estimators": made_of})
+
+
+def _made(name: str, params: Mapping[str, Any], rows: "pd.DataFrame") -> Any:
+    """An estimator that takes the rows' missing values, whatever it is by itself."""
+    estimator = estimators.make(name, params)
+    if not has_history(rows):
+        return estimator
+    from churn_assets.model.ensembles import Average, OnColumns
+
+    if name == estimators.AVERAGE:
+        return Average([_made(one["estimator"], one["params"], rows) for one in params["estimators"]])
+    if name in estimators.OF_THE_WINDOW:
+        return OnColumns(estimator, WINDOW_FEATURES)
+    # It bins each feature by its values, and amounts, say, may be on no event.
+    empty = [one for one in features_in(rows) if rows[one].isna().all()]
+    if empty and name == search.ESTIMATOR:
+        return OnColumns(estimator, [one for one in features_in(rows) if one not in empty])
+    return estimator
+
+
 def _all_params(name: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {**estimators.DEFAULTS[name], **(params or {})}
 
@@ -195,7 +295,7 @@ def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
 
     started = time.perf_counter()
     try:
-        estimator = estimators.make(entrant.estimator_name, entrant.params)
+        estimator = _made(entrant.estimator_name, entrant.params, frames.train)
         # In one thread. Histogram boosting sums gradients in as many as there are; 1 and 2 gave equal bits
         # for 25,000 rows, but nothing promises it for others. Nor do they help: those rows take 0.2 s in one
         # thread, and 5 s in two where another process is busy.

@@ -1,4 +1,4 @@
-"""The model as MLflow loads it: six features in, the probability of churn out, or what makes it up.
+"""The model as MLflow loads it: features in, the probability of churn out, or what makes it up.
 
 Nobody imports this file. It is copied into every logged model and run wherever one is loaded, in a serving
 container or on a Spark worker, so it must not know ``churn_assets``. scikit-learn's own MLflow flavour would
@@ -35,9 +35,10 @@ class ChurnModel(PythonModel):
         """The probability of churn of each row, float64; columns are found by name, others ignored.
 
         With ``params={"explain": True}`` what each feature contributes to each row's log-odds of churn,
-        float64 (rows, 6), in the order of the signature; it takes the package shap for a model of trees.
+        float64 (rows, features), in the order of the signature; it takes the package shap for a model of
+        trees. Features that a row need not have, by the signature, may be left out.
         """
-        rows = model_input[self.columns]
+        rows = model_input.reindex(columns=self.columns).astype("float64")
         if not (params and params.get("explain")):
             return self.estimator.predict_proba(rows)[:, 1]
         if self.explainer is None:

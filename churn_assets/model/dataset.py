@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
-from churn_assets.tables import FEATURE_COLUMNS, FEATURE_WINDOW_DAYS
+from churn_assets.tables import FEATURE_COLUMNS, FEATURE_WINDOW_DAYS, HISTORY_OF_ALL, WINDOW_FEATURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +83,17 @@ def labelled_rows(
 def features_in(rows: "pd.DataFrame | DataFrame") -> list[str]:
     """The features among the columns of such rows, in their order: what a model is fitted on."""
     return [name for name in rows.columns if name in FEATURE_COLUMNS]
+
+
+def has_history(rows: "pd.DataFrame | DataFrame") -> bool:
+    """Whether such rows have more than the features of the last 30 days: those of older versions have not."""
+    return set(HISTORY_OF_ALL).issubset(rows.columns)
+
+
+def without_history(rows: Frames) -> Frames:
+    """The same rows with the features of the last 30 days alone."""
+    dropped = [name for name in FEATURE_COLUMNS if name not in WINDOW_FEATURES]
+    return Frames(*(frame.drop(columns=dropped, errors="ignore") for frame in rows))
 
 
 def rows_by_date(labelled: DataFrame) -> dict[dt.date, int]:

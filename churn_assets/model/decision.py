@@ -72,6 +72,7 @@ class Decision:
     challenger: dict[str, float] = field(default_factory=dict)
     champion: dict[str, float] = field(default_factory=dict)
     floor: dict[str, float] = field(default_factory=dict)
+    formula: dict[str, float] = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
     slices: tuple[Slice, ...] = ()
 

@@ -1,19 +1,28 @@
 """The estimators that compete for Production, or that a training can be configured to use, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from churn_assets.errors import ModelError
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 
 DEFAULT_ESTIMATOR = "gradient_boosting"
 
 # Logistic regression on days_since_last_event alone: what a model must beat to be worth its keep.
 FLOOR = "recency"
 
+# Four parameters from 2005: what the first model must beat as well, or it is used itself.
+FORMULA = "bg_nbd"
+
+# Made of others: its parameter ``estimators`` has the name and the parameters of each.
+AVERAGE = "average"
+
 # Written out, so that a version's parameters say all that made it.
 DEFAULTS: dict[str, dict[str, Any]] = {
+    # Days that label 1 looks ahead; a training sets its own.
+    FORMULA: {"horizon_days": 30},
     "logistic_regression": {},
+    "log_logistic_regression": {},
     # The article's.
     "gradient_boosting": {"n_estimators": 100, "max_depth": 4, "learning_rate": 0.1, "random_state": 42},
     # Smaller than scikit-learn's, for the reason in search.py. Early stopping would set a tenth of the rows
@@ -27,6 +36,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "random_state": 42,
     },
     FLOOR: {},
+    AVERAGE: {},
 }
 
 
@@ -72,14 +82,45 @@ def _logistic_regression(**params: Any) -> Any:
     return make_pipeline(MinMaxScaler(clip=True), StandardScaler(), LogisticRegression(**params))
 
 
+def _log_logistic_regression(**params: Any) -> Any:
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+
+    from churn_assets.model.logarithms import signed_log1p
+
+    # From one event to two is as far as from ten to twenty. What is missing counts as the mean, and that it
+    # is missing as a feature of its own.
+    return make_pipeline(
+        FunctionTransformer(signed_log1p),
+        SimpleImputer(add_indicator=True, keep_empty_features=True),
+        MinMaxScaler(clip=True),
+        StandardScaler(),
+        LogisticRegression(**params),
+    )
+
+
+def _bg_nbd(**params: Any) -> Any:
+    from churn_assets.model.bg_nbd import BgNbd
+
+    return BgNbd(**params)
+
+
+def _average(estimators: Sequence[Mapping[str, Any]] = ()) -> Any:
+    from churn_assets.model.ensembles import Average
+
+    return Average([make(one["estimator"], one.get("params")) for one in estimators])
+
+
 def _recency(**params: Any) -> Any:
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # By position, so that it can be asked with the six features as a plain matrix, as any other.
-    recency = [FEATURE_COLUMNS.index("days_since_last_event")]
+    # By position, so that it can be asked with a plain matrix, as any other.
+    recency = [WINDOW_FEATURES.index("days_since_last_event")]
     return make_pipeline(
         make_column_transformer((StandardScaler(), recency), remainder="drop"), LogisticRegression(**params)
     )
@@ -88,9 +129,15 @@ def _recency(**params: Any) -> Any:
 # The simpler before the less simple: a leaf of the article's trees may hold a single row.
 ESTIMATORS: dict[str, Callable[..., Any]] = {
     FLOOR: _recency,
+    FORMULA: _bg_nbd,
     "logistic_regression": _logistic_regression,
+    "log_logistic_regression": _log_logistic_regression,
     "hist_gradient_boosting": _hist_gradient_boosting,
+    AVERAGE: _average,
     "gradient_boosting": _gradient_boosting,
 }
 
 COMPETING = tuple(name for name in ESTIMATORS if name != FLOOR)
+
+# They take no missing values, and so are shown the features that every row has.
+OF_THE_WINDOW = frozenset({"logistic_regression", "gradient_boosting"})

@@ -5,6 +5,7 @@ that is: so it must not know ``churn_assets``, and shap is imported only where t
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,23 +23,23 @@ class Explainer(Protocol):
 
 def supports(estimator: Any) -> bool:
     """Whether ``explainer`` takes a fitted estimator."""
-    return _is_trees(uncalibrated(estimator)) or _is_linear(uncalibrated(estimator))
+    below = uncalibrated(estimator)
+    return any(takes(below) for takes, _ in KINDS)
 
 
 def explainer(estimator: Any) -> Explainer:
-    """What explains a fitted estimator: gradient boosting of either kind, or scaled logistic regression.
+    """What explains a fitted estimator: boosted trees, scaled logistic regression, BG/NBD, or a mean of them.
 
     Of a calibrated or bounded one the estimator below is explained: what is behind it rises with its
     log-odds, so what raises these raises the probability.
     """
     below = uncalibrated(estimator)
-    if _is_linear(below):
-        return LinearTerms(below)
-    if _is_trees(below):
-        return TreeShap(below)
+    for takes, explained in KINDS:
+        if takes(below):
+            return explained(below)
     raise TypeError(
-        f"{type(below).__name__} cannot be explained; gradient boosting, histogram gradient boosting and "
-        "logistic regression behind a StandardScaler can."
+        f"{type(below).__name__} cannot be explained; gradient boosting, histogram gradient boosting, "
+        "logistic regression behind a StandardScaler, BG/NBD and averages of these can."
     )
 
 
@@ -57,28 +58,85 @@ def uncalibrated(estimator: Any) -> Any:
 
 
 class LinearTerms:
-    """The terms of a logistic regression, each measured from the mean of the training rows."""
+    """The terms of a logistic regression, each measured from the mean of the training rows.
+
+    That a feature is missing is a term of its own, which counts as the feature's.
+    """
 
     def __init__(self, pipeline: Any) -> None:
         regression = pipeline[-1]
         self.base_value = float(regression.intercept_[0])
         self._weight = regression.coef_[0]
         # The last of them centres each feature on the training rows' mean.
-        self._scalers = [scaler for _, scaler in pipeline.steps[:-1]]
+        self._steps = [step for _, step in pipeline.steps[:-1]]
+        self._missing = next(
+            (step.indicator_.features_ for step in self._steps if getattr(step, "add_indicator", False)), ()
+        )
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
         """See ``Explainer``."""
         import pandas as pd
 
         scaled = features
-        for scaler in self._scalers:
+        for step in self._steps:
             # With the names that it was fitted with: it warns of none, and an engine explains in several
             # threads, where a filter of warnings that one of them sets, another takes away.
-            names = getattr(scaler, "feature_names_in_", None)
+            names = getattr(step, "feature_names_in_", None)
             scaled = np.asarray(
-                scaler.transform(scaled if names is None else pd.DataFrame(scaled, columns=names))
+                step.transform(scaled if names is None else pd.DataFrame(scaled, columns=names))
             )
-        return scaled * self._weight
+        terms = scaled * self._weight
+        total, of_missing = terms[:, : features.shape[1]], terms[:, features.shape[1] :]
+        for place, column in enumerate(self._missing):
+            total[:, column] += of_missing[:, place]
+        return total
+
+
+class OfSome:
+    """What explains an estimator that is shown some of the features: the others add nothing."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._inside = explainer(estimator.estimator_)
+        self._columns = estimator.columns_
+        self.base_value = self._inside.base_value
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """See ``Explainer``."""
+        total = np.zeros(features.shape)
+        total[:, self._columns] = self._inside.contributions(features[:, self._columns])
+        return total
+
+
+class OfAverage:
+    """What explains a mean of log-odds: the mean of what explains each."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._parts = [explainer(part) for part in estimator.parts_]
+        self.base_value = float(np.mean([part.base_value for part in self._parts]))
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """See ``Explainer``."""
+        return np.mean([part.contributions(features) for part in self._parts], axis=0)
+
+
+class OfFallback:
+    """Each row by the estimator that answers it; to a row without a history, history adds nothing."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._whole, self._without = explainer(estimator.estimator), explainer(estimator.fallback)
+        self._lacks, self._shown = estimator.lacks_history, estimator.fallback_columns_
+        self.base_value = self._whole.base_value
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """See ``Explainer``; the base value of rows without a history is another."""
+        lacking = self._lacks(features)
+        total = np.zeros(features.shape)
+        if not lacking.all():
+            total[~lacking] = self._whole.contributions(features[~lacking])
+        if lacking.any():
+            places = np.ix_(np.flatnonzero(lacking), self._shown)
+            total[places] = self._without.contributions(features[places])
+        return total
 
 
 class TreeShap:
@@ -142,3 +200,19 @@ def _is_trees(estimator: Any) -> bool:
     from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 
     return isinstance(estimator, GradientBoostingClassifier | HistGradientBoostingClassifier)
+
+
+def _as_it_is(estimator: Any) -> Explainer:
+    return estimator
+
+
+# What tells a kind of estimator, and what explains it. Ours are told by what they have: in a logged model
+# their classes are copies, which are not those of this package.
+KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Explainer]], ...] = (
+    (_is_linear, LinearTerms),
+    (_is_trees, TreeShap),
+    (lambda estimator: hasattr(estimator, "contributions"), _as_it_is),
+    (lambda estimator: hasattr(estimator, "columns_"), OfSome),
+    (lambda estimator: hasattr(estimator, "parts_"), OfAverage),
+    (lambda estimator: hasattr(estimator, "lacks_history"), OfFallback),
+)

@@ -38,6 +38,7 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
     *,
     costs: CostMatrix,
     slice_floor: float,
+    formula: "Vector | None" = None,
     alarms: Iterable[str] = (),
     replicates: int = 200,
     seed: int = 0,
@@ -53,6 +54,7 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
         floor: those of recency alone.
         costs: what a contact costs and gains.
         slice_floor: the ROC AUC that each slice must be able to reach.
+        formula: probabilities of BG/NBD, to be shown beside the others.
         alarms: sentences that refuse by themselves, such as those of ``leakage.alarms``.
         replicates: draws of the bootstrap.
         seed: of the bootstrap.
@@ -60,6 +62,7 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
     against = "recency" if champion is None else "champion"
     models = {"challenger": challenger, "floor": floor} | ({} if champion is None else {"champion": champion})
     found: dict[str, Any] = {}
+    shown: dict[str, float] = {}
     refusals: list[str] = []
     merits: list[str] = []
     try:
@@ -70,6 +73,9 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
             usable[name] = np.asarray(given, "float64")
             found[name], problems = _metrics(name, holdout, usable[name], costs)
             refusals += problems
+        if formula is not None:
+            # Nothing is decided by it here: who may be a first model has been before.
+            shown, _ = _metrics("formula", holdout, np.asarray(formula, "float64"), costs)
         if all(found.values()):
             ours, theirs = usable["challenger"], usable.get("champion")
             sampling = Sampling(replicates, seed)
@@ -82,7 +88,23 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
             merits += _merits(found["differences"], found["slices"], against)
     except Exception as error:  # noqa: BLE001 - the gate fails closed
         refusals.append(f"The comparison failed: {_in_one_line(error)}")
-    return Decision(bool(merits) and not refusals, tuple(refusals or merits), against, **found)
+    return Decision(bool(merits) and not refusals, tuple(refusals or merits), against, **found, formula=shown)
+
+
+def beats(
+    holdout: "pd.DataFrame", challenger: "Vector", other: "Vector", costs: CostMatrix, seed: int = 0
+) -> bool:
+    """Whether a model is better than another beyond noise, in Brier score and ROC AUC.
+
+    Args:
+        holdout: user_id and label of each row.
+        challenger: probabilities of churn in the holdout's order.
+        other: those of the other.
+        costs: what a contact costs and gains.
+        seed: of the bootstrap.
+    """
+    found = {one.metric: one for one in _differences(holdout, challenger, other, costs, Sampling(200, seed))}
+    return found["brier"].is_better and found["roc_auc"].is_better
 
 
 def _require_judgeable(holdout: "pd.DataFrame", slice_floor: float) -> None:

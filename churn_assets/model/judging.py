@@ -1,13 +1,16 @@
 """Challenger, champion and floor on the same holdout. Whatever goes wrong here refuses the promotion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from churn_assets.model import gate, leakage, packaging, registry
+from churn_assets.model.candidates import Candidate
 from churn_assets.model.dataset import Frames, features_in
 from churn_assets.model.decision import Decision
+from churn_assets.model.estimators import FORMULA
 from churn_assets.model.evaluation import CostMatrix
 from churn_assets.settings import Settings
 
@@ -26,6 +29,7 @@ class Judgement:
     champion: Probabilities | None
     floor: Probabilities
     champion_version: str | None
+    formula: Probabilities | None = None
 
 
 def costs(settings: Settings) -> CostMatrix:
@@ -33,7 +37,33 @@ def costs(settings: Settings) -> CostMatrix:
     return CostMatrix(settings.contact_cost, settings.saved_value, settings.save_rate)
 
 
-def judge(settings: Settings, frames: Frames, estimator: Any, floor: Any | None) -> Judgement:
+def first_model(frames: Frames, found: Sequence[Candidate], costs: CostMatrix) -> Candidate:
+    """Who is to be the first model: the winner, or BG/NBD where the winner is not better beyond noise.
+
+    Args:
+        frames: what ``dataset.frames`` returns.
+        found: what ``candidates.compete`` returns.
+        costs: what a contact costs and gains.
+    """
+    best, formula = found[0], fitted(found, FORMULA)
+    if formula is None or best.estimator_name == FORMULA:
+        return best
+    ours, theirs = (_asked(one.fitted, frames.holdout, one.name) for one in (best, formula))
+    if ours[1] or theirs[1] or gate.beats(frames.holdout, ours[0], theirs[0], costs):
+        return best
+    return formula
+
+
+def fitted(found: Sequence[Candidate], estimator_name: str) -> Candidate | None:
+    """The first candidate of that estimator that could be fitted."""
+    return next(
+        (one for one in found if one.estimator_name == estimator_name and one.fitted is not None), None
+    )
+
+
+def judge(
+    settings: Settings, frames: Frames, estimator: Any, floor: Any | None, formula: Any | None = None
+) -> Judgement:
     """Compare a fitted estimator with the Production version, or with recency alone where there is none.
 
     Args:
@@ -41,6 +71,7 @@ def judge(settings: Settings, frames: Frames, estimator: Any, floor: Any | None)
         frames: what ``dataset.frames`` returns; its holdout may also have the column country.
         estimator: the challenger.
         floor: the estimator that knows days_since_last_event alone; None where it could not be fitted.
+        formula: BG/NBD, to be shown beside the others; None where it could not be fitted.
     """
     alarms = list(_alarms(frames))
     challenger, failed = _asked(estimator, frames.holdout, "The challenger")
@@ -49,6 +80,7 @@ def judge(settings: Settings, frames: Frames, estimator: Any, floor: Any | None)
     alarms += failed
     champion, version, failed = _champion(settings, frames.holdout)
     alarms += failed
+    shown = None if formula is None else _asked(formula, frames.holdout, "BG/NBD")[0]
     decision = gate.decide(
         frames.holdout,
         challenger,
@@ -56,9 +88,10 @@ def judge(settings: Settings, frames: Frames, estimator: Any, floor: Any | None)
         recency,
         costs=costs(settings),
         slice_floor=settings.gate_slice_auc,
+        formula=shown,
         alarms=alarms,
     )
-    return Judgement(decision, challenger, champion, recency, version)
+    return Judgement(decision, challenger, champion, recency, version, shown)
 
 
 def _alarms(frames: Frames) -> tuple[str, ...]:

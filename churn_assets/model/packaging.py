@@ -1,7 +1,8 @@
 """A fitted estimator as an MLflow model that any process with scikit-learn can load."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ CODE = Path(__file__).with_name("churn_model.py")
 
 # What ``predict`` can be asked for instead of the probability.
 EXPLAIN = "explain"
+
+# Estimators of our own travel with the model, so that whoever loads it needs nothing of ours.
+OWN = ("bg_nbd", "ensembles", "logarithms")
 
 # What loading and predicting import. Named here, because inferring them costs a subprocess and seconds.
 # Explaining takes shap besides, which nobody who serves probabilities should have to install.
@@ -39,30 +43,38 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
     with tempfile.TemporaryDirectory() as folder:
         pickled = Path(folder) / "estimator.pkl"
         # MLflow's scikit-learn flavour would use skops, which does not trust the trees of a boosted model.
-        pickled.write_bytes(cloudpickle.dumps(estimator))
+        with _travelling():
+            pickled.write_bytes(cloudpickle.dumps(estimator))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(CODE),
             artifacts={"estimator": str(pickled), "explain": explain.__file__},
-            signature=signature(columns, explains=explain.supports(estimator)),
+            signature=signature(
+                columns,
+                explains=explain.supports(estimator),
+                needed=getattr(estimator, "fallback_features_", columns),
+            ),
             input_example=example[columns].astype("float64"),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         )
     return info.model_uri
 
 
-def signature(columns: Sequence[str], *, explains: bool = False) -> Any:
+def signature(
+    columns: Sequence[str], *, explains: bool = False, needed: Collection[str] | None = None
+) -> Any:
     """Doubles by name in, one double out. Integer columns would refuse a null that serving may send.
 
     Args:
         columns: the features, in the model's order.
         explains: whether contributions can be asked for, by the parameter ``explain`` (boolean, False).
+        needed: the features that a row must have; all, without it.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     return ModelSignature(
-        Schema([ColSpec("double", name) for name in columns]),
+        Schema([ColSpec("double", name, required=needed is None or name in needed) for name in columns]),
         Schema([ColSpec("double")]),
         ParamSchema([ParamSpec(EXPLAIN, DataType.boolean, False)] if explains else []),
     )
@@ -98,3 +110,19 @@ def can_explain(uri: str) -> bool:
 
     found = get_model_info(uri).signature
     return bool(found and found.params and EXPLAIN in {spec.name for spec in found.params.params})
+
+
+@contextmanager
+def _travelling() -> Iterator[None]:
+    from importlib import import_module
+
+    import cloudpickle
+
+    modules = [import_module(f"churn_assets.model.{name}") for name in OWN]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)

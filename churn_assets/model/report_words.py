@@ -52,7 +52,7 @@ class MetricRow(NamedTuple):
     name: str
     meaning: str
     better: str
-    by_model: tuple[str, str, str]
+    by_model: tuple[str, ...]
     difference: str
     interval: str
     verdict: str
@@ -71,12 +71,12 @@ def headline(decision: Decision, version: str, champion_version: str | None) -> 
 
 
 def metric_rows(decision: Decision) -> list[MetricRow]:
-    """The key figures of challenger, champion and recency, and the difference that the gate measured."""
+    """The key figures of challenger, champion, BG/NBD and recency, and the difference that was judged."""
     differences = {difference.metric: difference for difference in decision.differences}
     rows = []
     for key, metric in METRICS.items():
-        given = [judged.get(key) for judged in (decision.challenger, decision.champion, decision.floor)]
-        challenger, champion, floor = (number(value, metric.digits) for value in given)
+        judged = (decision.challenger, decision.champion, decision.formula, decision.floor)
+        by_model = tuple(number(one.get(key), metric.digits) for one in judged)
         difference = differences.get(key)
         measured = _measured(difference) if difference else (None, None, None)
         apart, low, high = (number(value, f"+{metric.digits}") for value in measured)
@@ -85,7 +85,7 @@ def metric_rows(decision: Decision) -> list[MetricRow]:
                 metric.name,
                 metric.meaning,
                 "higher is better" if metric.higher_is_better else "lower is better",
-                (challenger, champion, floor),
+                by_model,
                 apart,
                 f"{low} to\N{NO-BREAK SPACE}{high}" if difference else NOTHING,
                 _verdict(difference) if difference else NOTHING,

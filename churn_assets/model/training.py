@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from churn_assets.errors import ModelError
 from churn_assets.model import (
+    calibration,
     candidates,
     countries,
     dataset,
     drift_reference,
+    evaluation,
     judging,
     packaging,
     promotions,
@@ -21,7 +23,7 @@ from churn_assets.model import (
 from churn_assets.model.candidates import Calibrated, Candidate
 from churn_assets.model.dataset import Frames, Split
 from churn_assets.model.decision import Decision
-from churn_assets.model.estimators import FLOOR
+from churn_assets.model.estimators import FLOOR, FORMULA
 from churn_assets.model.judging import Judgement
 from churn_assets.settings import Settings
 from churn_assets.transforms.drift import Reference
@@ -124,14 +126,31 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
             tell(f"Candidate {number} of at most {of}, {candidate.name}: {tracking.in_words(candidate)}")
 
         found = candidates.compete(
-            frames, estimator=estimator, params=params, seconds=settings.training_seconds, done=done
+            frames,
+            estimator=estimator,
+            params=params,
+            seconds=settings.training_seconds,
+            horizon_days=settings.horizon_days,
+            done=done,
         )
-        winner = candidates.calibrated(found[0], frames.calibration)
-        floor = next(one.fitted for one in found if one.name == FLOOR)
-        judgement = judging.judge(settings, frames, winner.estimator, floor)
-        metrics = _log_winner(mlflow, frames, found[0], winner, judgement)
+        best = found[0]
+        if estimator == candidates.AUTO and registry.production_version(settings) is None:
+            best = judging.first_model(frames, found, judging.costs(settings))
+            found = [best, *(one for one in found if one is not best)]
+        winner = candidates.calibrated(best, frames.calibration)
+        floor, formula = (judging.fitted(found, name) for name in (FLOOR, FORMULA))
+        judgement = judging.judge(
+            settings, frames, winner.estimator, floor and floor.fitted, formula and formula.fitted
+        )
+        metrics = _log_winner(mlflow, frames, best, winner, judgement)
         reference = _log_reference(mlflow, frames, judgement)
-        uri = packaging.log_churn_model(mlflow, winner.estimator, frames.train.head(3))
+        model, without = winner.estimator, None
+        if dataset.has_history(frames.train):
+            without = candidates.fallback(frames, settings.training_seconds)
+            model = candidates.together(model, without[1].estimator)
+            tell(f"Rows without a history: {_judged_without_history(mlflow, frames, without[1])}")
+        _log_spec(mlflow, best, winner, without)
+        uri = packaging.log_churn_model(mlflow, model, frames.train.head(3))
         version = str(registry.register(settings, uri, run_id).version)
         trained = reporting.Trained(
             version=version,
@@ -155,7 +174,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         run_id,
         reason=reason,
         version=version,
-        estimator=found[0].estimator_name,
+        estimator=best.estimator_name,
         split=split,
         training_rows=len(frames.train),
         holdout_rows=len(frames.holdout),
@@ -171,25 +190,46 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
 def _log_winner(
     mlflow: Any, frames: Frames, best: Candidate, winner: Calibrated, judgement: Judgement
 ) -> dict[str, float]:
-    """What the version is: its spec, from which it can be made again, and how good it is."""
-    spec = {
-        "estimator": best.estimator_name,
-        "params": best.params,
-        "calibration": winner.method,
-    }
-    mlflow.set_tag("spec", json.dumps(spec))
+    """What the version is, and how good."""
     if winner.bounds:
         mlflow.set_tag(tracking.BOUNDS, json.dumps(winner.bounds))
     mlflow.log_params({"estimator": best.estimator_name, "calibration": winner.method, **best.params})
     decision = judgement.decision
     metrics = {**decision.challenger, "holdout_rows": float(len(frames.holdout))}
     metrics.pop("rows", None)
-    if "roc_auc" in decision.floor:
-        metrics["recency_roc_auc"] = decision.floor["roc_auc"]
+    for who, judged in (("recency", decision.floor), ("bg_nbd", decision.formula)):
+        if "roc_auc" in judged:
+            metrics[f"{who}_roc_auc"] = judged["roc_auc"]
     mlflow.log_metrics({**metrics, "training_rows": len(frames.train)})
     mlflow.log_metrics({name: float(value) for name, value in dataset.describe(frames).items()})
     mlflow.log_dict(decision.as_json(), "decision.json")
     return metrics
+
+
+def _log_spec(
+    mlflow: Any, best: Candidate, winner: Calibrated, without: tuple[Candidate, Calibrated] | None
+) -> None:
+    """That from which the version can be made again."""
+    spec = _spec(best, winner)
+    if without:
+        spec["fallback"] = _spec(*without)
+    mlflow.set_tag("spec", json.dumps(spec))
+
+
+def _spec(candidate: Candidate, made: Calibrated) -> dict[str, Any]:
+    return {"estimator": candidate.estimator_name, "params": candidate.params, "calibration": made.method}
+
+
+def _judged_without_history(mlflow: Any, frames: Frames, made: Calibrated) -> str:
+    """How good the model is that answers rows without a history, in words."""
+    rows = dataset.without_history(frames).holdout
+    try:
+        found = evaluation.evaluate(rows["label"], calibration.probability(made.estimator, rows))
+    except ModelError as error:
+        return f"cannot be judged: {error}"
+    shown = {name: found[name] for name in ("roc_auc", "brier", "calibration_error")}
+    mlflow.log_metrics({f"without_history_{name}": value for name, value in shown.items()})
+    return ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
 
 
 def _log_reference(mlflow: Any, frames: Frames, judgement: Judgement) -> Reference | None:

@@ -1,0 +1,189 @@
+"""BG/NBD: how likely a user is still there, from how often, how recently and for how long they were active.
+
+Four numbers describe all users (Fader, Hardie and Lee, 2005): while they are there, users are active at rates
+that follow a gamma distribution, and after each active day they leave for ever with probabilities that follow
+a beta distribution. This is the modified form (Batislam, Denizel and Filiztekin, 2007), in which somebody may
+leave after the first active day as well.
+
+A copy travels in every logged model, so this must not know ``churn_assets``.
+"""
+
+from itertools import combinations
+from math import factorial
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+Vector = np.ndarray[Any, np.dtype[np.float64]]
+
+# What is looked at. Of a user with one active day there is no gap.
+COLUMNS = ("active_days_total", "days_since_last_event", "mean_gap_days")
+
+# The logarithms of r, alpha, a and b stay within these, so that nothing overflows where one of them does not
+# matter: users who never leave have no a.
+LARGEST_LOGARITHM = 10.0
+
+# Draws each logarithm to 0, just so much that there is one best set where the rows do not say.
+SHRINKAGE = 1e-5
+
+
+class BgNbd(ClassifierMixin, BaseEstimator):
+    """P(no event in the horizon), by four parameters fitted to whether there was one.
+
+    The textbook fits them to the events of all users up to a date. Rows are of users with an event in the
+    last 30 days alone, which that fit would have to know; what happened afterwards is known of each row, and
+    to it the same formula is fitted here, by the log loss, on the logarithms of the parameters.
+
+    Args:
+        horizon_days: days without an event that label 1 means.
+    """
+
+    def __init__(self, horizon_days: int = 30) -> None:
+        self.horizon_days = horizon_days
+
+    def __sklearn_tags__(self) -> Any:
+        """Missing values may be among the features: one active day has no gap."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> "BgNbd":  # noqa: N803 - scikit-learn's names
+        """Fit to rows of features, by name, and their labels.
+
+        Raises:
+            ValueError: one of ``COLUMNS`` is not among the features.
+        """
+        from scipy.optimize import minimize
+
+        names = list(getattr(X, "columns", ()))
+        if missing := [name for name in COLUMNS if name not in names]:
+            raise ValueError(f"BG/NBD takes {', '.join(COLUMNS)}; the rows have no {', '.join(missing)}.")
+        X, y = validate_data(self, X, y, ensure_all_finite="allow-nan", dtype="float64")  # noqa: N806
+        self.classes_ = np.unique(y)
+        self.columns_ = [names.index(name) for name in COLUMNS]
+        asked = X[:, self.columns_]
+        # Who the others are measured against, and the gap of somebody who should have one.
+        self.reference_ = np.array([np.nanmedian(column) if len(column) else 1.0 for column in _known(asked)])
+        label = np.asarray(y == self.classes_[-1], dtype="float64")
+        found = minimize(
+            self._loss,
+            np.array([0.0, 2.0, -1.0, 1.0]),
+            args=(*self._history(asked), label),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-LARGEST_LOGARITHM, LARGEST_LOGARITHM)] * 4,
+        )
+        self.logarithms_ = found.x
+        self.n_iter_ = int(found.nit)
+        return self
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """R and alpha (days) of the gamma distribution, a and b of the beta distribution."""
+        return dict(zip(("r", "alpha", "a", "b"), map(float, np.exp(self.logarithms_)), strict=True))
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The probabilities that an event follows in the horizon, and that none does."""
+        churn = _sigmoid(self.decision_function(X))
+        return np.column_stack([1 - churn, churn])
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The more probable class."""
+        return self.classes_[(self.decision_function(X) > 0).astype("int64")]
+
+    def decision_function(self, X: Any) -> Vector:  # noqa: N803
+        """The log-odds of churn."""
+        check_is_fitted(self)
+        return self._log_odds(np.asarray(X, dtype="float64")[:, self.columns_])
+
+    @property
+    def base_value(self) -> float:
+        """The log-odds of a user with the median of each feature, from whom contributions are measured."""
+        return float(self._log_odds(self.reference_[None, :])[0])
+
+    def contributions(self, features: np.ndarray) -> Vector:
+        """What each feature adds to the log-odds: Shapley values against ``base_value``, exact.
+
+        Three features have eight subsets, so the formula is asked eight times, each with the features of the
+        subset as they are and the others at their median.
+        """
+        asked = np.asarray(features, dtype="float64")[:, self.columns_]
+        number = len(COLUMNS)
+        known: dict[frozenset[int], Vector] = {}
+        for size in range(number + 1):
+            for subset in combinations(range(number), size):
+                rows = np.tile(self.reference_, (len(asked), 1))
+                rows[:, list(subset)] = asked[:, list(subset)]
+                known[frozenset(subset)] = self._log_odds(rows)
+        total = np.zeros((len(asked), np.shape(features)[1]))
+        for place, column in enumerate(self.columns_):
+            for subset in (one for one in known if place not in one):
+                weight = factorial(len(subset)) * factorial(number - len(subset) - 1) / factorial(number)
+                total[:, column] += weight * (known[subset | {place}] - known[subset])
+        return total
+
+    def _history(self, asked: np.ndarray) -> tuple[Vector, Vector, Vector]:
+        """Active days after the first, days from the first to the last, days since the first."""
+        days, silent, gap = asked.T
+        repeats = np.maximum(np.nan_to_num(days, nan=1.0) - 1, 0)
+        gap = np.where(np.isnan(gap), self.reference_[2], gap)
+        last = repeats * gap
+        return repeats, last, last + np.nan_to_num(silent)
+
+    def _log_odds(self, asked: np.ndarray) -> Vector:
+        repeats, last, age = self._history(asked)
+        there, silent, _ = self._logarithms(self.logarithms_, repeats, last, age)
+        # Of those who are there, somebody is heard of; all others churn.
+        stays = there + np.log(-np.expm1(silent))
+        return np.log(-np.expm1(stays)) - stays
+
+    def _logarithms(
+        self, theta: Vector, repeats: Vector, last: Vector, age: Vector
+    ) -> tuple[Vector, Vector, Vector]:
+        """Of being there, of staying silent for a horizon if so, and the log-odds of being gone."""
+        r, alpha, a, b = np.exp(theta)
+        gone = np.log(a) - np.log(b + repeats) + (r + repeats) * (np.log(alpha + age) - np.log(alpha + last))
+        silent = (r + repeats) * (np.log(alpha + age) - np.log(alpha + age + self.horizon_days))
+        return -np.logaddexp(0, gone), silent, gone
+
+    def _loss(
+        self, theta: Vector, repeats: Vector, last: Vector, age: Vector, label: Vector
+    ) -> tuple[float, Vector]:
+        """The mean log loss and its gradient by the logarithms of the parameters."""
+        r, alpha, _, b = np.exp(theta)
+        log_there, log_silent, _ = self._logarithms(theta, repeats, last, age)
+        there, silent = np.exp(log_there), np.exp(log_silent)
+        churn = np.clip(1 - there * (1 - silent), 1e-12, 1 - 1e-12)
+        loss = -np.mean(label * np.log(churn) + (1 - label) * np.log1p(-churn))
+        by_gone = np.array(
+            [
+                r * (np.log(alpha + age) - np.log(alpha + last)),
+                (r + repeats) * alpha * (1 / (alpha + age) - 1 / (alpha + last)),
+                np.ones_like(age),
+                -b / (b + repeats),
+            ]
+        )
+        later = alpha + age + self.horizon_days
+        by_silent = np.array(
+            [
+                r * (np.log(alpha + age) - np.log(later)),
+                (r + repeats) * alpha * (1 / (alpha + age) - 1 / later),
+                np.zeros_like(age),
+                np.zeros_like(age),
+            ]
+        )
+        by_churn = there * (1 - there) * (1 - silent) * by_gone + there * silent * by_silent
+        gradient = ((churn - label) / (churn * (1 - churn)) * by_churn).mean(axis=1)
+        return float(loss + SHRINKAGE * theta @ theta), gradient + 2 * SHRINKAGE * theta
+
+
+def _known(asked: np.ndarray) -> list[Vector]:
+    return [column[~np.isnan(column)] for column in asked.T]
+
+
+def _sigmoid(log_odds: Vector) -> Vector:
+    from scipy.special import expit
+
+    return expit(log_odds)
