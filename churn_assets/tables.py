@@ -449,11 +449,13 @@ HISTORY = (
         trained=True,
     ),
 )
+ALL_FEATURES = (*FEATURES, *HISTORY)
+
 # What every request to the endpoint must have: the article's six features, of the last 30 days.
 WINDOW_FEATURES = [column.name for column in FEATURES]
 
 # What a model and its endpoint take, in this order: those six, and of the history what has earned its place.
-FEATURE_COLUMNS = [column.name for column in (*FEATURES, *HISTORY) if column.trained]
+FEATURE_COLUMNS = [column.name for column in ALL_FEATURES if column.trained]
 
 # Of these each user has all, so a row without one of them has no history at all.
 HISTORY_OF_ALL = [column.name for column in HISTORY if column.trained and not column.nullable]
@@ -479,7 +481,7 @@ USER_FEATURES = Table(
     "gold",
     "user_features",
     "What was known at the end of feature_date of each user with an event in the 30 days up to it.",
-    (USER_ID, FEATURE_DATE, *FEATURES, *HISTORY),
+    (USER_ID, FEATURE_DATE, *ALL_FEATURES),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
     partition_column="feature_date",
@@ -592,6 +594,10 @@ CHURN_PREDICTIONS = Table(
     keeps_past=True,
 )
 
+# Of these a reason may say that there is no value, or one below 0.
+WITHOUT_A_VALUE = [column.name for column in ALL_FEATURES if column.nullable]
+BELOW_0 = [column.name for column in ALL_FEATURES if column.minimum is None]
+
 CHURN_REASONS = Table(
     "main_catalog",
     "gold",
@@ -604,7 +610,7 @@ CHURN_REASONS = Table(
             "rank", "int", "1 for the feature that moves the prediction most, to 3.", minimum=1, maximum=3
         ),
         Column("feature", "string", "Column of user_features.", allowed=tuple(FEATURE_COLUMNS)),
-        Column("value", "double", "The user's value of it.", minimum=0),
+        Column("value", "double", "The user's value of it; null where the feature is.", nullable=True),
         Column(
             "contribution",
             "double",
@@ -616,6 +622,10 @@ CHURN_REASONS = Table(
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date", "rank"),
     partition_column="feature_date",
+    rules=(
+        f"value IS NOT NULL OR feature IN ({', '.join(map(repr, WITHOUT_A_VALUE))})",
+        f"value >= 0 OR feature IN ({', '.join(map(repr, BELOW_0))})",
+    ),
     references=CHURN_PREDICTIONS,
     lineage={
         "user_id": (CHURN_PREDICTIONS["user_id"],),

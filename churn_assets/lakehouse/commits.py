@@ -94,7 +94,8 @@ def commit_times(location: Path, since: int = 0) -> dict[int, int]:
 MAINTENANCE = frozenset(
     {
         *("OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES"),
-        *("ADD COLUMNS", "ADD COLUMN"),
+        # The last one lets a column be NULL: no row is another by it.
+        *("ADD COLUMNS", "ADD COLUMN", "CHANGE COLUMN"),
     }
 )
 

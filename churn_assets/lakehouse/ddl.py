@@ -165,6 +165,19 @@ def add_columns_on_disk(table: Table, location: Path) -> None:
         )
 
 
+def too_strict(table: Table, location: Path) -> list[str]:
+    """The columns of a table on disk that refuse a NULL, which the contract has come to allow."""
+    nullable = {column.name for column in table.columns if column.nullable}
+    fields = DeltaTable(location).schema().fields
+    return [field.name for field in fields if field.name in nullable and not field.nullable]
+
+
+def loosen_on_disk(table: Table, location: Path) -> None:
+    """Let columns of a table on disk be NULL as the contract does: a commit each that touches no file."""
+    for column in too_strict(table, location):
+        DeltaTable(location).alter.drop_column_not_null(column)
+
+
 def require_contract(table: Table, location: Path) -> None:
     """Compare a table on disk with its contract.
 

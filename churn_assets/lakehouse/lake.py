@@ -265,11 +265,18 @@ class Lakehouse:
         if columns:
             with self.lock(table):
                 self._add_columns(table)
+        self._loosen(table)
         return columns
 
     def _columns(self, table: Table) -> dict[str, str]:
         """The type of each column that is there, by Spark's names."""
         return ddl.columns_on_disk(self.location(table))
+
+    def _loosen(self, table: Table) -> None:
+        """Let a column be NULL that a release of before wanted filled."""
+        if ddl.too_strict(table, self.location(table)):
+            with self.lock(table):
+                ddl.loosen_on_disk(table, self.location(table))
 
     def _add_columns(self, table: Table) -> None:
         ddl.add_columns_on_disk(table, self.location(table))

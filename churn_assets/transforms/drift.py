@@ -23,25 +23,33 @@ JUDGED = tuple(name for name in tables.FEATURE_COLUMNS if name not in NOT_JUDGED
 # A PSI of 0 takes shares above 0: a bin without a user counts as half a user.
 LEAST_USERS = 0.5
 
-# What chi-square stays below 999 times in 1,000, by degrees of freedom, 0 to 9: those of up to ten bins.
+# What chi-square stays below 999 times in 1,000, by degrees of freedom, 0 to 10: those of up to ten bins of
+# values and one of what is missing.
 MAXIMUM_BINS = 10
-CHI_SQUARE_999 = (0.0, 10.828, 13.816, 16.266, 18.467, 20.515, 22.458, 24.322, 26.124, 27.877)
+CHI_SQUARE_999 = (0.0, 10.828, 13.816, 16.266, 18.467, 20.515, 22.458, 24.322, 26.124, 27.877, 29.588)
+
+# The bin of rows without a value, after all others.
+MISSING = MAXIMUM_BINS
+BINS = range(MAXIMUM_BINS + 1)
 
 EDGES = [f"edge_{i}" for i in range(MAXIMUM_BINS - 1)]
-SHARES = [f"share_{i}" for i in range(MAXIMUM_BINS)]
+SHARES = [f"share_{i}" for i in BINS]
+CHI_SQUARES = ("chi_square", "chi_square_missing")
 
 
 class Distribution(NamedTuple):
     """How one feature was distributed when a model was made.
 
     Bin 0 holds the values up to and including ``edges[0]``, bin i those above ``edges[i - 1]`` and up to
-    ``edges[i]``, the last one all above the last edge. ``shares`` of the bins add up to 1, and none is 0.
-    ``users`` is how many different users they are of.
+    ``edges[i]``, the last one all above the last edge. ``missing`` is the share without a value, a bin of its
+    own. All these add up to 1, and none of ``shares`` is 0. ``users`` is how many different users they are
+    of.
     """
 
     edges: tuple[float, ...]
     shares: tuple[float, ...]
     users: int
+    missing: float = 0.0
 
 
 # By the names of COMPARED.
@@ -55,7 +63,8 @@ def feature_drift(
 
     The population stability index is the sum over the bins of (q - p) ln(q / p), with p the reference's share
     and q that of the date's users. Where both are drawn from one distribution it behaves like chi-square
-    times (1 / users of the date + 1 / users of the reference): its 0.999 quantile is ``psi_by_chance``.
+    times (1 / users of the date + 1 / users of the reference): its 0.999 quantile is ``psi_by_chance``. What
+    has no value on either side is a bin as any other.
 
     Args:
         features: ``gold.user_features`` of the dates.
@@ -80,9 +89,11 @@ def feature_drift(
         .join(known.select(*same, *EDGES), same)
         .select("feature_date", *same, _bin().alias("bin"))
     )
-    counts = [F.sum((F.col("bin") == i).cast("bigint")).alias(f"count_{i}") for i in range(MAXIMUM_BINS)]
+    counts = [F.sum((F.col("bin") == i).cast("bigint")).alias(f"count_{i}") for i in BINS]
     counted = binned.groupBy("feature_date", *same).agg(F.count(F.lit(1)).alias("users"), *counts)
-    by_chance = F.col("chi_square") * (1 / F.col("users") + 1 / F.col("reference_users"))
+    has_missing = (F.col(f"count_{MISSING}") > 0) | (F.col(f"share_{MISSING}") > 0)
+    chi_square = F.when(has_missing, F.col("chi_square_missing")).otherwise(F.col("chi_square"))
+    by_chance = chi_square * (1 / F.col("users") + 1 / F.col("reference_users"))
     return (
         counted.join(known, same)
         .withColumn("psi", F.round(_psi(), 9))
@@ -96,26 +107,32 @@ def _as_frame(spark: SparkSession, references: Mapping[int, Reference]) -> DataF
     rows = []
     for version, reference in references.items():
         # A version that was trained before a feature came has no reference of it, and so no row.
-        for name, (edges, shares, users) in reference.items():
-            chi_square = CHI_SQUARE_999[len(edges)]
+        for name, (edges, shares, users, missing) in reference.items():
+            chi_squares = CHI_SQUARE_999[len(edges) : len(edges) + 2]
             no_edges = [math.inf] * (len(EDGES) - len(edges))
-            no_shares = [None] * (len(SHARES) - len(shares))
-            rows.append((version, name, users, chi_square, *edges, *no_edges, *shares, *no_shares))
-    doubles = ", ".join(f"{name} double" for name in ("chi_square", *EDGES, *SHARES))
+            no_shares = [None] * (MAXIMUM_BINS - len(shares))
+            rows.append((version, name, users, *chi_squares, *edges, *no_edges, *shares, *no_shares, missing))
+    doubles = ", ".join(f"{name} double" for name in (*CHI_SQUARES, *EDGES, *SHARES))
     return spark.createDataFrame(
         rows, f"model_version int, feature string, reference_users bigint, {doubles}"
     )
 
 
 def _bin() -> Column:
-    """How many edges lie below the value."""
-    return reduce(Column.__add__, ((F.col("value") > F.col(edge)).cast("int") for edge in EDGES))
+    """How many edges lie below the value; ``MISSING`` without one."""
+    below = reduce(Column.__add__, ((F.col("value") > F.col(edge)).cast("int") for edge in EDGES))
+    return F.when(F.col("value").isNull() | F.isnan("value"), F.lit(MISSING)).otherwise(below)
 
 
 def _psi() -> Column:
     terms = []
-    for i, share in enumerate(SHARES):
+    for i, share in zip(BINS, SHARES, strict=True):
         p = F.col(share)
         q = F.greatest(F.col(f"count_{i}").cast("double"), F.lit(LEAST_USERS)) / F.col("users")
+        if i == MISSING:
+            # Alone of all bins it may have been empty; where it still is, there is nothing to compare.
+            p = F.greatest(p, F.lit(LEAST_USERS) / F.col("reference_users"))
+            is_empty = (F.col(share) == 0) & (F.col(f"count_{i}") == 0)
+            q = F.when(~is_empty, q)
         terms.append(F.coalesce((q - p) * F.log(q / p), F.lit(0.0)))
     return reduce(Column.__add__, terms)

@@ -22,10 +22,12 @@ from churn_assets.tables import (
     EVENTS,
     FEATURE_COLUMNS,
     FEATURE_DRIFT,
+    HISTORY,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
     Table,
 )
@@ -40,6 +42,7 @@ REBUILT = (
     USERS,
     USER_DAILY_ACTIVITY,
     DAILY_SUMMARY,
+    USER_MONTHLY_ACTIVITY,
     USER_FEATURES,
     CHURN_LABELS,
 )
@@ -114,9 +117,11 @@ def test_what_changes_is_said_before_and_nothing_after(went: Went) -> None:
     before = went.found["before"]
 
     # 0.1.0 kept no ledger, so nobody can say what these dates were computed from.
-    assert before["user_features"] == [FEATURE, "not in the ledger"]
+    history = [column.name for column in HISTORY]
+    assert before["user_features"] == [*history, FEATURE, "not in the ledger"]
     assert before["users"][0] == "source_user_id"
-    assert before["user_daily_activity"] == ["not in the ledger"]
+    assert before["user_daily_activity"] == ["amount", "not in the ledger"]
+    assert before["user_monthly_activity"] == ["is new", "missing"]
     assert went.found["after"] == {}
 
 

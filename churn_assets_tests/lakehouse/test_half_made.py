@@ -19,7 +19,7 @@ def test_a_table_whose_first_commit_never_came_is_made_anew(lake: Lakehouse, spa
     rows = frame(spark, USER_DAILY_ACTIVITY, [(1, D, 4, 1)])
     lake.write(USER_DAILY_ACTIVITY, rows, DateRange(D, D))
 
-    assert [tuple(row) for row in lake.read(USER_DAILY_ACTIVITY).collect()] == [(1, D, 4, 1)]
+    assert [tuple(row) for row in lake.read(USER_DAILY_ACTIVITY).collect()] == [(1, D, 4, 1, None)]
     aside = location.with_name(".user_daily_activity.half-made-1")
     assert [file.name for file in sorted(aside.iterdir())] == ["_delta_log", "part-0.parquet"]
 

@@ -46,7 +46,8 @@ in_folders = pytest.mark.parametrize("storage", ["folders"], indirect=True)
 
 def activity(spark: SparkSession, *rows: tuple[int, dt.date, int, int]) -> DataFrame:
     return spark.createDataFrame(
-        list(rows), "user_id bigint, event_date date, events bigint, purchases bigint"
+        [(*row, None) for row in rows],
+        "user_id bigint, event_date date, events bigint, purchases bigint, amount decimal(28,2)",
     )
 
 
@@ -55,7 +56,8 @@ def event(spark: SparkSession, event_id: str, event_date: str, user_id: int = 1)
         f"SELECT '{event_id}' AS event_id, {user_id}L AS user_id, "
         f"timestamp'{event_date} 01:00:00' AS event_ts, date'{event_date}' AS event_date, "
         "'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
-        "timestamp'2026-02-01 00:00:00' AS _ingested_at, CAST(NULL AS STRING) AS source_user_id"
+        "timestamp'2026-02-01 00:00:00' AS _ingested_at, CAST(NULL AS STRING) AS source_user_id, "
+        "CAST(NULL AS DECIMAL(18,2)) AS amount"
     )
 
 
@@ -80,7 +82,7 @@ def test_a_version_of_the_past_is_read_as_it_was(two_days: Lakehouse, spark: Spa
         two_days.write(USER_DAILY_ACTIVITY, activity(spark, (user, SECOND, 1, 0)), DateRange(SECOND, SECOND))
 
     past = two_days.read(USER_DAILY_ACTIVITY, DateRange(SECOND, SECOND), version=then)
-    assert [tuple(row) for row in past.collect()] == [(2, SECOND, 2, 0)]
+    assert [tuple(row) for row in past.collect()] == [(2, SECOND, 2, 0, None)]
     assert past.dtypes == two_days.read(USER_DAILY_ACTIVITY).dtypes
     assert two_days.version_at(USER_DAILY_ACTIVITY, when) == two_days.version(USER_DAILY_ACTIVITY) - 1
 
@@ -157,11 +159,11 @@ def test_a_null_where_the_contract_has_none_is_refused(two_days: Lakehouse, spar
 
 
 def test_the_order_of_columns_does_not_matter(lake: Lakehouse, spark: SparkSession) -> None:
-    rows = activity(spark, (1, FIRST, 4, 2)).select("purchases", "events", "event_date", "user_id")
+    rows = activity(spark, (1, FIRST, 4, 2)).select("amount", "purchases", "events", "event_date", "user_id")
 
     lake.write(USER_DAILY_ACTIVITY, rows, DateRange(FIRST, FIRST))
 
-    assert lake.read(USER_DAILY_ACTIVITY).first() == (1, FIRST, 4, 2)
+    assert lake.read(USER_DAILY_ACTIVITY).first() == (1, FIRST, 4, 2, None)
 
 
 def test_a_merge_adds_new_keys_only(lake: Lakehouse, spark: SparkSession) -> None:
@@ -245,8 +247,9 @@ def changed(table: Table, *columns: Column) -> Table:
 
 @pytest.fixture
 def former(lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
-    """A lake whose events were written before they had a source_user_id."""
-    lake.write(changed(EVENTS, *EVENTS.columns[:-1]), event(spark, "a", "2026-01-01").drop("source_user_id"))
+    """A lake whose events were written before they had a source_user_id, and an amount."""
+    rows = event(spark, "a", "2026-01-01").drop("source_user_id", "amount")
+    lake.write(changed(EVENTS, *EVENTS.columns[:-2]), rows)
     return as_restarted(lake, monkeypatch)
 
 
@@ -290,6 +293,33 @@ def test_where_rows_are_replaced_a_column_without_gaps_comes_with_gaps_until_the
     found = lake.read(WITH_MOOD).select("event_date", "user_id", "mood", "events").collect()
     assert sorted(map(tuple, found)) == [(FIRST, 1, 9, 5), (SECOND, 2, None, 2)]
     lake.require_contract(WITH_MOOD)
+
+
+@in_folders
+def test_a_column_that_a_release_lets_be_null_may_be_null_in_the_table_that_is_there(
+    two_days: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = USER_DAILY_ACTIVITY.columns
+    loosened = changed(
+        USER_DAILY_ACTIVITY,
+        *(dataclasses.replace(one, nullable=one.nullable or one.name == "purchases") for one in columns),
+    )
+    lake = as_restarted(two_days, monkeypatch)
+    version, read = lake.version(loosened), lake.ledger.known().table(loosened)
+
+    lake.read(loosened)
+
+    # One commit that is no other rows to anybody, and none the next time.
+    assert read is not None
+    assert read.delta_version is not None
+    log = lake.log_since(loosened, read.delta_version)
+    assert log is not None
+    assert log.later == []
+    assert lake.version(loosened) == version + 1
+    rows = activity(spark, (1, FIRST, 5, 1)).withColumn("purchases", F.lit(None).cast("bigint"))
+    lake.write(loosened, rows, DateRange(FIRST, FIRST))
+    assert {row["purchases"] for row in as_restarted(lake, monkeypatch).read(loosened).collect()} == {None, 0}
+    assert lake.version(loosened) == version + 2
 
 
 def test_who_only_looks_learns_what_a_table_has_to_gain_and_changes_nothing(
@@ -353,7 +383,7 @@ def test_gaining_a_column_is_no_row_for_who_asks_what_a_merge_wrote(
         ((*EVENTS.columns, Column("more", "string", "Removed since.", nullable=True)), "more string instead"),
         ((EVENTS.columns[0], *EVENTS.columns[2:]), "user_id missing instead of bigint"),
         (
-            (*EVENTS.columns[:-1], Column("source_user_id", "bigint", "Of another type.", nullable=True)),
+            (*EVENTS.columns[:-2], Column("source_user_id", "bigint", "Of another type.", nullable=True)),
             "source_user_id bigint instead of string",
         ),
     ],

@@ -25,6 +25,7 @@ from churn_assets.tables import (
     Table,
 )
 from churn_assets_tests.conftest import settings_in
+from churn_assets_tests.rows import frame
 
 DAY = dt.date(2026, 3, 1)
 ONLY_DAY = DateRange(DAY, DAY)
@@ -32,19 +33,15 @@ ONLY_DAY = DateRange(DAY, DAY)
 
 def features(spark: SparkSession, events: int, day: dt.date = DAY) -> DataFrame:
     """User 1 had so many events."""
-    return spark.createDataFrame(
-        [(1, day, events, 1, 0, 0, 9, 1)],
-        "user_id bigint, feature_date date, event_count_30d bigint, active_days_30d bigint, "
-        "days_since_last_event bigint, purchase_count_30d bigint, account_age_days bigint, "
-        "rolling_7d_events bigint",
-    )
+    return frame(spark, USER_FEATURES, [(1, day, events, 1, 0, 0, 9, 1)])
 
 
 def event(spark: SparkSession, event_id: str, day: dt.date = DAY) -> DataFrame:
     return spark.sql(
         f"SELECT '{event_id}' AS event_id, 1L AS user_id, timestamp'{day} 01:00:00' AS event_ts, "
         f"date'{day}' AS event_date, 'page_view' AS event_type, CAST(NULL AS STRING) AS country, "
-        "timestamp'2026-04-01 00:00:00' AS _ingested_at, CAST(NULL AS STRING) AS source_user_id"
+        "timestamp'2026-04-01 00:00:00' AS _ingested_at, CAST(NULL AS STRING) AS source_user_id, "
+        "CAST(NULL AS DECIMAL(18,2)) AS amount"
     )
 
 
@@ -60,6 +57,7 @@ def line(spark: SparkSession, event_id: str) -> DataFrame:
         F.lit(DAY).alias("_processing_date"),
         "source_user_id",
         F.col("_ingested_at").alias("_clock_at"),
+        F.col("amount").cast("string").alias("amount"),
     )
 
 

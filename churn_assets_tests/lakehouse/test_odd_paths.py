@@ -22,7 +22,8 @@ NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 def one_activity(spark: SparkSession, events: int):
     return spark.createDataFrame(
-        [(1, FIRST, events, 0)], "user_id bigint, event_date date, events bigint, purchases bigint"
+        [(1, FIRST, events, 0, None)],
+        "user_id bigint, event_date date, events bigint, purchases bigint, amount decimal(28,2)",
     )
 
 

@@ -22,7 +22,9 @@ HORIZON_DAYS = 5
 LABELLED_SCHEMA = (
     "user_id bigint, feature_date date, event_count_30d bigint, active_days_30d bigint, "
     "days_since_last_event bigint, purchase_count_30d bigint, account_age_days bigint, "
-    "rolling_7d_events bigint, label int"
+    "rolling_7d_events bigint, active_days_90d bigint, active_days_total bigint, event_count_total bigint, "
+    "purchase_count_total bigint, mean_gap_days double, longest_gap_days double, overdue_ratio double, "
+    "days_since_last_purchase bigint, amount_total double, label int"
 )
 
 OpenMlflow = Callable[[Settings], AbstractContextManager[Any]]
@@ -44,12 +46,13 @@ def local_settings(lake_root: Path, **overrides: Any) -> Settings:
 def labelled_frame(users: int, dates: int) -> pd.DataFrame:
     """Who was away for 15 days or more churns, unless he bought three times; a model of all beats recency.
 
-    Every tenth user does the opposite.
+    Every tenth user does the opposite. The history says nothing more; some of it is missing.
     """
     keys = pd.MultiIndex.from_product([range(users), range(dates)], names=["user_id", "day"])
     frame = keys.to_frame(index=False)
     away = (frame["user_id"] + frame["day"]) % 30
     purchases = frame["user_id"] % 4
+    gap = (2.0 + frame["user_id"] % 5).where(frame["user_id"] % 11 > 0)
     return pd.DataFrame(
         {
             "user_id": frame["user_id"],
@@ -60,6 +63,15 @@ def labelled_frame(users: int, dates: int) -> pd.DataFrame:
             "purchase_count_30d": purchases,
             "account_age_days": frame["user_id"] % 100 + frame["day"],
             "rolling_7d_events": frame["user_id"] % 7,
+            "active_days_90d": 30 - away + frame["user_id"] % 3,
+            "active_days_total": (40 - away + frame["user_id"] % 3).where(gap.notna(), 1),
+            "event_count_total": 90 - away,
+            "purchase_count_total": purchases,
+            "mean_gap_days": gap,
+            "longest_gap_days": gap * 3,
+            "overdue_ratio": away / gap,
+            "days_since_last_purchase": (away + frame["user_id"] % 5).where(purchases > 0),
+            "amount_total": (10.5 * purchases).where(frame["user_id"] % 13 > 0),
             "label": (((away >= 15) & (purchases < 3)) != (frame["user_id"] % 10 == 0)).astype("int64"),
         }
     )

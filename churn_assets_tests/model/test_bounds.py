@@ -15,14 +15,14 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from churn_assets.model import bounds, calibration, explain
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 
 EVERY_MAP = ("none", "sigmoid", "isotonic")
 
 
 def rows(days: Any, label: Any, users: Any = None) -> pd.DataFrame:
     """One row of each number of days since the last event, of a user each where no others are given."""
-    frame = pd.DataFrame(dict.fromkeys(FEATURE_COLUMNS, 0.0), index=range(len(days)))
+    frame = pd.DataFrame(dict.fromkeys(WINDOW_FEATURES, 0.0), index=range(len(days)))
     return frame.assign(
         days_since_last_event=np.asarray(days, dtype="float64"),
         label=np.asarray(label),
@@ -33,8 +33,8 @@ def rows(days: Any, label: Any, users: Any = None) -> pd.DataFrame:
 def recency(slope: float = 1.0) -> LogisticRegression:
     """Log-odds of churn that rise with days_since_last_event from day 15 on, as sure as one likes."""
     known = rows([1, 2], [0, 1])
-    fitted = LogisticRegression().fit(known[FEATURE_COLUMNS], known["label"])
-    fitted.coef_ = slope * np.array([[1.0 * (name == "days_since_last_event") for name in FEATURE_COLUMNS]])
+    fitted = LogisticRegression().fit(known[WINDOW_FEATURES], known["label"])
+    fitted.coef_ = slope * np.array([[1.0 * (name == "days_since_last_event") for name in WINDOW_FEATURES]])
     fitted.intercept_ = np.array([-15 * slope])
     return fitted
 
@@ -144,7 +144,7 @@ def boosted() -> Any:
     from churn_assets.model import estimators
 
     return estimators.make("hist_gradient_boosting", {"max_iter": 5, "min_samples_leaf": 2}).fit(
-        STEPS[FEATURE_COLUMNS], STEPS["label"]
+        STEPS[WINDOW_FEATURES], STEPS["label"]
     )
 
 
@@ -159,10 +159,10 @@ def test_a_bounded_estimator_is_scikit_learns_own_and_gives_a_matrix_the_same(
 
     assert b"churn_assets" not in pickled
     loaded = pickle.loads(pickled)
-    assert list(loaded.feature_names_in_) == FEATURE_COLUMNS
+    assert list(loaded.feature_names_in_) == WINDOW_FEATURES
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-        matrix = STEPS[FEATURE_COLUMNS].to_numpy()
+        matrix = STEPS[WINDOW_FEATURES].to_numpy()
         assert (loaded.predict_proba(matrix)[:, 1] == expected).all()
         # Alone or among others, as the endpoint and the batch job ask.
         assert loaded.predict_proba(matrix[:1])[0, 1] == expected[0]

@@ -14,7 +14,7 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from churn_assets.errors import ModelError
 from churn_assets.model import calibration, candidates, dataset, estimators, explain, search
 from churn_assets.model.candidates import Candidate
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 
 NAMES = [
     "recency",
@@ -43,7 +43,7 @@ def users(first: int, count: int, dates: int, seed: int) -> pd.DataFrame:
             "rolling_7d_events": rng.integers(0, 9, rows),
             "label": (rng.random(rows) < 1 / (1 + np.exp(-log_odds))).astype("int64"),
         }
-    ).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
+    ).astype(dict.fromkeys(WINDOW_FEATURES, "float64"))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_the_winner_comes_first_and_the_others_by_their_brier_score(found: list[
 
 def test_scores_are_those_of_users_it_was_not_trained_on(found: list[Candidate], frames: dataset.Frames):
     rows = frames.calibration
-    probability = found[0].fitted.predict_proba(rows[FEATURE_COLUMNS])[:, 1]
+    probability = found[0].fitted.predict_proba(rows[WINDOW_FEATURES])[:, 1]
 
     assert found[0].metrics["brier"] == pytest.approx(((probability - rows["label"]) ** 2).mean(), rel=1e-12)
     assert 0.5 < found[0].metrics["roc_auc"] < 1
@@ -225,7 +225,7 @@ def test_rows_of_one_class_are_refused_and_said_to_be(frames: dataset.Frames):
 
 
 def probabilities(fitted: Any, frames: dataset.Frames) -> np.ndarray:
-    return fitted.predict_proba(frames.holdout[FEATURE_COLUMNS])[:, 1]
+    return fitted.predict_proba(frames.holdout[WINDOW_FEATURES])[:, 1]
 
 
 def too_sure(frames: dataset.Frames) -> Candidate:
@@ -257,7 +257,7 @@ def test_a_map_refits_nothing_but_itself(frames: dataset.Frames):
     mapped = calibration.mapped(fitted, frames.calibration, "sigmoid")
 
     # A sigmoid of the log-odds is their straight line, and leaves everybody's rank.
-    log_odds = fitted.decision_function(frames.holdout[FEATURE_COLUMNS])
+    log_odds = fitted.decision_function(frames.holdout[WINDOW_FEATURES])
     after = probabilities(mapped, frames)
     slope, intercept = np.polyfit(log_odds, np.log(after / (1 - after)), 1)
     np.testing.assert_allclose(np.log(after / (1 - after)), slope * log_odds + intercept, rtol=0, atol=1e-9)
@@ -315,10 +315,10 @@ def test_a_calibrated_estimator_pickles_names_its_features_and_takes_a_matrix(
     for pickled in (pickle.dumps(estimator), cloudpickle.dumps(estimator)):
         assert b"churn_assets" not in pickled
         loaded = pickle.loads(pickled)
-        assert list(loaded.feature_names_in_) == FEATURE_COLUMNS
+        assert list(loaded.feature_names_in_) == WINDOW_FEATURES
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            matrix = loaded.predict_proba(frames.holdout[FEATURE_COLUMNS].to_numpy())
+            matrix = loaded.predict_proba(frames.holdout[WINDOW_FEATURES].to_numpy())
         assert (matrix[:, 1] == expected).all()
 
 

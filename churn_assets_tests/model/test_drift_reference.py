@@ -12,15 +12,15 @@ from churn_assets.errors import ModelError
 from churn_assets.model import registry
 from churn_assets.model.drift_reference import ARTIFACT, drift, load_reference, make_reference, reference_of
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS, SCORE
-from churn_assets.transforms.drift import COMPARED, MAXIMUM_BINS
+from churn_assets.tables import WINDOW_FEATURES, SCORE
+from churn_assets.transforms.drift import COMPARED, MAXIMUM_BINS, Distribution
 from churn_assets_tests.model.conftest import settings_with_database
 
 
 def rows(**values: Any) -> pd.DataFrame:
     """One row a user, or as ``user_id`` says; every feature is 1 unless it is given."""
     length = max(len(one) for one in values.values())
-    return pd.DataFrame({"user_id": range(length), **dict.fromkeys(FEATURE_COLUMNS, 1), **values})
+    return pd.DataFrame({"user_id": range(length), **dict.fromkeys(WINDOW_FEATURES, 1), **values})
 
 
 def reference_for(name: str, values: Any) -> Any:
@@ -50,7 +50,7 @@ def test_a_bin_of_less_than_two_in_a_hundred_joins_its_neighbour():
 
 
 def test_a_constant_feature_has_one_bin():
-    assert reference_for("purchase_count_30d", [0, 0, 0]) == ((), (1.0,), 3)
+    assert reference_for("purchase_count_30d", [0, 0, 0]) == Distribution((), (1.0,), 3)
 
 
 @given(
@@ -58,7 +58,7 @@ def test_a_constant_feature_has_one_bin():
     st.lists(st.integers(0, 60), min_size=1, max_size=60),
 )
 def test_no_bin_is_empty_and_no_edge_is_a_value(name: str, values: list[int]):
-    edges, shares, _ = reference_for(name, values)
+    edges, shares, *_ = reference_for(name, values)
 
     assert len(shares) == len(edges) + 1 <= MAXIMUM_BINS
     assert min(shares) >= 0.02

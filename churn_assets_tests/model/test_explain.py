@@ -12,12 +12,12 @@ from sklearn.frozen import FrozenEstimator
 from threadpoolctl import threadpool_limits
 
 from churn_assets.model import estimators, explain
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 
 FRAME = labelled_frame(users=400, dates=3)
-FEATURES = FRAME.loc[:, FEATURE_COLUMNS].astype("float64")
-RECENCY = FEATURE_COLUMNS.index("days_since_last_event")
+FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
+RECENCY = WINDOW_FEATURES.index("days_since_last_event")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,7 +99,7 @@ def test_of_one_split_the_contribution_is_the_distance_of_the_leaf_from_the_mean
     from sklearn.ensemble import GradientBoostingClassifier
 
     # Three of four rows are away for 20 days and churn, as good as always.
-    rows = np.zeros((400, len(FEATURE_COLUMNS)))
+    rows = np.zeros((400, len(WINDOW_FEATURES)))
     rows[:300, RECENCY] = 20
     churned = np.repeat([1, 0], [300, 100])
     churned[0] = 0

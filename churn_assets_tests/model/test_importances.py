@@ -2,14 +2,14 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from churn_assets.model.importances import importances
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 
 
 def fitted() -> tuple[LogisticRegression, pd.DataFrame]:
     rows = labelled_frame(users=200, dates=3)
-    rows[FEATURE_COLUMNS] = rows[FEATURE_COLUMNS].astype("float64")
-    away_alone = rows[FEATURE_COLUMNS] * [float(name == "days_since_last_event") for name in FEATURE_COLUMNS]
+    rows[WINDOW_FEATURES] = rows[WINDOW_FEATURES].astype("float64")
+    away_alone = rows[WINDOW_FEATURES] * [float(name == "days_since_last_event") for name in WINDOW_FEATURES]
     return LogisticRegression().fit(away_alone, rows["label"]), rows
 
 
@@ -18,7 +18,7 @@ def test_shuffling_the_only_feature_that_a_model_looks_at_is_all_that_costs():
 
     found = importances(model, rows)
 
-    assert list(found) == list(FEATURE_COLUMNS)
+    assert list(found) == list(WINDOW_FEATURES)
     assert found.pop("days_since_last_event") > 0.2
     assert set(found.values()) == {0.0}
 

@@ -56,7 +56,12 @@ def _rebuild() -> None:
 
 def _in_words(found: Any) -> dict[str, list[str]]:
     return {
-        change.table.name: [*(column.name for column in change.columns), *change.dates] for change in found
+        change.table.name: [
+            *(["is new"] if change.is_new else []),
+            *(column.name for column in change.columns),
+            *change.dates,
+        ]
+        for change in found
     }
 
 

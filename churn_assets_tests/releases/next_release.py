@@ -11,20 +11,23 @@ import churn_assets
 
 FEATURE = "events_per_active_day"
 
-CONTRACT = f'''    Column("{FEATURE}", "double", "Events of the 30 days on each active day.", minimum=1),
+CONTRACT = f'''    Column("{FEATURE}", "double", "Events an active day.", minimum=1, trained=True),
 )
-# The order in which'''
+ALL_FEATURES'''
 LINEAGE = f'''        "{FEATURE}": (USER_DAILY_ACTIVITY["events"], USER_DAILY_ACTIVITY["event_date"]),
         "rolling_7d_events": (USER_DAILY_ACTIVITY'''
-TRANSFORM = f'''        .withColumn("{FEATURE}", F.col("event_count_30d") / F.col("active_days_30d"))
-        .select(*tables.USER_FEATURES.column_names)'''
+ACTIVE_DAYS, EVENTS = (
+    f"(history.{name}[row] - seen.of(history.{name}))" for name in ("active_days", "events")
+)
+TRANSFORM = f'''            "{FEATURE}": {EVENTS} / {ACTIVE_DAYS},
+            "amount_total": '''
 
 REPLACED = {
     "tables.py": {
-        ")\n# The order in which": CONTRACT,
+        ")\nALL_FEATURES": CONTRACT,
         '        "rolling_7d_events": (USER_DAILY_ACTIVITY': LINEAGE,
     },
-    "transforms/features.py": {"        .select(*tables.USER_FEATURES.column_names)": TRANSFORM},
+    "transforms/running.py": {'            "amount_total": ': TRANSFORM},
 }
 
 

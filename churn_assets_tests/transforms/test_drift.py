@@ -104,8 +104,34 @@ def test_without_any_reference_there_are_no_rows(spark):
     assert drift_of(spark, [0, 1], {}) == {}
 
 
+# A quarter of the users had no value.
+SOME_WITHOUT = {
+    **dict.fromkeys(COMPARED, ANYTHING),
+    "days_since_last_event": Distribution((0.5,), (0.5, 0.25), 4, missing=0.25),
+}
+
+
+def test_what_has_no_value_is_a_bin_of_its_own(spark):
+    as_before = drift_of(spark, [0, 0, 5, None], {1: SOME_WITHOUT})["days_since_last_event"]
+    all_gone = drift_of(spark, [None] * 4, {1: SOME_WITHOUT})["days_since_last_event"]
+
+    assert as_before["psi"] == 0.0
+    assert as_before["psi_by_chance"] == pytest.approx(13.816 * (1 / 4 + 1 / 4))
+    terms = [(q - p) * math.log(q / p) for q, p in ((0.125, 0.5), (0.125, 0.25), (1, 0.25))]
+    assert all_gone["psi"] == pytest.approx(sum(terms), abs=1e-9)
+    assert all_gone["users"] == 4
+
+
+def test_a_column_that_becomes_null_is_noticed_though_it_never_was_before(spark):
+    row = drift_of(spark, [0, None, 5, None], {1: HALF_TODAY})["days_since_last_event"]
+
+    terms = [(q - p) * math.log(q / p) for q, p in ((0.25, 0.5), (0.25, 0.5), (0.5, 0.125))]
+    assert row["psi"] == pytest.approx(sum(terms), abs=1e-9)
+    assert row["psi_by_chance"] == pytest.approx(13.816 * (1 / 4 + 1 / 4))
+
+
 def test_what_chance_does_is_chi_squares_quantile():
-    assert CHI_SQUARE_999[1:] == pytest.approx(special.chdtri(np.arange(1, 10), 0.001), abs=5e-4)
+    assert CHI_SQUARE_999[1:] == pytest.approx(special.chdtri(np.arange(1, 11), 0.001), abs=5e-4)
     assert CHI_SQUARE_999[0] == 0
 
 

@@ -162,7 +162,7 @@ def test_a_reason_says_what_the_user_did_and_only_where_that_counts_against_him(
 
 
 def test_every_feature_has_its_words() -> None:
-    assert list(reasons.PHRASES) == [column.name for column in (*tables.FEATURES, *tables.HISTORY)]
+    assert list(reasons.PHRASES) == [column.name for column in tables.ALL_FEATURES]
 
 
 @pytest.mark.parametrize(

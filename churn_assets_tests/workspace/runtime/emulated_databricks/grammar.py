@@ -143,7 +143,7 @@ def _create(kind: str, groups: dict[str, Any]) -> dict[str, Any]:
 
 def _added(text: str) -> list[tuple[str, str, str | None]]:
     """Name, type and comment of each column; the service adds none that is NOT NULL to a Delta table."""
-    column = rf"({NAME})\s+(\w+)(?:\s+COMMENT\s+({STRING}))?"
+    column = rf"({NAME})\s+(\w+(?:\(\d+,\s*\d+\))?)(?:\s+COMMENT\s+({STRING}))?"
     if not re.fullmatch(rf"\s*{column}(?:\s*,\s*{column})*\s*", text, re.IGNORECASE):
         raise _syntax_error(text)
     return [
