@@ -1,7 +1,7 @@
 """Who competes to be the next model, who wins, and whether the winner's probabilities need calibration."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AUTO = "auto"
+
+# What is there to be compared with where one estimator is named, and does not compete with it.
+OUTSIDE = (estimators.FLOOR, estimators.FORMULA)
 
 # A trial of the search is called this and its number.
 SEARCHED = "search_"
@@ -183,7 +186,8 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
         candidates.append(candidate)
         if done:
             done(candidate, number, len(plan))
-    return _ranked(candidates)
+    others = {estimators.FLOOR} if estimator in (AUTO, estimators.FORMULA) else set(OUTSIDE)
+    return _ranked(candidates, others)
 
 
 def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibrated:
@@ -310,12 +314,12 @@ def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
     return Candidate(*entrant, estimator, metrics, time.perf_counter() - started)
 
 
-def _ranked(candidates: list[Candidate]) -> list[Candidate]:
+def _ranked(candidates: list[Candidate], outside: Collection[str] = (estimators.FLOOR,)) -> list[Candidate]:
     able = [c for c in candidates if c.fitted is not None]
     failed = [c for c in candidates if c.fitted is None]
-    competing = [c for c in able if c.estimator_name != estimators.FLOOR]
+    competing = [c for c in able if c.estimator_name not in outside]
     if not competing:
-        reasons = "; ".join(f"{c.name}: {c.error}" for c in failed if c.name != estimators.FLOOR)
+        reasons = "; ".join(f"{c.name}: {c.error}" for c in failed if c.estimator_name not in outside)
         raise ModelError(f"No candidate can be trained: {reasons}")
     lowest = min(c.metrics["brier"] for c in competing)
     # In the order of entry, which is that of simplicity.

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
 from churn_assets.model import dataset
-from churn_assets.tables import WINDOW_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS
 from churn_assets_tests.model.conftest import FIRST_DATE, LABELLED_SCHEMA, labelled_frame
 
 
@@ -24,20 +24,17 @@ def days(first: int, last: int) -> DateRange:
 
 def test_a_row_is_labelled_where_features_and_label_meet(spark: SparkSession):
     features = spark.createDataFrame(
-        [(1, day(1), 9, 5, 0, 2, 40, 3), (1, day(2), 8, 4, 1, 2, 41, 2), (2, day(1), 7, 3, 2, 0, 10, 0)],
-        LABELLED_SCHEMA.removesuffix(", label int"),
+        [(1, day(1), 9, 5), (1, day(2), 8, 4), (2, day(1), 7, 3)],
+        "user_id bigint, feature_date date, event_count_30d bigint, active_days_30d bigint",
     )
     labels = spark.createDataFrame(
         [(1, day(1), 0), (2, day(1), 1), (2, day(2), 1)], "user_id bigint, feature_date date, label int"
     )
 
-    rows = dataset.labelled_rows(features, labels)
+    rows = dataset.labelled_rows(features, labels, ["event_count_30d", "active_days_30d"])
 
-    assert rows.columns == ["user_id", "feature_date", *WINDOW_FEATURES, "label"]
-    assert sorted(tuple(row) for row in rows.collect()) == [
-        (1, day(1), 9, 5, 0, 2, 40, 3, 0),
-        (2, day(1), 7, 3, 2, 0, 10, 0, 1),
-    ]
+    assert rows.columns == ["user_id", "feature_date", "event_count_30d", "active_days_30d", "label"]
+    assert sorted(tuple(row) for row in rows.collect()) == [(1, day(1), 9, 5, 0), (2, day(1), 7, 3, 1)]
 
 
 def test_rows_are_counted_by_date_in_the_dates_order(spark: SparkSession):
@@ -110,18 +107,18 @@ def test_too_few_dates_say_how_many_it_takes():
 def test_all_rows_of_the_dates_come_where_the_cap_allows(labelled: DataFrame):
     frame = dataset.collect(labelled, days(2, 3), cap=1400)
 
-    assert list(frame.columns) == ["user_id", "feature_date", *WINDOW_FEATURES, "label"]
+    assert list(frame.columns) == ["user_id", "feature_date", *FEATURE_COLUMNS, "label"]
     assert list(zip(frame["feature_date"], frame["user_id"], strict=True)) == [
         (day(date), user) for date in (2, 3) for user in range(700)
     ]
-    assert {str(frame[name].dtype) for name in WINDOW_FEATURES} == {"float64"}
+    assert {str(frame[name].dtype) for name in FEATURE_COLUMNS} == {"float64"}
 
 
 def test_values_arrive_as_they_were(labelled: DataFrame):
     frame = dataset.collect(labelled, days(1, 15), cap=20_000)
 
     expected = labelled_frame(users=700, dates=15).sort_values(["feature_date", "user_id"], ignore_index=True)
-    pd.testing.assert_frame_equal(frame, expected.astype(dict.fromkeys(WINDOW_FEATURES, "float64")))
+    pd.testing.assert_frame_equal(frame, expected.astype(dict.fromkeys(FEATURE_COLUMNS, "float64")))
 
 
 def test_of_many_dates_every_so_manieth_is_taken_with_all_its_users(spark: SparkSession):
@@ -234,7 +231,7 @@ def test_training_knows_no_account_age_that_its_middle_date_could_not_show(spark
 
 
 def test_a_feature_that_never_varies_is_named_and_one_that_is_sometimes_missing_does_vary():
-    rows = labelled_frame(users=4, dates=2).astype(dict.fromkeys(WINDOW_FEATURES, "float64"))
+    rows = labelled_frame(users=4, dates=2).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
     constant = rows.assign(purchase_count_30d=0.0, rolling_7d_events=float("nan"))
 
     assert dataset.constant_features(rows) == []
@@ -267,7 +264,9 @@ def test_frames_are_described_by_rows_users_dates_and_churn_rate():
 
 def test_a_version_that_is_made_again_takes_its_own_features(spark: SparkSession):
     features = spark.createDataFrame(
-        [(1, day(1), 9, 5, 0, 2, 40, 3)], LABELLED_SCHEMA.removesuffix(", label int")
+        [(1, day(1), 9, 5, 40)],
+        "user_id bigint, feature_date date, event_count_30d bigint, active_days_30d bigint, "
+        "account_age_days bigint",
     )
     labels = spark.createDataFrame([(1, day(1), 1)], "user_id bigint, feature_date date, label int")
 

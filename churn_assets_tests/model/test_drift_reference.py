@@ -12,7 +12,7 @@ from churn_assets.errors import ModelError
 from churn_assets.model import registry
 from churn_assets.model.drift_reference import ARTIFACT, drift, load_reference, make_reference, reference_of
 from churn_assets.settings import Settings
-from churn_assets.tables import WINDOW_FEATURES, SCORE
+from churn_assets.tables import FEATURE_COLUMNS, SCORE
 from churn_assets.transforms.drift import COMPARED, MAXIMUM_BINS, Distribution
 from churn_assets_tests.model.conftest import settings_with_database
 
@@ -20,7 +20,7 @@ from churn_assets_tests.model.conftest import settings_with_database
 def rows(**values: Any) -> pd.DataFrame:
     """One row a user, or as ``user_id`` says; every feature is 1 unless it is given."""
     length = max(len(one) for one in values.values())
-    return pd.DataFrame({"user_id": range(length), **dict.fromkeys(WINDOW_FEATURES, 1), **values})
+    return pd.DataFrame({"user_id": range(length), **dict.fromkeys(FEATURE_COLUMNS, 1), **values})
 
 
 def reference_for(name: str, values: Any) -> Any:

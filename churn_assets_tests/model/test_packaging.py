@@ -12,11 +12,11 @@ import pytest
 from churn_assets.errors import ModelError
 from churn_assets.model import calibration, estimators, explain, packaging
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
 
 FRAME = labelled_frame(users=50, dates=4)
-FEATURES = FRAME.loc[:, FEATURE_COLUMNS].astype("float64")
+FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
 
 # What a serving container does: it has the model's folder and its requirements, and not this project.
 LOAD_ELSEWHERE = """
@@ -61,7 +61,7 @@ def test_a_process_without_this_project_gets_the_same_probabilities_and_contribu
 ):
     asked = subprocess.run(
         [sys.executable, "-c", LOAD_ELSEWHERE, str(folder)],
-        input=json.dumps({name: FEATURES[name].tolist() for name in FEATURE_COLUMNS}),
+        input=json.dumps({name: FEATURES[name].tolist() for name in WINDOW_FEATURES}),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -85,7 +85,7 @@ def test_columns_are_found_by_name(folder: Path, model: Any):
 
     loaded = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
     backwards = pd.DataFrame(
-        {"stranger": 1.0, **{name: FEATURES[name] for name in reversed(FEATURE_COLUMNS)}}
+        {"stranger": 1.0, **{name: FEATURES[name] for name in reversed(WINDOW_FEATURES)}}
     )
 
     answer = loaded.predict(PythonModelContext({}, None), backwards)
@@ -99,7 +99,7 @@ def test_the_signature_is_six_doubles_in_and_one_out(folder: Path):
     signature = Model.load(str(folder)).signature
 
     assert [(spec["name"], spec["type"], spec["required"]) for spec in signature.inputs.to_dict()] == [
-        (name, "double", True) for name in FEATURE_COLUMNS
+        (name, "double", True) for name in WINDOW_FEATURES
     ]
     assert signature.outputs.to_dict() == [{"type": "double", "required": True}]
 
@@ -130,7 +130,7 @@ def test_one_that_cannot_is_logged_all_the_same_and_does_not_say_so(
 def test_an_input_example_is_kept_for_serving(folder: Path):
     example = json.loads((folder / "serving_input_example.json").read_text())
 
-    assert example["dataframe_split"]["columns"] == FEATURE_COLUMNS
+    assert example["dataframe_split"]["columns"] == WINDOW_FEATURES
     assert example["dataframe_split"]["data"] == FEATURES.head(2).to_numpy().tolist()
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from churn_assets import settings as settings_module
 from churn_assets.model import estimators, packaging, registry
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.model.conftest import (
     LABELLED_SCHEMA,
     OpenMlflow,
@@ -19,7 +19,7 @@ from churn_assets_tests.model.conftest import (
 )
 
 FRAME = labelled_frame(users=200, dates=2)
-FEATURES = FRAME.loc[:, FEATURE_COLUMNS].astype("float64")
+FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
 
 
 def small_model(trees: int) -> Any:
@@ -189,7 +189,7 @@ def test_many_partitions_at_once_may_score_with_a_model_that_no_worker_has_seen(
 ):
     uri = registry.model_uri(settings, registered(settings, open_mlflow, model))
     rows = spark.range(0, 64, 1, 32).select(
-        *(F.col("id").cast("double").alias(name) for name in FEATURE_COLUMNS)
+        *(F.col("id").cast("double").alias(name) for name in WINDOW_FEATURES)
     )
 
     scores = rows.select(registry.scorer(spark, uri)().alias("p")).collect()

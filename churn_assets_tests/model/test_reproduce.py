@@ -47,7 +47,11 @@ def rows_as_they_were(lake: Lakehouse, recipe: Recipe) -> Frames:
 def write_tables(lake: Lakehouse, users: int) -> None:
     """Features and labels of so many users, who follow the rule of ``labelled_frame``."""
     rows = lake.spark.createDataFrame(labelled_frame(users=users, dates=15), LABELLED_SCHEMA)
-    lake.write(USER_FEATURES, rows.drop("label"), DATES)
+    # No model is trained on these.
+    features = rows.withColumns(
+        {"active_days_365d": F.col("active_days_total"), "gap_std_days": F.lit(0.5), "amount_30d": F.lit(1.0)}
+    )
+    lake.write(USER_FEATURES, features.drop("label"), DATES)
     lake.write(CHURN_LABELS, rows.select("user_id", "feature_date", "label"), DATES)
 
 

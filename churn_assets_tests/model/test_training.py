@@ -106,7 +106,7 @@ def test_training_ends_its_run_and_those_of_the_candidates(trained: tuple[Settin
 
     assert run_of(settings, outcome.run_id).info.status == "FINISHED"
     assert {run.info.status for run in children} == {"FINISHED"}
-    assert {"recency", "logistic_regression", "gradient_boosting", "search_1"} < {
+    assert {"recency", "bg_nbd", "log_logistic_regression", "gradient_boosting", "average", "search_1"} < {
         run.info.run_name for run in children
     }
     assert all("brier" in run.data.metrics for run in children)
@@ -147,7 +147,8 @@ def test_the_run_says_what_it_was_made_from(trained: tuple[Settings, TrainingOut
     assert run.data.tags["dagster_run_id"]
     spec = json.loads(run.data.tags["spec"])
     assert spec["estimator"] == run.data.params["estimator"]
-    assert set(spec) == {"estimator", "params", "calibration"}
+    assert set(spec) == {"estimator", "params", "calibration", "fallback"}
+    assert set(spec["fallback"]) == {"estimator", "params", "calibration"}
     lowest, highest = json.loads(run.data.tags["probability_bounds"])
     assert 0 < lowest < highest < 1
     sources = {read.dataset.name: json.loads(read.dataset.source) for read in run.inputs.dataset_inputs}
