@@ -2,8 +2,12 @@
 
 import numpy as np
 
+import pytest
+
 from churn_assets.model import estimators, judging, packaging, registry
+from churn_assets.model.candidates import Candidate
 from churn_assets.model.dataset import Frames
+from churn_assets.model.evaluation import DEFAULT_COSTS
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
@@ -17,7 +21,7 @@ def test_a_champion_from_before_a_feature_came_is_asked_with_its_own(
 ) -> None:
     own = ["purchase_count_30d", "days_since_last_event"]
     champion, challenger = (
-        estimators.make("gradient_boosting", {"n_estimators": 5}).fit(FRAME[columns], FRAME["label"])
+        estimators.make("hist_gradient_boosting", {"max_iter": 5}).fit(FRAME[columns], FRAME["label"])
         for columns in (own, FEATURE_COLUMNS)
     )
     floor = estimators.make(estimators.FLOOR).fit(FRAME[FEATURE_COLUMNS], FRAME["label"])
@@ -33,3 +37,48 @@ def test_a_champion_from_before_a_feature_came_is_asked_with_its_own(
     assert found.champion is not None
     assert np.array_equal(found.champion, champion.predict_proba(FRAME[own])[:, 1])
     assert not [reason for reason in found.decision.reasons if "cannot be compared" in reason]
+
+
+class Says:
+    """An estimator that gives these probabilities, whatever it is asked."""
+
+    def __init__(self, churn: np.ndarray) -> None:
+        self.churn = churn
+
+    def predict_proba(self, rows: object) -> np.ndarray:
+        return np.column_stack([1 - self.churn, self.churn])
+
+
+@pytest.mark.parametrize(
+    ("better_by", "expected"), [(0.3, "average"), (0.0, "bg_nbd")], ids=["better", "as good"]
+)
+def test_the_first_model_is_bg_nbd_where_the_winner_is_not_better_beyond_noise(
+    better_by: float, expected: str
+) -> None:
+    label = FRAME["label"].to_numpy("float64")
+    chance = np.random.default_rng(3).uniform(0.3, 0.7, len(label))
+    winner = Candidate("average", "average", {}, Says(chance + better_by * (label - chance)))
+    formula = Candidate("bg_nbd", "bg_nbd", {}, Says(chance))
+
+    found = judging.first_model(FRAMES, [winner, formula], DEFAULT_COSTS)
+
+    assert found.name == expected
+
+
+def test_bg_nbd_is_shown_beside_the_others_and_decides_nothing(
+    settings: Settings, open_mlflow: OpenMlflow
+) -> None:
+    model = estimators.make("hist_gradient_boosting", {"max_iter": 5}).fit(
+        FRAME[FEATURE_COLUMNS], FRAME["label"]
+    )
+    floor, formula = (
+        estimators.make(name).fit(FRAME[FEATURE_COLUMNS], FRAME["label"])
+        for name in (estimators.FLOOR, estimators.FORMULA)
+    )
+
+    shown = judging.judge(settings, FRAMES, model, floor, formula).decision
+    unshown = judging.judge(settings, FRAMES, model, floor).decision
+
+    assert 0.5 < shown.formula["roc_auc"] < 1
+    assert unshown.formula == {}
+    assert (shown.promoted, shown.reasons) == (unshown.promoted, unshown.reasons)

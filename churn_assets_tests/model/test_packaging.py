@@ -15,7 +15,7 @@ from churn_assets.settings import Settings
 from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
 
-FRAME = labelled_frame(users=50, dates=4)
+FRAME = labelled_frame(users=50, dates=4)[["user_id", "feature_date", *WINDOW_FEATURES, "label"]]
 FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
 
 # What a serving container does: it has the model's folder and its requirements, and not this project.

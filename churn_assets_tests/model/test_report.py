@@ -73,7 +73,14 @@ def content() -> ReportContent:
     )
     champion, floor = (truth + 0.33) / 2, np.full(1_200, 0.33) + truth / 10
     decision = gate.decide(
-        holdout, truth, champion, floor, costs=DEFAULT_COSTS, slice_floor=0.55, replicates=50
+        holdout,
+        truth,
+        champion,
+        floor,
+        costs=DEFAULT_COSTS,
+        slice_floor=0.55,
+        formula=(truth + floor) / 2,
+        replicates=50,
     )
     metrics = {"brier": 0.15123, "log_loss": 0.4, "roc_auc": 0.8}
     return ReportContent(
@@ -158,7 +165,8 @@ def test_a_country_that_is_a_script_is_shown_and_not_run(content: ReportContent,
 def test_key_figures_stand_beside_their_difference_and_its_interval(content: ReportContent, html: str):
     brier = next(one for one in content.decision.differences if one.metric == "brier")
     row = (
-        f"{brier.challenger:.4f} {brier.champion:.4f} {content.decision.floor['brier']:.4f} "
+        f"{brier.challenger:.4f} {brier.champion:.4f} {content.decision.formula['brier']:.4f} "
+        f"{content.decision.floor['brier']:.4f} "
         f"{brier.challenger - brier.champion:+.4f} {brier.low:+.4f} to {brier.high:+.4f} better"
     )
 

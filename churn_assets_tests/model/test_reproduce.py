@@ -185,7 +185,7 @@ def test_a_recipe_holds_what_the_training_was_given(trained: Trained, recipe: Re
     assert (recipe.split, recipe.horizon_days) == (trained.outcome.split, HORIZON_DAYS)
     assert recipe.training_rows == trained.lake.settings.training_rows
     assert recipe.spec["estimator"] == "hist_gradient_boosting"
-    assert set(recipe.spec) == {"estimator", "params", "calibration"}
+    assert set(recipe.spec) == {"estimator", "params", "calibration", "fallback"}
     assert recipe.bounded
     assert recipe.dates == DateRange(recipe.split.train.start, recipe.split.holdout.end)
 
