@@ -1,7 +1,6 @@
 """Challenger and champion on one holdout, each asked with its own features."""
 
 import numpy as np
-
 import pytest
 
 from churn_assets.model import estimators, judging, packaging, registry
@@ -45,7 +44,7 @@ class Says:
     def __init__(self, churn: np.ndarray) -> None:
         self.churn = churn
 
-    def predict_proba(self, rows: object) -> np.ndarray:
+    def predict_proba(self, _rows: object) -> np.ndarray:
         return np.column_stack([1 - self.churn, self.churn])
 
 
