@@ -25,6 +25,7 @@ from churn_assets_tests.model.conftest import (
     labelled_frame,
     mlflow_state_as_it_was,
 )
+from churn_assets_tests.rows import frame
 
 DATES = DateRange(FIRST_DATE, FIRST_DATE + 14 * ONE_DAY)
 
@@ -47,7 +48,8 @@ def rows_as_they_were(lake: Lakehouse, recipe: Recipe) -> Frames:
 def write_tables(lake: Lakehouse, users: int) -> None:
     """Features and labels of so many users, who follow the rule of ``labelled_frame``."""
     rows = lake.spark.createDataFrame(labelled_frame(users=users, dates=15), LABELLED_SCHEMA)
-    lake.write(USER_FEATURES, rows.drop("label"), DATES)
+    features = labelled_frame(users=users, dates=15).drop(columns="label").itertuples(index=False)
+    lake.write(USER_FEATURES, frame(lake.spark, USER_FEATURES, features), DATES)
     lake.write(CHURN_LABELS, rows.select("user_id", "feature_date", "label"), DATES)
 
 
