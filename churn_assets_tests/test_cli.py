@@ -179,6 +179,7 @@ def test_status_is_the_same_for_programs(churn: Churn) -> None:
         "main_catalog.clean.users": 2,
         "main_catalog.gold.user_daily_activity": 2,
         "main_catalog.gold.daily_summary": 1,
+        "main_catalog.gold.user_monthly_activity": 0,
         "main_catalog.gold.user_features": 2,
     }
     features = rows["main_catalog.gold.user_features"]

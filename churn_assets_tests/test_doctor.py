@@ -63,7 +63,7 @@ def test_where_all_is_well_nothing_is_to_be_mended(examine: Examine, settings: S
 
     assert ill(found) == []
     assert "has 1 event files" in found["landing zone"].says
-    assert found["tables"].says == "0 of 13 exist, all as their contracts say"
+    assert found["tables"].says == "0 of 14 exist, all as their contracts say"
     assert " answers 1" in found["engine"].says
 
 

@@ -30,6 +30,7 @@ from churn_assets.tables import (
     SCORE,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     Table,
 )
 from churn_assets_tests.conftest import MakeSettings
@@ -37,7 +38,7 @@ from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, NOW, Hous
 from churn_assets_tests.rows import NOON, frame
 
 LAST = 40
-GOLD = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS)
+GOLD = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES, CHURN_LABELS)
 
 
 def day(number: int) -> dt.date:
@@ -143,6 +144,7 @@ def test_a_late_event_makes_its_windows_and_horizons_stale_and_no_other_date(
     assert planned(featurized) == {
         USER_DAILY_ACTIVITY: days(5, 5),
         DAILY_SUMMARY: [day(5), day(10)],
+        USER_MONTHLY_ACTIVITY: [day(5), day(31)],
         USER_FEATURES: days(5, LAST),
         CHURN_LABELS: days(1, LAST - HORIZON),
     }
@@ -154,7 +156,7 @@ def test_a_late_event_makes_its_windows_and_horizons_stale_and_no_other_date(
     assert planned(featurized) == {}
 
 
-def test_a_second_event_of_a_day_makes_only_what_reads_that_day_stale(
+def test_a_second_event_of_a_day_makes_its_month_and_all_later_totals_stale(
     featurized: House, tasks: Tasks
 ) -> None:
     land(featurized, "late", (1, 8))
@@ -163,7 +165,8 @@ def test_a_second_event_of_a_day_makes_only_what_reads_that_day_stale(
     assert planned(featurized) == {
         USER_DAILY_ACTIVITY: days(8, 8),
         DAILY_SUMMARY: days(8, 8),
-        USER_FEATURES: days(8, 37),
+        USER_MONTHLY_ACTIVITY: [day(8), day(31)],
+        USER_FEATURES: days(8, LAST),
         CHURN_LABELS: days(1, LAST - HORIZON),
     }
 
@@ -176,6 +179,7 @@ def test_what_a_death_after_the_activity_left_undone_is_found(featurized: House,
 
     assert planned(featurized) == {
         DAILY_SUMMARY: days(15, 15),
+        USER_MONTHLY_ACTIVITY: [day(15), day(31)],
         USER_FEATURES: days(15, LAST),
         CHURN_LABELS: days(8, LAST - HORIZON),
     }
@@ -186,8 +190,10 @@ def test_what_a_death_before_the_labels_left_undone_is_found(featurized: House, 
     tasks(featurized).ingest()
     dying = tasks(featurized)
     dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
+    dying._materialize("months", [USER_MONTHLY_ACTIVITY.asset_key], DateRange(day(15), day(31)))
     dying._materialize("features", [USER_FEATURES.asset_key], DateRange(day(15), day(LAST)))
 
+    assert USER_FEATURES not in planned(featurized)
     # Of days 8 to 14 user 3 has stayed now, and of all later ones the features have changed.
     assert planned(featurized)[CHURN_LABELS] == days(8, LAST - HORIZON)
 
@@ -199,6 +205,7 @@ def test_a_new_day_adds_its_date_and_the_label_that_it_completes(featurized: Hou
     assert planned(featurized) == {
         USER_DAILY_ACTIVITY: [day(LAST + 1)],
         DAILY_SUMMARY: [day(LAST + 1)],
+        USER_MONTHLY_ACTIVITY: [day(LAST + 1)],
         USER_FEATURES: [day(LAST + 1)],
         CHURN_LABELS: [day(LAST + 1 - HORIZON)],
     }
@@ -239,6 +246,8 @@ def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
     lake.write(EVENTS, frame(spark, EVENTS, events))
     activity = [(1, on, 1, 0) for on in covered.days()]
     lake.write(USER_DAILY_ACTIVITY, frame(spark, USER_DAILY_ACTIVITY, activity), covered)
+    # No month ends on these days.
+    lake.write(USER_MONTHLY_ACTIVITY, frame(spark, USER_MONTHLY_ACTIVITY, []), covered)
     features = [(1, on, 1, 1, 0, 0, 0, 1) for on in covered.days()]
     lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), covered)
     predictions = [(1, day(1), 0.1, 1), (2, day(1), 0.9, 1), (1, day(2), 0.1, 1), (2, day(2), 0.9, 1)]

@@ -15,12 +15,19 @@ from dagster._core.loader import LoadingContextForTest  # what it is asked with
 from churn_assets.automation.pipeline import Pipeline
 from churn_assets.automation.planning import make_plan
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.tables import CHURN_LABELS, DAILY_SUMMARY, USER_DAILY_ACTIVITY, USER_FEATURES, Table
+from churn_assets.tables import (
+    CHURN_LABELS,
+    DAILY_SUMMARY,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
+    Table,
+)
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, NOW, House
 
 DAYS = 8
 WHOLE = DateRange(FIRST_DAY, FIRST_DAY + (DAYS - 1) * ONE_DAY)
-TABLES = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS)
+TABLES = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES, CHURN_LABELS)
 
 
 def land(house: House, name: str, *events: tuple[int, int]) -> None:
