@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from churn_assets.tables import FEATURES
+from churn_assets.tables import FEATURES, HISTORY
 
 # scikit-learn's trees compare float32; what does not fit would become infinite there.
 LARGEST = float(np.finfo(np.float32).max)
 
-LIMITS = {column.name: (column.minimum, column.maximum) for column in FEATURES}
+LIMITS = {column.name: (column.minimum, column.maximum) for column in (*FEATURES, *HISTORY)}
 
 # Doubles below this hold every integer exactly.
 EXACT_BELOW = 2**53
