@@ -10,9 +10,11 @@ from churn_assets.settings import Settings
 
 ENDPOINT_NAME = "churn-prediction-endpoint"
 
-# Which version answered, and of which feature_date the features were that the server looked up.
+# Which version answered, of which feature_date the features were that the server looked up, and how many rows
+# were answered without a history of their user; the last two only where there were any.
 VERSION_HEADER = "churn-model-version"
 FEATURE_DATE_HEADER = "churn-feature-date"
+WITHOUT_HISTORY_HEADER = "churn-without-history"
 
 
 def state_folder(settings: Settings) -> Path:

@@ -11,7 +11,12 @@ from starlette.responses import Response
 from churn_assets.errors import EndpointError
 from churn_assets.serving.access import Access
 from churn_assets.serving.batching import Batcher
-from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
+from churn_assets.serving.contract import (
+    ENDPOINT_NAME,
+    FEATURE_DATE_HEADER,
+    VERSION_HEADER,
+    WITHOUT_HISTORY_HEADER,
+)
 from churn_assets.serving.host import ModelHost
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.online_store import OnlineStore, Snapshot
@@ -62,6 +67,8 @@ class Invocations:
         headers = {VERSION_HEADER: model.version, "served-model-name": self._host.served_name}
         if rows.looked_up:
             headers[FEATURE_DATE_HEADER] = str(rows.looked_up.feature_date)
+        if rows.without_history:
+            headers[WITHOUT_HISTORY_HEADER] = str(rows.without_history)
         if rows.unknown:
             return await self._partial(model, rows, rows.looked_up, headers)
         predictions = await self._predict(model, rows.matrix, explain=rows.explain)

@@ -55,4 +55,5 @@ def publish_latest(lake: Lakehouse, found: LatestFeatures, folder: Path) -> Publ
         FEATURE_COLUMNS,
         found.feature_date,
         found.delta_version,
+        nullable={column.name for column in USER_FEATURES.columns if column.nullable},
     )

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class Snapshot:
             user_ids: integers in any order, repeated or not.
 
         Returns:
-            A row for each, in ``columns``' order, and whether the user is known; an unknown one's row is 0.
+            A row for each, in ``columns``' order, NaN where a known user's feature is null, and whether the
+            user is known; an unknown one's row is 0.
         """
         wanted = np.asarray(user_ids, dtype=np.int64)
         if not len(self.user_ids):
@@ -118,16 +119,18 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and where it came fr
     columns: Sequence[str],
     feature_date: dt.date,
     source_version: int,
+    nullable: Collection[str] = (),
 ) -> Published:
     """Make these features the ones that are looked up. The version before stays on disk, older ones go.
 
     Args:
         folder: of the store; made where it is missing.
         user_ids: distinct integers, in any order.
-        matrix: a row a user, finite numbers in the order of ``columns``.
+        matrix: a row a user, finite numbers in the order of ``columns``, or NaN in those that may be null.
         columns: the names of the matrix's columns.
         feature_date: at the end of which UTC day the features were known.
         source_version: the Delta version of the table that they were read from.
+        nullable: the columns that may be null.
 
     Raises:
         ContractError: a user is there twice, a number is missing or infinite, or the shapes do not fit.
@@ -135,6 +138,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and where it came fr
     from filelock import FileLock
 
     ids, features = _sorted(user_ids, matrix, columns)
+    _require_numbers(ids, features, columns, nullable)
     folder.mkdir(parents=True, exist_ok=True)
     version = f"{feature_date}-v{source_version}-{uuid.uuid4().hex[:12]}"
     meta = {
@@ -174,13 +178,21 @@ def _sorted(
             f"Online features hold user_id {twice[0]} twice; expected one row a user. "
             "Publish one feature_date at a time."
         )
-    if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
+    return ids, features
+
+
+def _require_numbers(
+    ids: NDArray[np.int64], features: NDArray[np.float64], columns: Sequence[str], nullable: Collection[str]
+) -> None:
+    may_be_null = np.array([name in nullable for name in columns], dtype=np.bool_)
+    wrong = np.isinf(features) | (np.isnan(features) & ~may_be_null)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        or_null = " or none" if may_be_null[column] else ""
         raise ContractError(
             f"Online features of user_id {ids[row]} have {columns[column]} = {features[row, column]}; "
-            "expected a finite number. Mend it in user_features."
+            f"expected a finite number{or_null}. Mend it in user_features."
         )
-    return ids, features
 
 
 def _open(folder: Path) -> Snapshot:

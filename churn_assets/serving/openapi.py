@@ -3,12 +3,21 @@
 from functools import cache
 from typing import Any
 
-from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
+from churn_assets.serving.contract import (
+    ENDPOINT_NAME,
+    FEATURE_DATE_HEADER,
+    VERSION_HEADER,
+    WITHOUT_HISTORY_HEADER,
+)
 
 # Text of a number is one, true is 1, and null is looked up, or scored where the model takes it. Fields that
 # are neither a feature nor user_id may hold anything, and so may other keys of the body.
 VALUE = {"type": ["number", "string", "boolean", "null"]}
-RECORD = {"type": "object", "properties": {"user_id": {"type": ["integer", "string", "number", "null"]}}}
+RECORD = {
+    "type": "object",
+    "description": "A user_id, or the features of the last 30 days, alone or with the whole history.",
+    "properties": {"user_id": {"type": ["integer", "string", "number", "null"]}},
+}
 RECORDS = {"type": "array", "items": RECORD, "minItems": 1}
 PARAMS = {"type": ["object", "null"], "properties": {"explain": {"type": ["boolean", "null"]}}}
 
@@ -122,6 +131,11 @@ def _scoring(summary: str) -> dict[str, Any]:
         FEATURE_DATE_HEADER: {
             "schema": {"type": "string", "format": "date"},
             "description": "Of which date the features are that were looked up",
+        },
+        WITHOUT_HISTORY_HEADER: {
+            "schema": {"type": "integer", "minimum": 1},
+            "description": "How many rows had no history and were answered by the model of the last 30 days; "
+            "not sent where none were",
         },
     }
     return {

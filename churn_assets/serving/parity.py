@@ -24,11 +24,11 @@ SERVED_NAME_HEADER = "served-model-name"
 
 @dataclass(frozen=True)
 class SampledUser:
-    """A user's score of the batch, and the features that it was made from."""
+    """A user's score of the batch, and the features that it was made from, None where one is NULL."""
 
     user_id: int
     churn_probability: float
-    features: Mapping[str, int]
+    features: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def compare(
     return ParityReport(feature_date, tolerance, differences, sorted(versions), seconds)
 
 
-def _record(user: SampledUser, asked_by: str) -> dict[str, int]:
+def _record(user: SampledUser, asked_by: str) -> dict[str, Any]:
     return {"user_id": user.user_id} if asked_by == "user_id" else dict(user.features)
 
 

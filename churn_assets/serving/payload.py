@@ -5,7 +5,7 @@ not take is read again as MLflow's server would (see ``request_table.py``), whic
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from churn_assets.serving import cells, request_table
+from churn_assets.serving import cells, lookup, request_table
+from churn_assets.serving.lookup import FeaturesOf
+from churn_assets.serving.needs import Flags, Needs
 from churn_assets.serving.online_store import Snapshot
-from churn_assets.serving.replies import BadRequestError, UnavailableError
+from churn_assets.serving.replies import BadRequestError
 from churn_assets.serving.request_table import FORMATS, RequestTable
 
 USER_ID = "user_id"
@@ -32,13 +34,14 @@ class Rows:
     ``matrix`` has one row for each of the request, float64; ``unknown`` are the user_ids, by row, of which
     nothing is known: their rows are no features and must not be scored. ``looked_up`` is the version of the
     online features that completed them, if one did. With ``explain`` the contributions of the features are
-    wanted, not scores.
+    wanted, not scores. ``without_history`` is how many rows the model's fallback will answer.
     """
 
     matrix: np.ndarray
     unknown: dict[int, int]
     looked_up: Snapshot | None = None
     explain: bool = False
+    without_history: int = 0
 
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,22 +53,38 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
 class Parser:
     """Reads bodies for a model with these columns."""
 
-    def __init__(self, columns: Sequence[str], *, takes_nan: bool = False, explains: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        *,
+        takes_nan: bool = False,
+        explains: bool = False,
+        optional: Collection[str] = (),
+        history: Collection[str] = (),
+    ) -> None:
         """Prepare.
 
         Args:
             columns: the model's features, in its order.
-            takes_nan: whether it scores a row that lacks some of them.
+            takes_nan: whether it scores a row that lacks some of them, whichever these are.
             explains: whether it can be asked for contributions.
+            optional: the features that a row need not have, as in ``Needs``.
+            history: those of them that each row with a history has.
         """
         self.columns = list(columns)
+        self.needs = Needs(self.columns, optional, history)
         self._takes_nan = takes_nan
         self._explains = explains
         limits = np.array([cells.limits(name) for name in self.columns])
         self._low, self._high = limits[:, 0], limits[:, 1]
         self._record = record = msgspec.defstruct(
             "Record",
-            [*((name, float) for name in self.columns), (USER_ID, int | UnsetType, UNSET)],
+            [
+                *((name, float) for name in self.needs.always),
+                # Numpy makes NaN of null.
+                *((name, float | None, math.nan) for name in self.needs.optional),
+                (USER_ID, int | UnsetType, UNSET),
+            ],
             forbid_unknown_fields=True,
         )
         by_column = dict[str, Any]
@@ -85,7 +104,7 @@ class Parser:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
         self._features = attrgetter(*self.columns)
 
-    def rows(self, body: bytes, features_of: Callable[[], Snapshot | None]) -> Rows:
+    def rows(self, body: bytes, features_of: FeaturesOf) -> Rows:
         """Read the rows, completed from the online store where a user_id stands for features.
 
         Args:
@@ -96,13 +115,10 @@ class Parser:
             BadRequestError: names the row and field that is missing, no number, or outside its range.
             UnavailableError: features are to be looked up, and none have been published.
         """
-        matrix = self._plain(body)
-        if matrix is not None:
-            return Rows(matrix, {})
-        return self._read(request_table.read(body), features_of)
+        return self._plain(body) or self._read(request_table.read(body), features_of)
 
-    def _plain(self, body: bytes) -> np.ndarray | None:
-        """The features, if the body has whole rows of numbers within their ranges and nothing else."""
+    def _plain(self, body: bytes) -> Rows | None:
+        """The rows, if each can be scored as it is, of numbers within their ranges and nothing else."""
         try:
             records = self._records(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -111,8 +127,13 @@ class Parser:
             return None
         values = [self._features(record) for record in records]
         matrix = np.array(values, dtype=np.float64).reshape(len(records), -1)
-        within = (matrix >= self._low) & (matrix <= self._high)
-        return matrix if within.all() else None
+        if ((matrix < self._low) | (matrix > self._high)).any():
+            return None
+        missing = np.isnan(matrix)
+        if missing.any() and any(record.user_id is not UNSET for record in records):
+            return None
+        count = self.needs.count_without_history(missing)
+        return None if count is None else Rows(matrix, {}, without_history=count)
 
     def _records(self, body: bytes) -> list[Any]:
         parsed = self._decode(body)
@@ -134,7 +155,7 @@ class Parser:
             return value
         return msgspec.convert(rows, list[self._record])  # type: ignore[name-defined]  # made at run time
 
-    def _read(self, table: RequestTable, features_of: Callable[[], Snapshot | None]) -> Rows:
+    def _read(self, table: RequestTable, features_of: FeaturesOf) -> Rows:
         known = {USER_ID, *self.columns}
         if twice := sorted(table.twice & known):
             raise BadRequestError(f"dataframe_split.columns names a column twice: {twice[0]}.")
@@ -143,17 +164,29 @@ class Parser:
         explain = self._explain(table.params)
         matrix = self._sent(table)
         self._require_range(table, matrix)
-        wanted = self._wanted(table, matrix)
-        if not wanted:
-            return Rows(matrix, {}, explain=explain)
-        if unknown := sorted(table.columns - known):
-            # A misspelt feature would be looked up instead, and nobody would see it.
+        missing = np.isnan(matrix)
+        met = self.needs.are_met(missing)
+        wanted = self._wanted(table, missing, met)
+        # A row that can be scored as it is does without a history where none is found.
+        must = {row: user_id for row, user_id in wanted.items() if not met[row]}
+        if must:
+            self._require_known_fields(table)
+        find = lookup.published if must else lookup.published_if_any
+        store = find(features_of, self.columns) if wanted else None
+        strangers = lookup.complete(matrix, self.columns, wanted, store) if store else wanted
+        unknown = {row: user_id for row, user_id in strangers.items() if row in must}
+        is_of_store = bool(unknown) or len(strangers) < len(wanted)
+        lacking = self.needs.lack_history(np.isnan(matrix))
+        lacking[list(unknown)] = False
+        return Rows(matrix, unknown, store if is_of_store else None, explain, int(lacking.sum()))
+
+    def _require_known_fields(self, table: RequestTable) -> None:
+        """A misspelt feature would be looked up instead, and nobody would see it."""
+        if unknown := sorted(table.columns - {USER_ID, *self.columns}):
             raise BadRequestError(
                 f"Features are to be looked up beside an unknown field {cells.shown(unknown[0])}; leave it "
                 f"out, or send all features. Known fields: {USER_ID}, {', '.join(self.columns)}."
             )
-        store = features_of()
-        return Rows(matrix, self._look_up(matrix, wanted, store), looked_up=store, explain=explain)
 
     def _explain(self, params: Any) -> bool:
         """Whether contributions are asked for. As in MLflow, parameters that the model lacks are ignored."""
@@ -195,57 +228,52 @@ class Parser:
             name = self.columns[column]
             raise _refused(table, row, name, cells.out_of_range(name, matrix[row, column]))
 
-    def _wanted(self, table: RequestTable, matrix: np.ndarray) -> dict[int, int]:
+    def _wanted(self, table: RequestTable, missing: Flags, met: Flags) -> dict[int, int]:
         """The users, by row, whose features are to be looked up: all that lack some and are named."""
         wanted: dict[int, int] = {}
         names = USER_ID in table.columns
-        for row in np.flatnonzero(np.isnan(matrix).sum(axis=1)).tolist():
+        for row in np.flatnonzero(missing.any(axis=1) & (~met | names)).tolist():
             sent = table.rows[row].get(USER_ID) if names else None
-            if sent is None:
-                self._require_scorable(table, matrix, row)
-                continue
             user_id = cells.user_id(sent)
-            if user_id is None:
+            if user_id is not None:
+                wanted[row] = user_id
+            elif met[row]:
+                continue
+            elif sent is None:
+                self._require_scorable(table, missing, row)
+            else:
                 raise _refused(table, row, USER_ID, "expected a whole number of 64 bits, as 42 or '42'")
-            wanted[row] = user_id
         return wanted
 
-    def _require_scorable(self, table: RequestTable, matrix: np.ndarray, row: int) -> None:
+    def _require_scorable(self, table: RequestTable, missing: Flags, row: int) -> None:
         """A row that lacks features is scored only if the model takes that, and something of it is known."""
-        missing = [name for name, value in zip(self.columns, matrix[row], strict=True) if math.isnan(value)]
-        everywhere = [name for name in missing if name not in table.columns]
-        here = [name for name in missing if name not in table.rows[row]]
+        lacking = [name for name, lacks in zip(self.columns, missing[row], strict=True) if lacks]
+        needed = [name for name in lacking if name in self.needs.always]
+        if not needed:
+            raise self._lacks_part_of_history(table, row, lacking)
+        everywhere = [name for name in needed if name not in table.columns]
+        here = [name for name in needed if name not in table.rows[row]]
         if everywhere or (here and table.is_even):
             raise self._lacks(table, row, (everywhere or here)[0])
-        if self._takes_nan and len(missing) < len(self.columns):
+        if self._takes_nan and len(lacking) < len(self.columns):
             return
-        if missing[0] in here:
-            raise self._lacks(table, row, missing[0])
-        raise _refused(table, row, missing[0], f"expected a number, or a {USER_ID} to look it up by")
+        if needed[0] in here:
+            raise self._lacks(table, row, needed[0])
+        raise _refused(table, row, needed[0], f"expected a number, or a {USER_ID} to look it up by")
+
+    def _lacks_part_of_history(self, table: RequestTable, row: int, lacking: list[str]) -> BadRequestError:
+        name = next(name for name in self.needs.history if name in lacking)
+        sent = next(name for name in self.needs.optional if name not in lacking)
+        found = "has null for" if name in table.rows[row] else "lacks"
+        return BadRequestError(
+            f"Row {row} {found} {name}, and has {sent}: half a history. Send all of "
+            f"{', '.join(self.needs.history)}, or nothing of the history, or a {USER_ID} to look it up by - "
+            f"{table.place(row, sent)}."
+        )
 
     def _lacks(self, table: RequestTable, row: int, name: str) -> BadRequestError:
         place = f" - {table.place(row, name)}" if name in table.columns else ""
         return BadRequestError(f"Row {row} lacks {name}. Send it, or a {USER_ID} to look it up by{place}.")
-
-    def _look_up(self, matrix: np.ndarray, wanted: dict[int, int], store: Snapshot | None) -> dict[int, int]:
-        if store is None:
-            raise UnavailableError(
-                "No features have been published to look users up in. Materialise online_user_features, "
-                "or send all features."
-            )
-        if not set(self.columns).issubset(store.columns):
-            raise UnavailableError(
-                f"The published features are {', '.join(store.columns)}; this model wants "
-                f"{', '.join(self.columns)}. Materialise online_user_features."
-            )
-        rows = np.fromiter(wanted, dtype=np.int64)
-        found, there = store.lookup(np.fromiter(wanted.values(), dtype=np.int64))
-        # More may be published than this model was trained with.
-        found = found[:, [store.columns.index(name) for name in self.columns]]
-        given = matrix[rows]
-        # What was sent wins over what is known.
-        matrix[rows] = np.where(np.isnan(given), found, given)
-        return {int(row): wanted[int(row)] for row in rows[~there]}
 
 
 def _require_even(table: RequestTable, names: set[str]) -> None:

@@ -35,6 +35,16 @@ class ServedModel:
         sklearn.set_config(assume_finite=True, skip_parameter_validation=True)
         return np.ascontiguousarray(self.estimator.predict_proba(matrix)[:, 1])
 
+    def takes(self, matrix: np.ndarray) -> bool:
+        """Whether it can score rows that lack what these lack."""
+        missing = np.isnan(matrix)[:, self._always]
+        return self.takes_nan or not missing.any()
+
+    @cached_property
+    def _always(self) -> list[int]:
+        """The places of the features without which it scores no row."""
+        return [self.parser.columns.index(name) for name in self.parser.needs.always]
+
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """What each feature adds to each row's log-odds of churn, as the version's MLflow model gives it.
 
@@ -63,14 +73,38 @@ def load(folder: Path, version: str) -> ServedModel:
     # Columns come as an array in the estimator's own order.
     warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
     estimator = _estimator(folder)
-    columns = json.loads((folder / DESCRIPTION_FILE).read_text())["columns"]
+    description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    columns = description["columns"]
+    # Releases before users' histories did not note what a row may lack.
+    optional = description.get("optional", _optional(estimator))
     # Several processes answer; threads of one for a row or two would only wait for each other.
     threadpool_limits(1)
-    takes_nan = _takes_nan(estimator, len(columns))
-    parser = Parser(columns, takes_nan=takes_nan, explains=explain.supports(estimator))
+    # Who may lack a history may lack nothing else: the rest is what the answer stands on.
+    takes_nan = not optional and _takes_nan(estimator, len(columns))
+    parser = Parser(
+        columns,
+        takes_nan=takes_nan,
+        explains=explain.supports(estimator),
+        optional=optional,
+        history=getattr(estimator, "history", ()),
+    )
     model = ServedModel(version, estimator, parser, takes_nan)
-    model.predict(np.zeros((1, len(columns))))
+    model.predict(_some_rows(columns, optional))
     return model
+
+
+def _optional(estimator: Any) -> list[str]:
+    """The features that a row need not have; see ``model/ensembles.py``."""
+    columns = [str(name) for name in estimator.feature_names_in_]
+    needed = getattr(estimator, "fallback_features_", columns)
+    return [name for name in columns if name not in needed]
+
+
+def _some_rows(columns: list[str], optional: list[str]) -> np.ndarray:
+    """A row with all features, and one with those alone that a row must have."""
+    rows = np.zeros((2 if optional else 1, len(columns)))
+    rows[1:, [columns.index(name) for name in optional]] = np.nan
+    return rows
 
 
 def _takes_nan(estimator: Any, columns: int) -> bool:
@@ -90,7 +124,8 @@ def describe(folder: Path) -> dict[str, Any]:
     """Load the estimator that was put there, let it answer once, and say what it needs.
 
     Returns:
-        ``columns``: the features in the order in which it wants them.
+        ``columns``: the features in the order in which it wants them; ``optional``: those of them that a
+        row need not have.
 
     Raises:
         ModelError: it cannot be loaded, or does not give two classes' probabilities.
@@ -98,19 +133,21 @@ def describe(folder: Path) -> dict[str, Any]:
     try:
         estimator = _estimator(folder)
         columns = [str(name) for name in estimator.feature_names_in_]
-        answer = estimator.predict_proba(_one_row(columns))
+        optional = _optional(estimator)
+        rows = _some_rows(columns, optional)
+        answer = estimator.predict_proba(_frame(rows, columns))
     except Exception as error:
         in_one_line = " ".join(f"{type(error).__name__}: {error}".split())
         raise ModelError(f"The estimator cannot be loaded and asked: {in_one_line}") from error
-    if answer.shape != (1, 2) or not np.isfinite(answer).all():
+    if answer.shape != (len(rows), 2) or not np.isfinite(answer).all():
         raise ModelError(f"The estimator answers {answer.tolist()}; expected two probabilities.")
-    return {"columns": columns}
+    return {"columns": columns, "optional": optional}
 
 
-def _one_row(columns: list[str]) -> Any:
+def _frame(rows: np.ndarray, columns: Any) -> Any:
     import pandas as pd
 
-    return pd.DataFrame([dict.fromkeys(columns, 0.0)])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _estimator(folder: Path) -> Any:

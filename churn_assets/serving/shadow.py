@@ -19,9 +19,21 @@ class Shadow:
         self._waiting = 0
 
     def score(self, model: ServedModel, columns: list[str], matrix: np.ndarray, given: np.ndarray) -> None:
-        """Score later what has just been answered."""
-        cannot = not model.takes_nan and bool(np.isnan(matrix).any())
-        if self._waiting >= WAITING or model.parser.columns != columns or cannot:
+        """Score later what has just been answered.
+
+        Args:
+            model: the shadow.
+            columns: of the version that answered. A shadow that knows more features would not answer as it
+                will once it serves, and is skipped.
+            matrix: the rows that were answered.
+            given: the answers.
+        """
+        if self._waiting >= WAITING or not set(model.parser.columns).issubset(columns):
+            self._metrics.shadow_skipped()
+            return
+        if model.parser.columns != columns:
+            matrix = matrix[:, [columns.index(name) for name in model.parser.columns]]
+        if not model.takes(matrix):
             self._metrics.shadow_skipped()
             return
         self._waiting += 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import math
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -10,33 +11,74 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 
-from churn_assets.model import estimators, packaging, registry
+from churn_assets.model import candidates, estimators, packaging, registry
 from churn_assets.serving import online_store
 from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
 from churn_assets.serving.temporary import RunningServer, temporary_server
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame, local_settings, mlflow_state_as_it_was
 
 FRAME = labelled_frame(users=100, dates=4)
-FEATURES = FRAME.loc[:, FEATURE_COLUMNS].astype("float64")
+FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
 
-# One user a reader can follow: lively, 6 months old.
-RECORD = dict(zip(FEATURE_COLUMNS, (42, 15, 3, 2, 180, 100), strict=True))
+
+def _with_history(frame: pd.DataFrame) -> pd.DataFrame:
+    """Twice the days of the last 30, and gaps that say who churns; one in three users has none."""
+    days = frame["active_days_30d"] * 2.0
+    gap = 1 + 4.0 * FRAME["label"] + FRAME["user_id"] % 5
+    known = FRAME["user_id"] % 3 > 0
+    history = pd.DataFrame(
+        {
+            "active_days_90d": days,
+            "active_days_total": days + 10,
+            "event_count_total": frame["event_count_30d"] * 3,
+            "purchase_count_total": frame["purchase_count_30d"] * 2,
+            "mean_gap_days": gap.where(known),
+            "longest_gap_days": (gap * 2).where(known),
+            "overdue_ratio": (frame["days_since_last_event"] / gap).where(known),
+            "days_since_last_purchase": frame["days_since_last_event"].where(frame["purchase_count_30d"] > 0),
+            "amount_total": (frame["event_count_30d"] * 9.5).where(known),
+        }
+    )
+    return frame.join(history)[FEATURE_COLUMNS]
+
+
+WITH_ITS_HISTORY = _with_history(FEATURES)
+
+# One user a reader can follow: lively, 6 months old. What is of the last 30 days, and what is not.
+RECORD = dict(zip(WINDOW_FEATURES, (42, 15, 3, 2, 180, 100), strict=True))
+HISTORY = dict(
+    zip(FEATURE_COLUMNS[len(RECORD) :], (40, 60, 170, 5, 3.05, 10.0, 0.98, 12.0, 250.5), strict=True)
+)
+# One who came once, a year ago, and again 28 days ago: no purchase, and no amount.
+GONE = dict(zip(WINDOW_FEATURES, (1, 1, 28, 0, 400, 0), strict=True))
+HISTORY_OF_GONE = dict(zip(HISTORY, (1, 2, 2, 0, 372, 372, 0.08, None, None), strict=True))
 
 FEATURE_DATE = dt.date(2026, 11, 22)
-PUBLISHED = {42: [42.0, 15.0, 3.0, 2.0, 180.0, 100.0], 43: [1.0, 1.0, 28.0, 0.0, 400.0, 0.0]}
+PUBLISHED = {
+    user_id: [math.nan if value is None else float(value) for value in values]
+    for user_id, values in {
+        42: [*RECORD.values(), *HISTORY.values()],
+        43: [*GONE.values(), *HISTORY_OF_GONE.values()],
+    }.items()
+}
+# Null of some users.
+NULLABLE = set(HISTORY) - set(HISTORY_OF_ALL)
 
-# By version, as it is registered below. Few trees, so that training takes no time.
+# By version, as it is registered below: of the last 30 days alone. Few trees, so that training takes no time.
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "1": ("gradient_boosting", {"n_estimators": 10}),
     "2": ("hist_gradient_boosting", {"max_iter": 10}),
     "3": ("logistic_regression", {}),
 }
 BROKEN_PICKLE, FOREIGN, THREE_CLASSES = "4", "5", "6"
+# Of a history too, and with a model of its own for rows without one.
+WITH_HISTORY = "7"
 
 
 @dataclass(frozen=True)
@@ -80,7 +122,10 @@ def _what_the_server_ignores() -> None:
 
 @pytest.fixture(scope="session")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A lake whose registry has ``MODELS`` and three that cannot be served; Production is version 1."""
+    """A lake whose registry has ``MODELS``, three that cannot be served, and one of a history.
+
+    Production is version 1.
+    """
     settings = local_settings(tmp_path_factory.mktemp("serving"))
     with mlflow_state_as_it_was():
         registry.configure(settings)
@@ -88,14 +133,27 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
         mlflow.set_experiment(registry.experiment_name(settings))
         for version, (name, params) in MODELS.items():
-            fitted = estimators.make(name, params).fit(FEATURES, FRAME["label"])
-            with mlflow.start_run() as run:
-                uri = packaging.log_churn_model(mlflow, fitted, FEATURES.head(2))
-            assert str(registry.register(settings, uri, run.info.run_id).version) == version
+            assert _register(settings, estimators.make(name, params).fit(FEATURES, FRAME["label"])) == version
         _register_what_cannot_be_served(settings, tmp_path_factory.mktemp("bad"))
+        assert _register(settings, knows_history()) == WITH_HISTORY
         registry.promote(settings, "1")
         publish_features(settings)
         yield settings
+
+
+def _register(settings: Settings, fitted: Any) -> str:
+    import mlflow
+
+    with mlflow.start_run() as run:
+        uri = packaging.log_churn_model(mlflow, fitted, WITH_ITS_HISTORY.head(2))
+    return str(registry.register(settings, uri, run.info.run_id).version)
+
+
+def knows_history() -> Any:
+    """Histogram boosting of all, and gradient boosting of the last 30 days for who has no history."""
+    whole = estimators.make("hist_gradient_boosting", {"max_iter": 10}).fit(WITH_ITS_HISTORY, FRAME["label"])
+    without = estimators.make("gradient_boosting", {"n_estimators": 10}).fit(FEATURES, FRAME["label"])
+    return candidates.together(whole, without)
 
 
 def _register_what_cannot_be_served(settings: Settings, folder: Path) -> None:
@@ -119,7 +177,7 @@ def _register_what_cannot_be_served(settings: Settings, folder: Path) -> None:
                 name="model",
                 python_model=str(packaging.CODE),
                 artifacts=files,
-                signature=packaging.signature(FEATURE_COLUMNS),
+                signature=packaging.signature(WINDOW_FEATURES),
                 pip_requirements=[],
             )
         assert str(registry.register(settings, info.model_uri, run.info.run_id).version) == version
@@ -129,7 +187,7 @@ def publish_features(settings: Settings) -> None:
     """Let the server look users 42 and 43 up."""
     matrix = list(PUBLISHED.values())
     online_store.publish(
-        online_folder(settings), list(PUBLISHED), matrix, FEATURE_COLUMNS, FEATURE_DATE, source_version=7
+        online_folder(settings), list(PUBLISHED), matrix, FEATURE_COLUMNS, FEATURE_DATE, 7, NULLABLE
     )
 
 
@@ -171,7 +229,6 @@ def expected(registered: Settings) -> dict[str, float]:
 def mlflow_answers(settings: Settings, version: str, records: list[dict[str, Any]]) -> list[float]:
     """What ``mlflow.pyfunc`` answers, as the batch scoring does."""
     import mlflow.pyfunc
-    import pandas as pd
 
     with mlflow_state_as_it_was():
         registry.configure(settings)

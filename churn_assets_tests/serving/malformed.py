@@ -5,9 +5,9 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 
-RECORD = dict.fromkeys(FEATURE_COLUMNS, 1.0)
+RECORD = dict.fromkeys(WINDOW_FEATURES, 1.0)
 NO_NUMBERS: list[Any] = ["x", None, "true", [], {}, [1], {"a": 1}, 10**400, "1,0", "NaN"]
 NO_BODIES: list[Any] = [None, True, 1, 1.5, "x", [], {}, [RECORD], {"inputs": None}, {"inputs": 1}]
 
@@ -41,7 +41,7 @@ def _flipped(chance: random.Random) -> bytes:
 
 
 def _wrong_value(chance: random.Random) -> bytes:
-    record = {**RECORD, chance.choice(FEATURE_COLUMNS): chance.choice(NO_NUMBERS)}
+    record = {**RECORD, chance.choice(WINDOW_FEATURES): chance.choice(NO_NUMBERS)}
     return json.dumps(
         {chance.choice(["inputs", "instances", "dataframe_records"]): [RECORD, record]}
     ).encode()
@@ -57,7 +57,7 @@ def _wrong_field(chance: random.Random) -> bytes:
 
 def _wrong_shape(chance: random.Random) -> bytes:
     data = [[1.0] * chance.choice([0, 1, 5, 7, 50]) for _ in range(chance.randint(1, 20))]
-    return json.dumps({"dataframe_split": {"columns": FEATURE_COLUMNS, "data": data}}).encode()
+    return json.dumps({"dataframe_split": {"columns": WINDOW_FEATURES, "data": data}}).encode()
 
 
 def _wrong_body(chance: random.Random) -> bytes:

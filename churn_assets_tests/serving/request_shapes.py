@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 
 JSON = {"content-type": "application/json"}
 
 # Two users whom a reader can follow: a lively one and one who is gone.
-A = dict(zip(FEATURE_COLUMNS, (42, 15, 3, 2, 180, 100), strict=True))
-B = dict(zip(FEATURE_COLUMNS, (2, 1, 28, 0, 400, 0), strict=True))
+A = dict(zip(WINDOW_FEATURES, (42, 15, 3, 2, 180, 100), strict=True))
+B = dict(zip(WINDOW_FEATURES, (2, 1, 28, 0, 400, 0), strict=True))
 ROW_A, ROW_B = list(A.values()), list(B.values())
 # User 43 of conftest.PUBLISHED; user 42 is A.
-PUBLISHED_B = dict(zip(FEATURE_COLUMNS, (1, 1, 28, 0, 400, 0), strict=True))
+PUBLISHED_B = dict(zip(WINDOW_FEATURES, (1, 1, 28, 0, 400, 0), strict=True))
 
 
 # Why ours is wanted to answer otherwise. docs/adr/0023 gives each.
@@ -74,7 +74,7 @@ def columns_of(*records: dict[str, Any]) -> dict[str, list[Any]]:
     return {name: [record.get(name) for record in records] for name in records[0]}
 
 
-def split(*rows: list[Any], columns: Any = FEATURE_COLUMNS, **more: Any) -> dict[str, Any]:
+def split(*rows: list[Any], columns: Any = WINDOW_FEATURES, **more: Any) -> dict[str, Any]:
     return {"dataframe_split": {"columns": columns, "data": list(rows), **more}}
 
 
@@ -108,7 +108,7 @@ def literal(value: str) -> bytes:
 
 
 PLAIN = json.dumps({"dataframe_records": [A]}).encode()
-CSV = ",".join(FEATURE_COLUMNS) + "\n42,15,3,2,180,100\n2,1,28,0,400,0\n"
+CSV = ",".join(WINDOW_FEATURES) + "\n42,15,3,2,180,100\n2,1,28,0,400,0\n"
 
 _UNREAD = {"ours": 200, "reason": UNREAD, "scores": (A, B)}
 _MIXED = {"ours": 200, "reason": MIXED, "scores": (A, B)}
@@ -154,7 +154,7 @@ SHAPES: list[Shape] = [
     *in_all_formats(
         "-Infinity", but(B, days_since_last_event=float("-inf")), ours=400, reason=INFINITE, gaps=True
     ),
-    *in_all_formats("nothing but nulls", dict.fromkeys(FEATURE_COLUMNS), ours=400, reason=NOBODY, gaps=True),
+    *in_all_formats("nothing but nulls", dict.fromkeys(WINDOW_FEATURES), ours=400, reason=NOBODY, gaps=True),
     *in_all_formats("list for a number", but(B, days_since_last_event=[28])),
     *in_all_formats(
         "empty list for a number",
@@ -241,7 +241,7 @@ SHAPES: list[Shape] = [
     Shape("no rows, inputs", {"inputs": []}),
     Shape("no rows, instances", {"instances": []}),
     Shape("no columns, inputs", {"inputs": {}}),
-    Shape("no rows by column, inputs", {"inputs": {name: [] for name in FEATURE_COLUMNS}}, gaps=True),
+    Shape("no rows by column, inputs", {"inputs": {name: [] for name in WINDOW_FEATURES}}, gaps=True),
     Shape("empty records", {"dataframe_records": [{}, {}]}),
     Shape(
         "an empty record after a whole one",
@@ -275,34 +275,34 @@ SHAPES: list[Shape] = [
     Shape("number as index", split(ROW_A, ROW_B, index=2)),
     Shape("text as index", split(ROW_A, ROW_B, index="ab")),
     Shape("object as index", split(ROW_A, ROW_B, index={"a": 1, "b": 2})),
-    Shape("duplicate column, split", split([*ROW_A, 181], columns=[*FEATURE_COLUMNS, "account_age_days"])),
-    Shape("duplicate extra column, split", split([*ROW_A, 1, 2], columns=[*FEATURE_COLUMNS, "x", "x"])),
+    Shape("duplicate column, split", split([*ROW_A, 181], columns=[*WINDOW_FEATURES, "account_age_days"])),
+    Shape("duplicate extra column, split", split([*ROW_A, 1, 2], columns=[*WINDOW_FEATURES, "x", "x"])),
     Shape("split without columns", {"dataframe_split": {"data": [ROW_A]}}),
-    Shape("split without data", {"dataframe_split": {"columns": FEATURE_COLUMNS}}),
+    Shape("split without data", {"dataframe_split": {"columns": WINDOW_FEATURES}}),
     Shape("split with null columns", split(ROW_A, columns=None)),
     Shape("split with numbers as columns", split(ROW_A, columns=[0, 1, 2, 3, 4, 5])),
-    Shape("split with a number among the columns", split([*ROW_A, 1], columns=[*FEATURE_COLUMNS, 7])),
+    Shape("split with a number among the columns", split([*ROW_A, 1], columns=[*WINDOW_FEATURES, 7])),
     Shape("split with one column as text", split([1], columns="event_count_30d")),
     Shape("split with an unknown key", split(ROW_A, dtype="int64")),
     Shape(
         "split with names, as orient='tight'",
         split(ROW_A, index=[0], index_names=[None], column_names=[None]),
     ),
-    Shape("split whose rows are objects", {"dataframe_split": {"columns": FEATURE_COLUMNS, "data": [A, B]}}),
+    Shape("split whose rows are objects", {"dataframe_split": {"columns": WINDOW_FEATURES, "data": [A, B]}}),
     Shape("split whose rows are objects, without columns", {"dataframe_split": {"data": [A, B]}}),
-    Shape("split by column", {"dataframe_split": {"columns": FEATURE_COLUMNS, "data": columns_of(A, B)}}),
-    Shape("split of one flat row", {"dataframe_split": {"columns": FEATURE_COLUMNS, "data": ROW_A}}),
+    Shape("split by column", {"dataframe_split": {"columns": WINDOW_FEATURES, "data": columns_of(A, B)}}),
+    Shape("split of one flat row", {"dataframe_split": {"columns": WINDOW_FEATURES, "data": ROW_A}}),
     Shape("split as a list", {"dataframe_split": [ROW_A]}),
-    Shape("split with null data", {"dataframe_split": {"columns": FEATURE_COLUMNS, "data": None}}),
+    Shape("split with null data", {"dataframe_split": {"columns": WINDOW_FEATURES, "data": None}}),
     Shape(
         "split with a null row",
-        {"dataframe_split": {"columns": FEATURE_COLUMNS, "data": [ROW_A, None]}},
+        {"dataframe_split": {"columns": WINDOW_FEATURES, "data": [ROW_A, None]}},
         gaps=True,
     ),
     Shape("an index over no rows, split", split(index=[0]), gaps=True, ours=400, reason=NO_ROWS),
     Shape(
         "fewer columns than the objects have, split",
-        {"dataframe_split": {"columns": FEATURE_COLUMNS[:5], "data": [A]}},
+        {"dataframe_split": {"columns": WINDOW_FEATURES[:5], "data": [A]}},
     ),
     # The body's own keys.
     Shape("nothing", {}),

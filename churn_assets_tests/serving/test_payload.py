@@ -17,16 +17,17 @@ from churn_assets.serving.cells import LARGEST
 from churn_assets.serving.online_store import OnlineStore, Snapshot
 from churn_assets.serving.payload import FORMATS, Parser
 from churn_assets.serving.replies import BadRequestError, UnavailableError
-from churn_assets.tables import FEATURE_COLUMNS
-from churn_assets_tests.serving.conftest import FEATURE_DATE, PUBLISHED, RECORD, Client
+from churn_assets.tables import FEATURE_COLUMNS, WINDOW_FEATURES
+from churn_assets_tests.serving.conftest import FEATURE_DATE, NULLABLE, PUBLISHED, RECORD, Client
 
-AGE = FEATURE_COLUMNS.index("account_age_days")
-PARSER = Parser(FEATURE_COLUMNS)
-TAKES_GAPS = Parser(FEATURE_COLUMNS, takes_nan=True)
+AGE = WINDOW_FEATURES.index("account_age_days")
+PARSER = Parser(WINDOW_FEATURES)
+TAKES_GAPS = Parser(WINDOW_FEATURES, takes_nan=True)
+OF_42, OF_43 = (PUBLISHED[user_id][: len(WINDOW_FEATURES)] for user_id in (42, 43))
 ROWS = [[42.0, 15.0, 3.0, 2.0, 180.0, 100.0], [1.5, 1.0, 29.0, 0.0, 1e38, 1e-40]]
 
 
-def in_format(name: str, rows: list[list[float]], columns: list[str] = FEATURE_COLUMNS) -> dict[str, Any]:
+def in_format(name: str, rows: list[list[float]], columns: list[str] = WINDOW_FEATURES) -> dict[str, Any]:
     records = [dict(zip(columns, row, strict=True)) for row in rows]
     return {
         "dataframe_records": {"dataframe_records": records},
@@ -59,7 +60,7 @@ def refused(body: Any, store: Callable[[], Snapshot | None] = no_store, parser: 
 @pytest.fixture
 def store(tmp_path: Path) -> Callable[[], Snapshot | None]:
     online_store.publish(
-        tmp_path, list(PUBLISHED), list(PUBLISHED.values()), FEATURE_COLUMNS, FEATURE_DATE, 7
+        tmp_path, list(PUBLISHED), list(PUBLISHED.values()), FEATURE_COLUMNS, FEATURE_DATE, 7, NULLABLE
     )
     return OnlineStore(tmp_path).snapshot
 
@@ -71,7 +72,7 @@ def test_each_format_gives_the_same_rows(way: str):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_columns_may_come_in_any_order(way: str):
-    backwards = in_format(way, [row[::-1] for row in ROWS], FEATURE_COLUMNS[::-1])
+    backwards = in_format(way, [row[::-1] for row in ROWS], WINDOW_FEATURES[::-1])
 
     assert matrix_of(backwards).tolist() == ROWS
 
@@ -132,7 +133,7 @@ def test_what_is_no_number_is_refused_by_row_and_field(way: str, value: Any):
 def test_a_field_that_the_model_does_not_know_is_not_looked_at(way: str):
     rows = [[*ROWS[0], "x"], [*ROWS[1], None]]
 
-    assert matrix_of(in_format(way, rows, [*FEATURE_COLUMNS, "shoe_size"])).tolist() == ROWS
+    assert matrix_of(in_format(way, rows, [*WINDOW_FEATURES, "shoe_size"])).tolist() == ROWS
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -141,13 +142,13 @@ def test_where_features_are_looked_up_an_unknown_field_is_named_beside_the_known
     message = refused(in_format(way, [[42, 3]], ["user_id", "days_since_last_evnt"]), store)
 
     assert "days_since_last_evnt" in message
-    assert message.endswith(f"Known fields: user_id, {', '.join(FEATURE_COLUMNS)}.")
+    assert message.endswith(f"Known fields: user_id, {', '.join(WINDOW_FEATURES)}.")
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_missing_field_is_named_with_its_row(way: str):
     rows = [row[:AGE] + row[AGE + 1 :] for row in ROWS]
-    columns = [name for name in FEATURE_COLUMNS if name != "account_age_days"]
+    columns = [name for name in WINDOW_FEATURES if name != "account_age_days"]
 
     assert refused(in_format(way, rows, columns)).startswith("Row 0 lacks account_age_days.")
 
@@ -182,10 +183,10 @@ def test_what_is_not_finite_is_refused(way: str, literal: str):
         ({"inputs": []}, "inputs has no row"),
         ({"inputs": {}}, "inputs has no row"),
         ({"dataframe_records": []}, "dataframe_records has no row"),
-        ({"dataframe_split": {"columns": FEATURE_COLUMNS, "data": []}}, "dataframe_split has no row"),
-        ({"dataframe_split": {"columns": FEATURE_COLUMNS}}, "missing required field `data`"),
+        ({"dataframe_split": {"columns": WINDOW_FEATURES, "data": []}}, "dataframe_split has no row"),
+        ({"dataframe_split": {"columns": WINDOW_FEATURES}}, "missing required field `data`"),
         (
-            {"dataframe_split": {"columns": FEATURE_COLUMNS, "data": [ROWS[0], [1, 2]]}},
+            {"dataframe_split": {"columns": WINDOW_FEATURES, "data": [ROWS[0], [1, 2]]}},
             "dataframe_split.data[1] has 2 values; columns has 6",
         ),
         (
@@ -285,7 +286,7 @@ def test_a_refusal_names_row_field_value_and_place_as_they_were_sent(way: str, v
 def test_an_index_counts_the_rows_and_one_row_stands_for_all_of_it(
     split: dict[str, Any], message: str | None
 ):
-    body = {"dataframe_split": {"columns": FEATURE_COLUMNS, **split}}
+    body = {"dataframe_split": {"columns": WINDOW_FEATURES, **split}}
     if message:
         assert refused(body) == message
     else:
@@ -318,14 +319,14 @@ def test_a_gap_beside_a_user_id_is_looked_up_by_every_model(store: Any):
 def test_the_models_own_parameter_is_read_and_others_are_not(params: Any, explain: bool):
     body = json.dumps({"inputs": [RECORD], "params": params}).encode()
 
-    assert Parser(FEATURE_COLUMNS, explains=True).rows(body, no_store).explain == explain
+    assert Parser(WINDOW_FEATURES, explains=True).rows(body, no_store).explain == explain
     assert PARSER.rows(body, no_store).explain is False
 
 
 def test_a_user_is_looked_up_and_the_date_of_the_features_is_known(store: Any):
     rows = PARSER.rows(b'{"dataframe_records": [{"user_id": 43}, {"user_id": 42}]}', store)
 
-    assert rows.matrix.tolist() == [PUBLISHED[43], PUBLISHED[42]]
+    assert rows.matrix.tolist() == [OF_43, OF_42]
     assert rows.looked_up is not None
     assert rows.looked_up.feature_date == FEATURE_DATE
 
@@ -348,7 +349,7 @@ def test_rows_with_and_without_features_mix(way: str, store: Any):
 
     rows = PARSER.rows(json.dumps(body).encode(), store)
 
-    assert rows.matrix.tolist() == [PUBLISHED[43], PUBLISHED[42], PUBLISHED[42]]
+    assert rows.matrix.tolist() == [OF_43, OF_42, OF_42]
     assert rows.unknown == {}
 
 
@@ -356,13 +357,13 @@ def test_a_user_of_whom_nothing_is_known_is_told_by_its_row(store: Any):
     rows = PARSER.rows(b'{"inputs": {"user_id": [42, 7, 43, 8]}}', store)
 
     assert rows.unknown == {1: 7, 3: 8}
-    assert rows.matrix[[0, 2]].tolist() == [PUBLISHED[42], PUBLISHED[43]]
+    assert rows.matrix[[0, 2]].tolist() == [OF_42, OF_43]
 
 
 def test_whole_features_of_an_unknown_user_need_no_lookup():
     rows = PARSER.rows(json.dumps({"inputs": [{**RECORD, "user_id": 7}]}).encode(), no_store)
 
-    assert (rows.matrix.tolist(), rows.unknown, rows.looked_up) == ([PUBLISHED[42]], {}, None)
+    assert (rows.matrix.tolist(), rows.unknown, rows.looked_up) == ([OF_42], {}, None)
 
 
 def test_what_is_too_large_is_named_with_its_row_among_unknown_users_too(store: Any):

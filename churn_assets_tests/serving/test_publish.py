@@ -11,7 +11,7 @@ from churn_assets.errors import ModelError
 from churn_assets.serving import scorer
 from churn_assets.serving.publish import in_a_process, publish
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.serving.conftest import (
     BROKEN_PICKLE,
     FEATURES,
@@ -47,7 +47,7 @@ def test_a_version_says_which_columns_it_wants_and_where_it_came_from(lake: Sett
 
     description = json.loads((tmp_path / "1" / scorer.DESCRIPTION_FILE).read_text())
     source = mlflow.MlflowClient().get_model_version("churn-prediction-model", "1").source
-    assert description == {"columns": FEATURE_COLUMNS, "source": source}
+    assert description == {"columns": WINDOW_FEATURES, "optional": [], "source": source}
     assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(".new")) == []
 
 
@@ -69,7 +69,7 @@ def test_what_another_registry_left_under_the_same_number_is_replaced(
 
     publish(lake, tmp_path / "1", "1", scorer.describe)
 
-    assert scorer.load(tmp_path / "1", "1").parser.columns == FEATURE_COLUMNS
+    assert scorer.load(tmp_path / "1", "1").parser.columns == WINDOW_FEATURES
 
 
 @pytest.mark.parametrize(
