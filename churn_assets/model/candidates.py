@@ -1,5 +1,6 @@
 """Who competes to be the next model, who wins, and whether the winner's probabilities need calibration."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ OUTSIDE = (estimators.FLOOR, estimators.FORMULA)
 
 # A trial of the search is called this and its number.
 SEARCHED = "search_"
+
+# Of the search for rows without a history.
+FALLBACK_TRIALS = 3
 
 # A difference in the Brier score that is not worth a less simple model, nor a calibration map. Between two
 # boosted models its standard error by user is 0.001 for 2,000 simulated users and 0.0004 for 8,000, so this
@@ -76,6 +80,7 @@ def entrants(  # noqa: PLR0913 - named, and a caller gives few of them
     *,
     history: bool = False,
     horizon_days: int = 30,
+    trials: int = search.TRIALS,
     articles: bool = True,
 ) -> list[Entrant]:
     """Who competes: the floor first, then the simpler before the less simple.
@@ -86,6 +91,7 @@ def entrants(  # noqa: PLR0913 - named, and a caller gives few of them
         seed: of the search.
         history: whether the rows have more than the features of the last 30 days.
         horizon_days: days that label 1 looks ahead.
+        trials: of the search.
         articles: whether the article's estimator is among them, which takes as long as all others.
 
     Raises:
@@ -114,7 +120,7 @@ def entrants(  # noqa: PLR0913 - named, and a caller gives few of them
         )
         searched = [
             Entrant(f"{SEARCHED}{number}", search.ESTIMATOR, _all_params(search.ESTIMATOR, trial))
-            for number, trial in enumerate(search.trials(seed), start=1)
+            for number, trial in enumerate(search.trials(seed, trials), start=1)
         ]
         together = [
             _average("average", line, boosting),
@@ -141,6 +147,7 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
     seconds: float = 30,
     seed: int = 42,
     horizon_days: int = 30,
+    trials: int = search.TRIALS,
     articles: bool = True,
     done: Callable[[Candidate, int, int], None] | None = None,
 ) -> list[Candidate]:
@@ -156,6 +163,7 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
         seconds: when so many are over, no further trial of the search is begun.
         seed: of the search.
         horizon_days: days that label 1 looks ahead.
+        trials: of the search.
         articles: as for ``entrants``.
         done: called after each with the candidate, its number from 1 on, and how many there are.
 
@@ -171,18 +179,21 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
         seed,
         history=has_history(frames.train),
         horizon_days=horizon_days,
+        trials=trials,
         articles=articles,
     )
     _require_both_classes(frames.train, "training")
     _require_both_classes(frames.calibration, "calibration")
     started = time.monotonic()
     candidates: list[Candidate] = []
+    known: dict[str, Any] = {}
     for number, entrant in enumerate(plan, start=1):
         # The budget bounds a machine far slower than those this was made for: elsewhere all trials run, and
         # so the same rows give the same model.
         if entrant.name.startswith(SEARCHED) and time.monotonic() - started > seconds:
             continue
-        candidate = _fitted(entrant, frames)
+        candidate = _fitted(entrant, frames, known)
+        known[_key(entrant.estimator_name, entrant.params)] = candidate.fitted
         candidates.append(candidate)
         if done:
             done(candidate, number, len(plan))
@@ -214,7 +225,8 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
 def fallback(frames: Frames, seconds: float = 30, seed: int = 42) -> tuple[Candidate, Calibrated]:
     """The best model of rows without a history, and what it becomes once it is calibrated.
 
-    It knows the features of the last 30 days alone. The same estimators compete, but for the article's.
+    It knows the features of the last 30 days alone. The same estimators compete, but for the article's, with
+    fewer trials.
 
     Args:
         frames: as for ``compete``.
@@ -225,7 +237,7 @@ def fallback(frames: Frames, seconds: float = 30, seed: int = 42) -> tuple[Candi
         ModelError: as ``compete`` does.
     """
     known = without_history(frames)
-    best = compete(known, seconds=seconds, seed=seed, articles=False)[0]
+    best = compete(known, seconds=seconds, seed=seed, trials=FALLBACK_TRIALS, articles=False)[0]
     return best, calibrated(best, known.calibration, seed)
 
 
@@ -294,7 +306,22 @@ def _all_params(name: str, params: Mapping[str, Any] | None = None) -> dict[str,
     return {**estimators.DEFAULTS[name], **(params or {})}
 
 
-def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
+def _key(name: str, params: Mapping[str, Any]) -> str:
+    return json.dumps([name, params], sort_keys=True)
+
+
+def _average_of_known(entrant: Entrant, known: Mapping[str, Any]) -> Any:
+    """The average of those that were fitted before it, None where one is not there."""
+    if entrant.estimator_name != estimators.AVERAGE:
+        return None
+    from churn_assets.model.ensembles import Average
+
+    parts = [known.get(_key(one["estimator"], one["params"])) for one in entrant.params["estimators"]]
+    return Average.of_fitted(parts) if all(part is not None for part in parts) else None
+
+
+def _fitted(entrant: Entrant, frames: Frames, known: Mapping[str, Any] | None = None) -> Candidate:
+    """Fit one; an average is made of what has been fitted before it, where all of its parts have."""
     from threadpoolctl import threadpool_limits
 
     started = time.perf_counter()
@@ -304,7 +331,10 @@ def _fitted(entrant: Entrant, frames: Frames) -> Candidate:
         # for 25,000 rows, but nothing promises it for others. Nor do they help: those rows take 0.2 s in one
         # thread, and 5 s in two where another process is busy.
         with threadpool_limits(1):
-            estimator.fit(frames.train[features_in(frames.train)], frames.train["label"])
+            if (average := _average_of_known(entrant, known or {})) is not None:
+                estimator = average
+            else:
+                estimator.fit(frames.train[features_in(frames.train)], frames.train["label"])
             metrics = _metrics(
                 frames.calibration["label"].to_numpy(), calibration.probability(estimator, frames.calibration)
             )

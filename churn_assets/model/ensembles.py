@@ -86,6 +86,16 @@ class Average(ClassifierMixin, BaseEstimator):
         self.parts_ = [clone(one).fit(X, y) for one in self.estimators]
         return self
 
+    @classmethod
+    def of_fitted(cls, estimators: Sequence[Any]) -> "Average":
+        """The average of estimators that are fitted to the same rows: what fitting it to them would give."""
+        made = cls(estimators)
+        made.feature_names_in_ = estimators[0].feature_names_in_
+        made.n_features_in_ = len(made.feature_names_in_)
+        made.classes_ = estimators[0].classes_
+        made.parts_ = list(estimators)
+        return made
+
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """The probabilities of both labels."""
         from scipy.special import expit

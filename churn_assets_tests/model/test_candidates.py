@@ -188,7 +188,7 @@ def test_a_less_simple_candidate_must_be_better_by_more_than_a_tie():
 def test_one_that_cannot_be_fitted_comes_last_with_its_reason(
     frames: dataset.Frames, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(search, "trials", lambda _: [{"max_iter": 5}, {"max_iter": -1}])
+    monkeypatch.setattr(search, "trials", lambda *_: [{"max_iter": 5}, {"max_iter": -1}])
 
     found = compete(frames)
 

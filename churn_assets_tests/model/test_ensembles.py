@@ -131,3 +131,16 @@ def test_the_frames_without_a_history_hold_the_six_features_of_the_same_rows():
 
     assert list(dropped.train) == ["user_id", "feature_date", *WINDOW_FEATURES, "label"]
     assert (dropped.holdout["label"] == FRAME["label"]).all()
+
+
+def test_in_the_race_an_average_is_made_of_what_was_fitted_before_it_and_is_the_same():
+    found = candidates.compete(FRAMES, trials=0, articles=False)
+    made = {one.name: one for one in found}
+    average = made["average_with_bg_nbd"]
+
+    again = candidates.rebuild(
+        {"estimator": "average", "params": average.params, "calibration": "none"}, FRAMES
+    )
+
+    assert average.fitted.parts_[0] is made["bg_nbd"].fitted
+    assert (again.predict_proba(ROWS) == average.fitted.predict_proba(ROWS)).all()

@@ -1,0 +1,153 @@
+"""How good each way to predict is, out of time: recency, BG/NBD, the last 30 days, everything, an oracle.
+
+For simulated users (``--seeds``), and for a folder of Online Retail's daily CSV files (``--online-retail``):
+everything from the landing zone to the labels, then the race as a training runs it. All are judged on the
+same rows, the last mature dates. Intervals are of 95 %, by a bootstrap of users.
+Run: ``python -m bench.models [--seeds 1 2 3] [--online-retail FOLDER]``
+"""
+
+import argparse
+import datetime as dt
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from bench.backfill import pipeline
+from bench.lakes import START, settings_of
+from churn_assets.model import bootstrap, calibration, candidates, dataset, evaluation, gate, judging
+from churn_assets.model.bootstrap import Ranking, Sampling, numbered
+from churn_assets.model.dataset import Frames
+from churn_assets.sample import oracle
+from churn_assets.sample.importer import import_files
+from churn_assets.sample.simulator import simulate
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, USER_FEATURES
+
+FIRST_DAY_OF_RETAIL = dt.date(2010, 12, 1)
+RETAIL: dict[str, Any] = {
+    "user_id": "CustomerID",
+    "event_ts": "InvoiceDate",
+    "event_type": "(CASE WHEN InvoiceNo LIKE 'C%' THEN 'cancellation' ELSE 'purchase' END)",
+    "country": "Country",
+    "amount": "(CAST(Quantity AS DECIMAL(18,2)) * CAST(UnitPrice AS DECIMAL(18,2)))",
+}
+SHOWN = {"roc_auc": "AUC", "brier": "Brier", "pr_auc": "PR AUC", "calibration_error": "calibration error"}
+DRAWS = Sampling(replicates=200, seed=0)
+
+console = Console(width=130)
+
+Probabilities = Mapping[str, Any]
+
+
+def of_simulated_users(folder: Path, seed: int) -> tuple[Frames, Probabilities]:
+    """2,000 users over 180 days: the rows, and the probability of churn by who gave it."""
+    settings = settings_of(folder)
+    truth_file = folder / "truth.csv"
+    simulate(
+        settings.landing_root,
+        truth_file,
+        users=2_000,
+        days=180,
+        start=START,
+        seed=seed,
+        late_share=0.02,
+        duplicate_share=0.01,
+        corrupt_share=0.002,
+    )
+    frames, found = _compete(settings)
+    truth = oracle.probabilities(frames.holdout, truth_file, settings.horizon_days)
+    return frames, {**found, "oracle": truth}
+
+
+def of_online_retail(folder: Path, files: Sequence[Path]) -> tuple[Frames, Probabilities]:
+    """The same for the customers of Online Retail, of whom nobody knows the truth."""
+    from churn_assets.resources import lakehouse
+
+    settings = settings_of(folder, FIRST_DAY_OF_RETAIL)
+    import_files(files, settings.landing_root, lambda: lakehouse(settings).spark, **RETAIL)
+    return _compete(settings)
+
+
+def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
+    from churn_assets.resources import lakehouse
+
+    for stage in ("ingest", "featurize"):
+        pipeline(settings, lambda made, stage=stage: made.run_stage(stage, dt.datetime.now(dt.UTC)))
+    lake = lakehouse(settings)
+    labelled = dataset.labelled_rows(lake.read(USER_FEATURES), lake.read(CHURN_LABELS))
+    by_date = dataset.rows_by_date(labelled)
+    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+    frames = dataset.frames(labelled, split, settings.training_rows)
+    found = candidates.compete(frames, horizon_days=settings.horizon_days)
+    best = judging.first_model(frames, found, judging.costs(settings))
+    made = candidates.calibrated(best, frames.calibration)
+    without, calibrated = candidates.fallback(frames)
+    asked = {name: judging.fitted(found, name) for name in ("recency", "bg_nbd")}
+    alone = {name: one.fitted for name, one in asked.items() if one is not None}
+    known = dataset.without_history(frames).holdout
+    return frames, {
+        **{name: calibration.probability(one, frames.holdout) for name, one in alone.items()},
+        f"last 30 days ({without.name})": calibration.probability(calibrated.estimator, known),
+        f"all ({best.name}, map {made.method})": calibration.probability(made.estimator, frames.holdout),
+    }
+
+
+def _table(title: str, frames: Frames, found: Probabilities) -> RichTable:
+    table = RichTable(title, box=None, pad_edge=False)
+    for heading in SHOWN.values():
+        table.add_column(heading, justify="right")
+    user, label = numbered(frames.holdout["user_id"]), frames.holdout["label"].to_numpy("float64")
+    rankings = [Ranking(user, label, np.asarray(one, "float64")) for one in found.values()]
+    drawn = bootstrap.paired(rankings, int(user.max()) + 1, DRAWS)
+    for (name, probability), draws in zip(found.items(), drawn, strict=True):
+        metrics = evaluation.evaluate(label, probability)
+        cells = []
+        for metric in SHOWN:
+            low, high = bootstrap.interval(draws[metric])
+            cells.append(f"{metrics[metric]:.4f} ({low:.3f} to {high:.3f})")
+        table.add_row(name, *cells)
+    return table
+
+
+def _show(title: str, frames: Frames, found: Probabilities) -> None:
+    holdout = frames.holdout
+    dates, users = holdout["feature_date"], holdout["user_id"].nunique()
+    console.print(
+        f"{title}: {len(holdout):,} rows of {users:,} users, {dates.min()} to {dates.max()}, "
+        f"{holdout['label'].mean():.1%} churned; trained on {len(frames.train):,} rows"
+    )
+    console.print(_table(title, frames, found))
+    ours = next(one for name, one in found.items() if name.startswith("all"))
+    better = gate.beats(holdout, ours, np.asarray(found["bg_nbd"]), evaluation.DEFAULT_COSTS)
+    console.print(f"Better than BG/NBD beyond noise, in Brier score and AUC: {'yes' if better else 'no'}")
+    if "oracle" in found:
+        asked = (found["recency"], ours, found["oracle"])
+        floor, model, ceiling = (evaluation.evaluate(holdout["label"], one)["roc_auc"] for one in asked)
+        console.print(
+            f"Share of the way from recency to the oracle: {(model - floor) / (ceiling - floor):.0%}"
+        )
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.models")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--online-retail", type=Path)
+    asked = parser.parse_args(arguments)
+    for seed in asked.seeds:
+        with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
+            _show(f"simulated, seed {seed}", *of_simulated_users(Path(folder), seed))
+    if asked.online_retail:
+        files = sorted(asked.online_retail.glob("*.csv"))
+        with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
+            _show("Online Retail", *of_online_retail(Path(folder), files))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
