@@ -122,7 +122,7 @@ def user_daily_activity(events: Frame) -> Frame:
         )
         for (user_id, date), of_day in events.groupby(["user_id", "event_date"])
     ]
-    columns = ["user_id", "event_date", "events", "purchases", "amount"]
+    columns = pd.Index(["user_id", "event_date", "events", "purchases", "amount"])
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 

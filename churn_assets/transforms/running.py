@@ -213,7 +213,7 @@ class _History(NamedTuple):
     @classmethod
     def of(cls, unordered: Days) -> "_History":
         order = np.lexsort((unordered.day, unordered.user))
-        days = Days(*(column[order] for column in unordered))
+        days = Days._make(column[order] for column in unordered)
         is_first = np.ones(len(order), dtype=bool)
         is_first[1:] = days.user[1:] != days.user[:-1]
         number = np.cumsum(is_first) - 1

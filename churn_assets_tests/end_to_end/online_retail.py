@@ -137,7 +137,7 @@ def _gaps(count: np.ndarray) -> dict[str, np.ndarray]:
     user, day = np.nonzero(count)
     gap = pd.Series(day, dtype=float).groupby(user).diff()
     later = gap.notna().to_numpy()
-    expanding = gap[later].groupby(user[later]).expanding()
+    expanding = gap.loc[later].groupby(user[later]).expanding()
     found = {}
     for name in ("mean", "std", "max"):
         # As of each active day from the second on, and until the next.

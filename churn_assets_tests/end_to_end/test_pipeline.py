@@ -39,10 +39,12 @@ from churn_assets.tables import (
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USER_MONTHLY_ACTIVITY,
     USERS,
 )
 from churn_assets_tests import reference
 from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, Frame, House
+from churn_assets_tests.rows import rounded
 
 LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 ALL_DAYS = list(DateRange(FIRST_DAY, LAST_DAY).days())
@@ -63,6 +65,12 @@ def champions(house: House) -> list[tuple[int, str]]:
 
 def rows(frame: Frame) -> list[tuple]:
     return sorted(tuple(row) for row in frame.itertuples(index=False))
+
+
+def with_gaps(frame: Frame) -> list[tuple]:
+    """The rows of a table whose columns may be NULL, which pandas calls NaN."""
+    as_they_are = frame.astype(object)
+    return rounded(rows(as_they_are.where(as_they_are.notna(), None)))
 
 
 def land(house: House, name: str, *events: dict) -> None:
@@ -131,7 +139,10 @@ def test_silver_and_gold_equal_an_independent_calculation(house: House, truth: r
     assert rows(house.content(USERS)) == rows(reference.users(events))
     assert rows(house.content(USER_DAILY_ACTIVITY)) == rows(reference.user_daily_activity(events))
     assert rows(house.content(DAILY_SUMMARY)) == reference.daily_summary(events, ALL_DAYS)
-    assert rows(house.content(USER_FEATURES)) == reference.user_features(events, ALL_DAYS)
+    months = reference.user_monthly_activity(events, ALL_DAYS)
+    assert with_gaps(house.content(USER_MONTHLY_ACTIVITY)) == months
+    features = reference.user_features(events, ALL_DAYS)
+    assert with_gaps(house.content(USER_FEATURES)) == rounded(features)
     assert rows(house.content(CHURN_LABELS)) == sorted(reference.churn_labels(events, LABELLED_DAYS, HORIZON))
 
 

@@ -73,7 +73,7 @@ def counted(events: list[Event], dates: int = 1) -> list[tuple[Any, ...]]:
             (user, day(-ago), "purchase" if bought else None, None if cents is None else Decimal(cents) / 100)
             for user, ago, bought, cents in events
         ],
-        columns=["user_id", "event_date", "event_type", "amount"],
+        columns=pd.Index(["user_id", "event_date", "event_type", "amount"]),
         dtype=object,
     )
     return rounded(reference.user_features(frame, [day(-ago) for ago in range(dates)]))
