@@ -11,12 +11,14 @@ from churn_assets.errors import ModelError
 from churn_assets.model import estimators
 from churn_assets.serving import scorer
 from churn_assets.serving.publish import in_a_process, publish
+from churn_assets.serving.replies import BadRequestError
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.serving.conftest import (
     BROKEN_PICKLE,
     FEATURES,
     FOREIGN,
+    FRAME,
     HISTORY,
     MODELS,
     RECORD,
@@ -82,6 +84,24 @@ def test_what_a_release_before_histories_published_is_served_as_before(
     body = json.dumps({"inputs": [RECORD]}).encode()
     score = model.predict(model.parser.rows(body, lambda: None).matrix).tolist()
     assert score == mlflow_answers(lake, version, [RECORD])
+
+
+def test_a_version_of_histories_may_lack_nothing_else_even_where_it_could(tmp_path: Path):
+    import cloudpickle
+
+    together = knows_history()
+    without = estimators.make("hist_gradient_boosting", {"max_iter": 2}).fit(FEATURES, FRAME["label"])
+    assert np.isfinite(without.predict_proba(FEATURES.head(1) * np.nan)).all()
+    together.fallback = without
+    (tmp_path / scorer.ESTIMATOR_FILE).write_bytes(cloudpickle.dumps(together))
+    (tmp_path / scorer.DESCRIPTION_FILE).write_text(json.dumps(scorer.describe(tmp_path)))
+
+    model = scorer.load(tmp_path, WITH_HISTORY)
+
+    assert not model.takes_nan
+    body = json.dumps({"inputs": [{**RECORD, "account_age_days": None}]}).encode()
+    with pytest.raises(BadRequestError, match="Row 0 has account_age_days = null; expected a number"):
+        model.parser.rows(body, lambda: None)
 
 
 def test_a_version_that_cannot_answer_without_a_history_is_refused(tmp_path: Path):
