@@ -37,9 +37,9 @@ class Needs:
         Args:
             missing: of each row and column of the model, whether there is no value.
         """
-        lacks_needed: Flags = missing[:, self._always].any(axis=1)
-        has_some_of_it: Flags = (~missing[:, self._optional]).any(axis=1)
-        return ~(lacks_needed | (self.lack_history(missing) & has_some_of_it))
+        lacks_needed = _any_of(missing[:, self._always])
+        has_some_history = _any_of(~missing[:, self._optional])
+        return ~(lacks_needed | (self.lack_history(missing) & has_some_history))
 
     def lack_history(self, missing: Flags) -> Flags:
         """Of each row, whether a model of rows without a history answers it.
@@ -47,7 +47,7 @@ class Needs:
         Args:
             missing: as for ``are_met``.
         """
-        return missing[:, self._history].any(axis=1)
+        return _any_of(missing[:, self._history])
 
     def count_without_history(self, missing: Flags) -> int | None:
         """How many rows lack a history; None if one of them cannot be scored as it is.
@@ -67,6 +67,10 @@ class Needs:
         kind = bool(self.are_met(row)[0]), bool(self.lack_history(row)[0])
         self._kinds[row.tobytes()] = kind
         return kind
+
+
+def _any_of(flags: Flags) -> Flags:
+    return np.asarray(flags.any(axis=1))
 
 
 def _places(columns: Sequence[str], names: Sequence[str]) -> NDArray[np.intp]:

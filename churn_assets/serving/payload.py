@@ -127,10 +127,11 @@ class Parser:
             return None
         values = [self._features(record) for record in records]
         matrix = np.array(values, dtype=np.float64).reshape(len(records), -1)
-        if ((matrix < self._low) | (matrix > self._high)).any():
-            return None
+        within = (matrix >= self._low) & (matrix <= self._high)
+        if _all(within):
+            return Rows(matrix, {})
         missing = np.isnan(matrix)
-        if missing.any() and any(record.user_id is not UNSET for record in records):
+        if not _all(within | missing) or any(record.user_id is not UNSET for record in records):
             return None
         count = self.needs.count_without_history(missing)
         return None if count is None else Rows(matrix, {}, without_history=count)
@@ -274,6 +275,11 @@ class Parser:
     def _lacks(self, table: RequestTable, row: int, name: str) -> BadRequestError:
         place = f" - {table.place(row, name)}" if name in table.columns else ""
         return BadRequestError(f"Row {row} lacks {name}. Send it, or a {USER_ID} to look it up by{place}.")
+
+
+def _all(flags: Flags) -> bool:
+    # For a row or two a tenth of the time that numpy's own takes.
+    return b"\0" not in flags.tobytes()
 
 
 def _require_even(table: RequestTable, names: set[str]) -> None:

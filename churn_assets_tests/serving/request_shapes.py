@@ -10,13 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from churn_assets.tables import WINDOW_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS, WINDOW_FEATURES
 
 JSON = {"content-type": "application/json"}
 
 # Two users whom a reader can follow: a lively one and one who is gone.
 A = dict(zip(WINDOW_FEATURES, (42, 15, 3, 2, 180, 100), strict=True))
 B = dict(zip(WINDOW_FEATURES, (2, 1, 28, 0, 400, 0), strict=True))
+# The same with their histories: the second was never seen before, and bought nothing.
+WHOLE_A = dict(zip(FEATURE_COLUMNS, (*A.values(), 40, 60, 170, 5, 3.05, 10, 0.98, 12, 250.5), strict=True))
+WHOLE_B = dict(zip(FEATURE_COLUMNS, (*B.values(), 1, 1, 2, 0, None, None, None, None, None), strict=True))
+HISTORY = FEATURE_COLUMNS[len(WINDOW_FEATURES) :]
+SHORT_B = {name: value for name, value in WHOLE_B.items() if value is not None}
 ROW_A, ROW_B = list(A.values()), list(B.values())
 # User 43 of conftest.PUBLISHED; user 42 is A.
 PUBLISHED_B = dict(zip(WINDOW_FEATURES, (1, 1, 28, 0, 400, 0), strict=True))
@@ -25,6 +30,9 @@ PUBLISHED_B = dict(zip(WINDOW_FEATURES, (1, 1, 28, 0, 400, 0), strict=True))
 # Why ours is wanted to answer otherwise. docs/adr/0023 gives each.
 USERS = "a user_id stands for the published features of a user; MLflow's server knows no users"
 MIXED = "rows with and without a user_id may be mixed in any format"
+HISTORIES = "rows with and without a history may be mixed in any format"
+HALF = "half a history would be answered as if there were none, and nobody would see it"
+ONE_OF_SIX = "of a model that knows histories a row lacks all of the history or nothing"
 IMPOSSIBLE = "a value that the feature's contract excludes is an error of the client's, not a customer"
 INFINITE = "no count and no number of days is infinite"
 TOO_LARGE = "what float32 does not hold is refused for every model, so that a promotion changes no status"
@@ -45,16 +53,18 @@ class Shape:
     """One request: its name, its body (bytes as they are, anything else as JSON) and its headers.
 
     ``ours`` is set where our server shall differ: the status that it gives, for the ``reason``; with 200 the
-    scores of these features. With ``gaps`` it is sent for a model that takes NaN too.
+    scores of these features. With ``gaps`` it is sent for a model that takes NaN too; with ``history`` it is
+    sent for one that knows histories alone.
     """
 
     name: str
     body: Any
     headers: dict[str, str] = field(default_factory=lambda: JSON)
     gaps: bool = False
+    history: bool = False
     ours: int | None = None
     reason: str = ""
-    scores: tuple[Mapping[str, float], ...] = ()
+    scores: tuple[Mapping[str, float | None], ...] = ()
 
     @property
     def content(self) -> bytes:
@@ -113,6 +123,120 @@ CSV = ",".join(WINDOW_FEATURES) + "\n42,15,3,2,180,100\n2,1,28,0,400,0\n"
 _UNREAD = {"ours": 200, "reason": UNREAD, "scores": (A, B)}
 _MIXED = {"ours": 200, "reason": MIXED, "scores": (A, B)}
 _EMPTY_LIST = {"ours": 400, "reason": EMPTY_LIST}
+
+_HISTORIES = {"ours": 200, "reason": HISTORIES, "history": True}
+
+# For a version that knows histories.
+HISTORY_SHAPES = [
+    *in_all_formats("the six alone", B, history=True),
+    Shape(
+        "two histories, records",
+        {"dataframe_records": [WHOLE_A, but(WHOLE_A, days_since_last_event=20)]},
+        history=True,
+    ),
+    Shape("a history with nulls, records", {"dataframe_records": [WHOLE_A, WHOLE_B]}, history=True),
+    Shape("nulls alone in columns of a history, records", {"dataframe_records": [WHOLE_B] * 2}, history=True),
+    Shape("nulls alone in columns of a history, inputs", {"inputs": [WHOLE_B] * 2}, history=True),
+    Shape("nulls alone in columns of a history, instances", {"instances": [WHOLE_B] * 2}, history=True),
+    Shape("nulls alone in columns of a history, by column", {"inputs": columns_of(WHOLE_B)}, history=True),
+    Shape(
+        "nulls alone in columns of a history, split",
+        split(list(WHOLE_B.values()), columns=list(WHOLE_B)),
+        history=True,
+    ),
+    Shape("nulls left out of a history, records", {"dataframe_records": [SHORT_B]}, history=True),
+    Shape("nulls left out of a history, instances", {"instances": [SHORT_B] * 2}, history=True),
+    Shape("nulls left out of a history, by column", {"inputs": columns_of(SHORT_B)}, history=True),
+    Shape(
+        "nulls in place of a history, records",
+        {"dataframe_records": [but(**dict.fromkeys(HISTORY))]},
+        history=True,
+    ),
+    Shape(
+        "a history in text, records",
+        {"dataframe_records": [but(WHOLE_A, mean_gap_days="3.05")]},
+        history=True,
+    ),
+    Shape(
+        "a word in a history, records",
+        {"dataframe_records": [but(WHOLE_A, mean_gap_days="often")]},
+        history=True,
+    ),
+    Shape("with and without a history, records", {"dataframe_records": [WHOLE_A, B]}, history=True),
+    Shape("with and without a history, inputs", {"inputs": [WHOLE_A, B]}, history=True),
+    Shape(
+        "with and without a history, instances",
+        {"instances": [WHOLE_A, B]},
+        scores=(WHOLE_A, but(B, **dict.fromkeys(HISTORY))),
+        **_HISTORIES,
+    ),
+    Shape("with and without a history by column, inputs", {"inputs": columns_of(WHOLE_A, B)}, history=True),
+    Shape(
+        "a part of a history, records",
+        {"dataframe_records": [without("active_days_total", WHOLE_A)]},
+        history=True,
+        ours=400,
+        reason=HALF,
+    ),
+    Shape(
+        "a part of a history, by column",
+        {"inputs": columns_of(without("active_days_total", WHOLE_A))},
+        history=True,
+        ours=400,
+        reason=HALF,
+    ),
+    Shape(
+        "null in a history, records",
+        {"dataframe_records": [but(WHOLE_A, active_days_total=None)]},
+        history=True,
+        ours=400,
+        reason=HALF,
+    ),
+    Shape(
+        "one column of a history, records",
+        {"dataframe_records": [but(mean_gap_days=3)]},
+        history=True,
+        ours=400,
+        reason=HALF,
+    ),
+    Shape(
+        "above the contract of a history, records",
+        {"dataframe_records": [but(WHOLE_A, active_days_90d=91)]},
+        history=True,
+        ours=400,
+        reason=IMPOSSIBLE,
+    ),
+    Shape(
+        "one of the six is missing, records",
+        {"dataframe_records": [without("account_age_days")]},
+        history=True,
+    ),
+    Shape(
+        "one of the six is missing beside a history, records",
+        {"dataframe_records": [without("account_age_days", WHOLE_A)]},
+        history=True,
+    ),
+    Shape(
+        "one of the six is null, records", {"dataframe_records": [but(account_age_days=None)]}, history=True
+    ),
+    Shape(
+        "one of the six is null beside a history, records",
+        {"dataframe_records": [but(WHOLE_A, account_age_days=None)]},
+        history=True,
+        ours=400,
+        reason=ONE_OF_SIX,
+    ),
+    Shape(
+        "contributions without a history",
+        {"dataframe_records": [A, B], "params": {"explain": True}},
+        history=True,
+    ),
+    Shape(
+        "contributions with a history",
+        {"dataframe_records": [WHOLE_A, WHOLE_B], "params": {"explain": True}},
+        history=True,
+    ),
+]
 
 SHAPES: list[Shape] = [
     *in_all_formats("two rows", B, gaps=True),
@@ -481,4 +605,5 @@ SHAPES: list[Shape] = [
         gaps=True,
     ),
     Shape("unknown user", {"dataframe_records": [{"user_id": 7}]}),
+    *HISTORY_SHAPES,
 ]

@@ -1,6 +1,7 @@
 """The two serving assets and the check, run by Dagster against real servers."""
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from churn_assets.serving.online_store import OnlineStore
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, USER_FEATURES
 from churn_assets_tests.rows import NOON, D, day, frame
-from churn_assets_tests.serving.conftest import mlflow_answers, server_of
+from churn_assets_tests.serving.conftest import WITH_HISTORY, mlflow_answers, server_of
 from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 
@@ -71,7 +72,8 @@ class House:
 
     def score(self, version: str, scored_at: dt.datetime = NOON) -> None:
         """Let a batch of this version be the latest predictions, as churn_predictions writes and says it."""
-        records = [dict(zip(FEATURE_COLUMNS, features_of(user), strict=True)) for user in USERS]
+        rows = self.lake.read(USER_FEATURES, DateRange(D, D)).orderBy("user_id").collect()
+        records = [{name: row[name] for name in FEATURE_COLUMNS} for row in rows]
         scores = mlflow_answers(self.lake.settings, version, records)
         rows = [
             (user, D, score, score >= 0.5, scored_at, int(version))
@@ -125,7 +127,9 @@ def test_the_latest_date_alone_is_published_for_lookups(house: House) -> None:
     snapshot = OnlineStore(online_folder(house.lake.settings)).snapshot()
     assert snapshot is not None
     rows, found = snapshot.lookup([7, 99])
-    assert rows[0].tolist() == features_of(7)
+    # Of the 23 days each follows the other, and there was never an amount.
+    assert rows[0].tolist()[:-1] == [*features_of(7), 23, 23, 53, 3, 1, 1, 7, 7]
+    assert math.isnan(rows[0][-1])
     assert found.tolist() == [True, False]
     assert snapshot.columns == tuple(FEATURE_COLUMNS)
     version = house.lake.version(USER_FEATURES)
@@ -164,6 +168,17 @@ def test_the_endpoint_serves_production_and_answers_as_the_batch_did(house: Hous
     assert check.passed
     assert check.severity == dg.AssetCheckSeverity.ERROR
     assert "30 users agree" in check.description
+
+
+def test_a_version_of_histories_answers_as_the_batch_did_nulls_included(house: House) -> None:
+    registry.promote(house.lake.settings, WITH_HISTORY)
+    house.score(WITH_HISTORY)
+
+    house.materialize(ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT)
+
+    found = values(house.latest(CHURN_PREDICTION_ENDPOINT))
+    assert (found["model_version"], found["asked_by"]) == (WITH_HISTORY, "features, user_id")
+    assert found["largest_difference"] <= 1e-9
 
 
 def test_users_are_asked_for_by_features_alone_where_lookups_are_of_another_date(house: House) -> None:

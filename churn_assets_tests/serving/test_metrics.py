@@ -1,15 +1,23 @@
 """The page that Prometheus reads says what happened."""
 
+import asyncio
+import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from churn_assets.serving import scorer
 from churn_assets.serving.metrics import Metrics
+from churn_assets.serving.publish import publish
+from churn_assets.serving.shadow import Shadow
 from churn_assets.settings import Settings
-from churn_assets_tests.serving.conftest import RECORD, Client, server_of
+from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets_tests.serving.conftest import HISTORY, RECORD, WITH_HISTORY, Client, server_of
 from churn_assets_tests.serving.test_management import sdk_of, serve
 
 ROWS = {"inputs": [RECORD, {**RECORD, "days_since_last_event": 29}, {"user_id": 7}]}
@@ -122,6 +130,49 @@ def test_a_shadow_that_takes_no_gaps_is_not_given_any(registered: Settings):
         found = samples(client)
 
     assert answer.status_code == 200
+    assert found["churn_shadow_skipped_total"] == 1
+    assert found["churn_shadow_rows_total"] == 0
+
+
+@pytest.mark.parametrize("record", [RECORD, {**RECORD, **HISTORY}], ids=["of six", "whole"])
+def test_a_shadow_of_the_six_features_scores_what_a_version_of_histories_answers(
+    registered: Settings, expected: dict[str, float], record: dict[str, float]
+):
+    with server_of(registered, WITH_HISTORY) as client:
+        serve(sdk_of(client), WITH_HISTORY, "1")
+        (answer,) = client.post({"inputs": [record]}).json()["predictions"]
+        wait_until(lambda: samples(client)["churn_shadow_rows_total"] == 1)
+        found = samples(client)
+
+    assert abs(found["churn_shadow_difference_sum"] - abs(expected["1"] - answer)) < 1e-9
+    assert found["churn_shadow_failures_total"] == found["churn_shadow_skipped_total"] == 0
+
+
+def test_a_shadow_that_knows_histories_scores_rows_with_and_without(lake: Settings, tmp_path: Path):
+    publish(lake, tmp_path / WITH_HISTORY, WITH_HISTORY, scorer.describe)
+    model = scorer.load(tmp_path / WITH_HISTORY, WITH_HISTORY)
+    matrix = np.array([[*RECORD.values(), *HISTORY.values()], [*RECORD.values(), *[math.nan] * len(HISTORY)]])
+    metrics = Metrics(None)
+
+    async def shadowed() -> None:
+        Shadow(metrics).score(model, FEATURE_COLUMNS, matrix, model.predict(matrix))
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    asyncio.run(shadowed())
+
+    page = metrics.page(registry_fails=False).decode()
+    assert "churn_shadow_rows_total 2.0" in page
+    assert "churn_shadow_difference_sum 0.0" in page
+    assert not model.takes(np.full((1, len(FEATURE_COLUMNS)), math.nan))
+
+
+def test_a_shadow_is_not_asked_what_it_would_answer_otherwise_once_it_serves(registered: Settings):
+    """The version of the six features looks no history up that the shadow could be shown."""
+    with server_of(registered, "1") as client:
+        serve(sdk_of(client), "1", WITH_HISTORY)
+        client.post({"inputs": [{"user_id": 42}]})
+        found = samples(client)
+
     assert found["churn_shadow_skipped_total"] == 1
     assert found["churn_shadow_rows_total"] == 0
 

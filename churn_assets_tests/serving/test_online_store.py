@@ -149,6 +149,24 @@ def test_a_number_that_is_none_is_refused_and_nothing_changes(tmp_path: Path, nu
     assert current_version(tmp_path) == before
 
 
+def test_what_may_be_null_is_published_as_nan_and_is_never_infinite(tmp_path: Path) -> None:
+    def publish_age(*ages: float) -> None:
+        matrix = [(1.0, age) for age in ages]
+        publish(tmp_path, range(len(ages)), matrix, COLUMNS, DAY, 7, nullable={"age", "of another table"})
+
+    publish_age(300, np.nan)
+
+    snapshot = OnlineStore(tmp_path).snapshot()
+    assert snapshot is not None
+    rows, found = snapshot.lookup([1, 0])
+    assert np.array_equal(rows, [[1, np.nan], [1, 300]], equal_nan=True)
+    assert found.all()
+    with pytest.raises(ContractError, match="user_id 1 have age = inf; expected a finite number or none"):
+        publish_age(300, np.inf)
+    with pytest.raises(ContractError, match="user_id 0 have events = nan; expected a finite number\\."):
+        publish(tmp_path, [0], [(np.nan, 1)], COLUMNS, DAY, 7, nullable={"age"})
+
+
 def test_a_user_given_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="user_id 3 twice"):
         publish(tmp_path, [3, 1, 3], np.ones((3, 2)), COLUMNS, DAY, 1)

@@ -1,5 +1,6 @@
 """The comparison, over HTTP to the bundled server and to the emulated Model Serving."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,19 +18,28 @@ from churn_assets.serving.parity_report import ParityReport
 from churn_assets.serving.target import Target
 from churn_assets.serving.temporary import RunningServer
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, USER_FEATURES
+from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, USER_FEATURES, WINDOW_FEATURES
 from churn_assets_tests.rows import NOON, D, frame
-from churn_assets_tests.serving.conftest import FEATURE_DATE, PUBLISHED, mlflow_answers
+from churn_assets_tests.serving.conftest import (
+    FEATURE_DATE,
+    GONE,
+    PUBLISHED,
+    RECORD,
+    WITH_HISTORY,
+    mlflow_answers,
+    server_of,
+)
 from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 
-ONES = dict.fromkeys(FEATURE_COLUMNS, 1)
+ONES = dict.fromkeys(WINDOW_FEATURES, 1)
 
 
 def scored(spark: SparkSession, users: int):
     """Predictions and features of users 0, 1, 2 …, whose probability is a hundredth of their id."""
     ids = range(users)
     predictions = frame(spark, CHURN_PREDICTIONS, [(i, D, i / 100, i >= 50, NOON, 1) for i in ids])
+    # Who came on one day has no gaps, and nobody has an amount.
     features = frame(spark, USER_FEATURES, [(i, D, i, 1, 2, 3, 4, 5) for i in ids])
     return predictions, features
 
@@ -37,8 +47,17 @@ def scored(spark: SparkSession, users: int):
 def test_a_sampled_user_has_the_score_and_the_features_of_the_date(spark: SparkSession) -> None:
     predictions, features = scored(spark, 3)
 
+    history = (1, 1, None, 3, None, None, None, 2, None)
     assert sample(predictions, features, FEATURE_COLUMNS, 5, seed=1) == [
-        SampledUser(i, i / 100, dict(zip(FEATURE_COLUMNS, (i, 1, 2, 3, 4, 5), strict=True))) for i in range(3)
+        SampledUser(
+            i,
+            i / 100,
+            {
+                **dict(zip(FEATURE_COLUMNS, (i, 1, 2, 3, 4, 5, *history), strict=True)),
+                "event_count_total": i,
+            },
+        )
+        for i in range(3)
     ]
 
 
@@ -77,7 +96,9 @@ def users_scored_by(settings: Settings, version: str) -> list[SampledUser]:
     records = [dict(zip(FEATURE_COLUMNS, row, strict=True)) for row in PUBLISHED.values()]
     scores = mlflow_answers(settings, version, records)
     return [
-        SampledUser(user, score, {name: int(value) for name, value in record.items()})
+        SampledUser(
+            user, score, {name: None if math.isnan(value) else value for name, value in record.items()}
+        )
         for user, score, record in zip(PUBLISHED, scores, records, strict=True)
     ]
 
@@ -106,6 +127,20 @@ def test_the_bundled_server_agrees_with_the_batch_of_its_version_asked_both_ways
         f"{ENDPOINT_NAME} serves version 1, churn_predictions of {FEATURE_DATE} were scored by version 1; "
         f"2 users agree, largest difference {report.largest_difference:.2g}"
     )
+
+
+def test_the_bundled_server_agrees_with_the_batch_of_a_version_of_histories_nulls_included(
+    registered: Settings,
+) -> None:
+    users = users_scored_by(registered, WITH_HISTORY)
+    assert None in users[1].features.values()
+    with server_of(registered, WITH_HISTORY) as client:
+        query = asking(WorkspaceClient(host=client.url, token=client.token, auth_type="pat"))
+
+        report = compared(query, users)
+
+    assert report.passed
+    assert (report.asked_by, report.users) == (["features", "user_id"], 2)
 
 
 def test_a_batch_of_another_version_fails_and_is_named_with_the_worst_user(
@@ -225,10 +260,23 @@ def test_model_serving_agrees_with_the_batch_of_its_version_and_with_no_other(
     )
 
 
+def test_model_serving_of_a_version_of_histories_agrees_nulls_included(
+    model_serving: WorkspaceClient, registered: Settings
+) -> None:
+    target = Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", WITH_HISTORY)
+    deploy(model_serving, target, lambda _: None)
+    users = users_scored_by(registered, WITH_HISTORY)
+    query = asking(model_serving)
+
+    # One alone has nothing but nulls in some columns.
+    assert compared(query, users, by_user_id=False).passed
+    assert compared(query, users[1:], by_user_id=False).passed
+
+
 def test_the_sdks_own_query_gets_the_same_answer(
     model_serving: WorkspaceClient, registered: Settings
 ) -> None:
-    records = [dict(zip(FEATURE_COLUMNS, row, strict=True)) for row in PUBLISHED.values()]
+    records = [RECORD, GONE]
 
     answer = model_serving.serving_endpoints.query(ENDPOINT_NAME, dataframe_records=records)
 

@@ -8,16 +8,23 @@ import numpy as np
 import pytest
 
 from churn_assets.errors import ModelError
+from churn_assets.model import estimators
 from churn_assets.serving import scorer
 from churn_assets.serving.publish import in_a_process, publish
+from churn_assets.serving.replies import BadRequestError
 from churn_assets.settings import Settings
-from churn_assets.tables import WINDOW_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.serving.conftest import (
     BROKEN_PICKLE,
     FEATURES,
     FOREIGN,
+    FRAME,
+    HISTORY,
     MODELS,
+    RECORD,
     THREE_CLASSES,
+    WITH_HISTORY,
+    knows_history,
     mlflow_answers,
 )
 
@@ -49,6 +56,63 @@ def test_a_version_says_which_columns_it_wants_and_where_it_came_from(lake: Sett
     source = mlflow.MlflowClient().get_model_version("churn-prediction-model", "1").source
     assert description == {"columns": WINDOW_FEATURES, "optional": [], "source": source}
     assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(".new")) == []
+
+
+def test_a_version_of_histories_says_what_a_row_may_lack(lake: Settings, tmp_path: Path):
+    publish(lake, tmp_path / "7", WITH_HISTORY, in_a_process)
+
+    description = json.loads((tmp_path / "7" / scorer.DESCRIPTION_FILE).read_text())
+    assert (description["columns"], description["optional"]) == (FEATURE_COLUMNS, list(HISTORY))
+
+
+@pytest.mark.parametrize("version", ["2", WITH_HISTORY])
+def test_what_a_release_before_histories_published_is_served_as_before(
+    lake: Settings, tmp_path: Path, version: str
+):
+    publish(lake, tmp_path / version, version, scorer.describe)
+    file = tmp_path / version / scorer.DESCRIPTION_FILE
+    known = scorer.load(tmp_path / version, version)
+    description = json.loads(file.read_text())
+    del description["optional"]
+    file.write_text(json.dumps(description))
+
+    model = scorer.load(tmp_path / version, version)
+
+    assert model.takes_nan == known.takes_nan == (version == "2")
+    assert model.parser.needs.optional == known.parser.needs.optional
+    assert model.parser.needs.history == (HISTORY_OF_ALL if version == WITH_HISTORY else [])
+    body = json.dumps({"inputs": [RECORD]}).encode()
+    score = model.predict(model.parser.rows(body, lambda: None).matrix).tolist()
+    assert score == mlflow_answers(lake, version, [RECORD])
+
+
+def test_a_version_of_histories_may_lack_nothing_else_even_where_it_could(tmp_path: Path):
+    import cloudpickle
+
+    together = knows_history()
+    without = estimators.make("hist_gradient_boosting", {"max_iter": 2}).fit(FEATURES, FRAME["label"])
+    assert np.isfinite(without.predict_proba(FEATURES.head(1) * np.nan)).all()
+    together.fallback = without
+    (tmp_path / scorer.ESTIMATOR_FILE).write_bytes(cloudpickle.dumps(together))
+    (tmp_path / scorer.DESCRIPTION_FILE).write_text(json.dumps(scorer.describe(tmp_path)))
+
+    model = scorer.load(tmp_path, WITH_HISTORY)
+
+    assert not model.takes_nan
+    body = json.dumps({"inputs": [{**RECORD, "account_age_days": None}]}).encode()
+    with pytest.raises(BadRequestError, match="Row 0 has account_age_days = null; expected a number"):
+        model.parser.rows(body, lambda: None)
+
+
+def test_a_version_that_cannot_answer_without_a_history_is_refused(tmp_path: Path):
+    import cloudpickle
+
+    together = knows_history()
+    together.fallback = estimators.make("logistic_regression").fit(FEATURES, np.arange(len(FEATURES)) % 3)
+    (tmp_path / scorer.ESTIMATOR_FILE).write_bytes(cloudpickle.dumps(together))
+
+    with pytest.raises(ModelError, match="cannot be loaded and asked"):
+        scorer.describe(tmp_path)
 
 
 def test_what_is_there_is_not_fetched_again(lake: Settings, tmp_path: Path):

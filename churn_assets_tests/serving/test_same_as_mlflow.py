@@ -18,11 +18,11 @@ from churn_assets.model import registry
 from churn_assets.serving.contract import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
-from churn_assets_tests.serving.conftest import mlflow_answers, server_of
+from churn_assets_tests.serving.conftest import WITH_HISTORY, mlflow_answers, server_of
 from churn_assets_tests.serving.request_shapes import SHAPES, Shape
 
-# Gradient boosting, which refuses NaN, and histogram gradient boosting, which takes it.
-VERSIONS = ("1", "2")
+# Gradient boosting, which refuses NaN, histogram gradient boosting, which takes it, and one of histories.
+VERSIONS = ("1", "2", WITH_HISTORY)
 DECISION = Path(__file__).parents[2] / "docs" / "adr" / "0023-where-our-answers-differ-from-mlflows.md"
 SCORE = f"/serving-endpoints/{ENDPOINT_NAME}/invocations"
 TOLERANCE = 1e-9
@@ -83,12 +83,19 @@ def answers(registered: Settings) -> Answers:
     for version in VERSIONS:
         with mlflow_server(registered, version) as theirs, server_of(registered, version) as ours:
             token = {"authorization": f"Bearer {ours.token}"}
-            for shape in (shape for shape in SHAPES if shape.gaps or version == "1"):
+            for shape in (shape for shape in SHAPES if is_for(version, shape)):
                 found[version, shape.name] = (
                     ask(theirs, shape, {}),
                     ask(ours.url + SCORE, shape, token),
                 )
     return found
+
+
+def is_for(version: str, shape: Shape) -> bool:
+    """Whether a shape is sent for a version."""
+    if shape.history or version == WITH_HISTORY:
+        return shape.history and version == WITH_HISTORY
+    return shape.gaps or version == "1"
 
 
 def differ(theirs: Any, ours: Any) -> bool:
@@ -165,8 +172,11 @@ def test_the_decision_gives_each_reason():
 
 def test_the_scores_of_the_table_are_not_all_alike(answers: Answers):
     """Or a value that is read wrongly would not be seen."""
-    for version in VERSIONS:
+    for version in (version for version in VERSIONS if version != WITH_HISTORY):
         live, gone = answers[version, "two rows, records"][0].predictions
 
         assert live != gone
         assert answers[version, "numeric string, records"][1].predictions == [live, gone]
+    of_six = answers[WITH_HISTORY, "the six alone, records"][0].predictions
+    of_whole = answers[WITH_HISTORY, "a history with nulls, records"][0].predictions
+    assert len({*of_six, *of_whole}) == 4
