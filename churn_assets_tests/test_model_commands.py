@@ -23,7 +23,7 @@ from churn_assets.lakehouse import maintenance
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model import estimators, packaging, promotions, registry
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, FEATURE_COLUMNS, USER_FEATURES, USERS
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, WINDOW_FEATURES, USER_FEATURES, USERS
 from churn_assets_tests.model.conftest import (
     FIRST_DATE,
     HORIZON_DAYS,
@@ -75,7 +75,7 @@ def first_lake(
     lake = Lakehouse(settings_in(folder, deployment), lambda: spark)
     write_tables(lake, users=700)
     rows = labelled_frame(users=100, dates=2)
-    features = rows.loc[:, FEATURE_COLUMNS].astype("float64")
+    features = rows.loc[:, WINDOW_FEATURES].astype("float64")
     with mlflow_state_as_it_was():
         outcome = train(lake, open_mlflow, "logistic_regression")
         assert outcome.status == "promoted"

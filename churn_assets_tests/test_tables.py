@@ -9,7 +9,7 @@ from churn_assets.partitions import feature_dates, label_dates, partition_mappin
 from churn_assets.tables import (
     CHURN_LABELS,
     DATED,
-    FEATURE_COLUMNS,
+    WINDOW_FEATURES,
     LANDED_EVENTS,
     TABLES,
     USER_FEATURES,
@@ -53,8 +53,8 @@ def test_every_column_but_timestamps_of_the_run_has_a_lineage(table: Table) -> N
     assert set(table.content_columns) <= set(table.lineage)
 
 
-def test_the_model_takes_the_six_features_in_the_order_of_the_article() -> None:
-    assert FEATURE_COLUMNS == [
+def test_a_request_needs_the_six_features_of_the_article_in_its_order() -> None:
+    assert WINDOW_FEATURES == [
         "event_count_30d",
         "active_days_30d",
         "days_since_last_event",

@@ -17,13 +17,13 @@ from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model import estimators, explain, packaging, registry
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_COLUMNS, USER_FEATURES
+from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, WINDOW_FEATURES, USER_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame, mlflow_state_as_it_was
 from churn_assets_tests.rows import NOON, D, day, frame
 
 FRAME = labelled_frame(users=100, dates=2)
-TRAINED_ON = FRAME.loc[:, FEATURE_COLUMNS].astype("float64")
-USERS = {user: FRAME.loc[user, FEATURE_COLUMNS].astype(int).tolist() for user in range(20)}
+TRAINED_ON = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
+USERS = {user: FRAME.loc[user, WINDOW_FEATURES].astype(int).tolist() for user in range(20)}
 DATES = DateRange(day(-2), D)
 # The date between was never scored.
 SCORED_BY = {day(-2): 1, D: 2}
@@ -82,7 +82,7 @@ def register_as_before(settings: Settings, folder: Path) -> None:
             name="model",
             python_model=str(packaging.CODE),
             artifacts={"estimator": str(folder / "estimator.pkl")},
-            signature=packaging.signature(FEATURE_COLUMNS),
+            signature=packaging.signature(WINDOW_FEATURES),
             pip_requirements=[],
         )
     registered = registry.register(settings, info.model_uri, run.info.run_id)
@@ -138,7 +138,7 @@ def test_each_date_is_explained_by_the_version_that_scored_it(
             strongest = sorted(range(6), key=lambda place: (-abs(of_user[place]), place))[:3]
             for rank, place in enumerate(strongest, start=1):
                 expected[user, on, rank] = (
-                    FEATURE_COLUMNS[place],
+                    WINDOW_FEATURES[place],
                     float(USERS[user][place]),
                     pytest.approx(of_user[place], abs=1e-9),
                     version,

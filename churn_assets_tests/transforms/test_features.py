@@ -5,7 +5,7 @@ import pytest
 
 from churn_assets import tables
 from churn_assets.dates import DateRange
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets.transforms import activity as activity_transforms
 from churn_assets.transforms import features
 from churn_assets_tests.rows import D, day, frame, nulls_first, rounded, rows_of
@@ -53,7 +53,7 @@ def test_features_are_what_was_known_at_the_end_of_the_day(activity, users, no_m
     table = features.user_features(activity, no_months, users, ONLY_D)
     assert table.dtypes == [(column.name, column.type) for column in tables.USER_FEATURES.columns]
     # Events, active days, days since the last, purchases; account age; events in 7 days.
-    assert rows_of(table, "user_id", "feature_date", *FEATURE_COLUMNS) == [
+    assert rows_of(table, "user_id", "feature_date", *WINDOW_FEATURES) == [
         (1, D, 1 + 10 + 2 + 4, 4, 0, 1 + 3, 400, 2 + 4),
         (2, D, 5, 1, 29, 0, 29, 0),
     ]

@@ -5,7 +5,7 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from churn_assets import tables
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 from churn_assets.transforms import reasons
 from churn_assets_tests.rows import NOON, D, day, frame, rows_of
 
@@ -22,7 +22,7 @@ def reasons_of(spark: SparkSession, features: list[tuple], explain, *columns: st
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         frame(spark, tables.USER_FEATURES, [(user, D, *values) for user, *values in features]),
         explain,
-        FEATURE_COLUMNS,
+        WINDOW_FEATURES,
     )
     assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_REASONS.columns]
     return rows_of(table, *columns)
@@ -79,7 +79,7 @@ def test_reasons_are_of_the_predictions_date_and_of_nobody_else(spark: SparkSess
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         frame(spark, tables.USER_FEATURES, features),
         contributions(0, 0, 1, 0, 0, 0),
-        FEATURE_COLUMNS,
+        WINDOW_FEATURES,
     )
 
     assert rows_of(table.where("rank = 1"), "user_id", "feature_date", "value", "model_version") == [
@@ -150,7 +150,7 @@ def test_reasons_are_of_the_predictions_date_and_of_nobody_else(spark: SparkSess
 def test_a_reason_says_what_the_user_did_and_only_where_that_counts_against_him(
     spark: SparkSession, feature: str, raising: dict[int, str], lowering: dict[int, str]
 ) -> None:
-    place = FEATURE_COLUMNS.index(feature)
+    place = WINDOW_FEATURES.index(feature)
     for sign, words in ((1, raising), (-1, lowering)):
         # The user's id is the value of the feature; all others are 1.
         users = [(value, *[1] * place, value, *[1] * (5 - place)) for value in words]

@@ -23,7 +23,7 @@ def test_a_prediction_is_the_models_answer_to_the_six_features_in_order(spark):
         tables.USER_FEATURES,
         [(1, D, 1, 2, 3, 4, 5, 6), (2, D, 5, 0, 0, 0, 0, 0), (3, D, 4, 9, 9, 9, 9, 9)],
     )
-    table = scoring.churn_predictions(features, score, tables.FEATURE_COLUMNS, SCORED_AT, 7)
+    table = scoring.churn_predictions(features, score, tables.WINDOW_FEATURES, SCORED_AT, 7)
     assert table.dtypes == [(column.name, column.type) for column in tables.CHURN_PREDICTIONS.columns]
     rows = table.selectExpr(
         "user_id",
