@@ -44,9 +44,10 @@ def _no_history(
 ) -> tuple[Any, ...]:
     """What ``tables.HISTORY`` is of somebody who came within the 30 days, and then every day."""
     gap = 1.0 if (days or 0) > 1 else None
+    overdue = None if gap is None or silent is None else silent / gap
     return (
         *(days, days, days, events, purchases),
-        *(gap, 0.0 if (days or 0) > 2 else None, gap, gap and silent),
+        *(gap, 0.0 if (days or 0) > 2 else None, gap, overdue),
         silent if purchases else None,
     )
 

@@ -218,7 +218,8 @@ def test_the_history_has_its_words_too_and_some_for_what_is_missing(
     spark: SparkSession, feature: str, raising: dict[Any, str], lowering: dict[Any, str]
 ) -> None:
     for raises, words in ((True, raising), (False, lowering)):
-        values = spark.createDataFrame([(value,) for value in words], "value double")
+        doubles = [(None if value is None else float(value),) for value in words]
+        values = spark.createDataFrame(doubles, "value double")
         said = reasons._in_words(F.lit(feature), F.col("value"), F.lit(raises))
 
         assert dict(map(tuple, values.select("value", said).collect())) == words
