@@ -23,7 +23,7 @@ from churn_assets.lakehouse import maintenance
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model import estimators, packaging, promotions, registry
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, WINDOW_FEATURES, USER_FEATURES, USERS
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, USER_FEATURES, USERS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import (
     FIRST_DATE,
     HORIZON_DAYS,

@@ -9,11 +9,11 @@ from churn_assets.partitions import feature_dates, label_dates, partition_mappin
 from churn_assets.tables import (
     CHURN_LABELS,
     DATED,
-    WINDOW_FEATURES,
     LANDED_EVENTS,
     TABLES,
     USER_FEATURES,
     USER_MONTHLY_ACTIVITY,
+    WINDOW_FEATURES,
     Table,
     WriteMode,
 )

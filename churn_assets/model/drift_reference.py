@@ -81,7 +81,8 @@ def make_reference(
 def reference_of(content: Mapping[str, Any]) -> Reference:
     """What ``make_reference`` returned, also after a trip through JSON."""
     return {
-        name: Distribution(tuple(one["edges"]), tuple(one["shares"]), one["users"])
+        # Versions from before features could be missing have none that are.
+        name: Distribution(tuple(one["edges"]), tuple(one["shares"]), one["users"], one.get("missing", 0.0))
         for name, one in ((name, content[name]) for name in COMPARED if name in content)
     }
 
@@ -142,10 +143,13 @@ def _load(tracking_uri: str, registry_uri: str, name: str, version: int) -> Refe
 
 
 def _distribution(name: str, values: Floats, users: int) -> Distribution:
-    values = np.round(values, DIGITS)
-    edges = _edges(values, _last_of_bin(name, values))
-    counts = np.bincount(_bins(values, edges), minlength=len(edges) + 1)
-    return Distribution(tuple(edges.tolist()), tuple((counts / len(values)).tolist()), users)
+    present = np.round(values[~np.isnan(values)], DIGITS)
+    if not present.size:
+        return Distribution((), (), users, 1.0)
+    edges = _edges(present, _last_of_bin(name, present))
+    counts = np.bincount(_bins(present, edges), minlength=len(edges) + 1)
+    missing = 1 - len(present) / len(values)
+    return Distribution(tuple(edges.tolist()), tuple((counts / len(values)).tolist()), users, missing)
 
 
 def _last_of_bin(name: str, values: Floats) -> Floats:
@@ -177,8 +181,14 @@ def _bins(values: Floats, edges: npt.ArrayLike) -> npt.NDArray[np.intp]:
 
 
 def _drift(name: str, expected: Distribution, values: Floats) -> Drift:
-    counts = np.bincount(_bins(values, expected.edges), minlength=len(expected.shares))
-    p, q = np.array(expected.shares), np.maximum(counts, LEAST_USERS) / len(values)
+    present = values[~np.isnan(values)]
+    counts = np.bincount(_bins(present, expected.edges), minlength=len(expected.shares))
+    p, count, bins = np.array(expected.shares), counts[: len(expected.shares)], len(expected.edges)
+    if len(present) < len(values) or expected.missing:
+        # What has no value is a bin as any other, and alone of all it may have been empty.
+        p = np.append(p, max(expected.missing, LEAST_USERS / expected.users))
+        count, bins = np.append(count, len(values) - len(present)), bins + 1
+    q = np.maximum(count, LEAST_USERS) / len(values)
     psi = float(((q - p) * np.log(q / p)).sum())
-    chance = CHI_SQUARE_999[len(expected.edges)] * (1 / len(values) + 1 / expected.users)
+    chance = CHI_SQUARE_999[bins] * (1 / len(values) + 1 / expected.users)
     return Drift(name, round(psi, DIGITS), round(chance, DIGITS))

@@ -182,7 +182,9 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, scores), both)
     one_bin = {"edges": [], "shares": [1.0], "users": 4}
     half_today = {"edges": [0.5], "shares": [0.5, 0.5], "users": 4}
-    register(settings, {**dict.fromkeys(COMPARED, one_bin), "days_since_last_event": half_today})
+    nothing = {"edges": [], "shares": [], "users": 4, "missing": 1.0}
+    missing = dict.fromkeys(("days_since_last_purchase", "amount_total"), nothing)
+    register(settings, {**dict.fromkeys(COMPARED, one_bin), **missing, "days_since_last_event": half_today})
     register(settings, None)
 
     result = dg.materialize(

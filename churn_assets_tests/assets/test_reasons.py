@@ -17,7 +17,7 @@ from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model import estimators, explain, packaging, registry
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, WINDOW_FEATURES, USER_FEATURES
+from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame, mlflow_state_as_it_was
 from churn_assets_tests.rows import NOON, D, day, frame
 

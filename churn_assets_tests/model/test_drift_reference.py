@@ -159,3 +159,22 @@ def test_a_version_without_a_reference_and_one_that_is_not_registered_say_so(set
             ModelError, match=f"Version {missing} of churn-prediction-model has no {ARTIFACT}"
         ):
             load_reference(settings, missing)
+
+
+def test_what_is_missing_is_a_bin_of_its_own():
+    found = reference_for("mean_gap_days", [1.0, 1.0, float("nan"), 9.0])
+
+    assert (found.edges, found.shares, found.missing) == ((5.0,), (0.5, 0.25), 0.25)
+    assert reference_for("amount_total", [float("nan")] * 3) == Distribution((), (), 3, 1.0)
+
+
+def test_a_feature_that_becomes_missing_or_appears_drifts():
+    known, unknown = rows(mean_gap_days=[1.0] * 50 + [2.0] * 50), rows(mean_gap_days=[float("nan")] * 100)
+    of_known, of_unknown = (reference_of(make_reference(one, [0.5])) for one in (known, unknown))
+
+    def psi(reference: Any, of: pd.DataFrame) -> float:
+        return next(one.psi for one in drift(reference, of, [0.5]) if one.feature == "mean_gap_days")
+
+    assert psi(of_known, known) == psi(of_unknown, unknown) == 0.0
+    assert psi(of_known, unknown) > 1
+    assert psi(of_unknown, known) > 1

@@ -21,9 +21,11 @@ from churn_assets.transforms.features import user_features
 from churn_assets_tests.rows import NOON, D, day, frame, rows_of
 
 ANYTHING = Distribution(edges=(), shares=(1.0,), users=4)
+NOTHING = Distribution(edges=(), shares=(), users=4, missing=1.0)
 # Half of four users had an event on the day itself.
 HALF_TODAY = {
     **dict.fromkeys(COMPARED, ANYTHING),
+    **dict.fromkeys(("days_since_last_purchase", "amount_total"), NOTHING),
     "days_since_last_event": Distribution((0.5,), (0.5, 0.5), 4),
 }
 
@@ -183,7 +185,10 @@ def simulated_drift(spark) -> pd.DataFrame:
         frame(
             spark,
             tables.USER_FEATURES,
-            later[["user_id", "feature_date", *FEATURE_COLUMNS]].itertuples(index=False),
+            later[tables.USER_FEATURES.column_names]
+            .astype(object)
+            .where(later.notna(), None)
+            .itertuples(index=False),
         ),
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         {1: reference},
