@@ -174,6 +174,7 @@ def test_a_user_is_looked_up_with_a_history_and_its_nulls_are_not_missing(store:
 
 
 def test_the_history_of_a_user_whose_six_features_are_sent_is_looked_up(store: Any):
+    alone = read([{**RECORD, "user_id": 43}], store).matrix
     rows = read([{**RECORD, "user_id": 43}, {**RECORD, "user_id": 43, "active_days_total": 9}], store)
 
     looked_up = [*RECORD.values(), *PUBLISHED[43][SIX:]]
@@ -181,6 +182,7 @@ def test_the_history_of_a_user_whose_six_features_are_sent_is_looked_up(store: A
         9.0 if name == "active_days_total" else value for name, value in zip(WHOLE, looked_up, strict=True)
     ]
     assert same(rows.matrix, looked_up, sent)
+    assert same(alone, looked_up)
     assert rows.looked_up is not None
     assert rows.without_history == 0
 
