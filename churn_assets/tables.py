@@ -355,7 +355,8 @@ FEATURES = (
 )
 
 # What the 30 days cannot show, known at the end of feature_date as well. The log starts somewhere, and before
-# that nothing is known of anybody: totals and the longest times grow with it, and so are no sign of drift.
+# that nothing is known of anybody: totals and the longest times grow with it, windows until it is as old as
+# they are long, and so are no sign of drift.
 HISTORY = (
     Column(
         "active_days_90d",
@@ -363,6 +364,7 @@ HISTORY = (
         "Days with at least one event in the 90 days up to and including feature_date.",
         minimum=1,
         maximum=90,
+        grows=True,
         trained=True,
     ),
     Column(
@@ -371,6 +373,7 @@ HISTORY = (
         "Days with at least one event in the 365 days up to and including feature_date.",
         minimum=1,
         maximum=365,
+        grows=True,
     ),
     Column(
         "active_days_total",
