@@ -22,7 +22,16 @@ from churn_assets.lakehouse.computed_dates import rows
 from churn_assets.lakehouse.computed_dates.looking import Found
 from churn_assets.lakehouse.computed_dates.rows import Row, parsed
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, DATED, EVENTS, FEATURE_DATE, USERS, Table
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DATED,
+    EVENTS,
+    FEATURE_DATE,
+    PREDICTION_OUTCOMES,
+    USERS,
+    Table,
+)
 
 MISSING = "missing"
 NOT_NOTED = "not in the ledger"
@@ -101,13 +110,13 @@ class _Asked:
             return
         first = self._question.scores_from if self._table is CHURN_PREDICTIONS else dt.date.min
         for day in (day for day in self._asked_for().days() if day >= first):
-            superfluous = self._labelled and self._labelled.superfluous(day, self._held)
-            if superfluous or (self._is_due(day) and all(reads.is_there(day) for reads in self._reads)):
+            is_there = all(reads.is_there(day) for reads in self._reads)
+            if self._is_left_over(day, is_there) or (self._is_due(day) and is_there):
                 yield day
 
     def why(self, day: dt.date) -> str | None:
         """Why the date is to be computed; None where it is current."""
-        if self._labelled and self._labelled.superfluous(day, self._held):
+        if self._is_left_over(day, all(reads.is_there(day) for reads in self._reads)):
             return NOT_TO_LABEL
         row = self._own.get(day)
         if self._table.keeps_past:
@@ -135,6 +144,14 @@ class _Asked:
             return wanted or self._question.labels.possible
         # What happened on a day or in a month is read by dates around those that are asked for.
         return wanted or covered if self._table.partition_column == FEATURE_DATE.name else covered
+
+    def _is_left_over(self, day: dt.date, is_there: bool) -> bool:
+        """Whether it has rows and is to have none: labels not to be, or outcomes of labels that are gone."""
+        if self._labelled:
+            return self._labelled.superfluous(day, self._held)
+        if self._table is not PREDICTION_OUTCOMES or is_there or day in self._question.labels.wanted:
+            return False
+        return _may_have_rows(self._own.get(day), self._held.get(day))
 
     def _is_due(self, day: dt.date) -> bool:
         return self._labelled is None or day in self._question.labels.wanted
@@ -222,11 +239,14 @@ class _Labels:
 
     def superfluous(self, day: dt.date, held: Mapping[dt.date, int]) -> bool:
         """Whether there are labels, or may be, that an earlier release or fewer events left."""
-        row = self._own.get(day)
-        rows = row.rows if row else held.get(day)
-        return bool(rows or (row and row.is_open and rows is None)) and self._dates.may_hold(day)
+        return _may_have_rows(self._own.get(day), held.get(day)) and self._dates.may_hold(day)
 
     def lacking(self, day: dt.date, row: Row) -> bool:
         """Whether the date has features and no label: an outage has ended outside its horizon."""
         features = self._features.get(day)
         return not row.rows and bool(features and features.rows)
+
+
+def _may_have_rows(row: Row | None, held: int | None) -> bool:
+    found = row.rows if row else held
+    return bool(found or (row and row.is_open and found is None))

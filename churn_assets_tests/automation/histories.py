@@ -581,6 +581,15 @@ def _without(heading: str) -> Callable[[pytest.MonkeyPatch], None]:
     return leave_out
 
 
+def _outcomes_stay(patch: pytest.MonkeyPatch) -> None:
+    is_left_over = staleness._Asked._is_left_over
+
+    def of_labels_alone(self: Any, day: dt.date, is_there: bool) -> bool:
+        return bool(self._labelled) and is_left_over(self, day, is_there)
+
+    patch.setattr(staleness._Asked, "_is_left_over", of_labels_alone)
+
+
 def _patching(of: type, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda patch: patch.setattr(of, name, value)
 
@@ -603,6 +612,7 @@ LEFT_OUT: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "labels that are not to be are taken away": _patching(
         staleness._Labels, "superfluous", _always(value=False)
     ),
+    "outcomes of labels that are gone are taken away": _outcomes_stay,
     "labels that an outage kept away are made up for": _patching(
         staleness._Labels, "lacking", _always(value=False)
     ),
