@@ -14,7 +14,7 @@ from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.model.drift_reference import Drift, Reference, drift, make_reference, reference_of
 from churn_assets.sample.behaviour import PURCHASE, RateChange, events_of_day
 from churn_assets.sample.population import draw_population, random_stream
-from churn_assets.tables import FEATURE_COLUMNS, SCORE
+from churn_assets.tables import SCORE, WINDOW_FEATURES
 from churn_assets.transforms.drift import JUDGED
 
 START = dt.date(2026, 1, 1)
@@ -87,10 +87,10 @@ def trained(history: History, users: int, seed: int) -> tuple[Reference, Score]:
     stride = -(-len(rows) // MAXIMUM_TRAINING_ROWS)
     rows = rows.loc[rows["day"] % stride == 0]
     model = GradientBoostingClassifier(n_estimators=50, max_depth=4, subsample=0.5, random_state=42)
-    model.fit(rows[FEATURE_COLUMNS], rows["label"])
+    model.fit(rows[WINDOW_FEATURES], rows["label"])
 
     def score(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        return model.predict_proba(rows[FEATURE_COLUMNS])[:, 1]
+        return model.predict_proba(rows[WINDOW_FEATURES])[:, 1]
 
     holdout = _rows(history, split.holdout)
     return reference_of(make_reference(rows, score(holdout), holdout["user_id"])), score

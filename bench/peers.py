@@ -19,7 +19,7 @@ from churn_assets import settings as settings_module
 from churn_assets.model import estimators, packaging, registry
 from churn_assets.serving.contract import ENDPOINT_NAME
 from churn_assets.settings import Settings
-from churn_assets.tables import FEATURE_COLUMNS
+from churn_assets.tables import WINDOW_FEATURES
 
 START_SECONDS = 90
 TRAINING_ROWS = 25_000
@@ -55,7 +55,7 @@ def rows(count: int, seed: int = 1) -> pd.DataFrame:
     return pd.DataFrame(
         {
             name: random.integers(lowest.get(name, 0), highest.get(name, 120), count)
-            for name in FEATURE_COLUMNS
+            for name in WINDOW_FEATURES
         }
     ).astype("float64")
 
