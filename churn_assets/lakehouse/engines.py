@@ -94,6 +94,9 @@ def _sail_port(catalogs: tuple[str, ...]) -> int:
     return port
 
 
+# What gRPC says of it.
+UNREADABLE_REPLY = "Exception deserializing response!"
+
 # A server stops when it is garbage-collected.
 _SERVERS: list[Any] = []
 
@@ -105,7 +108,25 @@ def _sail_session(catalogs: tuple[str, ...]) -> "SparkSession":
     builder = SparkSession.builder.config("spark.remote", f"sc://127.0.0.1:{_sail_port(catalogs)}")
     for key, value in UTC_SESSION.items():
         builder = builder.config(key, value)
-    return builder.create()
+    session = builder.create()
+    _ask_again_where_a_reply_cannot_be_read(session)
+    return session
+
+
+def _ask_again_where_a_reply_cannot_be_read(session: "SparkSession") -> None:
+    """A plan that is asked about, or read on from where it was, changes nothing by being asked again.
+
+    Seen twice, of many thousand replies, in two processes of one busy machine within a minute. Why is not
+    known; gRPC keeps it to its log.
+    """
+    from pyspark.sql.connect.client.retries import RetryPolicy
+
+    class UnreadableReply(RetryPolicy):
+        def can_retry(self, exception: BaseException) -> bool:
+            return UNREADABLE_REPLY in str(exception)
+
+    client: Any = session.client
+    client.set_retry_policies([*client.get_retry_policies(), UnreadableReply(3, initial_backoff=100)])
 
 
 @cache
