@@ -57,7 +57,7 @@ class BgNbd(ClassifierMixin, BaseEstimator):
         """
         from scipy.optimize import minimize
 
-        names = list(getattr(X, "columns", ()))
+        names: list[str] = [str(name) for name in getattr(X, "columns", ())]
         if missing := [name for name in COLUMNS if name not in names]:
             raise ValueError(f"BG/NBD takes {', '.join(COLUMNS)}; the rows have no {', '.join(missing)}.")
         X, y = validate_data(self, X, y, ensure_all_finite="allow-nan", dtype="float64")  # noqa: N806

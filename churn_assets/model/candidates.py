@@ -214,7 +214,7 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
         seed: says on which half of the users a map is fitted, and on which it is measured.
     """
     honest = calibration.honest_probabilities(best.fitted, rows, seed)
-    scores = {method: calibration.brier(rows, probability) for method, probability in honest.items()}
+    scores = {name: calibration.brier(rows, probability) for name, probability in honest.items()}
     method = min(scores, key=lambda name: scores[name])
     if not calibration.is_worth_it(rows, honest["none"], honest[method], WORTH_IT):
         method = "none"
@@ -296,7 +296,7 @@ def _made(name: str, params: Mapping[str, Any], rows: "pd.DataFrame") -> Any:
     if name in estimators.OF_THE_WINDOW:
         return OnColumns(estimator, WINDOW_FEATURES)
     # It bins each feature by its values, and amounts, say, may be on no event.
-    empty = [one for one in features_in(rows) if rows[one].isna().all()]
+    empty = set(rows.columns[rows.isna().all()]) & set(features_in(rows))
     if empty and name == search.ESTIMATOR:
         return OnColumns(estimator, [one for one in features_in(rows) if one not in empty])
     return estimator

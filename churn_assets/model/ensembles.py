@@ -37,7 +37,8 @@ class OnColumns(ClassifierMixin, BaseEstimator):
         self.n_features_in_ = len(self.feature_names_in_)
         self.classes_ = np.unique(y)
         self.columns_ = [list(X.columns).index(name) for name in self.columns]
-        self.estimator_ = clone(self.estimator).fit(self._shown(X), y)
+        unfitted: Any = clone(self.estimator)
+        self.estimator_ = unfitted.fit(self._shown(X), y)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -83,7 +84,8 @@ class Average(ClassifierMixin, BaseEstimator):
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = len(self.feature_names_in_)
         self.classes_ = np.unique(y)
-        self.parts_ = [clone(one).fit(X, y) for one in self.estimators]
+        unfitted: list[Any] = [clone(one) for one in self.estimators]
+        self.parts_ = [one.fit(X, y) for one in unfitted]
         return self
 
     @classmethod
@@ -138,7 +140,7 @@ class WithFallback(ClassifierMixin, BaseEstimator):
 
     def lacks_history(self, X: Any) -> np.ndarray:  # noqa: N803
         """Of each row, whether the fallback answers it."""
-        return np.isnan(np.asarray(X, dtype="float64")[:, self._history]).any(axis=1)
+        return np.asarray(np.isnan(np.asarray(X, dtype="float64")[:, self._history]).any(axis=1))
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """The probabilities of both labels, by the estimator that a row is for."""
@@ -165,10 +167,10 @@ class WithFallback(ClassifierMixin, BaseEstimator):
         return self.classes_[(self.predict_proba(X)[:, 1] > 0.5).astype("int64")]
 
 
-def _named(matrix: np.ndarray, names: Sequence[str], given: Any) -> Any:
+def _named(matrix: np.ndarray, names: Any, given: Any) -> Any:
     """As it was given: a server that asks with arrays has no time for a DataFrame."""
     if not hasattr(given, "columns"):
         return matrix
     import pandas as pd
 
-    return pd.DataFrame(matrix, columns=list(names))
+    return pd.DataFrame(matrix, columns=np.asarray(names, dtype=object))

@@ -3,11 +3,13 @@
 A few seeds of many: ``python -m bench.histories --count 200``.
 """
 
+import datetime as dt
+
 import pytest
 
 from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.computed_dates import writing
-from churn_assets.tables import CHURN_LABELS, PREDICTION_OUTCOMES
+from churn_assets.tables import CHURN_LABELS, PREDICTION_OUTCOMES, Table
 from churn_assets_tests.automation.histories import FIRST, Platform, changes_since, differences_after
 from churn_assets_tests.conftest import MakeSettings
 
@@ -17,6 +19,10 @@ def test_a_random_history_ends_as_a_rebuild(make_settings: MakeSettings, seed: i
     assert differences_after(seed, make_settings(start_date=FIRST, horizon_days=5)) == []
 
 
+def last_day(platform: Platform, table: Table) -> dt.date:
+    return max(day for day, rows in platform.content(table).items() if day and rows)
+
+
 def test_outcomes_go_whose_labels_were_lost_before_a_longer_horizon_left_them_out(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -24,14 +30,14 @@ def test_outcomes_go_whose_labels_were_lost_before_a_longer_horizon_left_them_ou
     platform = Platform(make_settings(start_date=FIRST, horizon_days=3))
     platform.landed = {(number, 1, FIRST + number * ONE_DAY) for number in range(12)}
     platform.run()
-    before = max(day for day, rows in platform.content(PREDICTION_OUTCOMES).items() if rows)
+    before = last_day(platform, PREDICTION_OUTCOMES)
     platform.tables.pop(CHURN_LABELS)
     platform.settings = platform.settings.model_copy(update={"horizon_days": 5})
 
     platform.run()
 
     for table in (CHURN_LABELS, PREDICTION_OUTCOMES):
-        assert max(day for day, rows in platform.content(table).items() if rows) == before - 2 * ONE_DAY
+        assert last_day(platform, table) == before - 2 * ONE_DAY
 
 
 def test_without_a_rule_it_does_not(make_settings: MakeSettings) -> None:

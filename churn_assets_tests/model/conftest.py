@@ -49,7 +49,7 @@ def labelled_frame(users: int, dates: int) -> pd.DataFrame:
     Every tenth user does the opposite. The history says nothing more; some of it is missing.
     """
     keys = pd.MultiIndex.from_product([range(users), range(dates)], names=["user_id", "day"])
-    frame = keys.to_frame(index=False)
+    frame: Any = keys.to_frame(index=False)
     away = (frame["user_id"] + frame["day"]) % 30
     purchases = frame["user_id"] % 4
     gap = (2.0 + frame["user_id"] % 5).where(frame["user_id"] % 11 > 0)

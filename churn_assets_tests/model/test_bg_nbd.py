@@ -1,5 +1,7 @@
 """BG/NBD: its formula, its fit to users whose parameters are known, and what each feature adds."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from scipy.stats import beta, gamma
 from churn_assets.model.bg_nbd import COLUMNS, BgNbd
 
 HORIZON = 30
+NAMES: Any = list(COLUMNS)
 # r, alpha, a, b.
 TRUE = (0.8, 10.0, 0.9, 6.0)
 
@@ -33,7 +36,7 @@ def drawn(users: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         gap = (seen[-1] - seen[0]) / (len(seen) - 1) if len(seen) > 1 else np.nan
         rows.append((len(seen), 200 - seen[-1], gap))
         churn.append(int(not any(day > 200 for day in days)))
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype="float64"), np.array(churn)
+    return pd.DataFrame(rows, columns=NAMES, dtype="float64"), np.array(churn)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def test_the_formula_gives_what_drawing_users_by_the_model_gives(
 ) -> None:
     fitted_to_the_truth = BgNbd(HORIZON)
     fitted_to_the_truth.__dict__ |= {**fitted.__dict__, "logarithms_": np.log(TRUE)}
-    row = pd.DataFrame([(active_days, silent, gap)], columns=list(COLUMNS), dtype="float64")
+    row = pd.DataFrame([(active_days, silent, gap)], columns=NAMES, dtype="float64")
 
     probability = fitted_to_the_truth.predict_proba(row)[0, 1]
 
@@ -115,7 +118,7 @@ def test_contributions_and_the_base_value_sum_up_to_the_log_odds(
 
 
 def test_who_is_silent_longer_is_likelier_to_have_left_and_silence_is_the_reason(fitted: BgNbd) -> None:
-    rows = pd.DataFrame([(20, silent, 5.0) for silent in range(30)], columns=list(COLUMNS), dtype="float64")
+    rows = pd.DataFrame([(20, silent, 5.0) for silent in range(30)], columns=NAMES, dtype="float64")
 
     probability = fitted.predict_proba(rows)[:, 1]
     reasons = fitted.contributions(rows.to_numpy())[:, COLUMNS.index("days_since_last_event")]
@@ -133,7 +136,7 @@ def test_rows_without_the_features_it_takes_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("churn", [[0, 0, 0, 1], [1, 1, 1, 0]])
 def test_a_handful_of_alike_users_gives_finite_probabilities(churn: list[int]) -> None:
-    rows = pd.DataFrame([(400, 0, 1.0)] * 4, columns=list(COLUMNS), dtype="float64")
+    rows = pd.DataFrame([(400, 0, 1.0)] * 4, columns=NAMES, dtype="float64")
 
     probability = BgNbd(HORIZON).fit(rows, churn).predict_proba(rows)
 

@@ -1,6 +1,7 @@
 """Estimators made of estimators: what they answer, how it is explained, and that missing is not zero."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 
 FRAME = labelled_frame(users=300, dates=3).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
-ROWS = FRAME[FEATURE_COLUMNS]
+ROWS: Any = FRAME[FEATURE_COLUMNS]
 FRAMES = Frames(FRAME, FRAME, FRAME)
 SMALL = {"max_iter": 10}
 
@@ -34,7 +35,7 @@ def whole() -> WithFallback:
     return candidates.together(known, without)
 
 
-def without_a_history(rows: pd.DataFrame) -> pd.DataFrame:
+def without_a_history(rows: Any) -> Any:
     return rows.assign(**dict.fromkeys(HISTORY_OF_ALL, np.nan))
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
@@ -7,7 +9,7 @@ from churn_assets_tests.model.conftest import labelled_frame
 
 
 def fitted() -> tuple[LogisticRegression, pd.DataFrame]:
-    rows = labelled_frame(users=200, dates=3)[["user_id", *WINDOW_FEATURES, "label"]]
+    rows: Any = labelled_frame(users=200, dates=3)[["user_id", *WINDOW_FEATURES, "label"]]
     rows[WINDOW_FEATURES] = rows[WINDOW_FEATURES].astype("float64")
     away_alone = rows[WINDOW_FEATURES] * [float(name == "days_since_last_event") for name in WINDOW_FEATURES]
     return LogisticRegression().fit(away_alone, rows["label"]), rows
