@@ -214,7 +214,9 @@ def calibrated(best: Candidate, rows: "pd.DataFrame", seed: int = 42) -> Calibra
         seed: says on which half of the users a map is fitted, and on which it is measured.
     """
     honest = calibration.honest_probabilities(best.fitted, rows, seed)
-    scores = {name: calibration.brier(rows, probability) for name, probability in honest.items()}
+    scores: dict[calibration.Method, float] = {}
+    for name, probability in honest.items():
+        scores[name] = calibration.brier(rows, probability)
     method = min(scores, key=lambda name: scores[name])
     if not calibration.is_worth_it(rows, honest["none"], honest[method], WORTH_IT):
         method = "none"

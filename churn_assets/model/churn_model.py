@@ -7,6 +7,7 @@ answer with labels, or with both classes' probabilities.
 
 import importlib.util
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ class ChurnModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Read the estimator that was logged with the model."""
         # The file lies in the model's own folder, beside this code: who can change one can change the other.
-        self.estimator = pickle.loads(Path(context.artifacts["estimator"]).read_bytes())  # noqa: S301 - see above
+        with Path(context.artifacts["estimator"]).open("rb") as file:
+            self.estimator = _Unpickler(file, context.artifacts).load()
         self.columns = list(self.estimator.feature_names_in_)
         self.explainer: Any = None
 
@@ -46,9 +48,27 @@ class ChurnModel(PythonModel):
         return self.explainer.contributions(rows.to_numpy("float64"))
 
 
+class _Unpickler(pickle.Unpickler):
+    """Finds the project's own estimators in the files that were logged with the model."""
+
+    def __init__(self, file: Any, artifacts: Mapping[str, str]) -> None:
+        super().__init__(file)
+        self._artifacts = artifacts
+        self._modules: dict[str, Any] = {}
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """What the pickle names, from its module."""
+        package, _, name = module_name.rpartition(".")
+        if package != "churn_assets.model":
+            return super().find_class(module_name, global_name)
+        if name not in self._modules:
+            self._modules[name] = _module(self._artifacts[name])
+        return getattr(self._modules[name], global_name)
+
+
 def _module(path: str) -> Any:
     # No import: of several models in one process, each has a file of that name.
-    spec = importlib.util.spec_from_file_location("churn_explain", path)
+    spec = importlib.util.spec_from_file_location(f"churn_model_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

@@ -1,8 +1,7 @@
 """A fitted estimator as an MLflow model that any process with scikit-learn can load."""
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ CODE = Path(__file__).with_name("churn_model.py")
 # What ``predict`` can be asked for instead of the probability.
 EXPLAIN = "explain"
 
-# Estimators of our own travel with the model, so that whoever loads it needs nothing of ours.
+# Estimators of our own travel with the model as files, so that whoever loads it needs nothing of ours. Were they
+# pickled by value, the same minor version of Python alone could read them.
 OWN = ("bg_nbd", "ensembles", "logarithms")
 
 # What loading and predicting import. Named here, because inferring them costs a subprocess and seconds.
@@ -43,12 +43,11 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
     with tempfile.TemporaryDirectory() as folder:
         pickled = Path(folder) / "estimator.pkl"
         # MLflow's scikit-learn flavour would use skops, which does not trust the trees of a boosted model.
-        with _travelling():
-            pickled.write_bytes(cloudpickle.dumps(estimator))
+        pickled.write_bytes(cloudpickle.dumps(estimator))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(CODE),
-            artifacts={"estimator": str(pickled), "explain": explain.__file__},
+            artifacts={"estimator": str(pickled), **_own_code()},
             signature=signature(
                 columns,
                 explains=explain.supports(estimator),
@@ -112,17 +111,7 @@ def can_explain(uri: str) -> bool:
     return bool(found and found.params and EXPLAIN in {spec.name for spec in found.params.params})
 
 
-@contextmanager
-def _travelling() -> Iterator[None]:
-    from importlib import import_module
-
-    import cloudpickle
-
-    modules = [import_module(f"churn_assets.model.{name}") for name in OWN]
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+def _own_code() -> dict[str, str]:
+    """Files that the model's code loads beside it, by the names that it knows them by."""
+    here = Path(__file__).parent
+    return {"explain": explain.__file__, **{name: str(here / f"{name}.py") for name in OWN}}

@@ -14,7 +14,7 @@ from churn_assets.databricks.workflow_status import RunStatus
 from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.model import estimators, packaging, registry
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, FEATURE_COLUMNS
+from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
@@ -90,7 +90,7 @@ def register_old_model(settings: Settings) -> None:
         registry.configure(settings)
         mlflow.set_experiment(registry.experiment_name(settings))
         rows = labelled_frame(users=60, dates=15)
-        features = rows.filter(items=FEATURE_COLUMNS).astype("float64")
+        features = rows.filter(items=WINDOW_FEATURES).astype("float64")
         fitted = estimators.make("logistic_regression").fit(features, rows["label"])
         with mlflow.start_run() as run:
             uri = packaging.log_churn_model(mlflow, fitted, features.iloc[:2])

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from churn_assets.errors import ModelError
-from churn_assets.model import calibration, estimators, explain, packaging
+from churn_assets.model import calibration, candidates, estimators, explain, packaging
+from churn_assets.model.dataset import Frames
 from churn_assets.settings import Settings
-from churn_assets.tables import WINDOW_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
 
 FRAME = labelled_frame(users=50, dates=4)[["user_id", "feature_date", *WINDOW_FEATURES, "label"]]
@@ -146,3 +147,38 @@ def test_a_model_without_a_signature_is_named_as_nobody_knows_what_it_takes(monk
 
     with pytest.raises(ModelError, match=r"^models:/bare/1 has no signature"):
         packaging.inputs("models:/bare/1")
+
+
+def test_a_model_of_our_own_estimators_takes_rows_with_and_without_a_history_where_this_project_is_not(
+    settings: Settings, open_mlflow: OpenMlflow, tmp_path: Path
+):
+    from mlflow.artifacts import download_artifacts
+    from mlflow.models import Model
+
+    frame = labelled_frame(users=60, dates=3).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
+    frames = Frames(frame, frame, frame)
+    parts = [{"estimator": "bg_nbd", "params": {}}, {"estimator": "log_logistic_regression", "params": {}}]
+    spec = {"estimator": "average", "params": {"estimators": parts}, "calibration": "none"}
+    six = {"estimator": "logistic_regression", "params": {}, "calibration": "none"}
+    whole = candidates.rebuild({**spec, "fallback": six}, frames, bounded=True)
+    with open_mlflow(settings) as mlflow:
+        logged = packaging.log_churn_model(mlflow, whole, frame.head(2))
+        folder = download_artifacts(logged)
+
+    needed = {spec["name"]: spec["required"] for spec in Model.load(folder).signature.inputs.to_dict()}
+    assert needed == {name: name in WINDOW_FEATURES for name in FEATURE_COLUMNS}
+    for columns in (FEATURE_COLUMNS, WINDOW_FEATURES):
+        rows = frame.head(40)[columns]
+        asked = subprocess.run(
+            [sys.executable, "-c", LOAD_ELSEWHERE, folder],
+            input=json.dumps(
+                {name: rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in rows}
+            ),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stderr
+        answer = [float.fromhex(value) for value in json.loads(asked.stdout.splitlines()[0])[1:]]
+        assert answer == whole.predict_proba(rows.reindex(columns=FEATURE_COLUMNS))[:, 1].tolist()
