@@ -52,9 +52,9 @@ def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
     assert set(states(second).values()) == {"SUCCESS"}
     assert sum(lake.partition_rows(CHURN_LABELS).values()) == 10_000
     assert lake.partition_rows(CHURN_PREDICTIONS) == {LAST_DAY: USERS + 1}
-    # On the three training dates all users look alike, so it knows nothing: the old model goes on serving.
-    assert decision_on(settings, "2") == "refused"
-    assert production(settings) == served(workspace) == "1"
+    # On the three training dates all users look alike, but BG/NBD's form tells who is silent for long.
+    assert decision_on(settings, "2") == "promoted"
+    assert production(settings) == served(workspace) == "2"
 
 
 @pytest.fixture
