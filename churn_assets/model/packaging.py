@@ -17,8 +17,8 @@ CODE = Path(__file__).with_name("churn_model.py")
 # What ``predict`` can be asked for instead of the probability.
 EXPLAIN = "explain"
 
-# Estimators of our own travel with the model as files, so that whoever loads it needs nothing of ours. Pickled
-# by value, no other minor version of Python could read them.
+# Estimators of our own travel with the model as files, so that whoever loads it needs nothing of ours.
+# Pickled by value, no other minor version of Python could read them.
 OWN = ("bg_nbd", "ensembles", "logarithms")
 
 # What loading and predicting import. Named here, because inferring them costs a subprocess and seconds.

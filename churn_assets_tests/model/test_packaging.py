@@ -168,7 +168,7 @@ def test_a_model_of_our_own_estimators_takes_rows_with_and_without_a_history_whe
     needed = {spec["name"]: spec["required"] for spec in Model.load(folder).signature.inputs.to_dict()}
     assert needed == {name: name in WINDOW_FEATURES for name in FEATURE_COLUMNS}
     for columns in (FEATURE_COLUMNS, WINDOW_FEATURES):
-        rows = frame.head(40)[columns]
+        rows: Any = frame.head(40)[columns]
         asked = subprocess.run(
             [sys.executable, "-c", LOAD_ELSEWHERE, folder],
             input=json.dumps(
