@@ -174,7 +174,8 @@ def simulated_drift(spark) -> pd.DataFrame:
 
     train = features(DateRange(START + 30 * ONE_DAY, START + 60 * ONE_DAY))
     reference = reference_of(make_reference(train, score(train), train["user_id"]))
-    later = features(DateRange(CHANGE - 6 * ONE_DAY, CHANGE + 2 * ONE_DAY))
+    after = DateRange(CHANGE - 6 * ONE_DAY, CHANGE + 2 * ONE_DAY)
+    later = features(after)
     predictions = [
         (user, date, probability, False, NOON, 1)
         for user, date, probability in zip(
@@ -182,14 +183,7 @@ def simulated_drift(spark) -> pd.DataFrame:
         )
     ]
     by_engine = feature_drift(
-        frame(
-            spark,
-            tables.USER_FEATURES,
-            later[tables.USER_FEATURES.column_names]
-            .astype(object)
-            .where(later.notna(), None)
-            .itertuples(index=False),
-        ),
+        user_features(activity_table, months, users_table, after),
         frame(spark, tables.CHURN_PREDICTIONS, predictions),
         {1: reference},
     ).toPandas()
