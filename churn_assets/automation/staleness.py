@@ -110,13 +110,12 @@ class _Asked:
             return
         first = self._question.scores_from if self._table is CHURN_PREDICTIONS else dt.date.min
         for day in (day for day in self._asked_for().days() if day >= first):
-            is_there = all(reads.is_there(day) for reads in self._reads)
-            if self._is_left_over(day, is_there) or (self._is_due(day) and is_there):
+            if self._is_left_over(day) or (self._is_due(day) and self._is_there(day)):
                 yield day
 
     def why(self, day: dt.date) -> str | None:
         """Why the date is to be computed; None where it is current."""
-        if self._is_left_over(day, all(reads.is_there(day) for reads in self._reads)):
+        if self._is_left_over(day):
             return NOT_TO_LABEL
         row = self._own.get(day)
         if self._table.keeps_past:
@@ -145,13 +144,17 @@ class _Asked:
         # What happened on a day or in a month is read by dates around those that are asked for.
         return wanted or covered if self._table.partition_column == FEATURE_DATE.name else covered
 
-    def _is_left_over(self, day: dt.date, is_there: bool) -> bool:
+    def _is_there(self, day: dt.date) -> bool:
+        """Whether all that it reads of the date is computed, or will be."""
+        return all(reads.is_there(day) for reads in self._reads)
+
+    def _is_left_over(self, day: dt.date) -> bool:
         """Whether it has rows and is to have none: labels not to be, or outcomes of labels that are gone."""
         if self._labelled:
             return self._labelled.superfluous(day, self._held)
-        if self._table is not PREDICTION_OUTCOMES or is_there or day in self._question.labels.wanted:
+        if self._table is not PREDICTION_OUTCOMES or day in self._question.labels.wanted:
             return False
-        return _may_have_rows(self._own.get(day), self._held.get(day))
+        return _may_have_rows(self._own.get(day), self._held.get(day)) and not self._is_there(day)
 
     def _is_due(self, day: dt.date) -> bool:
         return self._labelled is None or day in self._question.labels.wanted

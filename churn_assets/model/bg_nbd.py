@@ -65,7 +65,8 @@ class BgNbd(ClassifierMixin, BaseEstimator):
         self.columns_ = [names.index(name) for name in COLUMNS]
         asked = X[:, self.columns_]
         # Who the others are measured against, and the gap of somebody who should have one.
-        self.reference_ = np.array([np.nanmedian(column) if len(column) else 1.0 for column in _known(asked)])
+        known = (column[~np.isnan(column)] for column in asked.T)
+        self.reference_ = np.array([np.median(column) if len(column) else 1.0 for column in known])
         label = np.asarray(y == self.classes_[-1], dtype="float64")
         found = minimize(
             self._loss,
@@ -81,12 +82,14 @@ class BgNbd(ClassifierMixin, BaseEstimator):
 
     @property
     def parameters(self) -> dict[str, float]:
-        """R and alpha (days) of the gamma distribution, a and b of the beta distribution."""
+        """Of the gamma distribution r and alpha (days), of the beta distribution a and b."""
         return dict(zip(("r", "alpha", "a", "b"), map(float, np.exp(self.logarithms_)), strict=True))
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """The probabilities that an event follows in the horizon, and that none does."""
-        churn = _sigmoid(self.decision_function(X))
+        from scipy.special import expit
+
+        churn = expit(self.decision_function(X))
         return np.column_stack([1 - churn, churn])
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -134,26 +137,24 @@ class BgNbd(ClassifierMixin, BaseEstimator):
 
     def _log_odds(self, asked: np.ndarray) -> Vector:
         repeats, last, age = self._history(asked)
-        there, silent, _ = self._logarithms(self.logarithms_, repeats, last, age)
+        there, silent = self._logarithms(self.logarithms_, repeats, last, age)
         # Of those who are there, somebody is heard of; all others churn.
         stays = there + np.log(-np.expm1(silent))
         return np.log(-np.expm1(stays)) - stays
 
-    def _logarithms(
-        self, theta: Vector, repeats: Vector, last: Vector, age: Vector
-    ) -> tuple[Vector, Vector, Vector]:
-        """Of being there, of staying silent for a horizon if so, and the log-odds of being gone."""
+    def _logarithms(self, theta: Vector, repeats: Vector, last: Vector, age: Vector) -> tuple[Vector, Vector]:
+        """Of being there, and of staying silent for a horizon if so."""
         r, alpha, a, b = np.exp(theta)
         gone = np.log(a) - np.log(b + repeats) + (r + repeats) * (np.log(alpha + age) - np.log(alpha + last))
         silent = (r + repeats) * (np.log(alpha + age) - np.log(alpha + age + self.horizon_days))
-        return -np.logaddexp(0, gone), silent, gone
+        return -np.logaddexp(0, gone), silent
 
     def _loss(
         self, theta: Vector, repeats: Vector, last: Vector, age: Vector, label: Vector
     ) -> tuple[float, Vector]:
         """The mean log loss and its gradient by the logarithms of the parameters."""
         r, alpha, _, b = np.exp(theta)
-        log_there, log_silent, _ = self._logarithms(theta, repeats, last, age)
+        log_there, log_silent = self._logarithms(theta, repeats, last, age)
         there, silent = np.exp(log_there), np.exp(log_silent)
         churn = np.clip(1 - there * (1 - silent), 1e-12, 1 - 1e-12)
         loss = -np.mean(label * np.log(churn) + (1 - label) * np.log1p(-churn))
@@ -177,13 +178,3 @@ class BgNbd(ClassifierMixin, BaseEstimator):
         by_churn = there * (1 - there) * (1 - silent) * by_gone + there * silent * by_silent
         gradient = ((churn - label) / (churn * (1 - churn)) * by_churn).mean(axis=1)
         return float(loss + SHRINKAGE * theta @ theta), gradient + 2 * SHRINKAGE * theta
-
-
-def _known(asked: np.ndarray) -> list[Vector]:
-    return [column[~np.isnan(column)] for column in asked.T]
-
-
-def _sigmoid(log_odds: Vector) -> Vector:
-    from scipy.special import expit
-
-    return expit(log_odds)

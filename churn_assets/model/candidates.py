@@ -328,14 +328,13 @@ def _fitted(entrant: Entrant, frames: Frames, known: Mapping[str, Any] | None = 
 
     started = time.perf_counter()
     try:
-        estimator = _made(entrant.estimator_name, entrant.params, frames.train)
+        estimator = _average_of_known(entrant, known or {})
         # In one thread. Histogram boosting sums gradients in as many as there are; 1 and 2 gave equal bits
         # for 25,000 rows, but nothing promises it for others. Nor do they help: those rows take 0.2 s in one
         # thread, and 5 s in two where another process is busy.
         with threadpool_limits(1):
-            if (average := _average_of_known(entrant, known or {})) is not None:
-                estimator = average
-            else:
+            if estimator is None:
+                estimator = _made(entrant.estimator_name, entrant.params, frames.train)
                 estimator.fit(frames.train[features_in(frames.train)], frames.train["label"])
             metrics = _metrics(
                 frames.calibration["label"].to_numpy(), calibration.probability(estimator, frames.calibration)

@@ -29,7 +29,6 @@ class Judgement:
     champion: Probabilities | None
     floor: Probabilities
     champion_version: str | None
-    formula: Probabilities | None = None
 
 
 def costs(settings: Settings) -> CostMatrix:
@@ -91,7 +90,7 @@ def judge(
         formula=shown,
         alarms=alarms,
     )
-    return Judgement(decision, challenger, champion, recency, version, shown)
+    return Judgement(decision, challenger, champion, recency, version)
 
 
 def _alarms(frames: Frames) -> tuple[str, ...]:

@@ -85,12 +85,6 @@ def _events_of_30_days(value: Column, raises: Column) -> Column:
     return F.concat(_only(raises & (value < 30)), _counted(value, "event"), F.lit(" in the last 30 days"))
 
 
-def _active_days(value: Column, raises: Column) -> Column:
-    few = F.concat(F.lit("Only "), _counted(value, "active day"), F.lit(" in the last 30"))
-    many = F.concat(F.lit("Active on "), _whole(value), F.lit(" of the last 30 days"))
-    return F.when(raises & (value < 15), few).otherwise(many)
-
-
 def _recency(value: Column, raises: Column) -> Column:
     return (
         F.when(value == 0, F.lit("Active today"))
@@ -189,7 +183,7 @@ def _counted(value: Column, noun: str) -> Column:
 # "Today" is the feature_date.
 PHRASES: dict[str, Phrase] = {
     "event_count_30d": _events_of_30_days,
-    "active_days_30d": _active_days,
+    "active_days_30d": _active_days_of(30),
     "days_since_last_event": _recency,
     "purchase_count_30d": _purchases,
     "account_age_days": _account_age,

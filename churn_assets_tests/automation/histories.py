@@ -584,8 +584,8 @@ def _without(heading: str) -> Callable[[pytest.MonkeyPatch], None]:
 def _outcomes_stay(patch: pytest.MonkeyPatch) -> None:
     is_left_over = staleness._Asked._is_left_over
 
-    def of_labels_alone(self: Any, day: dt.date, is_there: bool) -> bool:
-        return bool(self._labelled) and is_left_over(self, day, is_there)
+    def of_labels_alone(self: Any, day: dt.date) -> bool:
+        return bool(self._labelled) and is_left_over(self, day)
 
     patch.setattr(staleness._Asked, "_is_left_over", of_labels_alone)
 
