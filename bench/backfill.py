@@ -11,7 +11,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from bench.lakes import HORIZON, START, settings_of
+from bench.lakes import HORIZON, START, settings_of, simulated
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, DAILY_SUMMARY, USER_DAILY_ACTIVITY, USER_FEATURES, Table
@@ -24,21 +24,8 @@ TABLES = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_FEATURES, CHURN_LABELS)
 
 def prepare(folder: Path) -> None:
     """Simulate, and take everything in: what a backfill starts from."""
-    from churn_assets.sample.simulator import simulate
-
     settings = settings_of(folder)
-    landing, truth = settings.landing_root, folder / "truth.csv"
-    simulate(
-        landing,
-        truth,
-        users=USERS,
-        days=DATES + HORIZON,
-        start=START,
-        seed=1,
-        late_share=0.02,
-        duplicate_share=0.01,
-        corrupt_share=0.002,
-    )
+    simulated(settings, USERS, DATES + HORIZON, seed=1)
     pipeline(settings, lambda made: made.run_stage("ingest", dt.datetime.now(dt.UTC)))
 
 

@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from bench.backfill import pipeline
-from bench.lakes import START, settings_of
+from bench.lakes import settings_of, simulated
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.sample import oracle
-from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, USER_FEATURES
 
@@ -71,19 +70,8 @@ def measure(folder: Path, seed: int, users: int, days: int) -> Truth:
     from churn_assets.resources import lakehouse
 
     settings = settings_of(folder)
-    truth_file = folder / "truth.csv"
     started = time.perf_counter()
-    simulate(
-        settings.landing_root,
-        truth_file,
-        users=users,
-        days=days,
-        start=START,
-        seed=seed,
-        late_share=0.02,
-        duplicate_share=0.01,
-        corrupt_share=0.002,
-    )
+    truth_file = simulated(settings, users, days, seed)
     for stage in ("ingest", "featurize", "train", "score"):
         pipeline(settings, lambda made, stage=stage: made.run_stage(stage, dt.datetime.now(dt.UTC)))
     seconds = time.perf_counter() - started

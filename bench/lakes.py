@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 from churn_assets import settings as settings_module
+from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 
 START = dt.date(2026, 1, 1)
@@ -22,3 +23,24 @@ def settings_of(folder: Path, start: dt.date = START) -> Settings:
         start_date=start,
         horizon_days=HORIZON,
     )
+
+
+def simulated(settings: Settings, users: int, days: int, seed: int) -> Path:
+    """Land simulated events from ``START`` on, some late, doubled and broken.
+
+    Returns:
+        The file with the truth about the users.
+    """
+    truth = settings.lake_root.parent / "truth.csv"
+    simulate(
+        settings.landing_root,
+        truth,
+        users=users,
+        days=days,
+        start=START,
+        seed=seed,
+        late_share=0.02,
+        duplicate_share=0.01,
+        corrupt_share=0.002,
+    )
+    return truth

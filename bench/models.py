@@ -19,24 +19,17 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from bench.backfill import pipeline
-from bench.lakes import START, settings_of
+from bench.lakes import settings_of, simulated
 from churn_assets.model import bootstrap, calibration, candidates, dataset, evaluation, gate, judging
 from churn_assets.model.bootstrap import Ranking, Sampling, numbered
 from churn_assets.model.dataset import Frames
 from churn_assets.sample import oracle
 from churn_assets.sample.importer import import_files
-from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES
+from churn_assets_tests.end_to_end.online_retail import MAPPING
 
 FIRST_DAY_OF_RETAIL = dt.date(2010, 12, 1)
-RETAIL: dict[str, Any] = {
-    "user_id": "CustomerID",
-    "event_ts": "InvoiceDate",
-    "event_type": "(CASE WHEN InvoiceNo LIKE 'C%' THEN 'cancellation' ELSE 'purchase' END)",
-    "country": "Country",
-    "amount": "(CAST(Quantity AS DECIMAL(18,2)) * CAST(UnitPrice AS DECIMAL(18,2)))",
-}
 SHOWN = {"roc_auc": "AUC", "brier": "Brier", "pr_auc": "PR AUC", "calibration_error": "calibration error"}
 DRAWS = Sampling(replicates=200, seed=0)
 
@@ -48,18 +41,7 @@ Probabilities = Mapping[str, Any]
 def of_simulated_users(folder: Path, seed: int) -> tuple[Frames, Probabilities]:
     """2,000 users over 180 days: the rows, and the probability of churn by who gave it."""
     settings = settings_of(folder)
-    truth_file = folder / "truth.csv"
-    simulate(
-        settings.landing_root,
-        truth_file,
-        users=2_000,
-        days=180,
-        start=START,
-        seed=seed,
-        late_share=0.02,
-        duplicate_share=0.01,
-        corrupt_share=0.002,
-    )
+    truth_file = simulated(settings, 2_000, 180, seed)
     frames, found = _compete(settings)
     truth = oracle.probabilities(frames.holdout, truth_file, settings.horizon_days)
     return frames, {**found, "oracle": truth}
@@ -70,7 +52,7 @@ def of_online_retail(folder: Path, files: Sequence[Path]) -> tuple[Frames, Proba
     from churn_assets.resources import lakehouse
 
     settings = settings_of(folder, FIRST_DAY_OF_RETAIL)
-    import_files(files, settings.landing_root, lambda: lakehouse(settings).spark, **RETAIL)
+    import_files(files, settings.landing_root, lambda: lakehouse(settings).spark, **MAPPING)
     return _compete(settings)
 
 
