@@ -2,6 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 from churn_assets import settings as settings_module
 from churn_assets.sample.simulator import simulate
@@ -11,7 +12,7 @@ START = dt.date(2026, 1, 1)
 HORIZON = 30
 
 
-def settings_of(folder: Path, start: dt.date = START) -> Settings:
+def settings_of(folder: Path, start: dt.date = START, **others: Any) -> Settings:
     """A lake in this folder, with an instance of its own."""
     return settings_module.load(
         _env_file=None,
@@ -22,6 +23,7 @@ def settings_of(folder: Path, start: dt.date = START) -> Settings:
         dagster_home=folder / "dagster",
         start_date=start,
         horizon_days=HORIZON,
+        **others,
     )
 
 

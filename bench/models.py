@@ -3,7 +3,7 @@
 For simulated users (``--seeds``), and for a folder of Online Retail's daily CSV files (``--online-retail``):
 everything from the landing zone to the labels, then the race as a training runs it. All are judged on the
 same rows, the last mature dates. Intervals are of 95 %, by a bootstrap of users.
-Run: ``python -m bench.models [--seeds 1 2 3] [--online-retail FOLDER]``
+Run: ``python -m bench.models [--seeds 1 2 3] [--online-retail FOLDER] [--label-event-types purchase]``
 """
 
 import argparse
@@ -38,20 +38,25 @@ console = Console(width=130)
 Probabilities = Mapping[str, Any]
 
 
-def of_simulated_users(folder: Path, seed: int) -> tuple[Frames, Probabilities]:
+def of_simulated_users(folder: Path, seed: int, event_types: str = "") -> tuple[Frames, Probabilities]:
     """2,000 users over 180 days: the rows, and the probability of churn by who gave it."""
-    settings = settings_of(folder)
+    settings = settings_of(folder, label_event_types=event_types)
     truth_file = simulated(settings, 2_000, 180, seed)
     frames, found = _compete(settings)
+    if event_types:
+        # The oracle knows when users come, not what they do then.
+        return frames, found
     truth = oracle.probabilities(frames.holdout, truth_file, settings.horizon_days)
     return frames, {**found, "oracle": truth}
 
 
-def of_online_retail(folder: Path, files: Sequence[Path]) -> tuple[Frames, Probabilities]:
+def of_online_retail(
+    folder: Path, files: Sequence[Path], event_types: str = ""
+) -> tuple[Frames, Probabilities]:
     """The same for the customers of Online Retail, of whom nobody knows the truth."""
     from churn_assets.resources import lakehouse
 
-    settings = settings_of(folder, FIRST_DAY_OF_RETAIL)
+    settings = settings_of(folder, FIRST_DAY_OF_RETAIL, label_event_types=event_types)
     import_files(files, settings.landing_root, lambda: lakehouse(settings).spark, **MAPPING)
     return _compete(settings)
 
@@ -66,7 +71,9 @@ def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
     by_date = dataset.rows_by_date(labelled)
     split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
     frames = dataset.frames(labelled, split, settings.training_rows)
-    found = candidates.compete(frames, horizon_days=settings.horizon_days)
+    found = candidates.compete(
+        frames, horizon_days=settings.horizon_days, staying_types=settings.staying_types
+    )
     best = judging.first_model(frames, found, judging.costs(settings))
     made = candidates.calibrated(best, frames.calibration)
     without, calibrated = candidates.fallback(frames)
@@ -121,14 +128,16 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.models")
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--online-retail", type=Path)
+    parser.add_argument("--label-event-types", default="", help="as CHURN_LABEL_EVENT_TYPES")
     asked = parser.parse_args(arguments)
+    types = asked.label_event_types
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
-            _show(f"simulated, seed {seed}", *of_simulated_users(Path(folder), seed))
+            _show(f"simulated, seed {seed}", *of_simulated_users(Path(folder), seed, types))
     if asked.online_retail:
         files = sorted(asked.online_retail.glob("*.csv"))
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
-            _show("Online Retail", *of_online_retail(Path(folder), files))
+            _show("Online Retail", *of_online_retail(Path(folder), files, types))
 
 
 if __name__ == "__main__":

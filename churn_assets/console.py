@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from churn_assets.model.churn_definition import ANY, ChurnDefinition
 from churn_assets.settings import Settings
 from churn_assets.status import ModelStatus, Status
 
@@ -80,13 +81,14 @@ def print_landing(found: Status) -> None:
         out.print(line, soft_wrap=True, markup=False)
 
 
-def _horizon(model: ModelStatus, settings: Settings) -> str:
-    """How far ahead it looks, and that this is another horizon than the settings', if so."""
+def _definition(model: ModelStatus, settings: Settings) -> str:
+    """What churn means to it, and that this is something else than the settings want, if so."""
     if model.horizon_days is None:
         return ""
-    wanted = settings.horizon_days
-    other = "" if model.horizon_days == wanted else f" (CHURN_HORIZON_DAYS is {wanted}: churn run)"
-    return f"horizon {model.horizon_days} days{other}, "
+    found = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
+    others = found.unlike(ChurnDefinition.of(settings))
+    other = f" ({', '.join(others)}: churn run)" if others else ""
+    return f"{found}{other}, "
 
 
 def print_summary(found: Status, settings: Settings) -> None:
@@ -102,9 +104,9 @@ def print_summary(found: Status, settings: Settings) -> None:
     if found.model:
         metrics = found.model.metrics
         out.print(
-            f"Production model: version {found.model.version}, {_horizon(found.model, settings)}"
+            f"Production model: version {found.model.version}, {_definition(found.model, settings)}"
             f"out-of-time AUC {metrics.get('roc_auc', 0):.3f} "
-            f"(days_since_last_event alone {metrics.get('recency_roc_auc', 0):.3f}), "
+            f"(recency alone {metrics.get('recency_roc_auc', 0):.3f}), "
             f"PR-AUC {metrics.get('pr_auc', 0):.3f}."
         )
         out.print(f"Why it is Production, and how good: {found.model.report}", soft_wrap=True)

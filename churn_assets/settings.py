@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn_assets import plain_paths
@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     # Not before the third: epoch zero, and what a time zone makes of it, is what broken clocks say.
     earliest_event: dt.date = Field(default=dt.date(2000, 1, 1), ge=dt.date(1970, 1, 3))
     horizon_days: int = Field(default=30, ge=1, le=365)
+    label_event_types: str = ""
     label_min_active_share: float = Field(default=0.5, ge=0, le=1)
     raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
     main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)
@@ -128,6 +129,12 @@ class Settings(BaseSettings):
             values["mlflow_tracking_uri"] = f"{SQLITE}{lake / 'mlflow' / MLFLOW_DATABASE}"
         return values
 
+    @field_validator("label_event_types")
+    @classmethod
+    def _types_have_one_spelling(cls, value: str) -> str:
+        # Compared as text with what labels were made with: neither order nor blanks may make a difference.
+        return ",".join(sorted({name for one in value.split(",") if (name := one.strip())}))
+
     @model_validator(mode="after")
     def _dates_are_in_order(self) -> Self:
         if self.end_date and self.end_date < self.start_date:
@@ -152,6 +159,11 @@ class Settings(BaseSettings):
                 variable = f"CHURN_{name.upper()}"
                 raise ValueError(f"{variable}_WARN={warn:g} is above {variable}_FAIL={fail:g}")
         return self
+
+    @property
+    def staying_types(self) -> tuple[str, ...]:
+        """The types of the events that mean that a user stayed; empty where every event does."""
+        return tuple(name for name in self.label_event_types.split(",") if name)
 
     @property
     def dagster_home_folder(self) -> Path:

@@ -31,8 +31,8 @@ class TableStatus:
 class ModelStatus:
     """The Production model: its version, when it was registered, its metrics on the holdout, its report.
 
-    ``horizon_days`` is how far ahead its labels looked, None where nobody noted it. ``report`` is a file of
-    this lake, or a URI in MLflow.
+    ``horizon_days`` is how far ahead its labels looked, ``label_event_types`` the events that counted; None
+    where nobody noted it. ``report`` is a file of this lake, or a URI in MLflow.
     """
 
     version: str
@@ -40,6 +40,7 @@ class ModelStatus:
     metrics: dict[str, float]
     report: str = ""
     horizon_days: int | None = None
+    label_event_types: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,16 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
     registry.configure(lake.settings)
     import mlflow
 
+    from churn_assets.model.churn_definition import ChurnDefinition
+
     run = mlflow.get_run(version.run_id) if version.run_id else None
-    horizon = run.data.tags.get("horizon_days") if run else None
+    definition = ChurnDefinition.noted_in(run.data.tags) if run else None
     return ModelStatus(
         version=str(version.version),
         created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
         metrics=dict(run.data.metrics) if run else {},
         report=report_place.where(lake.settings, str(version.version), version.run_id),
-        horizon_days=int(horizon) if horizon else None,
+        **(definition._asdict() if definition else {}),
     )
 
 

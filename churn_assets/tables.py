@@ -542,7 +542,8 @@ CHURN_LABELS = Table(
         Column(
             "label",
             "int",
-            "1: no event in the horizon after feature_date (churned); 0: at least one.",
+            "1: no event that counts (CHURN_LABEL_EVENT_TYPES) in the horizon after feature_date (churned); "
+            "0: at least one.",
             minimum=0,
             maximum=1,
         ),
@@ -554,10 +555,10 @@ CHURN_LABELS = Table(
     lineage={
         "user_id": (USER_FEATURES["user_id"],),
         "feature_date": (USER_FEATURES["feature_date"],),
-        "label": (USER_DAILY_ACTIVITY["event_date"],),
+        "label": (EVENTS["event_date"], EVENTS["event_type"]),
     },
-    reads=(Reads(USER_FEATURES), Reads(USER_DAILY_ACTIVITY, first=1, last="horizon_days")),
-    parameters=("horizon_days", "label_min_active_share"),
+    reads=(Reads(USER_FEATURES), Reads(EVENTS, first=1, last="horizon_days")),
+    parameters=("horizon_days", "label_event_types", "label_min_active_share"),
 )
 
 MODEL_VERSION = Column(
@@ -719,7 +720,7 @@ PREDICTION_OUTCOMES = Table(
         "is_out_of_time": (CHURN_PREDICTIONS["feature_date"], CHURN_PREDICTIONS["model_version"]),
     },
     reads=(Reads(CHURN_PREDICTIONS), Reads(CHURN_LABELS)),
-    parameters=("horizon_days",),
+    parameters=("horizon_days", "label_event_types"),
 )
 
 MODEL_PROMOTIONS = Table(

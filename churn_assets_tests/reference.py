@@ -213,9 +213,15 @@ def _history(of_user: Frame, day: dt.date) -> tuple[Any, ...]:
     )
 
 
-def churn_labels(events: Frame, days: list[dt.date], horizon_days: int) -> list[tuple[Any, ...]]:
+def churn_labels(
+    events: Frame, days: list[dt.date], horizon_days: int, event_types: tuple[str, ...] = ()
+) -> list[tuple[Any, ...]]:
     """user_id, feature_date, label."""
-    active = {(row["user_id"], row["event_date"]) for _, row in events.iterrows()}
+    active = {
+        (row["user_id"], row["event_date"])
+        for _, row in events.iterrows()
+        if not event_types or row["event_type"] in event_types
+    }
     return [
         (
             user_id,

@@ -39,12 +39,25 @@ def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch)
 def test_settings_survive_the_trip_to_the_cluster(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = make_settings(end_date="2026-03-01", main_catalog="prod", landing_root="s3://bucket/events")
+    here = make_settings(
+        end_date="2026-03-01",
+        main_catalog="prod",
+        landing_root="s3://bucket/events",
+        label_event_types="b, a",
+    )
 
     for name, value in here.as_env().items():
         monkeypatch.setenv(name, value)
 
     assert settings.load() == here
+
+
+def test_event_types_that_count_have_one_spelling(make_settings: MakeSettings) -> None:
+    assert (
+        make_settings(label_event_types=" renewal, purchase,,renewal").label_event_types == "purchase,renewal"
+    )
+    assert make_settings(label_event_types="purchase").staying_types == ("purchase",)
+    assert make_settings(label_event_types=" , ").staying_types == ()
 
 
 def test_secrets_do_not_travel_and_are_not_shown(make_settings: MakeSettings) -> None:

@@ -1,14 +1,17 @@
 """Gold: what users did, what was known of them each day, and what became of them."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.contracts import Reads
 from churn_assets.dates import DateRange
+from churn_assets.errors import SettingsError
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.io_manager import WHOLE_MONTHS, by_date_key
@@ -97,22 +100,51 @@ def gold_assets(settings: Settings) -> Assets:
         **table_asset(CHURN_LABELS, settings),
         partitions_def=label_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        ins=reading_as(CHURN_LABELS, settings, features=USER_FEATURES, activity=USER_DAILY_ACTIVITY),
+        ins=reading_as(CHURN_LABELS, settings, features=USER_FEATURES, events=EVENTS),
         code_version=code_version(
-            label_transforms.churn_labels, horizon_days, settings.label_min_active_share
+            label_transforms.churn_labels,
+            horizon_days,
+            settings.staying_types,
+            settings.label_min_active_share,
         ),
     )
-    def churn_labels(
-        context: dg.AssetExecutionContext, features: DataFrame, activity: DataFrame
-    ) -> DataFrame:
+    def churn_labels(context: dg.AssetExecutionContext, features: DataFrame, events: DataFrame) -> DataFrame:
         dates = date_range(context)
+        _require_such_types(context.resources.lakehouse, settings.staying_types)
         withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
         withheld = _without_labels(context.resources.lakehouse, dates)
         if withheld:
             context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})
-        return label_transforms.churn_labels(features, activity, dates, horizon_days, withheld)
+        return label_transforms.churn_labels(
+            features,
+            events,
+            dates,
+            horizon_days,
+            event_types=settings.staying_types,
+            unlabelled=withheld,
+        )
 
     return [user_daily_activity, daily_summary, user_monthly_activity, user_features, churn_labels]
+
+
+def _require_such_types(lake: Lakehouse, staying_types: Sequence[str]) -> None:
+    """Refuse event types of which there is no event: everybody would have churned.
+
+    Raises:
+        SettingsError: no event of Silver is of one of them; the message names the types that there are.
+    """
+    if not staying_types:
+        return
+    types = lake.read(EVENTS).select("event_type")
+    if types.where(F.col("event_type").isin(*staying_types)).limit(1).count():
+        return
+    there = sorted(row["event_type"] for row in types.distinct().collect() if row["event_type"])
+    more = f" and {len(there) - 10} more" if len(there) > 10 else ""
+    raise SettingsError(
+        f"CHURN_LABEL_EVENT_TYPES={','.join(staying_types)}, but no event in {lake.table_name(EVENTS)} is of "
+        f"such a type, so all would have churned. There are: {', '.join(there[:10]) or 'none'}{more}. "
+        "Labels stay as they are."
+    )
 
 
 def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:

@@ -38,11 +38,11 @@ def prediction_assets(settings: Settings) -> Assets:
                 "No Production model is registered, so nothing can be scored. Materialise "
                 "churn_prediction_model first; it takes 10,000 labelled rows."
             )
-        horizon = registry.horizon_days(settings, production)
+        definition = registry.churn_definition(settings, production)
         context.add_output_metadata(
             {
                 "model_version": str(production.version),
-                **({"horizon_days": horizon} if horizon else {}),
+                **(definition._asdict() if definition else {}),
             }
         )
         scorer = registry.scorer(

@@ -80,6 +80,7 @@ def entrants(  # noqa: PLR0913 - named, and a caller gives few of them
     *,
     history: bool = False,
     horizon_days: int = 30,
+    staying_types: Collection[str] = (),
     trials: int = search.TRIALS,
     articles: bool = True,
 ) -> list[Entrant]:
@@ -91,13 +92,16 @@ def entrants(  # noqa: PLR0913 - named, and a caller gives few of them
         seed: of the search.
         history: whether the rows have more than the features of the last 30 days.
         horizon_days: days that label 1 looks ahead.
+        staying_types: types of the events that count for the label; without any, all do.
         trials: of the search.
         articles: whether the article's estimator is among them, which takes as long as all others.
 
     Raises:
         ModelError: there is no such estimator, or it has no such parameter.
     """
-    floor = Entrant(estimators.FLOOR, estimators.FLOOR, _all_params(estimators.FLOOR))
+    of_purchases = history and set(staying_types) == {"purchase"}
+    since = estimators.SINCE_LAST_PURCHASE if of_purchases else estimators.SINCE_LAST_EVENT
+    floor = Entrant(estimators.FLOOR, estimators.FLOOR, _all_params(estimators.FLOOR, {"feature": since}))
     formula = Entrant(
         estimators.FORMULA,
         estimators.FORMULA,
@@ -147,6 +151,7 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
     seconds: float = 30,
     seed: int = 42,
     horizon_days: int = 30,
+    staying_types: Collection[str] = (),
     trials: int = search.TRIALS,
     articles: bool = True,
     done: Callable[[Candidate, int, int], None] | None = None,
@@ -163,6 +168,7 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
         seconds: when so many are over, no further trial of the search is begun.
         seed: of the search.
         horizon_days: days that label 1 looks ahead.
+        staying_types: as for ``entrants``.
         trials: of the search.
         articles: as for ``entrants``.
         done: called after each with the candidate, its number from 1 on, and how many there are.
@@ -179,6 +185,7 @@ def compete(  # noqa: PLR0913 - named, and a caller gives few of them
         seed,
         history=has_history(frames.train),
         horizon_days=horizon_days,
+        staying_types=staying_types,
         trials=trials,
         articles=articles,
     )

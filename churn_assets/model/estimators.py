@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from churn_assets.errors import ModelError
-from churn_assets.tables import WINDOW_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS
 
 DEFAULT_ESTIMATOR = "gradient_boosting"
 
-# Logistic regression on days_since_last_event alone: what a model must beat to be worth its keep.
+# Logistic regression on the days since the last event that counts, alone: what a model must beat to be worth
+# its keep.
 FLOOR = "recency"
+SINCE_LAST_EVENT = "days_since_last_event"
+SINCE_LAST_PURCHASE = "days_since_last_purchase"
 
 # Four parameters from 2005: what the first model must beat as well, or it is used itself.
 FORMULA = "bg_nbd"
@@ -35,7 +38,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "early_stopping": False,
         "random_state": 42,
     },
-    FLOOR: {},
+    FLOOR: {"feature": SINCE_LAST_EVENT},
     AVERAGE: {},
 }
 
@@ -113,16 +116,18 @@ def _average(estimators: Sequence[Mapping[str, Any]] = ()) -> Any:
     return Average([make(one["estimator"], one.get("params")) for one in estimators])
 
 
-def _recency(**params: Any) -> Any:
+def _recency(feature: str = SINCE_LAST_EVENT, **params: Any) -> Any:
     from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # By position, so that it can be asked with a plain matrix, as any other.
-    recency = [WINDOW_FEATURES.index("days_since_last_event")]
+    # By position, so that it can be asked with a plain matrix, as any other. Who never bought has none.
+    scaled = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
     return make_pipeline(
-        make_column_transformer((StandardScaler(), recency), remainder="drop"), LogisticRegression(**params)
+        make_column_transformer((scaled, [FEATURE_COLUMNS.index(feature)]), remainder="drop"),
+        LogisticRegression(**params),
     )
 
 

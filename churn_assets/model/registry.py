@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import plain_paths
 from churn_assets.errors import ModelError
 from churn_assets.model import mlflow_database
+from churn_assets.model.churn_definition import ChurnDefinition
 from churn_assets.model.quiet import quieten
 from churn_assets.settings import MLFLOW_DATABASE, SQLITE, Settings
 
@@ -127,10 +128,10 @@ def promote(settings: Settings, version: str) -> None:
     _client(settings).set_registered_model_alias(registered_model_name(settings), PRODUCTION_ALIAS, version)
 
 
-def horizon_days(settings: Settings, version: "ModelVersion") -> int | None:
-    """How far ahead the labels looked that a version was trained on; None where nobody noted it."""
+def churn_definition(settings: Settings, version: "ModelVersion") -> ChurnDefinition | None:
+    """What churn means to a version; None where nobody noted it."""
     found = _client(settings).get_run(version.run_id).data.tags if version.run_id else {}
-    return int(found["horizon_days"]) if "horizon_days" in found else None
+    return ChurnDefinition.noted_in(found)
 
 
 def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:

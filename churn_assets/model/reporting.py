@@ -8,6 +8,7 @@ from typing import Any
 
 from churn_assets.model import drift_reference, importances, judging, lineage, report, report_place, tracking
 from churn_assets.model.candidates import Calibrated, Candidate
+from churn_assets.model.churn_definition import ANY
 from churn_assets.model.dataset import Frames, Split, describe
 from churn_assets.model.judging import Judgement
 from churn_assets.settings import Settings
@@ -87,6 +88,7 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
             "parameters": dict(trained.candidates[0].params),
             "calibration": trained.winner.method,
             "horizon, days": settings.horizon_days,
+            "events that count": settings.label_event_types or ANY,
             "packages": json.loads(tracking.packages()),
         },
     )

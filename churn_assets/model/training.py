@@ -21,6 +21,7 @@ from churn_assets.model import (
     tracking,
 )
 from churn_assets.model.candidates import Calibrated, Candidate
+from churn_assets.model.churn_definition import ChurnDefinition
 from churn_assets.model.dataset import Frames, Split
 from churn_assets.model.decision import Decision
 from churn_assets.model.estimators import FLOOR, FORMULA
@@ -97,7 +98,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
     tell = log or (lambda _: None)
     with tracking.ending_the_run(mlflow) as run_id:
         lineage.log_tables_read(mlflow, delta_versions)
-        mlflow.set_tags({"horizon_days": settings.horizon_days, **lineage.git_sha()})
+        mlflow.set_tags({**ChurnDefinition.of(settings).tags(), **lineage.git_sha()})
         mlflow.set_tags({"estimator": estimator, "estimator_params": json.dumps(dict(params or {}))})
         mlflow.set_tag("python_packages", tracking.packages())
         # Wrong ones fail before anything is read.
@@ -131,6 +132,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
             params=params,
             seconds=settings.training_seconds,
             horizon_days=settings.horizon_days,
+            staying_types=settings.staying_types,
             done=done,
         )
         best = found[0]
@@ -250,7 +252,7 @@ def _decide(mlflow: Any, settings: Settings, version: str, judgement: Judgement)
     reason = " ".join(decision.reasons)
     about = {
         "champion_version": judgement.champion_version or "none",
-        "horizon_days": str(settings.horizon_days),
+        **ChurnDefinition.of(settings).tags(),
         "dagster_run_id": str(mlflow.dagster_run_id),
         "dagster_run_url": f"{settings.dagster_url}/runs/{mlflow.dagster_run_id}",
         **{name: f"{value:.6f}" for name, value in decision.challenger.items()},

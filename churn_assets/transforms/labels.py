@@ -1,9 +1,9 @@
 """Who stayed away after a feature_date, and when that can be known."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from churn_assets import tables
@@ -12,49 +12,69 @@ from churn_assets.errors import ImmatureLabelError
 from churn_assets.transforms.activity import within
 
 
-def churn_labels(
+def churn_labels(  # noqa: PLR0913 - named, and each is one thing that a label depends on
     features: DataFrame,
-    activity: DataFrame,
+    events: DataFrame,
     dates: DateRange,
     horizon_days: int,
+    *,
+    event_types: Collection[str] = (),
     unlabelled: Iterable[dt.date] = (),
 ) -> DataFrame:
     """Label each user active in the 30 days up to a feature_date: did they stay away for the whole horizon?
 
     Args:
         features: ``gold.user_features``, at least those of ``dates``; its users are the ones labelled.
-        activity: ``gold.user_daily_activity``, every day of every horizon; days outside change nothing.
+        events: ``clean.events``, every day of every horizon; days outside change nothing.
         dates: the feature_dates to label. Call ``require_mature`` first.
-        horizon_days: days after the feature_date in which one event means that the user stayed.
+        horizon_days: days after the feature_date in which one event that counts means that the user stayed.
+        event_types: the types that count; without any, every event does.
         unlabelled: those of ``dates`` that get no rows, as too little is known of their horizons.
 
     Returns:
         The columns of ``tables.CHURN_LABELS``, one row per user and date of ``features``.
     """
-    last = (dates.end - dates.start).days
-    # As for features: a user-day is copied to the feature_dates in whose horizon it lies.
-    days = activity.where(
-        within("event_date", DateRange(dates.start + ONE_DAY, dates.end + horizon_days * ONE_DAY))
-    ).select("user_id", F.datediff("event_date", F.lit(dates.start)).alias("day"))
-    reached = F.sequence(
-        F.greatest(F.col("day") - F.lit(horizon_days), F.lit(0)),
-        F.least(F.col("day") - F.lit(1), F.lit(last)),
-    )
-    stayed = (
-        days.withColumn("feature_day", F.explode(reached))
-        .groupBy("user_id", "feature_day")
-        .agg(F.count(F.lit(1)).alias("active_days"))
-        .withColumn("feature_date", F.date_add(F.lit(dates.start), F.col("feature_day")))
-        .select("user_id", "feature_date", "active_days")
-    )
     asked = features.where(within("feature_date", dates))
     for run in contiguous_ranges(unlabelled):
         asked = asked.where(~within("feature_date", run))
+    stayed = _dates_stayed(_days_that_count(events, dates, horizon_days, event_types), dates, horizon_days)
     return (
         asked.select("user_id", "feature_date")
         .join(stayed, ["user_id", "feature_date"], "left")
-        .withColumn("label", F.when(F.col("active_days").isNull(), 1).otherwise(0))
+        .withColumn("label", F.when(F.col("stayed").isNull(), 1).otherwise(0))
         .select(*tables.CHURN_LABELS.column_names)
+    )
+
+
+def _days_that_count(
+    events: DataFrame, dates: DateRange, horizon_days: int, event_types: Collection[str]
+) -> DataFrame:
+    """Each user's days with an event that counts, numbered from the first feature_date on."""
+    ahead = events.where(
+        within("event_date", DateRange(dates.start + ONE_DAY, dates.end + horizon_days * ONE_DAY))
+    )
+    if event_types:
+        ahead = ahead.where(F.col("event_type").isin(*sorted(event_types)))
+    return ahead.select("user_id", F.datediff("event_date", F.lit(dates.start)).alias("day")).distinct()
+
+
+def _dates_stayed(days: DataFrame, dates: DateRange, horizon_days: int) -> DataFrame:
+    """The user's feature_dates with such a day in their horizon, each once.
+
+    A day stands for the dates of which it is the first such day: those since the one before it.
+    """
+    before = F.lag("day").over(Window.partitionBy("user_id").orderBy("day"))
+    first = F.greatest(F.col("day") - F.lit(horizon_days), F.coalesce(before, F.lit(0)), F.lit(0))
+    last = F.least(F.col("day") - F.lit(1), F.lit((dates.end - dates.start).days))
+    return (
+        days.select("user_id", first.alias("first"), last.alias("last"))
+        .where("first <= last")
+        .select("user_id", F.explode(F.sequence("first", "last")).alias("number"))
+        .select(
+            "user_id",
+            F.date_add(F.lit(dates.start), F.col("number")).alias("feature_date"),
+            F.lit(True).alias("stayed"),
+        )
     )
 
 

@@ -67,6 +67,7 @@ def calculate(files: list[Path]) -> OnlineRetail:
         "users": _users(users, dates, count, first, events),
     }
     tables["churn_labels"] = _labels(users, dates, count, tables["user_features"])
+    tables["churn_labels, purchases"] = _labels(users, dates, bought, tables["user_features"])
     return OnlineRetail(len(lines), int((lines["CustomerID"] == "").sum()), tables)
 
 

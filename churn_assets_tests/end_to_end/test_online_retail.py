@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.dates import DateRange
 from churn_assets.sample.importer import import_files
-from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, TABLES
+from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, TABLES, USER_FEATURES
+from churn_assets.transforms import labels
 from churn_assets_tests.end_to_end import online_retail
 from churn_assets_tests.end_to_end.conftest import House
 from churn_assets_tests.end_to_end.online_retail import OnlineRetail
@@ -89,6 +91,22 @@ def test_every_row_and_column_equals_the_calculation(
             np.testing.assert_allclose(numbers, calculated[column].to_numpy(), 1e-9, 1e-9, err_msg=column)
         else:
             np.testing.assert_array_equal(found[column].to_numpy(), calculated[column].to_numpy(), column)
+
+
+def test_where_only_purchases_count_the_labels_equal_the_calculation(
+    retail: House, expected: OnlineRetail
+) -> None:
+    calculated = expected.tables["churn_labels, purchases"]
+    dates = DateRange(calculated["feature_date"].min(), calculated["feature_date"].max())
+    features, events = (retail.lake.read(table) for table in (USER_FEATURES, EVENTS))
+
+    table = labels.churn_labels(features, events, dates, online_retail.HORIZON, event_types=["purchase"])
+    found = table.toArrow().sort_by([("user_id", "ascending"), ("feature_date", "ascending")])
+
+    assert found.num_rows == len(calculated) > 0
+    for column in calculated.columns:
+        np.testing.assert_array_equal(found[column].to_numpy(), calculated[column].to_numpy(), column)
+    assert calculated["label"].mean() > expected.tables["churn_labels"]["label"].mean()
 
 
 def test_the_last_date_is_scored_and_scores_tell_users_apart(retail: House, expected: OnlineRetail) -> None:

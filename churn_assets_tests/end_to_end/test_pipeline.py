@@ -42,9 +42,10 @@ from churn_assets.tables import (
     USER_MONTHLY_ACTIVITY,
     USERS,
 )
+from churn_assets.transforms import labels
 from churn_assets_tests import reference
 from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, Frame, House
-from churn_assets_tests.rows import rounded
+from churn_assets_tests.rows import rounded, rows_of
 
 LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 ALL_DAYS = list(DateRange(FIRST_DAY, LAST_DAY).days())
@@ -144,6 +145,15 @@ def test_silver_and_gold_equal_an_independent_calculation(house: House, truth: r
     features = reference.user_features(events, ALL_DAYS)
     assert with_gaps(house.content(USER_FEATURES)) == rounded(features)
     assert rows(house.content(CHURN_LABELS)) == sorted(reference.churn_labels(events, LABELLED_DAYS, HORIZON))
+    of_purchases = labels.churn_labels(
+        house.lake.read(USER_FEATURES),
+        house.lake.read(EVENTS),
+        DateRange(LABELLED_DAYS[0], LABELLED_DAYS[-1]),
+        HORIZON,
+        event_types=["purchase"],
+    )
+    expected = reference.churn_labels(events, LABELLED_DAYS, HORIZON, ("purchase",))
+    assert rows_of(of_purchases) == sorted(expected)
 
 
 def test_every_active_user_of_every_date_has_a_probability(house: House) -> None:

@@ -217,6 +217,15 @@ def test_what_cannot_compete_is_refused_by_name(estimator: str, params: Any, mes
         candidates.entrants(estimator, params)
 
 
+def test_the_floor_knows_when_the_last_event_was_that_counts():
+    def floor(*types: str, history: bool = True) -> str:
+        return candidates.entrants(history=history, staying_types=types)[0].params["feature"]
+
+    assert floor() == floor("purchase", "renewal") == "days_since_last_event"
+    assert floor("purchase") == "days_since_last_purchase"
+    assert floor("purchase", history=False) == "days_since_last_event"
+
+
 def test_rows_of_one_class_are_refused_and_said_to_be(frames: dataset.Frames):
     everybody_stays = frames.train.assign(label=0)
 

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from churn_assets.errors import ModelError
 from churn_assets.model import estimators
-from churn_assets.tables import WINDOW_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 
 
@@ -69,6 +70,21 @@ def test_recency_looks_at_nothing_but_days_since_the_last_event():
     by_recency = expected[frame["days_since_last_event"].argsort()]
     assert (by_recency[:-1] <= by_recency[1:]).all()
     assert by_recency[0] < by_recency[-1]
+
+
+def test_recency_of_purchases_looks_at_nothing_but_days_since_the_last_one():
+    frame = labelled_frame(users=60, dates=3)[["label", *FEATURE_COLUMNS]].astype("float64")
+    # Who never bought has no last time; he churns here, and nobody else does.
+    frame["days_since_last_purchase"] = np.where(frame["label"] == 1, np.nan, frame["days_since_last_event"])
+    model = estimators.make("recency", {"feature": "days_since_last_purchase"})
+    model.fit(frame[FEATURE_COLUMNS], frame["label"])
+    expected = model.predict_proba(frame[FEATURE_COLUMNS])[:, 1]
+    others = [name for name in FEATURE_COLUMNS if name != "days_since_last_purchase"]
+
+    disturbed = frame.assign(**dict.fromkeys(others, 1e6))
+
+    assert (model.predict_proba(disturbed[FEATURE_COLUMNS])[:, 1] == expected).all()
+    assert expected[frame["label"] == 1].min() > expected[frame["label"] == 0].max()
 
 
 def test_histogram_boosting_trains_on_all_rows():

@@ -142,6 +142,7 @@ def test_the_run_says_what_it_was_made_from(trained: tuple[Settings, TrainingOut
     assert run.data.tags["train_dates"] == "2026-01-01 to 2026-01-08"
     assert json.loads(run.data.tags["split"])["holdout"] == ["2026-01-14", "2026-01-15"]
     assert run.data.tags["horizon_days"] == "5"
+    assert run.data.tags["label_event_types"] == "any"
     assert (run.data.tags["estimator"], run.data.tags["estimator_params"]) == ("auto", "{}")
     assert run.data.tags["training_rows"] == "25000"
     assert run.data.tags["dagster_run_id"]

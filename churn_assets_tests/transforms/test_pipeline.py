@@ -92,7 +92,10 @@ def gold(spark, event_rows, dates=DATES):
         "daily_summary": rows_of(activity.daily_summary(daily, users, dates)),
         "user_monthly_activity": rows_of(months),
         "user_features": rounded(rows_of(known)),
-        "churn_labels": rows_of(labels.churn_labels(known, daily, dates, HORIZON_DAYS)),
+        "churn_labels": rows_of(labels.churn_labels(known, events, dates, HORIZON_DAYS)),
+        "churn_labels, purchases": rows_of(
+            labels.churn_labels(known, events, dates, HORIZON_DAYS, event_types=["purchase"])
+        ),
     }
 
 
@@ -122,6 +125,7 @@ def test_every_table_equals_a_second_calculation(spark):
         "user_monthly_activity": reference.user_monthly_activity(expected.events, list(GOLD_DATES.days())),
         "user_features": rounded(reference.user_features(expected.events, days)),
         "churn_labels": reference.churn_labels(expected.events, days, HORIZON_DAYS),
+        "churn_labels, purchases": reference.churn_labels(expected.events, days, HORIZON_DAYS, ("purchase",)),
     }
 
 
