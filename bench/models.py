@@ -3,7 +3,8 @@
 For simulated users (``--seeds``), and for a folder of Online Retail's daily CSV files (``--online-retail``):
 everything from the landing zone to the labels, then the race as a training runs it. All are judged on the
 same rows, the last mature dates. Intervals are of 95 %, by a bootstrap of users.
-Run: ``python -m bench.models [--seeds 1 2 3] [--online-retail FOLDER] [--label-event-types purchase]``
+Run: ``python -m bench.models [--seeds 1 2 3] [--online-retail FOLDER]
+[--label-event-types purchase] [--plot FILE.png]``
 """
 
 import argparse
@@ -20,7 +21,17 @@ from rich.table import Table as RichTable
 
 from bench.backfill import pipeline
 from bench.lakes import settings_of, simulated
-from churn_assets.model import bootstrap, calibration, candidates, dataset, evaluation, gate, judging
+from churn_assets.model import (
+    bootstrap,
+    calibration,
+    candidates,
+    curves,
+    dataset,
+    evaluation,
+    gate,
+    judging,
+    plots,
+)
 from churn_assets.model.bootstrap import Ranking, Sampling, numbered
 from churn_assets.model.dataset import Frames
 from churn_assets.sample import oracle
@@ -123,21 +134,58 @@ def _show(title: str, frames: Frames, found: Probabilities) -> None:
         )
 
 
+def plot(file: Path, measured: Sequence[tuple[str, Frames, Probabilities]]) -> None:
+    """Draw churn rates over predicted probabilities, one picture a data set beside the other."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(plots.STYLE):
+        figure = Figure(figsize=(4.6 * len(measured), 4.2), layout="constrained")
+        for axes, (title, frames, found) in zip(
+            figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True
+        ):
+            label = frames.holdout["label"].to_numpy("float64")
+            axes.plot([0, 1], [0, 1], color=plots.COLOURS["muted"], linewidth=0.8)
+            for (name, probability), style in zip(found.items(), plots.LINES.values(), strict=False):
+                curve = curves.reliability(label, np.asarray(probability))
+                text = f"{name}, {curve.summary:.3f}"
+                axes.plot(curve.x, curve.y, marker="o", markersize=4, linestyle=style, label=text)
+            axes.set(
+                title=title, xlabel="Predicted probability of churn", ylabel="Churn rate", aspect="equal"
+            )
+            axes.legend(loc="upper left", title="mean distance", alignment="left")
+        figure.savefig(file, dpi=100, facecolor=plots.COLOURS["paper"])
+
+
 def main(arguments: Sequence[str] = ()) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.models")
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--online-retail", type=Path)
+    parser.add_argument("--plot", type=Path, help="PNG to draw calibration into")
     parser.add_argument("--label-event-types", default="", help="as CHURN_LABEL_EVENT_TYPES")
     asked = parser.parse_args(arguments)
     types = asked.label_event_types
+    measured = []
     for seed in asked.seeds:
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
-            _show(f"simulated, seed {seed}", *of_simulated_users(Path(folder), seed, types))
+            found = of_simulated_users(Path(folder), seed, types)
+        measured.append((f"Simulated users, seed {seed}", *found))
+        _show(*measured[-1])
     if asked.online_retail:
         files = sorted(asked.online_retail.glob("*.csv"))
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
-            _show("Online Retail", *of_online_retail(Path(folder), files, types))
+            found = of_online_retail(Path(folder), files, types)
+        measured.append(("Online Retail", *found))
+        _show(*measured[-1])
+    if asked.plot:
+        plot(asked.plot, [(title, frames, _to_draw(found)) for title, frames, found in measured])
+
+
+def _to_draw(found: Probabilities) -> Probabilities:
+    wanted = {"all": "the model", "bg_nbd": "BG/NBD", "recency": "recency alone"}
+    by_kind = {name.split(" ")[0]: probability for name, probability in found.items()}
+    return {shown: by_kind[kind] for kind, shown in wanted.items() if kind in by_kind}
 
 
 if __name__ == "__main__":
