@@ -194,29 +194,29 @@ def test_who_is_champion_follows_the_model_alone(graph) -> None:
 @pytest.mark.parametrize(
     ("table", "upstream", "offsets"),
     [
-        (USER_FEATURES, USER_DAILY_ACTIVITY, (-59, 0)),
-        (CHURN_LABELS, USER_DAILY_ACTIVITY, (1, HORIZON)),
+        (USER_FEATURES, USER_DAILY_ACTIVITY.asset_key, (-59, 0)),
+        (CHURN_LABELS, by_date_key(EVENTS), (1, HORIZON)),
     ],
     ids=["features look back 30 days and their first month", "labels look ahead one horizon"],
 )
 def test_windows_are_the_partition_mappings(
-    definitions: dg.Definitions, table: Table, upstream: Table, offsets: tuple[int, int]
+    definitions: dg.Definitions, table: Table, upstream: dg.AssetKey, offsets: tuple[int, int]
 ) -> None:
-    mapping = assets_of(definitions)[table.asset_key].get_partition_mapping(upstream.asset_key)
+    mapping = assets_of(definitions)[table.asset_key].get_partition_mapping(upstream)
 
     assert isinstance(mapping, dg.TimeWindowPartitionMapping)
     assert (mapping.start_offset, mapping.end_offset) == offsets
 
 
 def test_a_label_of_a_date_reads_the_days_of_its_horizon(graph, definitions: dg.Definitions) -> None:
-    labels, activity = graph.get(CHURN_LABELS.asset_key), graph.get(USER_DAILY_ACTIVITY.asset_key)
-    mapping = assets_of(definitions)[CHURN_LABELS.asset_key].get_partition_mapping(activity.key)
+    labels, events = graph.get(CHURN_LABELS.asset_key), graph.get(by_date_key(EVENTS))
+    mapping = assets_of(definitions)[CHURN_LABELS.asset_key].get_partition_mapping(events.key)
     assert mapping is not None
 
     read = mapping.get_upstream_mapped_partitions_result_for_partitions(
         labels.partitions_def.subset_with_partition_keys(["2026-02-01"]),
         labels.partitions_def,
-        activity.partitions_def,
+        events.partitions_def,
     )
 
     days = sorted(read.partitions_subset.get_partition_keys())
