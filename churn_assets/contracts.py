@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.dates import ONE_DAY, DateRange, last_of_month
 from churn_assets.settings import Settings
 
 
@@ -69,8 +69,7 @@ class Reads:
     def window(self, day: dt.date, settings: Settings) -> DateRange:
         """The upstream's days that this date reads."""
         if self.whole_month:
-            ends_month = (day + ONE_DAY).day == 1
-            return DateRange(day.replace(day=1) if ends_month else day, day)
+            return DateRange(day.replace(day=1) if day == last_of_month(day) else day, day)
         first, last = self.offsets(settings)
         start = settings.start_date if self.reads_from_the_start else day + first * ONE_DAY
         return DateRange(start, day + last * ONE_DAY)

@@ -25,6 +25,11 @@ class DateRange(NamedTuple):
         return (self.start + i * ONE_DAY for i in range((self.end - self.start).days + 1))
 
 
+def last_of_month(day: dt.date) -> dt.date:
+    """The last day of the month that this day is in."""
+    return (day.replace(day=1) + 31 * ONE_DAY).replace(day=1) - ONE_DAY
+
+
 def contiguous_ranges(days: Iterable[dt.date]) -> list[DateRange]:
     """The fewest ranges that hold exactly these days."""
     ranges: list[DateRange] = []

@@ -10,14 +10,18 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from churn_assets.assets.common import DATA_VERSION_TAG, GROUPS, OWNERS
-from churn_assets.lakehouse.io_manager import by_date_key
+from churn_assets.assets.common import GROUPS, OWNERS
+from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG, MONTHS, by_date_key
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import feature_dates
 from churn_assets.settings import Settings
-from churn_assets.tables import ARRIVALS, EVENTS, OTHER_AGES, USERS, Table
+from churn_assets.tables import ARRIVALS, EVENTS, OTHER_AGES, USER_DAILY_ACTIVITY, USERS, Table
 
 DESCRIPTIONS = {
+    (
+        USER_DAILY_ACTIVITY,
+        MONTHS,
+    ): "Last days of months of which a day has changed, by the version of user_daily_activity.",
     (EVENTS, ""): "Which days of the events have changed, and when: the ledger's note of each.",
     (USERS, ARRIVALS): "Days on which another number of users is new, as the ledger of dates notes them.",
     (

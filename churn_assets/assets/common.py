@@ -16,9 +16,6 @@ OWNERS = ["team:churn"]
 # The engine, the lake that the I/O manager writes, and what takes the step to a cluster where there is one.
 ON_SPARK = {"pyspark", "lakehouse", "pyspark_step_launcher"}
 
-# What Dagster calls the version of an asset's data in the tags of its events.
-DATA_VERSION_TAG = "dagster/data_version"
-
 GROUPS = {"landing": "bronze", "clean": "silver", "gold": "gold"}
 
 

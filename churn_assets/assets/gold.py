@@ -14,7 +14,7 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import SettingsError
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
-from churn_assets.lakehouse.io_manager import WHOLE_MONTHS, by_date_key
+from churn_assets.lakehouse.io_manager import MONTHS, SAME_DATES, WHOLE_MONTHS, by_date_key
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.partitions import (
@@ -74,6 +74,7 @@ def gold_assets(settings: Settings) -> Assets:
         **table_asset(USER_MONTHLY_ACTIVITY, settings),
         **by_day,
         ins=reading_as(USER_MONTHLY_ACTIVITY, settings, activity=USER_DAILY_ACTIVITY),
+        deps=[by_date_key(USER_DAILY_ACTIVITY, MONTHS)],
         code_version=code_version(activity_transforms.user_monthly_activity),
     )
     def user_monthly_activity(context: dg.AssetExecutionContext, activity: DataFrame) -> DataFrame:
@@ -169,15 +170,19 @@ def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
 def reading_as(table: Table, settings: Settings, **inputs: Table) -> dict[str, dg.AssetIn]:
     """What a table reads, as inputs by these names, each cut to the window that the contract says."""
     by_upstream = {reads.upstream: reads for reads in table.reads}
-    return {
-        name: dg.AssetIn(
-            _key(by_upstream[upstream]),
-            partition_mapping=partition_mapping(by_upstream[upstream], settings),
-            metadata={WHOLE_MONTHS: by_upstream[upstream].whole_month},
-            input_manager_key="lake_io",
-        )
-        for name, upstream in inputs.items()
-    }
+    return {name: _reading(table, by_upstream[upstream], settings) for name, upstream in inputs.items()}
+
+
+def _reading(table: Table, reads: Reads, settings: Settings) -> dg.AssetIn:
+    # Dagster calls a partition unsynced where any that it reads has changed, history or not, but looks at no
+    # partition where all are read. So it is told of all, and the same dates are read: docs/adr/0027.
+    is_kept = table.keeps_past or not reads.follows
+    return dg.AssetIn(
+        _key(reads),
+        partition_mapping=dg.AllPartitionMapping() if is_kept else partition_mapping(reads, settings),
+        metadata={WHOLE_MONTHS: reads.whole_month, SAME_DATES: is_kept},
+        input_manager_key="lake_io",
+    )
 
 
 def _key(reads: Reads) -> dg.AssetKey:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterEventType
 
-from churn_assets.assets.common import DATA_VERSION_TAG
 from churn_assets.assets.endpoint import scored_by
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.tables import CHURN_PREDICTIONS, MODEL_PROMOTIONS, Table
 
 # What model_promotions calls the version that is Production, in its metadata.

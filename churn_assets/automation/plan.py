@@ -66,7 +66,9 @@ class Plan:
         return self.only(*(table for table in self.reasons if table not in tables)).steps()
 
     def score_again(self, day: dt.date, reason: str) -> None:
-        """Score this date, whatever was planned for it, and say anew what is said of it."""
+        """Score this date, whatever was planned for it, and say anew what is said of it; unless it waits."""
+        if day in self.held.get(CHURN_PREDICTIONS, {}):
+            return
         for table in SCORES:
             self.reasons.setdefault(table, {}).setdefault(day, reason)
 

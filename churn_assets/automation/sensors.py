@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import dagster as dg
 
 from churn_assets.assets.bronze import LANDING_EVENTS
-from churn_assets.assets.common import DATA_VERSION_TAG
 from churn_assets.automation.attempts import at_work, attempt, backing_off
 from churn_assets.automation.jobs import INGEST, INGESTED
 from churn_assets.automation.materialized import is_behind, latest_id
 from churn_assets.automation.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.stale_dates import stale_dates_sensor
 from churn_assets.errors import LandingError
+from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USERS

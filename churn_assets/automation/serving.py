@@ -8,8 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from churn_assets.assets.common import DATA_VERSION_TAG
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES, scored_by
+from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.serving import online_features
 from churn_assets.serving.online_store import POINTER

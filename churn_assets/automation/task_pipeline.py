@@ -58,14 +58,14 @@ class TaskPipeline(Pipeline):
             self.report.notes += about_constant_features(told)
 
     def score(self, now: dt.datetime) -> None:
-        """The latest complete feature_date, those since the last scored one, and what is said of scores."""
+        """The latest complete feature_date, unscored ones since the first, and what is said of scores."""
         if not self._has_a_model():
             self.report.notes.append("Nothing was scored: there is no Production model yet.")
             return
         scored = [day for day, rows in self._lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
-        # What lies before the last scored date is history, and so it is before the first one.
-        last = max(scored, default=covered_dates(self._lake, now).end)
-        plan = self._planned(now, scores_from=last).only(*BY_MODEL)
+        # Before the first there was no model. A later one without scores may have waited for a check.
+        first = min(scored, default=covered_dates(self._lake, now).end)
+        plan = self._planned(now, scores_from=first).only(*BY_MODEL)
         # Each night, by the model that is Production then.
         plan.score_again(plan.covered.end, ASKED_FOR)
         for step in plan.steps():

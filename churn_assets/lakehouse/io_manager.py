@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
-from churn_assets.dates import DateRange
+from churn_assets.dates import DateRange, last_of_month
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.computed_dates.blocking import require_readable
 from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
-from churn_assets.tables import EVENTS, GATED, TABLES, Column, Table
+from churn_assets.tables import EVENTS, GATED, TABLES, USER_DAILY_ACTIVITY, Column, Table
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
@@ -25,6 +25,15 @@ LONGEST_CELL = 80
 # partition mapping that says so; to it, such a date reads the same date.
 WHOLE_MONTHS = "whole_months"
 
+# In an input's metadata: whether the dates of the run are read, though to Dagster it reads all.
+SAME_DATES = "same_dates"
+
+# What the last days of months read of activity: the days of their months.
+MONTHS = "months"
+
+# What Dagster calls the version of an asset's data in the tags of its events.
+DATA_VERSION_TAG = "dagster/data_version"
+
 
 def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
     """The asset that stands for the changes by date of a table that is written as a whole."""
@@ -34,6 +43,7 @@ def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
 BY_ASSET_KEY = {
     **{table.asset_key: table for table in TABLES},
     by_date_key(EVENTS): EVENTS,
+    by_date_key(USER_DAILY_ACTIVITY, MONTHS): USER_DAILY_ACTIVITY,
     **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
 }
 
@@ -81,6 +91,16 @@ class LakeIOManager(dg.IOManager):
                 own |= lineage_metadata(table) | preview_metadata(self._lake, table, day)
                 own |= self._say_more[table](self._lake, day) if table in self._say_more else {}
             context.step_context.add_asset_metadata(own, context.asset_key, day.isoformat())
+        if table is USER_DAILY_ACTIVITY:
+            # The range's own end as well: who has seen nothing of an asset is shown no change of it.
+            for day in sorted({dates.end, *map(last_of_month, dates.days())}):
+                context.log_event(
+                    dg.AssetObservation(
+                        by_date_key(table, MONTHS),
+                        partition=day.isoformat(),
+                        tags={DATA_VERSION_TAG: str(written.version)},
+                    )
+                )
 
     def load_input(self, context: dg.InputContext) -> DataFrame:
         """Read an upstream asset: the partitions that the mapping names, or the whole table.
@@ -90,6 +110,8 @@ class LakeIOManager(dg.IOManager):
         """
         table = BY_ASSET_KEY[context.asset_key]
         dates = _dates(context) if context.has_asset_partitions else None
+        if dates and context.definition_metadata.get(SAME_DATES):
+            dates = _range(context.step_context.partition_key_range)
         if dates and context.definition_metadata.get(WHOLE_MONTHS):
             dates = DateRange(dates.start.replace(day=1), dates.end)
         require_readable(self._lake, table, dates)
@@ -167,7 +189,7 @@ def column_metadata(table: Table) -> dict[str, Any]:
             type=column.type,
             description=column.comment,
             constraints=dg.TableColumnConstraints(
-                nullable=column.nullable, unique=(column.name,) == table.key, other=_range(column)
+                nullable=column.nullable, unique=(column.name,) == table.key, other=_bounds(column)
             ),
         )
         for column in table.columns
@@ -175,12 +197,15 @@ def column_metadata(table: Table) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
-def _range(column: Column) -> list[str]:
+def _bounds(column: Column) -> list[str]:
     bounds = [("at least", column.minimum), ("at most", column.maximum)]
     found = [f"{words} {bound:g}" for words, bound in bounds if bound is not None]
     return [*found, *([f"one of {', '.join(column.allowed)}"] if column.allowed else [])]
 
 
 def _dates(context: dg.InputContext | dg.OutputContext) -> DateRange:
-    keys = context.asset_partition_key_range
+    return _range(context.asset_partition_key_range)
+
+
+def _range(keys: dg.PartitionKeyRange) -> DateRange:
     return DateRange(dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end))

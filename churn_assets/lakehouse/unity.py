@@ -304,9 +304,24 @@ class UnityLakehouse(Lakehouse):
         return looking(self.version, table) >= 0
 
     def _loosen(self, table: Table) -> None:
-        # DESCRIBE TABLE does not say which columns are NOT NULL, and whoever owns the table says so once:
-        # docs/adr/0029.
-        pass
+        for column in self._too_strict(table):
+            # Said twice, as by two processes at once, it is as true.
+            retrying_conflicts(self._sql)(
+                f"ALTER TABLE {self.table_name(table)} ALTER COLUMN `{column}` DROP NOT NULL"
+            )
+
+    def _too_strict(self, table: Table) -> list[str]:
+        """The columns that refuse a NULL, which the contract has come to allow."""
+        nullable = {column.name for column in table.columns if column.nullable}
+        if not nullable:
+            return []
+        catalog, schema, name = self.table_name(table).split(".")
+        # DESCRIBE TABLE does not say so, and ALTER would be a commit each time.
+        strict = self._sql(
+            f"SELECT column_name FROM {catalog}.information_schema.columns "  # noqa: S608 - names of a contract and of settings that allow no quote
+            f"WHERE table_schema = '{schema}' AND table_name = '{name}' AND is_nullable = 'NO'"
+        )
+        return [row["column_name"] for row in strict if row["column_name"] in nullable]
 
     def _add_columns(self, table: Table) -> None:
         statement = ddl.add_columns(table, self.table_name(table), self._columns(table))

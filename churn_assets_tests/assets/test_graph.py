@@ -12,7 +12,7 @@ from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.io_manager import by_date_key
+from churn_assets.lakehouse.io_manager import MONTHS, by_date_key
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -75,8 +75,12 @@ def test_the_graph_is_the_landing_zone_every_table_the_model_and_what_serves_it(
     tables = {table.asset_key for table in TABLES}
     served = {CHURN_PREDICTION_MODEL, ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT}
 
-    # What Gold depends on instead of tables that are written as a whole.
-    changes = {by_date_key(EVENTS), *(by_date_key(USERS, heading) for heading in USERS.headings)}
+    # What Gold depends on instead of tables that are written as a whole, and for the ends of months.
+    changes = {
+        by_date_key(EVENTS),
+        *(by_date_key(USERS, heading) for heading in USERS.headings),
+        by_date_key(USER_DAILY_ACTIVITY, MONTHS),
+    }
     assert set(graph.get_all_asset_keys()) == tables | {LANDING_EVENTS} | served | changes
 
 
@@ -206,6 +210,18 @@ def test_windows_are_the_partition_mappings(
 
     assert isinstance(mapping, dg.TimeWindowPartitionMapping)
     assert (mapping.start_offset, mapping.end_offset) == offsets
+
+
+@pytest.mark.parametrize(
+    "table", [CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT], ids=lambda table: table.name
+)
+def test_to_dagster_history_reads_all_dates_of_features_and_so_none_whose_changes_count(
+    definitions: dg.Definitions, table: Table
+) -> None:
+    # Of Dagster's own, as the webserver has no others.
+    mapping = assets_of(definitions)[table.asset_key].get_partition_mapping(USER_FEATURES.asset_key)
+
+    assert type(mapping) is dg.AllPartitionMapping
 
 
 def test_a_label_of_a_date_reads_the_days_of_its_horizon(graph, definitions: dg.Definitions) -> None:

@@ -6,13 +6,20 @@ from collections.abc import Iterable
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.automation.plan import Plan, Reasons, Step
+from churn_assets.automation.plan import MODEL_NEWER, SCORES, Plan, Reasons, Step
 from churn_assets.automation.planning import covered_dates
 from churn_assets.automation.staleness import MISSING
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.tables import CHURN_LABELS, DAILY_SUMMARY, EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    DAILY_SUMMARY,
+    EVENTS,
+    USER_DAILY_ACTIVITY,
+    USER_FEATURES,
+)
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import NOON, frame
 
@@ -74,6 +81,15 @@ def test_a_table_with_nothing_to_do_has_no_run_and_keeps_the_order_of_those_arou
 
 def test_nothing_to_do_is_no_run() -> None:
     assert steps_of({USER_DAILY_ACTIVITY: {}, DAILY_SUMMARY: {}}) == []
+
+
+def test_a_date_that_waits_for_a_check_is_not_scored_again() -> None:
+    plan = Plan(DateRange(january(1), january(3)), held={CHURN_PREDICTIONS: {january(3): "features fail"}})
+
+    plan.score_again(january(2), MODEL_NEWER)
+    plan.score_again(january(3), MODEL_NEWER)
+
+    assert plan.steps() == [Step(SCORES, DateRange(january(2), january(2)))]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from churn_assets.automation.pipeline import Pipeline, PipelineReport
 from churn_assets.dates import DateRange
@@ -104,6 +105,23 @@ def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Ite
 
     with instances:
         yield make
+
+
+def score_with_a_constant(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    """A Production version that nobody loads: what is asked here is whether it is asked at all."""
+    from mlflow import MlflowClient
+
+    with mlflow_state_as_it_was():
+        registry.configure(settings)
+        client, name = MlflowClient(), registry.registered_model_name(settings)
+        client.create_registered_model(name)
+        run = client.create_run("0").info
+        version = client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
+        registry.promote(settings, str(version.version))
+    chance = registry.AskedVersion(("event_count_30d",), lambda _: F.lit(0.25))
+    patch.setattr(registry, "scorer", lambda *_: chance)
+    effects = registry.AskedVersion(("event_count_30d",), lambda _: F.array(F.lit(-0.5)))
+    patch.setattr(registry, "explainer", lambda *_: effects)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,12 @@
-"""A failed blocking check is a barrier whoever asks, in the same run or later, and opens once it passes."""
+"""A failed blocking check is a barrier whoever asks, in the same run or later, and opens once it passes.
+
+Two dates of features fail, one in the middle and the last, which is due for its scores every day; then one of
+labels. There is a Production model, so that what waits are scores, too.
+"""
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 import pytest
@@ -18,30 +22,40 @@ from churn_assets.automation.task_pipeline import TaskPipeline
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import BlockedError
 from churn_assets.lakehouse.computed_dates.looking import look
-from churn_assets.tables import CHURN_LABELS, USER_FEATURES, Table
+from churn_assets.tables import (
+    CHURN_LABELS,
+    CHURN_PREDICTIONS,
+    PREDICTION_OUTCOMES,
+    USER_FEATURES,
+    Table,
+)
 from churn_assets.transforms import features, labels
-from churn_assets_tests.end_to_end.conftest import FIRST_DAY, NOW, House
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, NOW, House, score_with_a_constant
 
 DAYS, HORIZON = 8, 2
-BAD = FIRST_DAY + 2 * ONE_DAY
 WHOLE = DateRange(FIRST_DAY, FIRST_DAY + (DAYS - 1) * ONE_DAY)
 LABELLED = DateRange(FIRST_DAY, WHOLE.end - HORIZON * ONE_DAY)
+MIDDLE = FIRST_DAY + 2 * ONE_DAY
 
-# What the transform of each table gives where it breaks its contract.
-BROKEN = {USER_FEATURES: (features, "user_features"), CHURN_LABELS: (labels, "churn_labels")}
+# Which dates of each table break its contract, and the transform that gives them.
+BROKEN = {USER_FEATURES: (MIDDLE, WHOLE.end), CHURN_LABELS: (MIDDLE,)}
+TRANSFORMS = {USER_FEATURES: (features, "user_features"), CHURN_LABELS: (labels, "churn_labels")}
+
+# What is computed from it by date.
+READERS = {USER_FEATURES: (CHURN_LABELS, CHURN_PREDICTIONS), CHURN_LABELS: (PREDICTION_OUTCOMES,)}
+# The dates of these in the end.
+HAVE = {CHURN_LABELS: LABELLED, CHURN_PREDICTIONS: WHOLE, PREDICTION_OUTCOMES: LABELLED}
+
+Broken = tuple[House, Table]
 
 
-@pytest.fixture(scope="module", params=BROKEN, ids=lambda table: table.name)
-def broken(
-    request: pytest.FixtureRequest,
-    make_house: Callable[..., House],
-    tmp_path_factory: pytest.TempPathFactory,
-    deployment: str,
-) -> tuple[House, Table]:
-    """A lake after a run in which one date of features, or of labels, failed its checks."""
+@pytest.fixture(scope="module")
+def house(
+    make_house: Callable[..., House], tmp_path_factory: pytest.TempPathFactory, deployment: str
+) -> Iterator[House]:
+    """A lake with a Production model, and events that nobody has taken in. Nothing is served."""
     if deployment == "spark":
         pytest.skip("who asks the ledger is the same on either engine, and its runs take minutes here")
-    table: Table = request.param
     house = make_house(tmp_path_factory.mktemp("barrier"), horizon_days=HORIZON)
     house.landing.mkdir(parents=True)
     lines = [
@@ -50,17 +64,32 @@ def broken(
         for day in WHOLE.days()
     ]
     (house.landing / "events.json").write_text("\n".join(lines) + "\n")
-    module, name = BROKEN[table]
+    with pytest.MonkeyPatch.context() as patch:
+        score_with_a_constant(house.settings, patch)
+        patch.setattr(Pipeline, "_serve", lambda *_: None)
+        yield house
+
+
+@pytest.fixture(scope="module", params=BROKEN, ids=lambda table: table.name)
+def broken(request: pytest.FixtureRequest, house: House) -> Broken:
+    """The lake after a run in which dates of features, or of labels, failed their checks."""
+    table: Table = request.param
+    scored = house.lake.partition_rows(CHURN_PREDICTIONS)
+    module, name = TRANSFORMS[table]
     good = getattr(module, name)
 
-    def with_a_key_twice(*arguments, **more):
+    def with_keys_twice(*arguments, **more):
         found = good(*arguments, **more)
-        return found.unionByName(found.where(F.col("feature_date") == F.lit(BAD)).limit(1))
+        twice = found.where((F.col("user_id") == 1) & F.col("feature_date").isin(*BROKEN[table]))
+        return found.unionByName(twice)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, name, with_a_key_twice)
+        patch.setattr(module, name, with_keys_twice)
         with pytest.raises(RunFailedError, match="unique_key"):
             house.run()
+    # Nothing that would have come after it in that run.
+    assert house.lake.partition_rows(CHURN_PREDICTIONS) == scored
+    assert trainings(house) == 0
     return house, table
 
 
@@ -68,49 +97,93 @@ def trainings(house: House) -> int:
     return len(house.instance.fetch_materializations(CHURN_PREDICTION_MODEL, limit=10).records)
 
 
-def reads_what_failed(house: House, table: Table) -> bool:
-    """Whether labels of the date were computed from features that failed."""
-    return table is USER_FEATURES and bool(house.lake.partition_rows(CHURN_LABELS).get(BAD))
+def computed_from_it(house: House, table: Table) -> set[tuple[str, dt.date]]:
+    """Where rows are that were computed from the dates that failed."""
+    return {
+        (reader.name, day)
+        for reader in READERS[table]
+        for day in BROKEN[table]
+        if house.lake.partition_rows(reader).get(day)
+    }
 
 
-def days_asked_for(request: dg.RunRequest) -> DateRange:
+def asked_for(house: House) -> set[tuple[str, dt.date]]:
+    """The tables and dates of the runs that the sensor would start."""
+    found = decide(lambda: look(house.lake), house.instance, house.settings, NOW)
+    requests = found.run_requests or [] if isinstance(found, dg.SensorResult) else []
+    return {
+        (key.path[-1], day)
+        for request in requests
+        for key in request.asset_selection or []
+        for day in days_of(request).days()
+    }
+
+
+def waiting(table: Table) -> set[tuple[str, dt.date]]:
+    """What the failed dates keep from being computed."""
+    return {
+        (reader.name, day) for reader in READERS[table] for day in BROKEN[table] if day <= HAVE[reader].end
+    }
+
+
+def days_of(request: dg.RunRequest) -> DateRange:
     return DateRange(*(dt.date.fromisoformat(request.tags[tag]) for tag in (RANGE_START_TAG, RANGE_END_TAG)))
 
 
-def test_the_ledger_names_the_check(broken: tuple[House, Table]) -> None:
+def churn_run(house: House) -> None:
+    house.run()
+
+
+def daily_job(house: House) -> None:
+    job = house.definitions.resolve_job_def(PIPELINE_NAME)
+    job.execute_in_process(instance=house.instance, run_config=QUIET)
+
+
+def backfill(house: House) -> None:
+    pipeline = Pipeline(house.definitions, house.lake, house.instance, lambda _: None)
+    pipeline.backfill(WHOLE, lambda: make_plan(house.lake, NOW, WHOLE))
+
+
+def tasks(house: House) -> None:
+    """Those of the Databricks job, which have never heard of any other run."""
+    task = TaskPipeline(house.definitions, house.lake, house.instance, lambda _: None)
+    task.featurize(NOW)
+    task.train()
+    task.score(NOW)
+
+
+def test_the_ledger_names_the_check(broken: Broken) -> None:
     house, table = broken
 
     found = look(house.lake).dates(table)
-    assert {day: row.blocked_by for day, row in found.items() if row.blocked_by} == {BAD: "unique_key"}
+
+    blocked = {day: row.blocked_by for day, row in found.items() if row.blocked_by}
+    assert blocked == dict.fromkeys(BROKEN[table], "unique_key")
 
 
-def test_churn_run_does_the_rest_trains_nothing_and_fails(broken: tuple[House, Table]) -> None:
+def test_churn_run_does_the_rest_trains_nothing_and_fails(broken: Broken) -> None:
     house, table = broken
 
-    with pytest.raises(BlockedError, match=rf"{table.name} of .* fails its checks \(unique_key\)"):
-        house.run()
+    with pytest.raises(
+        BlockedError, match=rf"^Everything else is done, but {table.name} of .* \(unique_key\)"
+    ):
+        churn_run(house)
 
     assert trainings(house) == 0
-    assert not reads_what_failed(house, table)
+    assert computed_from_it(house, table) == set()
+    not_scored = set(BROKEN[table]) if table is USER_FEATURES else set()
+    assert set(house.lake.partition_rows(CHURN_PREDICTIONS)) == set(WHOLE.days()) - not_scored
 
 
-def test_the_sensor_asks_for_nothing_that_reads_it(broken: tuple[House, Table]) -> None:
+def test_the_sensor_asks_for_nothing_that_reads_it(broken: Broken) -> None:
     house, table = broken
-    found = decide(lambda: look(house.lake), house.instance, house.settings, NOW)
 
-    requests = found.run_requests or [] if isinstance(found, dg.SensorResult) else []
-    asked = [
-        request
-        for request in requests
-        if CHURN_LABELS.asset_key in (request.asset_selection or [])
-        and BAD in set(days_asked_for(request).days())
-    ]
-    assert asked == []
-    if table is USER_FEATURES:
-        assert BAD in make_plan(house.lake, NOW).held[CHURN_LABELS]
+    assert asked_for(house) & waiting(table) == set()
+    held = make_plan(house.lake, NOW).held
+    assert set(READERS[table]) <= set(held)
 
 
-def test_the_daily_job_trains_nothing_and_is_not_tried_again(broken: tuple[House, Table]) -> None:
+def test_the_daily_job_trains_nothing_and_is_not_tried_again(broken: Broken) -> None:
     house, table = broken
     job = house.definitions.resolve_job_def(PIPELINE_NAME)
 
@@ -119,51 +192,93 @@ def test_the_daily_job_trains_nothing_and_is_not_tried_again(broken: tuple[House
     assert not result.success
     assert [event for event in result.all_events if event.is_step_up_for_retry] == []
     assert trainings(house) == 0
-    assert not reads_what_failed(house, table)
+    assert computed_from_it(house, table) == set()
 
 
-def test_a_backfill_computes_nothing_from_it(broken: tuple[House, Table]) -> None:
+def test_a_backfill_computes_nothing_from_it(broken: Broken) -> None:
     house, table = broken
-    pipeline = Pipeline(house.definitions, house.lake, house.instance, lambda _: None)
 
-    with pytest.raises(BlockedError):
-        pipeline.backfill(WHOLE, lambda: make_plan(house.lake, NOW, WHOLE))
+    with pytest.raises(BlockedError, match=r"^Everything else is done"):
+        backfill(house)
 
-    assert not reads_what_failed(house, table)
+    assert computed_from_it(house, table) == set()
 
 
-def test_the_tasks_of_the_databricks_job_train_nothing(broken: tuple[House, Table]) -> None:
+def test_the_tasks_of_the_databricks_job_train_nothing(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house, table = broken
     with dg.DagsterInstance.ephemeral() as instance:
         task = TaskPipeline(house.definitions, house.lake, instance, lambda _: None)
         task.featurize(NOW)
         task.train()
+        task.score(NOW)
 
         assert "No model was trained" in task.report.notes[-1]
         assert CHURN_PREDICTION_MODEL.path[0] not in task.report.computed
-    assert not reads_what_failed(house, table)
+        # Last, as in churn run, so that what reads neither goes on.
+        monkeypatch.setattr(task, "_materialize", lambda *_: None)
+        with pytest.raises(BlockedError, match=r"^Everything else is done"):
+            task.deploy()
+    assert computed_from_it(house, table) == set()
 
 
-def test_a_run_that_somebody_starts_in_the_ui_is_refused(broken: tuple[House, Table]) -> None:
-    house, _ = broken
-    job = house.definitions.resolve_implicit_global_asset_job_def()
-
-    with pytest.raises(BlockedError, match="mend what is behind them"):
-        job.execute_in_process(
-            instance=house.instance, asset_selection=[CHURN_PREDICTION_MODEL], run_config=QUIET
-        )
-
-
-def test_once_the_check_passes_all_of_them_go_on(broken: tuple[House, Table]) -> None:
+def test_a_run_that_somebody_starts_in_the_ui_is_refused(broken: Broken) -> None:
     house, table = broken
     job = house.definitions.resolve_implicit_global_asset_job_def()
-    # The transform has been mended; somebody computes the date again.
-    job.execute_in_process(
-        instance=house.instance, asset_selection=[table.asset_key], partition_key=str(BAD), run_config=QUIET
-    )
 
+    for key, day in ((CHURN_PREDICTION_MODEL, None), (READERS[table][-1].asset_key, str(MIDDLE))):
+        with pytest.raises(BlockedError, match="mend what is behind them"):
+            job.execute_in_process(
+                instance=house.instance, asset_selection=[key], partition_key=day, run_config=QUIET
+            )
+
+
+@pytest.fixture(scope="module")
+def mended(broken: Broken) -> Broken:
+    """The transform has been mended; somebody computes the dates again."""
+    house, table = broken
+    job = house.definitions.resolve_implicit_global_asset_job_def()
+    for day in BROKEN[table]:
+        job.execute_in_process(
+            instance=house.instance,
+            asset_selection=[table.asset_key],
+            partition_key=str(day),
+            run_config=QUIET,
+        )
+    return broken
+
+
+def test_once_the_check_passes_the_sensor_asks_for_all_that_has_waited(mended: Broken) -> None:
+    house, table = mended
+
+    assert asked_for(house) >= waiting(table)
+
+
+@pytest.mark.parametrize("way", [churn_run, daily_job, backfill, tasks], ids=lambda way: way.__name__)
+def test_once_the_check_passes_all_others_go_on(
+    mended: Broken, way: Callable[[House], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, table = mended
+    started: set[tuple[str, dt.date | None]] = set()
+
+    def noted(
+        _: Pipeline, what: str, keys: list[dg.AssetKey], dates: DateRange | None = None, why=""
+    ) -> None:
+        started.update((key.path[-1], day) for key in keys for day in (dates.days() if dates else [None]))
+
+    # What one of them computes is no longer there for the next to do.
+    monkeypatch.setattr(Pipeline, "_materialize", noted)
+    way(house)
+
+    assert started >= waiting(table)
+    assert way is backfill or (CHURN_PREDICTION_MODEL.path[-1], None) in started
+
+
+def test_in_the_end_all_of_it_is_there(house: House) -> None:
     house.run()
 
     assert trainings(house) == 1
-    assert set(house.lake.partition_rows(CHURN_LABELS)) == set(LABELLED.days())
-    assert not any(make_plan(house.lake, NOW, scores=False).reasons.values())
+    for reader, dates in HAVE.items():
+        assert set(house.lake.partition_rows(reader)) == set(dates.days()), reader
+    assert not any(make_plan(house.lake, NOW).reasons.values())

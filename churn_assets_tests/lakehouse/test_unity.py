@@ -261,3 +261,26 @@ def test_a_column_that_another_process_adds_first_is_there_and_no_failure(unity:
     assert statement.startswith("ALTER TABLE main_catalog.clean.users ADD COLUMNS (")
     assert "`source_user_id` STRING COMMENT 'The user\\'s id as its owner knows it" in statement
     assert lake.to_gain(USERS) == []
+
+
+def test_a_column_that_a_release_lets_be_null_may_be_null_in_the_table_that_is_there(
+    unity: UnityLakehouse, spark: SparkSession
+) -> None:
+    strict = [replace(column, nullable=False) for column in USERS.columns]
+    unity._sql(create_managed_table(replace(USERS, columns=tuple(strict)), unity.table_name(USERS)))
+    real, said = unity._run_sql, []
+
+    def listening(statement: str) -> list[dict[str, Any]]:
+        said.append(statement)
+        return real(statement)
+
+    for _ in range(2):
+        UnityLakehouse(unity.settings, lambda: unity.spark, listening).grow(USERS)
+
+    # A commit for each column, and none the next time.
+    table = "ALTER TABLE main_catalog.clean.users ALTER COLUMN"
+    assert [one for one in said if one.startswith("ALTER")] == [
+        f"{table} `{column.name}` DROP NOT NULL" for column in USERS.columns if column.nullable
+    ]
+    unity.write(USERS, frame(unity.spark, USERS, [(1, FIRST, FIRST, None)]))
+    assert [row["country"] for row in unity.read(USERS).collect()] == [None]

@@ -165,6 +165,32 @@ def test_what_a_catalog_lies_in_has_to_be_there(tmp_path: Path) -> None:
     ]
 
 
+def test_which_columns_are_not_null_is_in_the_information_schema(tmp_path: Path) -> None:
+    asked = (
+        "SELECT column_name FROM main_catalog.information_schema.columns "
+        "WHERE table_schema = 'gold' AND table_name = 't' AND is_nullable = 'NO' ORDER BY ordinal_position"
+    )
+    with Engine(tmp_path) as engine:
+        for statement in (
+            "CREATE CATALOG main_catalog",
+            "CREATE SCHEMA main_catalog.gold",
+            "CREATE TABLE main_catalog.gold.t (n INT NOT NULL, day DATE NOT NULL, m INT)",
+        ):
+            assert "error" not in engine.execute(statement)
+        before = engine.execute(asked)["rows"]
+        dropped = [
+            engine.execute(f"ALTER TABLE main_catalog.gold.t ALTER COLUMN {name} DROP NOT NULL").get(
+                "error", ""
+            )
+            for name in ("`day`", "`day`", "elsewhere")
+        ]
+        after = engine.execute(asked)["rows"]
+
+    assert (before, after) == ([["n"], ["day"]], [["n"]])
+    # Databricks takes it for a column that may be NULL already.
+    assert [bool(error) for error in dropped] == [False, False, True]
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -1,4 +1,4 @@
-"""What ``DESCRIBE`` shows of a table, and ``ADD COLUMNS``, by its Delta log."""
+"""What ``DESCRIBE`` and ``information_schema`` show of a table, and ``ALTER TABLE``, by its Delta log."""
 
 import datetime as dt
 from pathlib import Path
@@ -15,6 +15,10 @@ HISTORY = (
     "isBlindAppend BOOLEAN, operationMetrics MAP<STRING, STRING>, userMetadata STRING, engineInfo STRING"
 )
 COLUMNS = "col_name STRING, data_type STRING, comment STRING"
+INFORMATION_SCHEMA = (
+    "table_catalog STRING, table_schema STRING, table_name STRING, column_name STRING, "
+    "ordinal_position INT, is_nullable STRING, full_data_type STRING"
+)
 DETAIL = (
     "format STRING, id STRING, name STRING, description STRING, location STRING, createdAt TIMESTAMP, "
     "lastModified TIMESTAMP, partitionColumns ARRAY<STRING>, clusteringColumns ARRAY<STRING>, "
@@ -63,6 +67,34 @@ def columns(location: Path) -> list[tuple[str | None, ...]]:
         rows += [("# Partition Information", "", ""), ("# col_name", "data_type", "comment")]
         rows += [row for row in rows if row[0] in by]
     return rows
+
+
+def information_schema(table: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """One row a column of a table in the columns of ``INFORMATION_SCHEMA``, of which the service has more."""
+    from deltalake import DeltaTable
+
+    fields = DeltaTable(table["location"]).schema().fields
+    types = {name: type_ for name, type_, _ in columns(Path(table["location"]))}
+    return [
+        (*table["name"].split("."), field.name, place, "YES" if field.nullable else "NO", types[field.name])
+        for place, field in enumerate(fields, start=1)
+    ]
+
+
+def drop_not_null(location: Path, column: str) -> None:
+    """Let a column be NULL; one that may be already stays so, here without the commit that the service makes.
+
+    Raises:
+        UnityError: there is no such column.
+    """
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(location)
+    nullable = {field.name: field.nullable for field in delta.schema().fields}
+    if column not in nullable:
+        raise UnityError("UNRESOLVED_COLUMN", f"There is no column `{column}`.")
+    if not nullable[column]:
+        delta.alter.drop_column_not_null(column)
 
 
 def add_columns(location: Path, columns: list[tuple[str, str, str | None]]) -> None:

@@ -53,6 +53,10 @@ PATTERNS = [
     ),
     (rf"ALTER\s+(?P<kind>TABLE)\s+(?P<name>{NAME})\s+ADD\s+COLUMNS?\s*\((?P<columns>.*)\)", "add columns"),
     (
+        rf"ALTER\s+(?P<kind>TABLE)\s+(?P<name>{NAME})\s+ALTER\s+(?:COLUMN\s+)?(?P<column>{NAME})\s+DROP\s+NOT\s+NULL",
+        "drop not null",
+    ),
+    (
         rf"GRANT\s+(?P<what>[\w\s,]+?)\s+ON\s+(?P<kind>{KIND})\s+(?P<name>{NAME})\s+TO\s+(?P<who>{NAME})",
         "grant",
     ),
@@ -109,6 +113,8 @@ def _values(groups: dict[str, Any]) -> dict[str, Any]:
         values["properties"] = _properties(groups["properties"])
     if groups.get("columns"):
         values["columns"] = _added(groups["columns"])
+    if groups.get("column"):
+        values["column"] = unquoted(groups["column"])
     if groups.get("what"):
         values["privileges"] = {" ".join(one.split()).upper() for one in groups["what"].split(",")}
         values["principal"] = unquoted(groups["who"])

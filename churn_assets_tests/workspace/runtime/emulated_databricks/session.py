@@ -1,6 +1,7 @@
 """The cluster's session: Spark Connect's own, with Unity Catalog's statements and Auto Loader."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from .unity import Unity, UnityError
 FOLDER = "EMULATED_DATABRICKS"
 
 PlainSession = connect.SparkSession
+
+IN_CATALOG = re.compile(r"(?P<catalog>`\w+`|\w+)\.information_schema\.columns\b", re.IGNORECASE)
 
 
 class ClusterSession(PlainSession):
@@ -35,7 +38,9 @@ class ClusterSession(PlainSession):
         """Run a statement: a DataFrame, or None where there is nothing to see."""
         statement = parse(sql)
         self._make_known()
-        return super().sql(sql, args, **kwargs) if statement is None else self._run(statement)
+        if statement is not None:
+            return self._run(statement)
+        return super().sql(IN_CATALOG.sub(self._information_schema, sql), args, **kwargs)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
         """A table by its name."""
@@ -46,6 +51,15 @@ class ClusterSession(PlainSession):
     def readStream(self) -> Any:  # noqa: N802 - Spark's name
         """Streams: Auto Loader's."""
         return StreamReader(self)
+
+    def _information_schema(self, asked: re.Match[str]) -> str:
+        """The columns of a catalog's tables, as a view of Sail's by the name that is given back."""
+        catalog = asked["catalog"].strip("`")
+        tables = [one for one in self.unity.all("table") if one["name"].startswith(f"{catalog}.")]
+        rows = [row for table in tables for row in describe.information_schema(table)]
+        view = f"information_schema_columns_of_{catalog}"
+        self.createDataFrame(rows, describe.INFORMATION_SCHEMA).createOrReplaceTempView(view)
+        return view
 
     def _run(self, statement: Statement) -> Any:
         kind, name, values = statement.kind, statement.name, statement.values
@@ -61,6 +75,9 @@ class ClusterSession(PlainSession):
                 self.unity.update(kind, name, properties=known | values["properties"])
             case "add columns":
                 self._add_columns(name, values["columns"])
+            case "drop not null":
+                describe.drop_not_null(Path(self.unity.require(kind, name)["location"]), values["column"])
+                self._forget(name)
             case "grant":
                 self.unity.grant(kind, name, values["principal"], values["privileges"])
             case "revoke":
@@ -128,6 +145,9 @@ class ClusterSession(PlainSession):
     def _add_columns(self, name: str, columns: list[tuple[str, str, str | None]]) -> None:
         location = Path(self.unity.require("table", name)["location"])
         describe.add_columns(location, columns)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
         # Sail keeps the columns that a table was created with.
         super().sql(f"DROP TABLE IF EXISTS {name}").collect()
         self._known.discard(name)
