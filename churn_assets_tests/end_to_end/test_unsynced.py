@@ -100,8 +100,15 @@ def test_after_a_late_event_the_same_dates_are_unsynced_as_are_planned(house: Ho
     late = FIRST_DAY + 3 * ONE_DAY
     pipeline(house).run_stage("ingest", NOW)
 
-    # What is planned after what is behind, the UI shows once that is there: step by step.
-    assert unsynced(house) == {**NOTHING, USER_DAILY_ACTIVITY: planned(house)[USER_DAILY_ACTIVITY]}
+    # What is planned after what is behind, the UI shows once that is there: step by step. These two
+    # read events.
+    looking_at_it = {late - 2 * ONE_DAY, late - ONE_DAY}
+    assert looking_at_it < planned(house)[CHURN_LABELS]
+    assert unsynced(house) == {
+        **NOTHING,
+        USER_DAILY_ACTIVITY: planned(house)[USER_DAILY_ACTIVITY],
+        CHURN_LABELS: looking_at_it,
+    }
 
     pipeline(house)._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(late, late))
     readers = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES)
