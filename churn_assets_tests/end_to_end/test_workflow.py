@@ -38,12 +38,12 @@ class Night(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def night(landed: Path, remote_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     """Over the files that ``house`` has."""
     folder = tmp_path_factory.mktemp("night")
     with Workspace(folder / "workspace", python=remote_python, runtime=start_runtime) as workspace:
         settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
-        shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
+        shutil.copytree(house.landing, workspace.local(LANDING), dirs_exist_ok=True)
         client = workspace.client()
         workflow.create(client, settings)
         run = finished(workspace, workflow.run(client, settings))
