@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve bench test test-spark test-ui check lock clean
+.PHONY: help demo dev serve bench test test-all test-spark test-ui check lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,11 +48,14 @@ bench: $(VENV)/installed-dev  ## the scoring server beside mlflow models serve, 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)
 
-test-spark: $(VENV)/installed-dev  ## run the same tests on Apache Spark (needs Java 17)
+test-all: $(VENV)/installed-dev  ## and those that show the same at full size, or in a browser (half an hour)
+	$(PYTEST) -m ''
+
+test-spark: $(VENV)/installed-dev  ## run those that touch the engine on Apache Spark (needs Java 17)
 	CHURN_DEPLOYMENT=spark $(PYTEST)
 
 test-ui: $(VENV)/installed-dev  ## click through Dagster's UI in Chromium (minutes)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow churn_assets_tests/end_to_end/test_ui.py
 
 check: $(VENV)/installed-dev  ## lint, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +27,73 @@ HERE = Path(__file__).parent
 # Delta's log, Parquet files, MLflow or Dagster's history: no answer is the engine's. On Apache Spark they
 # take minutes.
 SAIL_SUFFICES = (
+    # What an asset adds to its transform, whose own tests run on both; on Spark test_pipeline.py's run has
+    # computed and checked every one of them.
+    "assets/test_contract_checks.py",
+    "assets/test_drift.py",
+    "assets/test_outcomes.py",
+    "assets/test_promotions.py",
+    "assets/test_reasons.py",
+    # Columns that are added: test_lake.py's.
+    "automation/test_migration.py",
+    "test_migrate_command.py",
     # Each is several runs, or commands that would each start a Spark of its own.
     "end_to_end/test_backfill.py",
     "end_to_end/test_barrier.py",
     "end_to_end/test_daily_job.py",
     "end_to_end/test_databricks.py",
+    "end_to_end/test_horizon.py",
     "end_to_end/test_kill.py",
     "end_to_end/test_late_data.py",
+    "end_to_end/test_online_retail.py",
     "end_to_end/test_outage.py",
     "end_to_end/test_releases.py",
+    "end_to_end/test_task_pipeline.py",
     "end_to_end/test_unsynced.py",
+    "end_to_end/test_workflow.py",
     # What is covered and due, by row counts of the log.
     "automation/test_date_watch.py",
     "automation/test_freshness.py",
     "automation/test_plan.py",
+    # What delta-rs removes and merges.
+    "lakehouse/test_maintenance.py",
     "lakehouse/test_preview.py",
     "test_status.py",
     # What follows once test_dataset.py's rows are in this process, and time travel is test_lake.py's.
     "model/test_reproduce.py",
     "model/test_training.py",
     "test_model_commands.py",
+    # How ids are made of rows that the engine has mapped, which test_event_mapping.py looks at.
+    "sample/test_import_again.py",
     # Servers. A run on Apache Spark with its endpoint is test_pipeline.py's.
     "serving/test_endpoint_asset.py",
     "serving/test_endpoint_pipeline.py",
 )
 
-# These look at one lake that has run once; in one process it is made once.
-SHARE_A_HOUSE = tuple(
-    f"end_to_end/test_{name}.py" for name in ("pipeline", "backfill", "daily_job", "databricks")
+# Of those modules, these ask the engine to go on with what it finds.
+BUT_ON_SPARK_TOO = (
+    "test_a_table_without_partitions_is_merged_on_its_key",
+    "test_many_small_files_of_a_date_become_one_and_the_table_goes_on",
+    "test_readers_find_a_checkpoint_of_the_log",
+    "test_versions_stay_readable_when_their_log_is_older_than_what_engines_keep",
+)
+
+# These look at one lake that has run once, or go on with a copy of it: the first at what other processes make
+# of the same files, the others at what it does next. The last of them changes it. In one process it is made
+# once; all of them together would be more than half of the whole suite.
+SHARE_A_HOUSE = (
+    tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks")),
+    tuple(f"end_to_end/test_{name}.py" for name in ("backfill", "pipeline", "late_data", "daily_job")),
+)
+
+# Begun first: the others would wait for a process that begins one of them last.
+LONGEST = (
+    *chain(*SHARE_A_HOUSE),
+    "end_to_end/test_online_retail.py",
+    "end_to_end/test_releases.py",
+    "end_to_end/test_barrier.py",
+    "end_to_end/test_task_pipeline.py",
+    "end_to_end/test_horizon.py",
 )
 
 # For tables of ten rows: one task a shuffle, and no plan that is made again once a stage is done.
@@ -68,7 +108,8 @@ QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On Apache Spark only what touches the engine: the rest has nothing new to show, and takes minutes."""
+    """The longest first. On Apache Spark only what touches the engine: the rest has nothing new to show."""
+    items.sort(key=_place)
     if settings_module.load().deployment != "spark":
         return
     engine_tests = [item for item in items if _shows_something_on_spark(item)]
@@ -76,25 +117,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = engine_tests
 
 
+def _place(item: pytest.Item) -> int:
+    """Of its module among the longest, which are before all others; those stay as they were collected."""
+    module = item.path.relative_to(HERE).as_posix()
+    return LONGEST.index(module) if module in LONGEST else len(LONGEST)
+
+
 def _shows_something_on_spark(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     # Not left to the fixture on_sail: a lake of wider scope would be made before it skips.
     if "spark" not in fixtures or "on_sail" in fixtures:
         return False
-    return item.path.relative_to(HERE).as_posix() not in SAIL_SUFFICES
+    return item.path.relative_to(HERE).as_posix() not in SAIL_SUFFICES or item.name in BUT_ON_SPARK_TOO
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Whole modules a process, and in one those that share a house."""
+    """Whole modules a process, and in one those that share a house; in the order of collection."""
     if config.getoption("dist") != "loadscope":
         return None
+    # By how many tests they have: a module of one test that takes minutes would be begun last.
+    config.option.loadscopereorder = False
     from xdist.scheduler import LoadScopeScheduling
 
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.split("::", 1)[0]
-            return "house" if module.endswith(SHARE_A_HOUSE) else module
+            houses = (f"house {n}" for n, modules in enumerate(SHARE_A_HOUSE) if module.endswith(modules))
+            return next(houses, module)
 
     return ByModule(config, log)
 

@@ -29,7 +29,7 @@ from churn_assets.tables import (
     USERS,
     Table,
 )
-from churn_assets_tests.conftest import MakeSettings
+from churn_assets_tests.conftest import MakeSettings, settings_in
 
 # By the layers of the design; within Gold, labels look at what features have counted.
 GROUPS = ("landing", "bronze", "silver", "gold", "model", "predictions", "serving", "monitoring")
@@ -51,12 +51,13 @@ HORIZON = 17
 by_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
 
-@pytest.fixture
-def definitions(make_settings: MakeSettings) -> dg.Definitions:
-    return build_defs(make_settings(horizon_days=HORIZON))
+@pytest.fixture(scope="module")
+def definitions(deployment: str, tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    folder = tmp_path_factory.mktemp("graph")
+    return build_defs(settings_in(folder, deployment=deployment, horizon_days=HORIZON))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def graph(definitions: dg.Definitions):
     return definitions.resolve_asset_graph()
 

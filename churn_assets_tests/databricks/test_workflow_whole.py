@@ -1,4 +1,8 @@
-"""The job as it is: the package's own wheel, on another Python, on the emulated runtime, with real tables."""
+"""Two nights of the job as it is, around the number of rows from which on a model is trained.
+
+Ten processes that each do what a laptop does in a minute: ``make test-all`` runs it. In ``make test`` one
+such night is end_to_end/test_workflow.py's, and which tasks follow on how many rows is test_workflow.py's.
+"""
 
 import datetime as dt
 import io
@@ -10,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from churn_assets.databricks import workflow
-from churn_assets.databricks.workflow_status import RunStatus
 from churn_assets.lakehouse.unity import UnityLakehouse
 from churn_assets.model import estimators, packaging, registry
 from churn_assets.settings import Settings
@@ -19,6 +22,7 @@ from churn_assets_tests.model.conftest import labelled_frame
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
+from churn_assets_tests.workspace.nights import finished, production, served, states
 from churn_assets_tests.workspace.runtime import engine_of, start_runtime
 
 __all__ = ["remote_python"]
@@ -30,6 +34,7 @@ HORIZON = 5
 USERS = 1_111
 
 
+@pytest.mark.slow
 def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
     cluster_of_its_own: Workspace, settings: Settings, lake: UnityLakehouse
 ) -> None:
@@ -119,33 +124,9 @@ def land(workspace: Workspace, name: str, visits: list[tuple[int, int]]) -> None
     workspace.client().files.upload(f"{LANDING}/{name}.json", content)
 
 
-def finished(workspace: Workspace, run: RunStatus) -> RunStatus:
-    """The run, if it succeeded; else what its tasks printed is the failure."""
-    if run.has_failed:
-        tasks = workspace.jobs.runs[run.run_id].tasks.values()
-        pytest.fail(f"{run.reason}\n" + "\n".join(f"== {task.key}\n{task.logs[-4000:]}" for task in tasks))
-    return run
-
-
-def states(run: RunStatus) -> dict[str, str]:
-    return {task.name: task.state for task in run.tasks}
-
-
-def production(settings: Settings) -> str:
-    version = registry.production_version(settings)
-    return str(version.version) if version else "none"
-
-
 def decision_on(settings: Settings, version: str) -> str:
     from mlflow import MlflowClient
 
     uri = settings.mlflow_tracking_uri
     name = registry.registered_model_name(settings)
     return MlflowClient(uri, uri).get_model_version(name, version).tags["decision"]
-
-
-def served(workspace: Workspace) -> str | None:
-    endpoint = workspace.client().serving_endpoints.get("churn-prediction-endpoint")
-    assert endpoint.config
-    assert endpoint.config.served_entities
-    return endpoint.config.served_entities[0].entity_version

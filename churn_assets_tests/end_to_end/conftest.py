@@ -24,6 +24,7 @@ from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
 from churn_assets_tests.conftest import settings_in
+from churn_assets_tests.memory import remember
 from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
 
 # A pandas DataFrame, whose own annotations know neither its to_numpy nor its between.
@@ -91,7 +92,7 @@ def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Iterator[Callable[..., House]]:
     instances = ExitStack()
 
-    def make(folder: Path, **overrides: Any) -> House:
+    def make(folder: Path, history: dg.DagsterInstance | None = None, **overrides: Any) -> House:
         ours = {"deployment": deployment, "start_date": FIRST_DAY, "horizon_days": HORIZON}
         settings = settings_in(folder, **{**ours, **overrides})
         mlflow = settings.lake_root / "mlflow"
@@ -101,6 +102,8 @@ def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Ite
             shutil.copy(made_database, mlflow)
         lake = Lakehouse(settings, lambda: spark)
         instance = instances.enter_context(dg.DagsterInstance.ephemeral())
+        if history:
+            remember(instance, history)
         return House(settings, lake, instance, build_defs(settings))
 
     with instances:
@@ -144,8 +147,20 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def house(make_house: Callable[..., House], landed: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
-    """A lake that has run once over all of it; tests that change something use a copy of the files."""
+    """A lake that has run once over all of it; tests that change something use a copy."""
     found = make_house(tmp_path_factory.mktemp("house"))
     shutil.copytree(landed, found.landing)
     found.run()
     return found
+
+
+@pytest.fixture(scope="session")
+def copy_of(make_house: Callable[..., House]) -> Callable[[House, Path], House]:
+    """The same tables, models and history in another folder: what takes a run a minute is there at once."""
+
+    def copy(house: House, folder: Path) -> House:
+        shutil.copytree(house.settings.lake_root, folder / "lake")
+        shutil.copytree(house.landing, folder / "landing")
+        return make_house(folder, history=house.instance)
+
+    return copy

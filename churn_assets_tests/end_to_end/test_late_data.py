@@ -119,12 +119,11 @@ def rows(frame: Frame) -> list[tuple]:
 
 
 @pytest.fixture(scope="module")
-def ahead(make_house: Callable[..., House], landed: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
+def ahead(
+    house: House, copy_of: Callable[[House, Path], House], tmp_path_factory: pytest.TempPathFactory
+) -> House:
     """A lake that the automation keeps: run once over everything, then late events again and again."""
-    found = make_house(tmp_path_factory.mktemp("late"))
-    shutil.copytree(landed, found.landing)
-    found.run()
-    return found
+    return copy_of(house, tmp_path_factory.mktemp("late"))
 
 
 def known(house: House) -> dict[int, dt.date]:

@@ -1,6 +1,6 @@
 """Real input: the UCI Online Retail files, imported and run, against a calculation by numpy.
 
-All 305 days on Sail; the first 60 files on Apache Spark, where all of them take minutes.
+The first 60 files; all 305 take minutes, and come with ``make test-all``.
 """
 
 import datetime as dt
@@ -27,9 +27,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def files(deployment: str) -> list[Path]:
-    return FILES[:60] if deployment == "spark" else FILES
+ALL = pytest.param(len(FILES), marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[60, ALL])
+def files(request: pytest.FixtureRequest) -> list[Path]:
+    return FILES[: request.param]
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +65,8 @@ def test_every_line_is_landed_and_those_without_a_customer_are_quarantined(
     assert quarantined["reason"].value_counts().to_dict() == {"missing_user_id": expected.lines_without_user}
 
 
-def test_the_whole_of_it_has_the_numbers_that_are_known(retail: House, deployment: str) -> None:
-    if deployment == "spark":
-        pytest.skip("runs on the first 60 files only")
-
+@pytest.mark.parametrize("files", [ALL], indirect=True)
+def test_the_whole_of_it_has_the_numbers_that_are_known(retail: House) -> None:
     counts = [retail.lake.read(table).count() for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS)]
 
     assert counts == [541_909, 406_829, 135_080]

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
-from churn_assets.model import dataset, evaluation, judging, registry
+from churn_assets.model import dataset, evaluation, judging, plots, registry
 from churn_assets.model.training import TrainingOutcome, train_and_register
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
@@ -78,6 +78,12 @@ def model_folder(settings: Settings, run_id: str) -> Path:
 def production(settings: Settings) -> str:
     found = registry.production_version(settings)
     return str(found.version) if found else "none"
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of them are half of a quick training; ``trained``, made before, has them."""
+    monkeypatch.setattr(plots, "_drawn", lambda _draw, **_options: b'<svg viewBox="0 0 1 1"></svg>')
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from churn_assets.serving.clients import BundledEndpoint
 from churn_assets.serving.contract import online_folder
 from churn_assets.serving.online_store import OnlineStore
 from churn_assets.settings import Settings
+from churn_assets_tests.memory import remember
+from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
+from churn_assets_tests.serving.conftest import copy_of
 
 FIRST_DAY = dt.date(2026, 1, 1)
 LAST_DAY = FIRST_DAY + 4 * ONE_DAY
@@ -70,26 +74,48 @@ def graph(settings: Settings) -> dg.Definitions:
     return dg.Definitions.merge(found, dg.Definitions(assets=endpoint_assets()))
 
 
+def house_in(folder: Path, spark: SparkSession, deployment: str, instance: dg.DagsterInstance) -> House:
+    settings = local_settings(
+        folder / "lake",
+        endpoint_url="http://127.0.0.1:9",
+        start_date=FIRST_DAY,
+        landing_root=str(folder / "landing"),
+    ).model_copy(update={"deployment": deployment})
+    return House(settings, Lakehouse(settings, lambda: spark), instance)
+
+
+@pytest.fixture(scope="module")
+def ran(
+    registered: Settings, spark: SparkSession, deployment: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """Five days have landed and everything ran once, with version 1 as Production."""
+    folder = tmp_path_factory.mktemp("ran")
+    copy_of(registered, folder / "lake")
+    with mlflow_state_as_it_was(), dg.DagsterInstance.ephemeral() as instance:
+        found = house_in(folder, spark, deployment, instance)
+        registry.configure(found.settings)
+        found.land("first", *DateRange(FIRST_DAY, LAST_DAY).days())
+        report = found.run()
+        assert report.notes == []
+        assert report.computed[PREDICTIONS] == 5
+        deployed = ("online_user_features", "churn_prediction_endpoint")
+        assert [report.computed[name] for name in deployed] == [1, 1]
+        assert found.served() == ("1", str(LAST_DAY))
+        yield found
+
+
 @pytest.fixture
 def house(
-    lake: Settings, spark: SparkSession, deployment: str, instance: dg.DagsterInstance, tmp_path: Path
-) -> House:
-    """Five days have landed and everything ran once, with version 1 as Production."""
-    ours = {
-        "endpoint_url": "http://127.0.0.1:9",
-        "deployment": deployment,
-        "start_date": FIRST_DAY,
-        "landing_root": str(tmp_path / "landing"),
-    }
-    settings = lake.model_copy(update=ours)
-    found = House(settings, Lakehouse(settings, lambda: spark), instance)
-    found.land("first", *DateRange(FIRST_DAY, LAST_DAY).days())
-    report = found.run()
-    assert report.notes == []
-    assert report.computed[PREDICTIONS] == 5
-    assert (report.computed["online_user_features"], report.computed["churn_prediction_endpoint"]) == (1, 1)
-    assert found.served() == ("1", str(LAST_DAY))
-    return found
+    ran: House, spark: SparkSession, deployment: str, instance: dg.DagsterInstance, tmp_path: Path
+) -> Iterator[House]:
+    """A copy of that lake, with its history, for one test."""
+    for name in ("lake", "landing"):
+        shutil.copytree(ran.settings.lake_root.parent / name, tmp_path / name)
+    remember(instance, ran.instance)
+    found = house_in(tmp_path, spark, deployment, instance)
+    with mlflow_state_as_it_was():
+        registry.configure(found.settings)
+        yield found
 
 
 def test_a_run_with_nothing_new_touches_neither_features_nor_endpoint(house: House) -> None:

@@ -67,7 +67,7 @@ def known(events: list[Event], *, whole_from: dt.date = dt.date.min, dates: int 
 
 
 def counted(events: list[Event], dates: int = 1) -> list[tuple[Any, ...]]:
-    """The same by pandas, from the events one by one."""
+    """The same from the events one by one."""
     frame = pd.DataFrame(
         [
             (user, day(-ago), "purchase" if bought else None, None if cents is None else Decimal(cents) / 100)

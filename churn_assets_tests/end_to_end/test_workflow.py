@@ -1,0 +1,68 @@
+"""A night of the Databricks job: the package's own wheel, on another Python, on the emulated runtime."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from churn_assets.automation.plan import BY_MODEL
+from churn_assets.databricks import workflow
+from churn_assets.databricks.workflow_status import RunStatus
+from churn_assets.dates import ONE_DAY
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.resources import lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import PREDICTION_OUTCOMES, TABLES
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, House
+from churn_assets_tests.end_to_end.warehouse import assert_same_rows, content
+from churn_assets_tests.workspace.deployment import LANDING, set_up
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.fixtures import remote_python
+from churn_assets_tests.workspace.nights import finished, production, served, states
+from churn_assets_tests.workspace.runtime import start_runtime
+
+__all__ = ["remote_python"]
+
+LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
+
+
+class Night(NamedTuple):
+    """The job's first run, and what it left."""
+
+    workspace: Workspace
+    settings: Settings
+    run: RunStatus
+    lake: Lakehouse
+
+
+@pytest.fixture(scope="module")
+def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """Over the files that ``house`` has."""
+    folder = tmp_path_factory.mktemp("night")
+    with Workspace(folder / "workspace", python=remote_python, runtime=start_runtime) as workspace:
+        settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
+        shutil.copytree(house.landing, workspace.local(LANDING), dirs_exist_ok=True)
+        client = workspace.client()
+        workflow.create(client, settings)
+        run = finished(workspace, workflow.run(client, settings))
+        yield Night(workspace, settings, run, lakehouse(settings))
+    assert workspace.violations == []
+
+
+def test_every_task_does_its_part_and_the_first_model_is_served(night: Night) -> None:
+    assert set(states(night.run).values()) == {"SUCCESS"}
+    assert production(night.settings) == served(night.workspace) == "1"
+
+
+def test_every_table_is_what_a_folder_lake_gets(night: Night, house: House) -> None:
+    for table in TABLES:
+        expected = house.content(table)
+        if table in BY_MODEL:
+            # Each night scores the last date; the others' labels were known before there was a model.
+            expected = expected[expected["feature_date"] == LAST_DAY]
+        if table is PREDICTION_OUTCOMES:
+            assert night.lake.partition_rows(table) == {}
+        else:
+            assert_same_rows(content(night.lake, table), expected, table)
