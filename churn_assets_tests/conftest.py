@@ -42,7 +42,7 @@ SAIL_SUFFICES = (
     "end_to_end/test_barrier.py",
     "end_to_end/test_daily_job.py",
     "end_to_end/test_databricks.py",
-    "end_to_end/test_horizon.py",
+    "end_to_end/test_churn_definition.py",
     "end_to_end/test_kill.py",
     "end_to_end/test_late_data.py",
     "end_to_end/test_online_retail.py",
@@ -93,7 +93,7 @@ LONGEST = (
     "end_to_end/test_releases.py",
     "end_to_end/test_barrier.py",
     "end_to_end/test_task_pipeline.py",
-    "end_to_end/test_horizon.py",
+    "end_to_end/test_churn_definition.py",
 )
 
 # For tables of ten rows: one task a shuffle, and no plan that is made again once a stage is done.
