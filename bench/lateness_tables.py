@@ -77,7 +77,9 @@ def differences(found: Mapping[Case, Sequence[Found]]) -> Iterator[RichTable]:
                 cells = [_cell([one[name] for one in values]) for name in SHOWN]
                 table.add_row(str(case), what, *cells)
                 drawn = [
-                    one.drawn[what.split(":")[0], who] for one in logs if what.startswith(("late", "mend"))
+                    one.drawn[what.split(":")[0], who]
+                    for one in logs
+                    if what.startswith(("lateness:", "mend:"))
                 ]
                 if drawn:
                     intervals = (interval(np.mean([one[name] for one in drawn], axis=0)) for name in SHOWN)
