@@ -5,8 +5,9 @@ user's day together (``days``). A model is trained at the end of a day as the pl
 past dates, recomputed from all that has arrived by then. Each of the next 30 days is scored as it comes, from
 what has arrived by its end, and judged by what happened in the end. Beside it stand the same users and dates
 with features recomputed from everything, which tells lateness from time; and a model trained on what was
-known then: each date's features from what had arrived by its end. Trainings are the product's, but
-without the search and the article's estimator, which take most of the time and seldom win.
+known then: each date's features from what had arrived by its end. Rows, samples, fits and calibration are
+the product's; of those that compete it is BG/NBD and boosting that are judged, whoever wins, so that no
+difference is one of who won.
 Run: ``python -m bench.lateness [--seeds 1 2 3 4 5] [--shares 0 0.02 0.1 0.3] [--online-retail FOLDER]``
 """
 
@@ -40,9 +41,10 @@ from bench.arrivals import (
 from bench.lakes import HORIZON, START, settings_of
 from bench.lateness_tables import Case, Found, Metrics, Way, differences, levels
 from bench.models import FIRST_DAY_OF_RETAIL, landed_online_retail
-from churn_assets.model import bootstrap, calibration, candidates, dataset, evaluation, judging
+from churn_assets.model import bootstrap, calibration, candidates, dataset, evaluation
 from churn_assets.model.bootstrap import Ranking, Sampling, numbered
 from churn_assets.model.dataset import Frames
+from churn_assets.model.estimators import FORMULA
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -50,8 +52,7 @@ LIVE_DAYS = 30
 DAYS_BEFORE_TRAINING = 180
 # Its log ends on 9 December, so that the last live day's horizon is over.
 TRAINING_OF_RETAIL = dt.date(2011, 10, 10)
-BOOSTING = "hist_gradient_boosting"
-DRAWS = Sampling(replicates=100, seed=0)
+JUDGED = (FORMULA, "hist_gradient_boosting")
 KEYS = ["user_id", "feature_date"]
 
 console = Console(width=150)
@@ -69,7 +70,7 @@ class Period(NamedTuple):
         return range(self.training + 1, self.training + 1 + LIVE_DAYS)
 
 
-def measure(log: Log, period: Period, settings: Settings, case: Case, seed: int) -> Found:
+def measure(log: Log, period: Period, settings: Settings, case: Case, draw: Sampling) -> Found:
     """Train and score where a share comes late.
 
     Args:
@@ -77,9 +78,9 @@ def measure(log: Log, period: Period, settings: Settings, case: Case, seed: int)
         period: when what happens.
         settings: of a lake, whose engine takes the samples.
         case: which share is late, and what is late together.
-        seed: of who is late.
+        draw: of who is late; and how often users are drawn again for the intervals.
     """
-    arrival = arrival_days(log, case.share, case.together, np.random.default_rng([seed, 10]))
+    arrival = arrival_days(log, case.share, case.together, np.random.default_rng([draw.seed, 10]))
     whole = arrived(log, arrival)
     mature = range(period.first, period.training - settings.horizon_days + 1)
     tables = {"recomputed": features(whole, period.training, mature[0], mature[-1])}
@@ -106,10 +107,12 @@ def measure(log: Log, period: Period, settings: Settings, case: Case, seed: int)
                 scored=_judged(live.label, asked[how, who]),
                 recomputed=_judged(live.label, of_recomputed),
             )
-            if case.share and how == "recomputed":
-                drawn["lateness", who] = live.drawn(asked[how, who], of_recomputed)
-            elif case.share:
-                drawn["mend", who] = live.drawn(asked[how, who], asked["recomputed", who])
+            if not case.share or not draw.replicates:
+                continue
+            if how == "recomputed":
+                drawn["lateness", who] = live.drawn(asked[how, who], of_recomputed, draw)
+            else:
+                drawn["mend", who] = live.drawn(asked[how, who], asked["recomputed", who], draw)
     return Found(unscored, ways, drawn)
 
 
@@ -120,18 +123,18 @@ class _Live(NamedTuple):
     recomputed: Frame
     label: np.ndarray
 
-    def drawn(self, one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    def drawn(self, one: np.ndarray, other: np.ndarray, draw: Sampling) -> dict[str, Any]:
         """The differences of the first's metrics from the second's, users drawn again and again."""
         user, label = numbered(self.known["user_id"]), self.label.astype("float64")
         users = int(user.max()) + 1
-        first, second = bootstrap.paired([Ranking(user, label, p) for p in (one, other)], users, DRAWS)
+        first, second = bootstrap.paired([Ranking(user, label, p) for p in (one, other)], users, draw)
         by_user, rows = np.bincount(user, one - other), np.bincount(user)
-        surplus = [weight @ by_user / (weight @ rows) for weight in DRAWS.draws(users)]
+        surplus = [weight @ by_user / (weight @ rows) for weight in draw.draws(users)]
         return {"surplus": np.array(surplus), **{name: first[name] - second[name] for name in first}}
 
 
 def _trained(rows: Frame, settings: Settings) -> tuple[Frames, dict[str, Any]]:
-    """The product's first model of these rows, and boosting, which can learn most; both calibrated."""
+    """The models of these rows that are judged, by name, and the rows."""
     from churn_assets.resources import lakehouse
 
     spark: Any = lakehouse(settings).spark
@@ -142,13 +145,10 @@ def _trained(rows: Frame, settings: Settings) -> tuple[Frames, dict[str, Any]]:
     split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
     frames = dataset.frames(labelled, split, settings.training_rows)
     found = candidates.compete(frames, horizon_days=settings.horizon_days, trials=0, articles=False)
-    chosen = {
-        "first model": judging.first_model(frames, found, judging.costs(settings)),
-        "boosting": next(one for one in found if one.name == BOOSTING),
-    }
-    console.print(", ".join(f"{who} {one.name}" for who, one in chosen.items()), style="dim")
     return frames, {
-        who: candidates.calibrated(one, frames.calibration).estimator for who, one in chosen.items()
+        one.name: candidates.calibrated(one, frames.calibration).estimator
+        for one in found
+        if one.name in JUDGED
     }
 
 
@@ -188,6 +188,9 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--together", choices=("events", "days"), nargs="+", default=["events", "days"])
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--online-retail", type=Path)
+    parser.add_argument(
+        "--draws", type=int, default=0, help="of users, for intervals where all logs have the same"
+    )
     asked = parser.parse_args(arguments)
     started = time.monotonic()
     kinds: list[Together] = asked.together
@@ -199,7 +202,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         online_retail(retail, asked.seeds) if retail else simulated(users, asked.seeds)
     ):
         for case in cases:
-            found[case].append(measure(log, period, settings, case, seed))
+            found[case].append(measure(log, period, settings, case, Sampling(asked.draws, seed)))
             console.print(f"seed {seed}, {case}: {time.monotonic() - started:.0f} s", style="dim")
     for table in (*levels(found), *differences(found)):
         console.print(table)

@@ -36,8 +36,8 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, USER_FEATURES, Table
 
-USERS, SEED, SHARE = 1_500, 1, 0.1
-DAYS_BEFORE_TRAINING, LIVE_DAYS = 120, 4
+USERS, SEED, SHARE = 600, 1, 0.1
+DAYS_BEFORE_TRAINING, LIVE_DAYS = 100, 3
 KEYS = ["user_id", "feature_date"]
 
 

@@ -76,12 +76,8 @@ def differences(found: Mapping[Case, Sequence[Found]]) -> Iterator[RichTable]:
             for what, values in _compared(logs, of_none, who).items():
                 cells = [_cell([one[name] for one in values]) for name in SHOWN]
                 table.add_row(str(case), what, *cells)
-                drawn = [
-                    one.drawn[what.split(":")[0], who]
-                    for one in logs
-                    if what.startswith(("lateness:", "mend:"))
-                ]
-                if drawn:
+                key = (what.split(":")[0], who)
+                if drawn := [one.drawn[key] for one in logs if key in one.drawn]:
                     intervals = (interval(np.mean([one[name] for one in drawn], axis=0)) for name in SHOWN)
                     table.add_row("", "", *(f"  [{low:+.4f} to {high:+.4f}]" for low, high in intervals))
         yield table
