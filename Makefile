@@ -48,7 +48,7 @@ bench: $(VENV)/installed-dev  ## the scoring server beside mlflow models serve, 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)
 
-test-all: $(VENV)/installed-dev  ## and those that show the same at full size, or in a browser (half an hour)
+test-all: $(VENV)/installed-dev  ## and those that show the same at full size, or in a browser
 	$(PYTEST) -m ''
 
 test-spark: $(VENV)/installed-dev  ## run those that touch the engine on Apache Spark (needs Java 17)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -65,20 +66,30 @@ def of_online_retail(
     folder: Path, files: Sequence[Path], event_types: str = ""
 ) -> tuple[Frames, Probabilities]:
     """The same for the customers of Online Retail, of whom nobody knows the truth."""
+    return _compete(landed_online_retail(folder, files))
+
+
+def landed_online_retail(folder: Path, files: Sequence[Path]) -> Settings:
+    """A lake whose landing zone holds these files of Online Retail."""
     from churn_assets.resources import lakehouse
 
     settings = settings_of(folder, FIRST_DAY_OF_RETAIL, label_event_types=event_types)
     import_files(files, settings.landing_root, lambda: lakehouse(settings).spark, **MAPPING)
-    return _compete(settings)
+    return settings
 
 
-def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
+def labelled_rows(settings: Settings) -> DataFrame:
+    """All that a training could read, from a lake whose events have landed and no more."""
     from churn_assets.resources import lakehouse
 
     for stage in ("ingest", "featurize"):
         pipeline(settings, lambda made, stage=stage: made.run_stage(stage, dt.datetime.now(dt.UTC)))
     lake = lakehouse(settings)
-    labelled = dataset.labelled_rows(lake.read(USER_FEATURES), lake.read(CHURN_LABELS))
+    return dataset.labelled_rows(lake.read(USER_FEATURES), lake.read(CHURN_LABELS))
+
+
+def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
+    labelled = labelled_rows(settings)
     by_date = dataset.rows_by_date(labelled)
     split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
     frames = dataset.frames(labelled, split, settings.training_rows)

@@ -14,7 +14,7 @@ def labelled(spark, events, users, dates, horizon_days, *event_types):
     feature_rows = [(user, date, 1, 1, 0, 0, 0, 1) for user, date in users]
     features = frame(spark, tables.USER_FEATURES, feature_rows)
     rows = [
-        (str(number), user, dt.datetime(*date.timetuple()[:3], 12, tzinfo=dt.UTC), date, *kind)
+        (str(number), user, dt.datetime.combine(date, dt.time(12), dt.UTC), date, *kind)
         for number, (user, date, *kind) in enumerate(events)
     ]
     landed = frame(spark, tables.EVENTS, rows)
