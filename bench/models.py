@@ -66,10 +66,10 @@ def of_online_retail(
     folder: Path, files: Sequence[Path], event_types: str = ""
 ) -> tuple[Frames, Probabilities]:
     """The same for the customers of Online Retail, of whom nobody knows the truth."""
-    return _compete(landed_online_retail(folder, files))
+    return _compete(landed_online_retail(folder, files, event_types))
 
 
-def landed_online_retail(folder: Path, files: Sequence[Path]) -> Settings:
+def landed_online_retail(folder: Path, files: Sequence[Path], event_types: str = "") -> Settings:
     """A lake whose landing zone holds these files of Online Retail."""
     from churn_assets.resources import lakehouse
 
