@@ -1,7 +1,7 @@
 """A failed blocking check is a barrier whoever asks, in the same run or later, and opens once it passes.
 
 Two dates of features fail, one in the middle and the last, which is due for its scores every day; then one of
-labels. There is a Production model, so that what waits are scores, too.
+labels. There is a Production model, so that what waits are scores, too. The tests follow one another.
 """
 
 import datetime as dt
