@@ -82,7 +82,9 @@ def test_a_date_is_noted_with_its_rows_and_where_they_come_from(house: Lakehouse
 def test_a_setting_that_changes_rows_is_noted(house: Lakehouse) -> None:
     write(house, CHURN_LABELS, [(1, D, 0)], DateRange(D, D))
 
-    assert notes(house, CHURN_LABELS)[D].parameters == "horizon_days=30, label_min_active_share=0.5"
+    assert notes(house, CHURN_LABELS)[D].parameters == (
+        "horizon_days=30, label_event_types=, label_min_active_share=0.5"
+    )
 
 
 def test_silver_notes_the_days_that_it_gained_events_of_and_how_many_it_holds(house: Lakehouse) -> None:
