@@ -5,13 +5,12 @@ reads them unsynced. What Gold depends on instead are their changes by date, obs
 ledger of dates: the number of the note is the data version.
 """
 
-import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
 
 from churn_assets.assets.common import GROUPS, OWNERS
-from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG, MONTHS, by_date_key
+from churn_assets.lakehouse.io_manager import MONTHS, by_date_key, observation
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import feature_dates
 from churn_assets.settings import Settings
@@ -63,10 +62,3 @@ def observed_changes(lake: Lakehouse, table: Table, since: int) -> Iterator[dg.A
         for day, row in sorted(dates.items()):
             if row.changed > since and day >= lake.settings.start_date:
                 yield observation(table, heading, day, row.changed)
-
-
-def observation(table: Table, heading: str, day: dt.date, number: int) -> dg.AssetObservation:
-    """One date's change, by the number of its note."""
-    return dg.AssetObservation(
-        by_date_key(table, heading), partition=day.isoformat(), tags={DATA_VERSION_TAG: str(number)}
-    )

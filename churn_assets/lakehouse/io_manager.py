@@ -40,10 +40,16 @@ def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
     return dg.AssetKey([*table.asset_key.path, heading or "by_date"])
 
 
+def observation(table: Table, heading: str, day: dt.date, number: int) -> dg.AssetObservation:
+    """One date's change, by the number of its note, or by the table's version that brought it."""
+    return dg.AssetObservation(
+        by_date_key(table, heading), partition=day.isoformat(), tags={DATA_VERSION_TAG: str(number)}
+    )
+
+
 BY_ASSET_KEY = {
     **{table.asset_key: table for table in TABLES},
     by_date_key(EVENTS): EVENTS,
-    by_date_key(USER_DAILY_ACTIVITY, MONTHS): USER_DAILY_ACTIVITY,
     **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
 }
 
@@ -94,13 +100,7 @@ class LakeIOManager(dg.IOManager):
         if table is USER_DAILY_ACTIVITY:
             # The range's own end as well: who has seen nothing of an asset is shown no change of it.
             for day in sorted({dates.end, *map(last_of_month, dates.days())}):
-                context.log_event(
-                    dg.AssetObservation(
-                        by_date_key(table, MONTHS),
-                        partition=day.isoformat(),
-                        tags={DATA_VERSION_TAG: str(written.version)},
-                    )
-                )
+                context.log_event(observation(table, MONTHS, day, written.version))
 
     def load_input(self, context: dg.InputContext) -> DataFrame:
         """Read an upstream asset: the partitions that the mapping names, or the whole table.
