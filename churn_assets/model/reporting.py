@@ -8,7 +8,7 @@ from typing import Any
 
 from churn_assets.model import drift_reference, importances, judging, lineage, report, report_place, tracking
 from churn_assets.model.candidates import Calibrated, Candidate
-from churn_assets.model.churn_definition import ANY
+from churn_assets.model.churn_definition import ChurnDefinition
 from churn_assets.model.dataset import Frames, Split, describe
 from churn_assets.model.judging import Judgement
 from churn_assets.settings import Settings
@@ -58,6 +58,7 @@ def write(mlflow: Any, settings: Settings, trained: Trained) -> Written:
 
 def _content(settings: Settings, trained: Trained) -> report.ReportContent:
     judgement, frames = trained.judgement, trained.frames
+    definition = ChurnDefinition.of(settings)
     return report.ReportContent(
         title=f"Churn model, version {trained.version}",
         created_at=dt.datetime.now(dt.UTC),
@@ -87,8 +88,8 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
             "estimator": trained.candidates[0].estimator_name,
             "parameters": dict(trained.candidates[0].params),
             "calibration": trained.winner.method,
-            "horizon, days": settings.horizon_days,
-            "events that count": settings.label_event_types or ANY,
+            "horizon, days": definition.horizon_days,
+            "events that count": definition.label_event_types,
             "packages": json.loads(tracking.packages()),
         },
     )

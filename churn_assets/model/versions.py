@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from churn_assets.dates import ONE_DAY
 from churn_assets.model import registry
+from churn_assets.model.churn_definition import ChurnDefinition
 from churn_assets.settings import Settings
 
 
@@ -41,13 +42,14 @@ def _trained(settings: Settings, version: int) -> TrainedVersion | None:
             return None
         raise
     tags = run.data.tags
-    if "train_dates" not in tags or "horizon_days" not in tags:
+    definition = ChurnDefinition.noted_in(tags)
+    if "train_dates" not in tags or definition is None:
         return None
     # "2026-01-01 to 2026-01-08", or one date alone.
     last = dt.date.fromisoformat(tags["train_dates"].rpartition(" to ")[2])
     return TrainedVersion(
         version,
-        trained_until=last + int(tags["horizon_days"]) * ONE_DAY,
+        trained_until=last + definition.horizon_days * ONE_DAY,
         holdout=dict(run.data.metrics),
         estimator=run.data.params.get("estimator", "unknown"),
     )
