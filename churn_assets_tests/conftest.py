@@ -72,6 +72,7 @@ SAIL_SUFFICES = (
 
 # Of those modules, these ask the engine to go on with what it finds.
 BUT_ON_SPARK_TOO = (
+    "test_there_and_back_the_labels_are_those_of_a_lake_that_always_had_the_horizon",
     "test_a_table_without_partitions_is_merged_on_its_key",
     "test_many_small_files_of_a_date_become_one_and_the_table_goes_on",
     "test_readers_find_a_checkpoint_of_the_log",
