@@ -18,7 +18,8 @@ from bench.backfill import pipeline
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS
-from churn_assets.transforms.running import NEVER, Days, Ints, known
+from churn_assets.transforms.running import known
+from churn_assets.transforms.spans import NEVER, Ints, Spans
 
 EPOCH = dt.date(1970, 1, 1)
 MOST_DAYS_LATE = 10
@@ -151,9 +152,13 @@ def features(log: Arrived, at: int, first: int, last: int) -> Frame:
     user, day, purchases = log.user[seen][start], log.day[seen][start], summed(log.purchases)
     _, first_row, whose = np.unique(user, return_index=True, return_inverse=True)
     found = known(
-        Days(
+        Spans(
             user=user,
+            first_day=day,
             day=day,
+            active_days=np.ones_like(day),
+            gap_squares=np.zeros_like(day),
+            longest_gap=np.zeros_like(day),
             events=summed(log.events),
             purchases=purchases,
             cents=summed(log.cents),

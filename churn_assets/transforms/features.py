@@ -11,7 +11,8 @@ from churn_assets import tables
 from churn_assets.dates import DateRange
 from churn_assets.tables import FEATURE_WINDOW_DAYS
 from churn_assets.transforms.activity import within
-from churn_assets.transforms.running import NEVER, known_of
+from churn_assets.transforms.running import known_of
+from churn_assets.transforms.spans import NEVER
 
 # Users are worked out in so many groups, each of which a worker holds in memory with its rows of all dates:
 # the more dates, the more groups. One costs a few milliseconds.

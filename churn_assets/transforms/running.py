@@ -13,43 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark import cloudpickle
 
-from churn_assets.partitions import ROLLING_WINDOW_DAYS
 from churn_assets.tables import FEATURE_WINDOW_DAYS
+from churn_assets.transforms.spans import CALENDAR, NEVER, WINDOWS, Bools, Floats, Ints, Spans, spans_of
 
 # Workers lack this package: what is in here travels to them by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
-# More days than a calendar of four-digit years has.
-CALENDAR = 1 << 22
-
-# Before every day.
-NEVER = -1
-
-LONGEST_MONTH = 31
-
-WINDOWS = (ROLLING_WINDOW_DAYS, FEATURE_WINDOW_DAYS, 90, 365)
-
-
-class Days(NamedTuple):
-    """What users did, a row a user and active day, in any order. Days count from 1970-01-01.
-
-    ``cents`` are hundredths, 0 where no event brought an amount; ``with_amount`` is 1 where one did.
-    ``last_purchase`` is the last day with a purchase that the row knows of, ``NEVER`` without one.
-    ``first_seen`` is the user's first day in ``clean.users``, NaN where it knows no such user.
-    """
-
-    user: Ints
-    day: Ints
-    events: Ints
-    purchases: Ints
-    cents: Floats
-    with_amount: Ints
-    last_purchase: Ints
-    first_seen: Floats
 
 
 class Known(NamedTuple):
@@ -72,7 +40,7 @@ def known_of(parts: pa.Table, first: int, last: int, types: dict[str, pa.DataTyp
         types: of the columns to return.
     """
     columns = {name: parts[name].to_numpy() for name in parts.column_names}
-    found = known(_one_row_a_day(columns), first, last)
+    found = known(spans_of(columns, first, last), first, last)
     named = {"user_id": found.user, "feature_date": found.date.astype("int32"), **found.columns}
     return pa.table({name: _as_arrow(named[name], type_) for name, type_ in types.items()})
 
@@ -84,38 +52,13 @@ def _as_arrow(values: npt.NDArray[Any], type_: pa.DataType) -> pa.Array:
     return pa.array(np.where(missing, 0, values), mask=missing).cast(type_)
 
 
-def _one_row_a_day(parts: dict[str, npt.NDArray[Any]]) -> Days:
-    """Parts taken apart into their active days; what they brought stands on the first of these."""
-    bits = parts["active_day_bits"]
-    # Most parts are a day, of which there is nothing to take apart.
-    day, month = np.flatnonzero(bits == 1), np.flatnonzero(bits != 1)
-    of_month, in_month = np.nonzero(bits[month, None] >> np.arange(LONGEST_MONTH) & 1)
-    part = np.concatenate([day, month[of_month]])
-    place = np.concatenate([np.zeros_like(day), in_month])
-    is_first = np.ones(len(part), dtype=bool)
-    is_first[1:] = part[1:] != part[:-1]
-
-    def brought(name: str, otherwise: int = 0) -> npt.NDArray[Any]:
-        return np.where(is_first, parts[name][part], otherwise)
-
-    return Days(
-        user=parts["user_id"][part],
-        day=parts["first_day"][part] + place,
-        events=brought("events"),
-        purchases=brought("purchases"),
-        cents=brought("cents"),
-        with_amount=brought("with_amount"),
-        last_purchase=brought("last_purchase", NEVER),
-        first_seen=parts["first_seen"][part].astype("float64"),
-    )
-
-
-def known(days: Days, first: int, last: int) -> Known:
+def known(spans: Spans, first: int, last: int) -> Known:
     """What was known of each user at the end of each date from ``first`` to ``last``.
 
     Args:
-        days: of each user with a day in the 30 before ``first`` or later all days up to ``last``. The events
-            of a month that ends before the first of those 30 may all stand on one of its days.
+        spans: of each user with a day in the 30 before ``first`` or later all days up to ``last``. A span of
+            several days lies as a whole before or after the end of each of the ``WINDOWS`` before each date.
+            What several days brought may stand on one of them where all of them lie before those 30.
         first: the first date, in days since 1970-01-01.
         last: the last date.
 
@@ -124,16 +67,16 @@ def known(days: Days, first: int, last: int) -> Known:
         ``tables.USER_FEATURES``. None before the user's first_seen: what lies before the data's first day
         is nobody's history.
     """
-    history = _History.of(days)
+    history = _History.of(spans)
     row, date = history.dates_seen(first, last)
-    is_known = ~(date < history.days.first_seen[row])
+    is_known = ~(date < history.spans.first_seen[row])
     row, date = row[is_known], date[is_known]
     earlier = [history.before(row, date, window) for window in WINDOWS]
     # Partitions of the table are dates: written one after the other they take a fifth less.
     by_date = np.argsort((date - first).astype("uint16"), kind="stable")
     row, date = row[by_date], date[by_date]
     return Known(
-        history.days.user[row], date, _columns(history, row, date, [one.at(by_date) for one in earlier])
+        history.spans.user[row], date, _columns(history, row, date, [one.at(by_date) for one in earlier])
     )
 
 
@@ -144,7 +87,7 @@ def _columns(
     week, seen, quarter, year = earlier
     total = history.active_days[row]
     gaps = total - 1
-    silent = date - history.days.day[row]
+    silent = date - history.spans.day[row]
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_gap = np.where(gaps > 0, history.lifetime[row] / gaps, np.nan)
         # In whole numbers up to the last division: no digit depends on what is added first.
@@ -155,7 +98,7 @@ def _columns(
             "active_days_30d": total - seen.of(history.active_days),
             "days_since_last_event": silent,
             "purchase_count_30d": history.purchases[row] - seen.of(history.purchases),
-            "account_age_days": date - history.days.first_seen[row],
+            "account_age_days": date - history.spans.first_seen[row],
             "rolling_7d_events": history.events[row] - week.of(history.events),
             "active_days_90d": total - quarter.of(history.active_days),
             "active_days_365d": total - year.of(history.active_days),
@@ -195,9 +138,9 @@ class _Before(NamedTuple):
 
 
 class _History(NamedTuple):
-    """Days by user and day, and what each user had come to at the end of each: running sums and maxima."""
+    """Spans by user and day, and what each user had come to at the end of each: running sums and maxima."""
 
-    days: Days
+    spans: Spans
     number: Ints  # of the user, from 0 on
     start: Ints  # the user's first row
     active_days: Ints
@@ -211,15 +154,15 @@ class _History(NamedTuple):
     last_purchase: Ints
 
     @classmethod
-    def of(cls, unordered: Days) -> "_History":
+    def of(cls, unordered: Spans) -> "_History":
         order = np.lexsort((unordered.day, unordered.user))
-        days = Days._make(column[order] for column in unordered)
+        spans = Spans._make(column[order] for column in unordered)
         is_first = np.ones(len(order), dtype=bool)
-        is_first[1:] = days.user[1:] != days.user[:-1]
+        is_first[1:] = spans.user[1:] != spans.user[:-1]
         number = np.cumsum(is_first) - 1
         start = np.flatnonzero(is_first)[number] if len(order) else number
-        gap = np.zeros_like(days.day)
-        gap[1:] = np.where(is_first[1:], 0, days.day[1:] - days.day[:-1])
+        gap = np.zeros_like(spans.day)
+        gap[1:] = np.where(is_first[1:], 0, spans.first_day[1:] - spans.day[:-1])
 
         def running(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             sums = np.cumsum(values)
@@ -231,23 +174,23 @@ class _History(NamedTuple):
             return np.maximum.accumulate(floor + values) - floor
 
         return cls(
-            days,
+            spans,
             number,
             start,
-            active_days=np.arange(len(order)) - start + 1,
-            events=running(days.events),
-            purchases=running(days.purchases),
-            cents=running(days.cents),
-            with_amount=running(days.with_amount),
-            lifetime=days.day - days.day[start],
-            gap_squares=running(gap**2),
-            longest_gap=highest(gap),
-            last_purchase=highest(days.last_purchase - NEVER) + NEVER,
+            active_days=running(spans.active_days),
+            events=running(spans.events),
+            purchases=running(spans.purchases),
+            cents=running(spans.cents),
+            with_amount=running(spans.with_amount),
+            lifetime=spans.day - spans.first_day[start],
+            gap_squares=running(gap**2 + spans.gap_squares),
+            longest_gap=highest(np.maximum(gap, spans.longest_gap)),
+            last_purchase=highest(spans.last_purchase - NEVER) + NEVER,
         )
 
     def dates_seen(self, first: int, last: int) -> tuple[Ints, Ints]:
         """Each date at which a user's last active day is one of the last 30: that day's row, the date."""
-        day = self.days.day
+        day = self.spans.day
         until = np.minimum(day + FEATURE_WINDOW_DAYS - 1, last)
         until[:-1] = np.where(
             self.number[1:] == self.number[:-1], np.minimum(until[:-1], day[1:] - 1), until[:-1]
@@ -259,7 +202,7 @@ class _History(NamedTuple):
 
     def before(self, row: Ints, date: Ints, window: int) -> _Before:
         """The last row of the same user before the ``window`` days up to each date; by user and date."""
-        place = self.number * CALENDAR + self.days.day
+        place = self.number * CALENDAR + self.spans.day
         asked = self.number[row] * CALENDAR + date - window
         # Both are sorted, and there are fewer days than dates: each day is looked up among the dates.
         passed = np.bincount(np.searchsorted(asked, place), minlength=len(asked) + 1)[:-1]
