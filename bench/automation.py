@@ -30,7 +30,7 @@ def main() -> None:
     print(f"definitions load with {DATES} partitions: {definitions_load():.2f} s (target 6)")
     with tempfile.TemporaryDirectory() as temporary:
         settings = settings_of(Path(temporary), START)
-        from churn_assets.automation.instance import dagster_instance
+        from churn_assets.automation.history.instance import dagster_instance
 
         with dagster_instance(settings) as instance:
             write_history(instance)
@@ -94,8 +94,8 @@ def ledger(settings: Settings) -> Found:
 
 def measure(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Ticks and evaluations, each as often as a median needs."""
-    from churn_assets.automation.sensors import landing_sensor
-    from churn_assets.automation.stale_dates import decide
+    from churn_assets.automation.triggers.sensors import landing_sensor
+    from churn_assets.automation.triggers.stale_dates import decide
     from churn_assets.definitions import build_defs
 
     landing = Path(settings.landing_root)

@@ -31,8 +31,8 @@ def prepare(folder: Path) -> None:
 
 def pipeline(settings: Settings, work: Any) -> Any:
     """Do something with this lake's pipeline, in its own Dagster instance."""
-    from churn_assets.automation.instance import dagster_instance
-    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.definitions import build_defs
     from churn_assets.resources import lakehouse
 
@@ -42,7 +42,7 @@ def pipeline(settings: Settings, work: Any) -> Any:
 
 def worker(folder: Path, dates: DateRange, tables: str) -> None:
     """What one run's process does: these dates of the four tables, or of activity alone."""
-    from churn_assets.automation.plan import Plan, Step
+    from churn_assets.automation.staleness.plan import Plan, Step
 
     all_of_them = [Step(TABLES[:3], dates), Step(TABLES[3:], dates)]
     steps = all_of_them if tables == "all" else [Step((USER_DAILY_ACTIVITY,), dates)]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from churn_assets import settings as settings_module
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.model.drift_reference import Drift, Reference, drift, make_reference, reference_of
+from churn_assets.model.registry.drift_reference import Drift, Reference, drift, make_reference, reference_of
 from churn_assets.sample.behaviour import PURCHASE, RateChange, events_of_day
 from churn_assets.sample.population import draw_population, random_stream
 from churn_assets.tables import SCORE, WINDOW_FEATURES
@@ -78,7 +78,7 @@ def trained(history: History, users: int, seed: int) -> tuple[Reference, Score]:
     """The reference of a model made after ``DAYS`` days, and the model."""
     from sklearn.ensemble import GradientBoostingClassifier
 
-    from churn_assets.model.dataset import out_of_time_split
+    from churn_assets.model.data.dataset import out_of_time_split
 
     split = out_of_time_split(START, START + (DAYS - 1 - HORIZON) * ONE_DAY, HORIZON)
     in_training = np.random.default_rng(seed).random(users) < TRAINED_USERS

@@ -19,7 +19,7 @@ from dateutil.relativedelta import relativedelta
 
 from bench.backfill import pipeline
 from bench.lakes import settings_of
-from churn_assets.automation.plan import Plan, Step
+from churn_assets.automation.staleness.plan import Plan, Step
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse

@@ -41,10 +41,12 @@ from bench.arrivals import (
 from bench.lakes import HORIZON, START, settings_of
 from bench.lateness_tables import Case, Found, Metrics, Way, differences, levels
 from bench.models import FIRST_DAY_OF_RETAIL, landed_online_retail
-from churn_assets.model import bootstrap, calibration, candidates, dataset, evaluation
-from churn_assets.model.bootstrap import Ranking, Sampling, numbered
-from churn_assets.model.dataset import Frames
-from churn_assets.model.estimators import FORMULA
+from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates.estimators import FORMULA
+from churn_assets.model.data import dataset
+from churn_assets.model.data.dataset import Frames
+from churn_assets.model.metrics import bootstrap, evaluation
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 

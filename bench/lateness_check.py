@@ -71,7 +71,8 @@ def main() -> str | None:
 
 def _scores(settings: Settings, lake: Lakehouse, whole: Arrived, live: range) -> list[str]:
     """The scores of all live days, after the last, against the model's answers for features as known."""
-    from churn_assets.model import packaging, registry
+    from churn_assets.model.logged import packaging
+    from churn_assets.model.registry import registry
 
     registry.configure(settings)
     production = registry.production_version(settings)

@@ -8,7 +8,7 @@ from rich.table import Table as RichTable
 from scipy import stats
 
 from bench.arrivals import Together
-from churn_assets.model.bootstrap import CONFIDENCE, interval
+from churn_assets.model.metrics.bootstrap import CONFIDENCE, interval
 
 SHOWN = {"roc_auc": "AUC", "brier": "Brier", "calibration_error": "ECE", "surplus": "predicted - churned"}
 

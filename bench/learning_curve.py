@@ -23,9 +23,12 @@ from rich.table import Table as RichTable
 
 from bench.lakes import settings_of, simulated
 from bench.models import labelled_rows, landed_online_retail
-from churn_assets.model import calibration, candidates, dataset, evaluation, judging
-from churn_assets.model.dataset import Split
-from churn_assets.model.estimators import FLOOR, FORMULA
+from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates.estimators import FLOOR, FORMULA
+from churn_assets.model.data import dataset
+from churn_assets.model.data.dataset import Split
+from churn_assets.model.gate import judging
+from churn_assets.model.metrics import evaluation
 from churn_assets.settings import Settings
 
 DAYS = 180

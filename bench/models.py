@@ -22,19 +22,13 @@ from rich.table import Table as RichTable
 
 from bench.backfill import pipeline
 from bench.lakes import settings_of, simulated
-from churn_assets.model import (
-    bootstrap,
-    calibration,
-    candidates,
-    curves,
-    dataset,
-    evaluation,
-    gate,
-    judging,
-    plots,
-)
-from churn_assets.model.bootstrap import Ranking, Sampling, numbered
-from churn_assets.model.dataset import Frames
+from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.data import dataset
+from churn_assets.model.data.dataset import Frames
+from churn_assets.model.gate import gate, judging
+from churn_assets.model.metrics import bootstrap, curves, evaluation
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
+from churn_assets.model.report import plots
 from churn_assets.sample import oracle
 from churn_assets.sample.importer import import_files
 from churn_assets.settings import Settings

@@ -16,7 +16,9 @@ import pandas as pd
 import requests
 
 from churn_assets import settings as settings_module
-from churn_assets.model import estimators, packaging, registry
+from churn_assets.model.candidates import estimators
+from churn_assets.model.logged import packaging
+from churn_assets.model.registry import registry
 from churn_assets.serving.contract import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets.tables import WINDOW_FEATURES
@@ -86,7 +88,7 @@ def churn_serve(settings: Settings) -> Iterator[Peer]:
         f"{settings.endpoint_url}/serving-endpoints/{ENDPOINT_NAME}/invocations",
         {"Authorization": f"Bearer {settings.endpoint_token}"},
     )
-    command = [sys.executable, "-m", "churn_assets.serving.server"]
+    command = [sys.executable, "-m", "churn_assets.serving.server.main"]
     own = {**settings.as_env(), "CHURN_ENDPOINT_TOKEN": str(settings.endpoint_token)}
     with _running(command, {**os.environ, **own}, peer):
         yield peer

@@ -15,7 +15,7 @@ import psutil
 from rich.console import Console
 
 from bench import http_load, peers
-from churn_assets.model import registry
+from churn_assets.model.registry import registry
 from churn_assets.serving.contract import VERSION_HEADER
 from churn_assets.settings import Settings
 

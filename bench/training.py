@@ -54,7 +54,8 @@ def train(settings: Settings) -> None:
     """What the asset does, without its run."""
     import dagster as dg
 
-    from churn_assets.model import dataset, training
+    from churn_assets.model import training
+    from churn_assets.model.data import dataset
     from churn_assets.resources import resources
 
     ours = resources(settings)

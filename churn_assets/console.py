@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from churn_assets.model.churn_definition import ANY, ChurnDefinition
+from churn_assets.model.data.churn_definition import ANY, ChurnDefinition
 from churn_assets.settings import Settings
 from churn_assets.status import ModelStatus, Status
 

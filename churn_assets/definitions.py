@@ -18,13 +18,13 @@ from churn_assets.assets.predictions import prediction_assets
 from churn_assets.assets.promotions import promotion_assets
 from churn_assets.assets.reasons import reason_assets
 from churn_assets.assets.silver import silver_assets
-from churn_assets.automation.alerts import alert_sensors
-from churn_assets.automation.conditions import automation_sensor, others_sensor, with_conditions
-from churn_assets.automation.date_watch import date_sensors
-from churn_assets.automation.freshness import with_freshness
-from churn_assets.automation.jobs import INGEST
-from churn_assets.automation.schedules import pipeline_job, pipeline_schedule
-from churn_assets.automation.sensors import sensors
+from churn_assets.automation.alerts.alerts import alert_sensors
+from churn_assets.automation.runs.jobs import INGEST
+from churn_assets.automation.staleness.freshness import with_freshness
+from churn_assets.automation.triggers.conditions import automation_sensor, others_sensor, with_conditions
+from churn_assets.automation.triggers.date_watch import date_sensors
+from churn_assets.automation.triggers.schedules import pipeline_job, pipeline_schedule
+from churn_assets.automation.triggers.sensors import sensors
 from churn_assets.resources import resources
 from churn_assets.settings import Settings
 

@@ -89,7 +89,7 @@ def _engine(lake: Lakehouse) -> str:
 
 
 def _catalog(settings: Settings) -> str:
-    from churn_assets.databricks import catalog_check
+    from churn_assets.databricks.catalog import catalog_check
     from churn_assets.databricks.client import workspace_client
 
     lacking = catalog_check.missing(workspace_client(settings), settings)

@@ -11,7 +11,7 @@ from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity import RunSql, UnityLakehouse
-from churn_assets.serving.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
+from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
 from churn_assets.tables import CHURN_PREDICTIONS
@@ -65,8 +65,8 @@ def _warehouse(settings: Settings) -> RunSql:
     """Runs SQL for a process without Spark, on the warehouse that the settings name."""
 
     def run(statement: str) -> list[dict[str, Any]]:
+        from churn_assets.databricks.catalog.warehouse import Warehouse
         from churn_assets.databricks.client import workspace_client
-        from churn_assets.databricks.warehouse import Warehouse
 
         return Warehouse(workspace_client(settings), settings).run(statement)
 
@@ -91,7 +91,7 @@ def _step_launcher(settings: Settings) -> dg.ResourceDefinition:
 
     @dg.resource(description="Runs each step on Databricks")
     def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[Any]:
-        from churn_assets.databricks.launcher import ChurnStepLauncher
+        from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 
         run_id = context.run.run_id if context.run else None
         with ChurnStepLauncher(settings).for_run(context.instance, run_id) as launcher:
@@ -105,7 +105,7 @@ def _mlflow(settings: Settings) -> dg.ResourceDefinition:
 
     @dg.resource(description="dagster-mlflow's tracking resource, with an open MLflow run")
     def mlflow(context: dg.InitResourceContext) -> Any:
-        from churn_assets.model import registry
+        from churn_assets.model.registry import registry
 
         registry.configure(settings)
         # dagster-mlflow is beta as a whole; a run's log is no place to say so each time.

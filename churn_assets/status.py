@@ -10,7 +10,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.lakehouse.ledger import ahead_of
-from churn_assets.serving.look import EndpointStatus, look
+from churn_assets.serving.rollout.endpoint_status import EndpointStatus, look
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
 
@@ -122,8 +122,9 @@ def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
 
 
 def _model_status(lake: Lakehouse) -> ModelStatus | None:
-    from churn_assets.model import registry, report_place
-    from churn_assets.model.quiet import quieten
+    from churn_assets.model.registry import registry
+    from churn_assets.model.registry.quiet import quieten
+    from churn_assets.model.report import place
 
     # Not configure first: it makes the database where there is none, and looking must leave no trace.
     quieten()
@@ -133,7 +134,7 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
     registry.configure(lake.settings)
     import mlflow
 
-    from churn_assets.model.churn_definition import ChurnDefinition
+    from churn_assets.model.data.churn_definition import ChurnDefinition
 
     run = mlflow.get_run(version.run_id) if version.run_id else None
     definition = ChurnDefinition.noted_in(run.data.tags) if run else None
@@ -141,7 +142,7 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
         version=str(version.version),
         created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
         metrics=dict(run.data.metrics) if run else {},
-        report=report_place.where(lake.settings, str(version.version), version.run_id),
+        report=place.where(lake.settings, str(version.version), version.run_id),
         **(definition._asdict() if definition else {}),
     )
 
@@ -165,7 +166,7 @@ def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
 
 
 def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
-    from churn_assets.model import judging
+    from churn_assets.model.gate import judging
 
     users, sums = lake.totals(CHURN_PREDICTIONS, day, ["churn_probability", "predicted_churn"])
     if not users:

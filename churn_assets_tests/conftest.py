@@ -35,7 +35,7 @@ SAIL_SUFFICES = (
     "assets/test_promotions.py",
     "assets/test_reasons.py",
     # Columns that are added: test_lake.py's.
-    "automation/test_migration.py",
+    "automation/staleness/test_migration.py",
     "test_migrate_command.py",
     # Each is several runs, or commands that would each start a Spark of its own.
     "end_to_end/test_backfill.py",
@@ -52,9 +52,9 @@ SAIL_SUFFICES = (
     "end_to_end/test_unsynced.py",
     "end_to_end/test_workflow.py",
     # What is covered and due, by row counts of the log.
-    "automation/test_date_watch.py",
-    "automation/test_freshness.py",
-    "automation/test_plan.py",
+    "automation/triggers/test_date_watch.py",
+    "automation/staleness/test_freshness.py",
+    "automation/staleness/test_plan.py",
     # What delta-rs removes and merges.
     "lakehouse/test_maintenance.py",
     "lakehouse/test_preview.py",

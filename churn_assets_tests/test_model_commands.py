@@ -17,11 +17,13 @@ from pyspark.sql import SparkSession
 from churn_assets import cli
 from churn_assets import settings as settings_module
 from churn_assets.assets.promotions import recorded_promotions
-from churn_assets.automation.instance import dagster_instance
+from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse import maintenance
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import estimators, packaging, promotions, registry
+from churn_assets.model.candidates import estimators
+from churn_assets.model.logged import packaging
+from churn_assets.model.registry import promotions, registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, USER_FEATURES, USERS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import (

@@ -12,7 +12,7 @@ from dagster._core.test_utils import freeze_time
 from typer.testing import CliRunner, Result
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.instance import dagster_instance
+from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.cli import app
 from churn_assets.dates import ONE_DAY
 from churn_assets.errors import ModelError

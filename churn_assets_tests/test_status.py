@@ -12,7 +12,7 @@ from churn_assets.console import print_summary
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.serving.look import EndpointStatus
+from churn_assets.serving.rollout.endpoint_status import EndpointStatus
 from churn_assets.settings import Settings
 from churn_assets.status import Status, TableStatus, lake_status, score_metadata
 from churn_assets.tables import CHURN_PREDICTIONS, QUARANTINED_EVENTS, USERS

@@ -121,7 +121,7 @@ def _references(
     predictions: DataFrame, settings: Settings
 ) -> tuple[dict[int, drift_transforms.Reference], list[str]]:
     """The reference of each version that scored these rows, and why others have none."""
-    from churn_assets.model.drift_reference import load_reference
+    from churn_assets.model.registry.drift_reference import load_reference
 
     references, without = {}, []
     for version in sorted(row[0] for row in predictions.select("model_version").distinct().collect()):

@@ -13,9 +13,9 @@ from churn_assets.errors import EndpointError
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 
 if TYPE_CHECKING:
-    from churn_assets.serving.deploy import Deployment
-    from churn_assets.serving.parity_report import ParityReport
-    from churn_assets.serving.rollout import RollOut
+    from churn_assets.serving.rollout.deploy import Deployment
+    from churn_assets.serving.rollout.parity_report import ParityReport
+    from churn_assets.serving.rollout.rollout import RollOut
 
 ONLINE_USER_FEATURES = dg.AssetKey(["online_user_features"])
 CHURN_PREDICTION_ENDPOINT = dg.AssetKey(["churn_prediction_endpoint"])
@@ -48,7 +48,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
         retry_policy=retry_policy,
     )
     def online_user_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from churn_assets.serving import online_features
+        from churn_assets.serving.features import online_features
 
         lake, folder = context.resources.lakehouse, context.resources.endpoint.online_folder
         found = online_features.latest(lake)
@@ -98,7 +98,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
     def churn_prediction_endpoint(
         context: dg.AssetExecutionContext, config: EndpointConfig
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        from churn_assets.serving.rollout import roll_out
+        from churn_assets.serving.rollout.rollout import roll_out
 
         deploys = CHURN_PREDICTION_ENDPOINT in context.selected_asset_keys
         done = roll_out(

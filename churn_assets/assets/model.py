@@ -73,7 +73,8 @@ def model_assets(settings: Settings) -> Assets:
         users: DataFrame,
     ) -> dg.MaterializeResult:
         # Not above: MLflow and scikit-learn take 4 s to import, and most processes train nothing.
-        from churn_assets.model import dataset, training
+        from churn_assets.model import training
+        from churn_assets.model.data import dataset
 
         lake = context.resources.lakehouse
         flow = _flow(lake)
@@ -113,7 +114,7 @@ def _flow(lake: Lakehouse) -> dict[str, int]:
 
 
 def _run_url(settings: Settings, run_id: str) -> dict[str, Any]:
-    from churn_assets.model import registry
+    from churn_assets.model.registry import registry
 
     url = registry.run_url(settings, run_id)
     return {"mlflow_run": dg.MetadataValue.url(url)} if url else {}
@@ -122,7 +123,7 @@ def _run_url(settings: Settings, run_id: str) -> dict[str, Any]:
 def _about_the_version(outcome: Any) -> dict[str, Any]:
     if outcome.version is None:
         return {}
-    from churn_assets.model.report import markdown_picture
+    from churn_assets.model.report.report import markdown_picture
 
     decision, split = outcome.decision, outcome.split
     reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
@@ -194,7 +195,7 @@ def _slices(decision: Any) -> dg.TableMetadataValue:
 
 
 def _production(settings: Settings) -> str:
-    from churn_assets.model import registry
+    from churn_assets.model.registry import registry
 
     version = registry.production_version(settings)
     return str(version.version) if version else "none"

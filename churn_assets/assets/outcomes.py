@@ -9,7 +9,7 @@ from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.assets.gold import reading_as
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
-from churn_assets.model.versions import trained_versions
+from churn_assets.model.registry.versions import trained_versions
 from churn_assets.partitions import ONE_RUN_PER_RANGE, label_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES

@@ -29,7 +29,7 @@ def prediction_assets(settings: Settings) -> Assets:
         code_version=code_version(scoring.churn_predictions),
     )
     def churn_predictions(context: dg.AssetExecutionContext, features: DataFrame) -> DataFrame:
-        from churn_assets.model import registry
+        from churn_assets.model.registry import registry
 
         registry.configure(settings)
         production = registry.production_version(settings)

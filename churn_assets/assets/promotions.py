@@ -23,7 +23,7 @@ def promotion_assets(settings: Settings) -> Assets:
         deps=[CHURN_PREDICTION_MODEL],
     )
     def model_promotions(context: dg.AssetExecutionContext) -> DataFrame:
-        from churn_assets.model import promotions
+        from churn_assets.model.registry import promotions
 
         lake = context.resources.lakehouse
         recorded = recorded_promotions(lake)
@@ -57,7 +57,7 @@ def recorded_promotions(lake: Lakehouse) -> list[dict[str, Any]]:
 
 def _champion(settings: Settings, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Who is champion now, which the last row says, unless somebody has removed the alias."""
-    from churn_assets.model import registry
+    from churn_assets.model.registry import registry
 
     production = registry.production_version(settings)
     if production is None:

@@ -29,7 +29,7 @@ def reason_assets(settings: Settings) -> Assets:
     def churn_reasons(
         context: dg.AssetExecutionContext, predictions: DataFrame, features: DataFrame
     ) -> DataFrame:
-        from churn_assets.model import registry
+        from churn_assets.model.registry import registry
 
         registry.configure(settings)
         spark = context.resources.lakehouse.spark

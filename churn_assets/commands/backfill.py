@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 
 from churn_assets import console
 from churn_assets import settings as settings_module
-from churn_assets.automation.backfill import BackfillPlan
+from churn_assets.automation.runs.backfill import BackfillPlan
 from churn_assets.console import out
 from churn_assets.dates import DateRange
 from churn_assets.errors import DateRangeError
@@ -24,11 +24,11 @@ def backfill(
     ] = False,
 ) -> None:
     """Compute the stale dates of a range: missing, behind what they read, or made by other code."""
-    from churn_assets.automation.backfill import describe
-    from churn_assets.automation.instance import dagster_instance
-    from churn_assets.automation.pipeline import Pipeline
-    from churn_assets.automation.plan import Plan
-    from churn_assets.automation.planning import code_versions, make_plan
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.runs.backfill import describe
+    from churn_assets.automation.runs.pipeline import Pipeline
+    from churn_assets.automation.staleness.plan import Plan
+    from churn_assets.automation.staleness.planning import code_versions, make_plan
     from churn_assets.definitions import build_defs
     from churn_assets.resources import lakehouse
 

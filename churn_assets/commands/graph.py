@@ -19,7 +19,7 @@ from churn_assets.errors import DateRangeError
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from churn_assets.automation.freshness import Freshness
+    from churn_assets.automation.staleness.freshness import Freshness
     from churn_assets.lakehouse.lake import Lakehouse
     from churn_assets.lakehouse.landing_notes import LandingNotes
 
@@ -33,8 +33,8 @@ def run(
     ] = None,
 ) -> None:
     """Compute everything that is new, landing zone to scores."""
-    from churn_assets.automation.instance import dagster_instance
-    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.definitions import build_defs
     from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
@@ -85,9 +85,9 @@ def _history(lake: "Lakehouse") -> "tuple[list[Freshness], LandingNotes | None]"
     """
     if not (lake.settings.dagster_home_folder / "dagster.yaml").exists():
         return [], None
-    from churn_assets.automation.freshness import freshness
-    from churn_assets.automation.instance import dagster_instance
-    from churn_assets.automation.landing_history import last_notes
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.history.landing_history import last_notes
+    from churn_assets.automation.staleness.freshness import freshness
 
     with dagster_instance(lake.settings) as instance:
         return freshness(lake, instance, dt.datetime.now(dt.UTC)), last_notes(instance)

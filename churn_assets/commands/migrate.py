@@ -12,7 +12,7 @@ from churn_assets.console import out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from churn_assets.automation.migration import Change
+    from churn_assets.automation.staleness.migration import Change
     from churn_assets.contracts import Column
     from churn_assets.lakehouse.lake import Lakehouse
 
@@ -25,8 +25,8 @@ def migrate(
     Dates that are to be computed again are computed by churn run, which adds the columns as well if nobody
     did: nothing has to be done by hand, and no folder moved.
     """
-    from churn_assets.automation.instance import dagster_instance
-    from churn_assets.automation.migration import changes, grow
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.staleness.migration import changes, grow
     from churn_assets.definitions import build_defs
     from churn_assets.resources import lakehouse
 

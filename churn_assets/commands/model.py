@@ -25,11 +25,11 @@ def rollback(
     """Put the previous champion back: move the alias, score the last date with it, deploy it."""
     from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
     from churn_assets.assets.promotions import recorded_promotions
-    from churn_assets.automation.alone import somebody_is
-    from churn_assets.automation.instance import dagster_instance
-    from churn_assets.automation.pipeline import Pipeline
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.history.lake_lock import somebody_is
+    from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.definitions import build_defs
-    from churn_assets.model.rollback import roll_back
+    from churn_assets.model.registry.rollback import roll_back
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()
@@ -54,8 +54,8 @@ def rollback(
 
 def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to make again.")]) -> None:
     """Train a version again on the tables as they were, and compare its predictions of the holdout."""
-    from churn_assets.model import dataset
     from churn_assets.model import reproduce as model
+    from churn_assets.model.data import dataset
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table as RichTable
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.history import Duration, RunSummary, SlaMiss
+from churn_assets.automation.runs.history import Duration, RunSummary, SlaMiss
 from churn_assets.console import out
 
 UTC_MINUTES = "%Y-%m-%d %H:%M"
@@ -17,8 +17,8 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs.")] = 5,
 ) -> None:
     """Show the latest runs, seconds of each step, late predictions; exit 1 if the last run failed."""
-    from churn_assets.automation import history
-    from churn_assets.automation.instance import dagster_instance
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.runs import history
 
     settings = settings_module.load()
     if not (settings.dagster_home_folder / "dagster.yaml").exists():

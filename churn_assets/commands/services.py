@@ -16,7 +16,7 @@ from churn_assets.console import out
 def serve() -> None:
     """Serve the Production model over HTTP at CHURN_ENDPOINT_URL, until stopped."""
     # A process of its own, in place of this one: its workers start small and signals reach it.
-    command = [sys.executable, "-m", "churn_assets.serving.server"]
+    command = [sys.executable, "-m", "churn_assets.serving.server.main"]
     terminal.give_back()
     os.execv(command[0], command)  # noqa: S606 - ourselves
 
@@ -25,7 +25,7 @@ def dev(
     port: Annotated[int, typer.Option(help="Where the UI listens, on this machine only.")] = 3000,
 ) -> None:
     """Start Dagster's UI and daemon on this lake: ``dagster dev`` with its home beside the tables."""
-    from churn_assets.automation.instance import prepare_dagster_home
+    from churn_assets.automation.history.instance import prepare_dagster_home
 
     prepare_dagster_home(settings_module.load())
     dagster = Path(sys.executable).with_name("dagster")

@@ -11,9 +11,9 @@ from typing import cast
 import dagster as dg
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.pipeline import RunFailedError
-from churn_assets.automation.task_pipeline import TaskPipeline
-from churn_assets.databricks.tasks import (
+from churn_assets.automation.runs.pipeline import RunFailedError
+from churn_assets.automation.runs.task_pipeline import TaskPipeline
+from churn_assets.databricks.workflow.tasks import (
     ENTRY_POINT,
     FEATURE_COUNT,
     KEEP,

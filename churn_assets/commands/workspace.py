@@ -25,7 +25,7 @@ def setup(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, run nothing.")] = False,
 ) -> None:
     """Create in Unity Catalog what the deployment databricks needs; local and spark need nothing."""
-    from churn_assets.databricks import setup as unity
+    from churn_assets.databricks.catalog import setup as unity
     from churn_assets.databricks.client import workspace_client
 
     settings = settings_module.load()
@@ -46,8 +46,8 @@ def create(
     paused: Annotated[bool, typer.Option("--paused", help="Leave the schedule switched off.")] = False,
 ) -> None:
     """Create the job churn-prediction-pipeline, or make the one that is there what it should be."""
-    from churn_assets.databricks import workflow as job
     from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.workflow import daily_job as job
 
     settings = _of_a_workspace()
     job_id = job.create(workspace_client(settings), settings, paused=paused)
@@ -59,9 +59,9 @@ def run(
     wait: Annotated[bool, typer.Option(help="Until it has ended.")] = True,
 ) -> None:
     """Start the job now; exit code 1 if it fails."""
-    from churn_assets.databricks import workflow as job
     from churn_assets.databricks.client import workspace_client
-    from churn_assets.databricks.workflow_status import exit_code, report
+    from churn_assets.databricks.workflow import daily_job as job
+    from churn_assets.databricks.workflow.status import exit_code, report
 
     settings = _of_a_workspace()
     ended = job.run(workspace_client(settings), settings, wait=wait, progress=typer.echo)
@@ -74,9 +74,9 @@ def status(
     limit: Annotated[int, typer.Option(min=1, max=25, help="How many runs.")] = 5,
 ) -> None:
     """Show the job's last runs, an ALERT line for each that failed; exit code 1 if the latest did."""
-    from churn_assets.databricks import workflow as job
     from churn_assets.databricks.client import workspace_client
-    from churn_assets.databricks.workflow_status import exit_code, report
+    from churn_assets.databricks.workflow import daily_job as job
+    from churn_assets.databricks.workflow.status import exit_code, report
 
     runs = job.status(workspace_client(_of_a_workspace()), limit)
     typer.echo("\n".join(report(runs)) if runs else "The job has not run yet: churn workflow run")
@@ -86,8 +86,8 @@ def status(
 @workflow.command()
 def delete() -> None:
     """Delete the job and its wheels; tables and models stay."""
-    from churn_assets.databricks import workflow as job
     from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.workflow import daily_job as job
 
     settings = _of_a_workspace()
     job_id = job.delete(workspace_client(settings), settings)
@@ -100,9 +100,9 @@ def export(
     paused: Annotated[bool, typer.Option("--paused", help="Leave the schedule switched off.")] = False,
 ) -> None:
     """Write the job as a Declarative Automation Bundle, for databricks bundle deploy."""
-    from churn_assets.databricks import bundle
     from churn_assets.databricks.client import workspace_client
-    from churn_assets.databricks.workflow import scope_keys
+    from churn_assets.databricks.workflow import bundle
+    from churn_assets.databricks.workflow.daily_job import scope_keys
 
     settings = _of_a_workspace()
     scoped = settings.databricks_secret_scope

@@ -8,8 +8,8 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import one_line, workspace_client
-from churn_assets.databricks.compute import SECRETS, require_compute
-from churn_assets.databricks.cost import DBU_PER_HOUR
+from churn_assets.databricks.compute.compute import SECRETS, require_compute
+from churn_assets.databricks.compute.cost import DBU_PER_HOUR
 from churn_assets.databricks.staging import staging
 from churn_assets.errors import WorkspaceError
 from churn_assets.settings import Settings

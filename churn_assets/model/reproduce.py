@@ -14,8 +14,10 @@ import numpy as np
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
-from churn_assets.model import candidates, promotions, registry, tracking
-from churn_assets.model.dataset import Frames, Split
+from churn_assets.model.candidates import candidates
+from churn_assets.model.data.dataset import Frames, Split
+from churn_assets.model.logged import tracking
+from churn_assets.model.registry import promotions, registry
 from churn_assets.settings import Settings
 
 # Where sums are made in another order, the last digits differ.
@@ -107,7 +109,7 @@ def needed_delta_versions(settings: Settings) -> dict[str, set[int]]:
 
 def other_code(found: Recipe) -> list[str]:
     """What differs between the code of then and that of now, a phrase each; not all of it need matter."""
-    from churn_assets.model import lineage
+    from churn_assets.model.logged import lineage
 
     now = lineage.git_sha().get("git_sha", "")
     phrases = [f"commit {found.git_sha[:12]} then, {now[:12]} now"] if now and now != found.git_sha else []
@@ -156,7 +158,7 @@ def _answers(settings: Settings, version: str, features: Any) -> Any:
 
 
 def _features(settings: Settings, version: str) -> tuple[str, ...]:
-    from churn_assets.model import packaging
+    from churn_assets.model.logged import packaging
 
     with _saying_that_it_cannot_be_asked(version):
         return tuple(packaging.inputs(registry.model_uri(settings, version)))

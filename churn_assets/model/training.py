@@ -6,26 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from churn_assets.errors import ModelError
-from churn_assets.model import (
-    calibration,
-    candidates,
-    countries,
-    dataset,
-    drift_reference,
-    evaluation,
-    judging,
-    packaging,
-    promotions,
-    registry,
-    reporting,
-    tracking,
-)
-from churn_assets.model.candidates import Calibrated, Candidate
-from churn_assets.model.churn_definition import ChurnDefinition
-from churn_assets.model.dataset import Frames, Split
-from churn_assets.model.decision import Decision
-from churn_assets.model.estimators import FLOOR, FORMULA
-from churn_assets.model.judging import Judgement
+from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.candidates.estimators import FLOOR, FORMULA
+from churn_assets.model.data import countries, dataset
+from churn_assets.model.data.churn_definition import ChurnDefinition
+from churn_assets.model.data.dataset import Frames, Split
+from churn_assets.model.gate import judging
+from churn_assets.model.gate.decision import Decision
+from churn_assets.model.gate.judging import Judgement
+from churn_assets.model.logged import packaging, tracking
+from churn_assets.model.metrics import evaluation
+from churn_assets.model.registry import drift_reference, promotions, registry
+from churn_assets.model.report import reporting
 from churn_assets.settings import Settings
 from churn_assets.transforms.drift import Reference
 
@@ -93,7 +86,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
     Raises:
         ModelError: estimator or parameters are wrong, or the rows cannot be learned from.
     """
-    from churn_assets.model import lineage
+    from churn_assets.model.logged import lineage
 
     tell = log or (lambda _: None)
     with tracking.ending_the_run(mlflow) as run_id:

@@ -20,8 +20,8 @@ from churn_assets.assets.drift import (
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import registry
-from churn_assets.model.drift_reference import ARTIFACT
+from churn_assets.model.registry import registry
+from churn_assets.model.registry.drift_reference import ARTIFACT
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, USER_FEATURES
 from churn_assets.transforms.drift import COMPARED
 from churn_assets_tests.conftest import MakeSettings

@@ -17,7 +17,7 @@ from churn_assets.assets.outcomes import outcome_assets
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import registry
+from churn_assets.model.registry import registry
 from churn_assets.partitions import feature_dates, label_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES

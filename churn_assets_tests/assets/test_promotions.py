@@ -10,10 +10,10 @@ import pytest
 from churn_assets.assets.promotions import promotion_assets, recorded_promotions
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import promotions, registry
+from churn_assets.model.registry import promotions, registry
 from churn_assets.tables import MODEL_PROMOTIONS
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
-from churn_assets_tests.model.test_promotions import new_version, win
+from churn_assets_tests.model.registry.test_promotions import new_version, win
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,9 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import estimators, explain, packaging, registry
+from churn_assets.model.candidates import estimators
+from churn_assets.model.logged import explain, packaging
+from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame, mlflow_state_as_it_was

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from churn_assets.automation import staleness
-from churn_assets.automation.label_dates import LabelDates
-from churn_assets.automation.plan import BY_MODEL, MODEL_NEWER, Plan, Step, covered_by
-from churn_assets.automation.planning import plan_from
-from churn_assets.automation.stale_dates import ready_steps
-from churn_assets.automation.staleness import ASKED_FOR, unsettled
+from churn_assets.automation.staleness import staleness
+from churn_assets.automation.staleness.label_dates import LabelDates
+from churn_assets.automation.staleness.plan import BY_MODEL, MODEL_NEWER, Plan, Step, covered_by
+from churn_assets.automation.staleness.planning import plan_from
+from churn_assets.automation.staleness.staleness import ASKED_FOR, unsettled
+from churn_assets.automation.triggers.stale_dates import ready_steps
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.event_days import event_days

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from churn_assets.databricks.launcher import ChurnStepLauncher
+from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace

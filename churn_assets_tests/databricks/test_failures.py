@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from churn_assets.databricks.launch import Launch
-from churn_assets.databricks.step_runs import StepRuns
+from churn_assets.databricks.steps.launch import Launch
+from churn_assets.databricks.steps.step_runs import StepRuns
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.faults import LostResponse, Refused, UnknownState
@@ -163,7 +163,7 @@ def test_a_library_that_cannot_be_had_is_not_tried_again_nor_is_code_uploaded_ag
     workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "churn_assets.databricks.clusters.cluster_libraries", lambda _python: ("dagster==0.1",)
+        "churn_assets.databricks.compute.clusters.cluster_libraries", lambda _python: ("dagster==0.1",)
     )
     for _worker in range(2):
         result = materialize(make_launcher(databricks_compute="step"), "retried_probe", config={})

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from churn_assets.databricks import workflow
+from churn_assets.databricks.workflow import daily_job
 from churn_assets.lakehouse.unity import UnityLakehouse
-from churn_assets.model import estimators, packaging, registry
+from churn_assets.model.candidates import estimators
+from churn_assets.model.logged import packaging
+from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
@@ -40,9 +42,9 @@ def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
 ) -> None:
     workspace, client = cluster_of_its_own, cluster_of_its_own.client()
     land(workspace, "first", [(user, day) for user in range(USERS) for day in days_of(user)])
-    workflow.create(client, settings)
+    daily_job.create(client, settings)
 
-    first = finished(workspace, workflow.run(client, settings))
+    first = finished(workspace, daily_job.run(client, settings))
 
     assert states(first)["train"] == "skipped_insufficient_data"
     assert sum(lake.partition_rows(CHURN_LABELS).values()) == 9_999
@@ -52,7 +54,7 @@ def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
     # A user who came once, on the last labelled date, is one more labelled row.
     land(workspace, "second", [(USERS, 9)])
 
-    second = finished(workspace, workflow.run(client, settings))
+    second = finished(workspace, daily_job.run(client, settings))
 
     assert set(states(second).values()) == {"SUCCESS"}
     assert sum(lake.partition_rows(CHURN_LABELS).values()) == 10_000

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.launcher import ChurnStepLauncher
+from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 from churn_assets_tests.workspace.emulator import Workspace

@@ -14,7 +14,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.launcher import ChurnStepLauncher
+from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 

@@ -13,12 +13,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.pipeline import QUIET, Pipeline, RunFailedError
-from churn_assets.automation.planning import make_plan
-from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG
-from churn_assets.automation.schedules import PIPELINE_NAME
-from churn_assets.automation.stale_dates import decide
-from churn_assets.automation.task_pipeline import TaskPipeline
+from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
+from churn_assets.automation.runs.pipeline import QUIET, Pipeline, RunFailedError
+from churn_assets.automation.runs.task_pipeline import TaskPipeline
+from churn_assets.automation.staleness.planning import make_plan
+from churn_assets.automation.triggers.schedules import PIPELINE_NAME
+from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import BlockedError
 from churn_assets.lakehouse.computed_dates.looking import look

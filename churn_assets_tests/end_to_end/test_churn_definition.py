@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from churn_assets.automation.pipeline import Pipeline
-from churn_assets.automation.planning import make_plan
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import SettingsError
 from churn_assets.tables import CHURN_LABELS

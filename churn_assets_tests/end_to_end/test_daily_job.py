@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
-from churn_assets.automation.schedules import PIPELINE_NAME
-from churn_assets.automation.task_pipeline import TaskPipeline
+from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.runs.task_pipeline import TaskPipeline
+from churn_assets.automation.triggers.schedules import PIPELINE_NAME
 from churn_assets.errors import LakeError
 from churn_assets.tables import (
     CHURN_PREDICTIONS,

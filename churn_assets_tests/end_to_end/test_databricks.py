@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 
 from churn_assets.assets.endpoint import AGREES_WITH_BATCH
-from churn_assets.automation.pipeline import Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
 from churn_assets.definitions import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse

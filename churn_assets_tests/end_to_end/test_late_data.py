@@ -12,8 +12,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from churn_assets.automation.plan import BY_MODEL
-from churn_assets.automation.run_tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
+from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
+from churn_assets.automation.staleness.plan import BY_MODEL
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.tables import (
     CHURN_LABELS,

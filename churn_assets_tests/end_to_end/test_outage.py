@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
-from churn_assets.automation.planning import make_plan
-from churn_assets.automation.staleness import NOT_TO_LABEL
+from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.staleness.planning import make_plan
+from churn_assets.automation.staleness.staleness import NOT_TO_LABEL
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges
 from churn_assets.lakehouse.freshness import last_date
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES, USERS

@@ -15,13 +15,13 @@ from pyspark.sql import functions as F
 from churn_assets.assets.drift import FEATURE_CHECK
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.pipeline import QUIET, Pipeline, PipelineReport
-from churn_assets.automation.plan import BY_MODEL
-from churn_assets.automation.planning import make_plan
-from churn_assets.automation.retraining import RETRAIN_AFTER
+from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.staleness.plan import BY_MODEL
+from churn_assets.automation.staleness.planning import make_plan
+from churn_assets.automation.staleness.retraining import RETRAIN_AFTER
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError, ImmatureLabelError, LandingError
-from churn_assets.model import promotions, registry
+from churn_assets.model.registry import promotions, registry
 from churn_assets.status import lake_status
 from churn_assets.tables import (
     CHURN_LABELS,

@@ -11,10 +11,10 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.automation.plan import BY_MODEL, Reasons
-from churn_assets.automation.planning import code_versions, make_plan
-from churn_assets.automation.staleness import MISSING, UPSTREAM_NEWER
-from churn_assets.automation.task_pipeline import TaskPipeline
+from churn_assets.automation.runs.task_pipeline import TaskPipeline
+from churn_assets.automation.staleness.plan import BY_MODEL, Reasons
+from churn_assets.automation.staleness.planning import code_versions, make_plan
+from churn_assets.automation.staleness.staleness import MISSING, UPSTREAM_NEWER
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (

@@ -11,8 +11,8 @@ from dagster._core.definitions.data_version import (
 )  # what the UI asks, exported nowhere else
 from dagster._core.loader import LoadingContextForTest  # what it is asked with
 
-from churn_assets.automation.pipeline import Pipeline
-from churn_assets.automation.planning import make_plan
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.tables import (
     CHURN_LABELS,

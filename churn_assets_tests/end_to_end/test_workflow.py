@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from churn_assets.automation.plan import BY_MODEL
-from churn_assets.databricks import workflow
-from churn_assets.databricks.workflow_status import RunStatus
+from churn_assets.automation.staleness.plan import BY_MODEL
+from churn_assets.databricks.workflow import daily_job
+from churn_assets.databricks.workflow.status import RunStatus
 from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse
@@ -45,8 +45,8 @@ def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFa
         settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
         shutil.copytree(house.landing, workspace.local(LANDING), dirs_exist_ok=True)
         client = workspace.client()
-        workflow.create(client, settings)
-        run = finished(workspace, workflow.run(client, settings))
+        daily_job.create(client, settings)
+        run = finished(workspace, daily_job.run(client, settings))
         yield Night(workspace, settings, run, lakehouse(settings))
     assert workspace.violations == []
 

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from churn_assets import settings as settings_module
-from churn_assets.model import registry
+from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 
 FIRST_DATE = dt.date(2026, 1, 1)

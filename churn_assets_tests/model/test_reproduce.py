@@ -13,8 +13,9 @@ from churn_assets import settings as settings_module
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import dataset, reproduce, training
-from churn_assets.model.dataset import Frames
+from churn_assets.model import reproduce, training
+from churn_assets.model.data import dataset
+from churn_assets.model.data.dataset import Frames
 from churn_assets.model.reproduce import Recipe
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES
 from churn_assets_tests.model.conftest import (
@@ -166,7 +167,7 @@ def test_a_prediction_that_is_no_number_is_not_equal(
             answers[7] = float("nan")
             return answers
 
-    monkeypatch.setattr("churn_assets.model.candidates.rebuild", lambda *_: Broken())
+    monkeypatch.setattr("churn_assets.model.candidates.candidates.rebuild", lambda *_: Broken())
     found = reproduce.compare(trained.lake.settings, recipe, rows)
 
     assert not found.equal

@@ -12,7 +12,11 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
-from churn_assets.model import dataset, evaluation, judging, plots, registry
+from churn_assets.model.data import dataset
+from churn_assets.model.gate import judging
+from churn_assets.model.metrics import evaluation
+from churn_assets.model.registry import registry
+from churn_assets.model.report import plots
 from churn_assets.model.training import TrainingOutcome, train_and_register
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS

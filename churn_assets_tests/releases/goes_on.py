@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 
 from churn_assets import settings as settings_module
 from churn_assets.assets.endpoint import AGREES_WITH_BATCH
-from churn_assets.automation.instance import dagster_instance
-from churn_assets.automation.migration import changes
-from churn_assets.automation.pipeline import Pipeline
+from churn_assets.automation.history.instance import dagster_instance
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.staleness.migration import changes
 from churn_assets.commands.model import reproduce
 from churn_assets.definitions import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import registry
+from churn_assets.model.registry import registry
 from churn_assets.resources import lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 

@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 import requests
 
-from churn_assets.model import candidates, estimators, packaging, registry
-from churn_assets.serving import online_store
+from churn_assets.model.candidates import candidates, estimators
+from churn_assets.model.logged import packaging
+from churn_assets.model.registry import registry
 from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
-from churn_assets.serving.temporary import RunningServer, temporary_server
+from churn_assets.serving.features import online_store
+from churn_assets.serving.rollout.temporary_server import RunningServer, temporary_server
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame, local_settings, mlflow_state_as_it_was

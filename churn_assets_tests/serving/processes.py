@@ -42,7 +42,7 @@ def environment(settings: Settings, port: int, **variables: str) -> dict[str, st
 
 
 def command() -> list[str]:
-    return [sys.executable, "-m", "churn_assets.serving.server"]
+    return [sys.executable, "-m", "churn_assets.serving.server.main"]
 
 
 @dataclass

@@ -21,10 +21,10 @@ from churn_assets.assets.endpoint import (
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import EndpointError, ModelError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import registry
-from churn_assets.serving.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
+from churn_assets.model.registry import registry
 from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
-from churn_assets.serving.online_store import OnlineStore
+from churn_assets.serving.features.online_store import OnlineStore
+from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, USER_FEATURES
 from churn_assets_tests.rows import NOON, D, day, frame

@@ -17,14 +17,14 @@ from churn_assets.assets.endpoint import (
     endpoint_assets,
     scored_by,
 )
-from churn_assets.automation.pipeline import Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.definitions import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model import registry
-from churn_assets.serving.clients import BundledEndpoint
+from churn_assets.model.registry import registry
 from churn_assets.serving.contract import online_folder
-from churn_assets.serving.online_store import OnlineStore
+from churn_assets.serving.features.online_store import OnlineStore
+from churn_assets.serving.rollout.clients import BundledEndpoint
 from churn_assets.settings import Settings
 from churn_assets_tests.memory import remember
 from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was

@@ -11,7 +11,7 @@ from churn_assets import settings as settings_module
 from churn_assets import tables
 from churn_assets.assets.drift import FEATURE_CHECK, judge
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.model.drift_reference import drift, make_reference, reference_of
+from churn_assets.model.registry.drift_reference import drift, make_reference, reference_of
 from churn_assets.sample.behaviour import PURCHASE, RateChange, events_of_day
 from churn_assets.sample.population import draw_population, random_stream
 from churn_assets.tables import FEATURE_COLUMNS, FEATURE_DRIFT

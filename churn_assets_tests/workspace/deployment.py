@@ -4,7 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks import setup
+from churn_assets.databricks.catalog import setup
 from churn_assets.settings import Settings
 from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace

@@ -2,8 +2,8 @@
 
 import pytest
 
-from churn_assets.databricks.workflow_status import RunStatus
-from churn_assets.model import registry
+from churn_assets.databricks.workflow.status import RunStatus
+from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 from churn_assets_tests.workspace.emulator import Workspace
 

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from churn_assets.assets.common import ON_SPARK
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.model.expected import expected_brier, expected_churn_rate, expected_roc_auc
-from churn_assets.model.performance import (
+from churn_assets.model.metrics.expected import expected_brier, expected_churn_rate, expected_roc_auc
+from churn_assets.model.metrics.performance import (
     Complaint,
     Counts,
     Performance,
@@ -22,7 +22,7 @@ from churn_assets.model.performance import (
     realised,
     too_few,
 )
-from churn_assets.model.versions import TrainedVersion, trained_versions
+from churn_assets.model.registry.versions import TrainedVersion, trained_versions
 from churn_assets.partitions import dates_of_run
 from churn_assets.tables import CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets.transforms.outcomes import counted_by_probability

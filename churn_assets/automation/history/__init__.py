@@ -1,0 +1,1 @@
+"""What Dagster keeps: its instance and log, the lake's lock, tags of runs, and runs whose process died."""

@@ -1,0 +1,1 @@
+"""What computes: the pipeline of ``churn run``, a Databricks job's tasks, backfills, and their estimates."""

@@ -1,0 +1,102 @@
+"""What this release changes in a lake of an earlier one: tables, their columns, and dates computed again.
+
+Nothing here is needed for the change itself. A table gains its columns when it is opened, and dates that
+other code computed are stale to everything that looks for stale dates; this says so beforehand.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from churn_assets.automation.staleness.plan import Plan
+from churn_assets.automation.staleness.planning import code_versions, make_plan
+from churn_assets.automation.staleness.staleness import CODE_CHANGED, CodeVersions
+from churn_assets.contracts import Column
+from churn_assets.errors import DateRangeError
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.tables import TABLES, USERS, Table
+
+Dates = Mapping[str, list[dt.date]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a table has before it: to be made, columns to gain, and dates to compute, by reason.
+
+    ``rewritten`` says why a table without dates is made again, empty where it is not.
+    """
+
+    table: Table
+    is_new: bool = False
+    columns: list[Column] = field(default_factory=list)
+    dates: Dates = field(default_factory=dict)
+    rewritten: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.is_new or self.columns or self.dates or self.rewritten)
+
+
+def changes(
+    lake: Lakehouse, instance: dg.DagsterInstance, definitions: dg.Definitions, now: dt.datetime
+) -> list[Change]:
+    """What each table has before it, in the order of the graph; only looks.
+
+    The dates are those of the events that have been taken in.
+
+    Raises:
+        ContractError: a table differs from its contract in what it cannot gain.
+    """
+    versions = code_versions(definitions.resolve_asset_graph())
+    columns = {table: lake.to_gain(table) for table in TABLES}
+    dates = _dates(lake, versions, now)
+    found = [
+        Change(
+            table,
+            is_new=lake.version(table) < 0,
+            columns=columns[table],
+            dates=dates.get(table, {}),
+            rewritten=CODE_CHANGED
+            if table is USERS and made_by_other_code(instance, table, versions)
+            else "",
+        )
+        for table in TABLES
+    ]
+    return [change for change in found if change]
+
+
+def grow(lake: Lakehouse) -> dict[Table, list[Column]]:
+    """Let each table gain its columns now; those that did, with the columns.
+
+    Raises:
+        ContractError: as ``changes``; no table has gained anything.
+    """
+    lacking = {table: found for table in TABLES if (found := lake.to_gain(table))}
+    for table in lacking:
+        lake.grow(table)
+    return lacking
+
+
+def made_by_other_code(instance: dg.DagsterInstance, table: Table, versions: CodeVersions) -> bool:
+    """Whether a table that is replaced as a whole was made last by another transform than today's."""
+    event = instance.get_latest_materialization_event(table.asset_key)
+    if event is None or event.asset_materialization is None:
+        return False
+    made_by = (event.asset_materialization.tags or {}).get("dagster/code_version")
+    return made_by is not None and made_by != versions.get(table.asset_key, made_by)
+
+
+def _dates(lake: Lakehouse, versions: CodeVersions, now: dt.datetime) -> dict[Table, Dates]:
+    try:
+        plan = make_plan(lake.as_it_is(), now, code_versions=versions)
+    except DateRangeError:
+        # No event has been taken in, so no date is computed by anything.
+        return {}
+    return {table: dict(_by_reason(plan, table)) for table in plan.reasons}
+
+
+def _by_reason(plan: Plan, table: Table) -> Iterator[tuple[str, list[dt.date]]]:
+    reasons = plan.reasons[table]
+    for reason in sorted(set(reasons.values())):
+        yield reason, sorted(day for day, why in reasons.items() if why == reason)

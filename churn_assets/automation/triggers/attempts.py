@@ -1,0 +1,93 @@
+"""When the automation may start something: nobody else is at it, and it has not just failed."""
+
+import datetime as dt
+from collections.abc import Collection
+
+import dagster as dg
+from dagster._core.execution.backfill import (
+    BulkActionsFilter,
+    BulkActionStatus,
+)  # what get_backfills takes, exported nowhere else
+
+from churn_assets.automation.history.dead_runs import bury
+from churn_assets.automation.history.lake_lock import somebody_is
+from churn_assets.automation.history.run_tags import STEP_TAG
+from churn_assets.automation.runs.jobs import DATED, INGEST, INGESTED, PIPELINE_NAME
+from churn_assets.settings import Settings
+
+AT_WORK = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+# A run of a whole job does not say what it computes; other jobs than these compute no table.
+OF_WHOLE_JOBS = {INGEST.name: INGESTED, PIPELINE_NAME: [*INGESTED, *DATED]}
+
+# After one failure, then twice as long after each further one, up to the last.
+FIRST_WAIT = dt.timedelta(minutes=5)
+LONGEST_WAIT = dt.timedelta(hours=6)
+# More failures in a row than this make no difference.
+LOOKED_AT = 10
+
+
+def at_work(
+    instance: dg.DagsterInstance, settings: Settings, now: dt.datetime, keys: Collection[dg.AssetKey]
+) -> str | None:
+    """Who computes one of these assets at the moment, in a sentence; None where nobody does.
+
+    Whoever started it: a sensor, a person, ``churn run``. What has died is cleared away first.
+    """
+    bury(instance, now)
+    if somebody_is(settings, instance):
+        return "A churn run is at work on this lake."
+    for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
+        computed = OF_WHOLE_JOBS.get(run.job_name) if run.asset_selection is None else run.asset_selection
+        shared = set(keys) & set(computed or [])
+        if shared:
+            found = ", ".join(sorted(key.path[-1] for key in shared))
+            return f"Run {run.run_id[:8]} computes {found}."
+    # Between two of its runs a backfill has none, and what it will compute next looks stale.
+    at_hand = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    for backfill in instance.get_backfills(at_hand):
+        if set(keys) & set(backfill.asset_selection or []):
+            return f"Backfill {backfill.backfill_id} is at work."
+    return None
+
+
+def backing_off(instance: dg.DagsterInstance, step: str, now: dt.datetime) -> str | None:
+    """Until when a step that failed the last times is left alone, in a sentence; None where it may run.
+
+    Args:
+        instance: where its runs are recorded.
+        step: the value of ``STEP_TAG`` that its runs carry.
+        now: the clock.
+    """
+    ended = _ended(instance, step)
+    failures = 0
+    for record in ended:
+        if record.dagster_run.status != dg.DagsterRunStatus.FAILURE:
+            break
+        failures += 1
+    if not failures:
+        return None
+    wait = min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT)
+    until = dt.datetime.fromtimestamp(ended[0].end_time or 0, dt.UTC) + wait
+    return f"{step} failed; the next attempt is at {until:%Y-%m-%d %H:%M:%S} UTC." if now < until else None
+
+
+def attempt(instance: dg.DagsterInstance, step: str) -> str:
+    """What tells this attempt from the one before: the run that failed, if that did."""
+    ended = _ended(instance, step)
+    if ended and ended[0].dagster_run.status == dg.DagsterRunStatus.FAILURE:
+        return f"after {ended[0].dagster_run.run_id[:8]}"
+    return "first"
+
+
+def _ended(instance: dg.DagsterInstance, step: str) -> list[dg.RunRecord]:
+    """The last runs of the step that are over, the newest first."""
+    over = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    records = instance.get_run_records(dg.RunsFilter(tags={STEP_TAG: step}, statuses=over), limit=LOOKED_AT)
+    return list(records)

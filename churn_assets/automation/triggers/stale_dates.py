@@ -1,0 +1,183 @@
+"""The trigger of the dated tables: each stale range of dates becomes one run, upstream before downstream.
+
+A sensor and not conditions on the assets: a condition asks for one run a date, or for a backfill whose daemon
+takes half a minute from one table to the next; and no partition mapping can say that a late first event
+changes the account ages since then. See docs/adr/0013.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from churn_assets import tables
+from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG, range_tags
+from churn_assets.automation.history.undated_assets import latest_id, production_model, scored_by_another
+from churn_assets.automation.runs.jobs import DATED
+from churn_assets.automation.staleness.added_assets import OthersStep, others_steps
+from churn_assets.automation.staleness.plan import MODEL_NEWER, Plan, Step
+from churn_assets.automation.staleness.planning import BaseAssetGraph, code_versions, plan_from
+from churn_assets.automation.staleness.staleness import unsettled
+from churn_assets.automation.triggers.attempts import at_work, attempt, backing_off
+from churn_assets.errors import DateRangeError
+from churn_assets.lakehouse.computed_dates.looking import Found, look
+from churn_assets.resources import lakehouse
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_PREDICTIONS
+
+
+class AllCurrent(dg.SkipReason):
+    """There is nothing to compute, and nothing that waits to be."""
+
+
+def stale_dates_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Dates that are missing or behind what they read are computed, one run for each contiguous range."""
+
+    @dg.sensor(
+        name="stale_dates",
+        # No job of its own: the assets of a job must share their partitions, and labels have theirs.
+        # All, as it asks for what others have added, too.
+        asset_selection=dg.AssetSelection.all(),
+        minimum_interval_seconds=10,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Computes exactly the dates that late or new events, or a new day, have made stale.",
+    )
+    def stale_dates(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        repository = context.repository_def
+        graph = repository.asset_graph if repository else None
+        return tick(context, settings, dt.datetime.now(dt.UTC), graph)
+
+    return stale_dates
+
+
+def tick(
+    context: dg.SensorEvaluationContext,
+    settings: Settings,
+    now: dt.datetime,
+    graph: BaseAssetGraph | None = None,
+) -> dg.SensorResult | dg.SkipReason:
+    """Look at the ledger, unless all was current and nothing has happened since.
+
+    On Databricks the ledger is asked of a SQL warehouse, which would never stop for want of questions.
+    """
+    world = _world(context.instance, settings, now, graph)
+    if context.cursor == world:
+        return dg.SkipReason("All dates were current, and nothing has happened since.")
+    result = decide(lambda: look(lakehouse(settings)), context.instance, settings, now, graph)
+    context.update_cursor(world if isinstance(result, AllCurrent) else "")
+    return result
+
+
+def _world(
+    instance: dg.DagsterInstance, settings: Settings, now: dt.datetime, graph: BaseAssetGraph | None
+) -> str:
+    """What the answer depends on: Dagster's last event, settings, code and the hour.
+
+    The hour is for days that end, and for tables that somebody changed behind Dagster's back.
+    """
+    names = {"start_date", "end_date", *(name for table in tables.DATED for name in table.parameters)}
+    parts = [str(instance.event_log_storage.get_maximum_record_id()), f"{now:%Y-%m-%dT%H}"]
+    parts += [f"{name}={getattr(settings, name)}" for name in sorted(names)]
+    parts += [
+        f"{key.to_user_string()}={code}"
+        for key, code in sorted((code_versions(graph) if graph else {}).items())
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def decide(
+    ledger: Callable[[], Found],
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    now: dt.datetime,
+    graph: BaseAssetGraph | None = None,
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick: the runs to start now, or why there are none.
+
+    The ``ledger`` is asked only where no run is at work. With the ``graph``, dates that other code computed
+    are stale, and what others have added to it is kept current as well.
+    """
+    if busy := at_work(instance, settings, now, DATED):
+        return dg.SkipReason(busy)
+    found = ledger()
+    if not found.known.number:
+        return dg.SkipReason("Nothing has been taken in yet.")
+    if first := unsettled(found):
+        return dg.SkipReason(f"An ingestion comes first: {first}.")
+    production = production_model(instance)
+    try:
+        versions = code_versions(graph) if graph else {}
+        plan = plan_from(found, settings, now, code_versions=versions, scores=production is not None)
+    except DateRangeError as error:
+        return dg.SkipReason(str(error))
+    # What is served must agree with the last scores, so these follow a promotion.
+    if production and scored_by_another(instance, plan.covered.end, production):
+        plan.score_again(plan.covered.end, MODEL_NEWER)
+    wanted = [_request(instance, plan, step, found) for step in ready_steps(plan)]
+    others = others_steps(graph, instance, DATED, not_to_read(plan, found)) if graph else []
+    wanted += [_others_request(instance, step, found) for step in others]
+    waits = [backing_off(instance, request.tags[STEP_TAG], now) for request in wanted]
+    requests = [request for request, wait in zip(wanted, waits, strict=True) if wait is None]
+    waiting = [wait for wait in waits if wait]
+    if requests:
+        return dg.SensorResult(run_requests=requests)
+    reasons = " ".join([*waiting, *held_back(plan)])
+    return dg.SkipReason(reasons) if reasons else AllCurrent(f"All dates of {plan.covered} are current.")
+
+
+def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: Found) -> dg.RunRequest:
+    name = ", ".join(table.name for table in step.tables)
+    read = found.known.number
+    production = production_model(instance) if CHURN_PREDICTIONS in step.tables else None
+    why = plan.why(step)
+    return dg.RunRequest(
+        # Of what it reads and of the attempt: an unchanged world never asks for the same run twice.
+        run_key=f"{name}: {step.dates}, {why}, {read}, {production}, {attempt(instance, name)}",
+        asset_selection=[table.asset_key for table in step.tables],
+        tags={**range_tags(step.dates), STEP_TAG: name, REASON_TAG: why},
+    )
+
+
+def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: Found) -> dg.RunRequest:
+    name = step.key.to_user_string()
+    tags = {STEP_TAG: name, REASON_TAG: step.why}
+    read = f"{found.known.number}, {latest_id(instance, step.key)}"
+    return dg.RunRequest(
+        run_key=f"{name}: {step.dates}, {step.why}, {read}, {attempt(instance, name)}",
+        asset_selection=[step.key],
+        partition_key=None if step.is_range else step.dates.start.isoformat(),
+        tags={**tags, **range_tags(step.dates)} if step.is_range else tags,
+    )
+
+
+def not_to_read(plan: Plan, found: Found) -> dict[dg.AssetKey, set[dt.date]]:
+    """Dates of our tables that are stale, or whose rows fail a blocking check."""
+    return {
+        table.asset_key: {
+            *plan.reasons.get(table, {}),
+            *plan.held.get(table, {}),
+            *(day for day, row in found.dates(table).items() if row.blocked_by),
+        }
+        for table in tables.DATED
+    }
+
+
+def held_back(plan: Plan) -> list[str]:
+    """Of each table whose dates wait for a check to pass, a sentence."""
+    return [
+        f"{table.name} waits on {len(dates)} dates: {next(iter(dates.values()))}."
+        for table, dates in plan.held.items()
+    ]
+
+
+def ready_steps(plan: Plan) -> Sequence[Step]:
+    """The steps of which nothing upstream waits to be computed by another."""
+    groups = {step.tables for step in plan.steps()}
+    waiting = {group: {table for other in groups - {group} for table in other} for group in groups}
+    upstream = {table: {reads.upstream for reads in table.reads} for table in tables.DATED}
+    return [
+        step
+        for step in plan.steps()
+        if not any(upstream[table] & waiting[step.tables] for table in step.tables)
+    ]

@@ -1,0 +1,1 @@
+"""Unity Catalog: its objects, grants and locations, and the warehouse that answers questions of it."""

@@ -1,0 +1,112 @@
+"""What Unity Catalog lacks of what the deployment needs, asked through its API: no warehouse has to run."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from databricks.sdk.errors import NotFound, PermissionDenied
+
+from churn_assets.databricks.catalog.sql import Grant, catalogs, external_location, grants, volumes
+from churn_assets.databricks.client import patiently
+from churn_assets.lakehouse.ddl import differences, managed_properties, schemas
+from churn_assets.settings import Settings
+from churn_assets.tables import TABLES, Table
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+
+def missing(client: "WorkspaceClient", settings: Settings) -> list[str]:
+    """What is missing or different, a line each; empty where all is well.
+
+    What lies in something missing is not named as well.
+    """
+    return list(_Check(client, settings).look())
+
+
+class _Check:
+    def __init__(self, client: "WorkspaceClient", settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._absent: set[str] = set()
+
+    def look(self) -> Iterator[str]:
+        location = external_location(self._settings)
+        if location and location.credential:
+            yield from self._there("external location", location.name, self._client.external_locations.get)
+        for name in catalogs(self._settings):
+            yield from self._there("catalog", name, self._client.catalogs.get)
+        for name in schemas(self._settings):
+            yield from self._there("schema", name, self._client.schemas.get)
+        for name in volumes(self._settings):
+            yield from self._there("volume", name, self._client.volumes.read)
+        for table in TABLES:
+            name = f"{getattr(self._settings, table.catalog)}.{table.schema}.{table.name}"
+            yield from self._there(
+                "table", name, self._client.tables.get, lambda info, t=table: _table(t, info)
+            )
+        for grant in grants(self._settings):
+            yield from self._granted(grant)
+
+    def _there(
+        self,
+        kind: str,
+        name: str,
+        get: Callable[[str], Any],
+        look: Callable[[Any], list[str]] = lambda _: [],
+    ) -> Iterator[str]:
+        if self._lies_in_something_absent(name):
+            return
+        try:
+            differing = look(patiently(lambda: get(name)))
+        except NotFound:
+            self._absent.add(name)
+            yield f"{kind} {name} is missing"
+        except PermissionDenied:
+            self._absent.add(name)
+            yield f"{kind} {name} cannot be seen by this user"
+        else:
+            if differing:
+                yield f"{kind} {name}: {'; '.join(differing)}"
+
+    def _granted(self, grant: Grant) -> Iterator[str]:
+        if grant.name in self._absent or self._lies_in_something_absent(grant.name):
+            return
+        kind = grant.kind.lower().replace(" ", "_")
+        try:
+            found = patiently(
+                lambda: self._client.grants.get(kind, grant.name, principal=grant.principal)
+            ).privilege_assignments
+        except PermissionDenied:
+            yield f"grants on {grant.kind.lower()} {grant.name} cannot be seen by this user"
+            return
+        has = {
+            privilege.value.replace("_", " ")
+            for one in found or []
+            for privilege in one.privileges or []
+            if one.principal == grant.principal
+        }
+        lacking = [privilege for privilege in grant.privileges if privilege not in has]
+        if lacking and "ALL PRIVILEGES" not in has:
+            yield f"{grant.principal} lacks {', '.join(lacking)} on {grant.kind.lower()} {grant.name}"
+
+    def _lies_in_something_absent(self, name: str) -> bool:
+        parts = name.split(".")
+        return any(".".join(parts[:depth]) in self._absent for depth in range(1, len(parts)))
+
+
+def _table(table: Table, info: Any) -> list[str]:
+    columns = sorted(info.columns or [], key=lambda column: column.position)
+    partitions = sorted(
+        (column for column in columns if column.partition_index is not None),
+        key=lambda column: column.partition_index,
+    )
+    differing = differences(
+        table, {column.name: column.type_text for column in columns}, [column.name for column in partitions]
+    )
+    properties = info.properties or {}
+    differing += [
+        f"property {key} is {properties.get(key, 'not set')} instead of {value}"
+        for key, value in managed_properties(table).items()
+        if properties.get(key) != value
+    ]
+    return differing

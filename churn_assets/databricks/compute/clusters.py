@@ -1,0 +1,124 @@
+"""The cluster of each step: shared by the run, its own, one that is there, or one from a pool."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dagster._core.execution.context.system import StepExecutionContext
+from databricks.sdk.errors import InvalidParameterValue, NotFound
+from databricks.sdk.errors.base import DatabricksError
+
+from churn_assets.databricks.client import patiently
+from churn_assets.databricks.compute.compute import SECRETS, cluster_python, cluster_spec, run_config_cluster
+from churn_assets.databricks.compute.cost import dbu_estimate
+from churn_assets.databricks.compute.libraries import cluster_libraries
+from churn_assets.databricks.compute.run_cluster import RunCluster
+from churn_assets.databricks.compute.run_state import RunState
+from churn_assets.errors import WorkspaceError
+from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.compute import ClusterDetails
+
+
+class StepCluster(NamedTuple):
+    """Where a step runs.
+
+    Attributes:
+        cluster: as dagster-databricks' run config wants it.
+        libraries: to install before the step, as the Jobs API wants them.
+        secrets: variable -> (scope, key), for the step to read itself where the cluster cannot.
+    """
+
+    cluster: dict[str, Any]
+    libraries: list[dict[str, Any]]
+    secrets: dict[str, tuple[str, str]]
+
+
+class StepClusters:
+    """Says where each step runs."""
+
+    def __init__(self, settings: Settings, workspace: "WorkspaceClient", patience_seconds: float) -> None:
+        self._settings = settings
+        self._workspace = workspace
+        self._patience_seconds = patience_seconds
+        self._of_run = RunCluster(settings, workspace, patience_seconds)
+
+    def of_step(self, step_context: StepExecutionContext) -> StepCluster:
+        """The cluster for a step; that of the run is made if need be.
+
+        Raises:
+            WorkspaceError: what the settings name does not exist.
+        """
+        settings = self._settings
+        if settings.databricks_compute == "existing":
+            scope = settings.databricks_secret_scope
+            secrets = {name: (scope, key) for name, key in SECRETS.items() if key in self._secrets}
+            libraries = _libraries(self._existing.spark_version or settings.databricks_spark_version)
+            return StepCluster({"existing": settings.databricks_cluster_id}, libraries, secrets)
+        libraries = _libraries(settings.databricks_spark_version)
+        if settings.databricks_compute == "run":
+            cluster_id = self._of_run.ensure(step_context.instance, step_context.run_id, self._secrets)
+            return StepCluster({"existing": cluster_id}, libraries, {})
+        return StepCluster(run_config_cluster(cluster_spec(settings, self._secrets)), libraries, {})
+
+    def end(self, run_id: str) -> None:
+        """End the cluster of a Dagster run, if it has one of its own."""
+        if self._settings.databricks_compute == "run":
+            self._of_run.end(run_id)
+
+    def dbu_estimate(self, state: RunState) -> float | None:
+        """What a step cost, None where the rate is unknown; of a shared cluster, while the step ran."""
+        settings = self._settings
+        node_type: str | None = settings.databricks_node_type
+        workers = settings.databricks_workers
+        try:
+            if settings.databricks_compute == "existing":
+                node_type, workers = self._existing.node_type_id, self._existing.num_workers or 0
+            elif settings.databricks_compute == "pool":
+                node_type = self._pool_node_type
+        except (DatabricksError, WorkspaceError):
+            # An estimate is not worth a step.
+            return None
+        own = settings.databricks_compute in ("step", "pool")
+        seconds = state.cluster_seconds if own else state.execution_seconds
+        return dbu_estimate(seconds, node_type, workers, settings.databricks_dbu_rates)
+
+    @cached_property
+    def _existing(self) -> "ClusterDetails":
+        cluster_id = self._settings.databricks_cluster_id
+        try:
+            return patiently(lambda: self._workspace.clusters.get(cluster_id), self._patience_seconds)
+        except (NotFound, InvalidParameterValue) as error:
+            raise WorkspaceError(
+                f"CHURN_DATABRICKS_CLUSTER_ID={cluster_id} is no cluster of this workspace. "
+                "Name one that is, or use another CHURN_DATABRICKS_COMPUTE."
+            ) from error
+
+    @cached_property
+    def _pool_node_type(self) -> str | None:
+        pool_id = self._settings.databricks_pool_id
+        return patiently(
+            lambda: self._workspace.instance_pools.get(pool_id), self._patience_seconds
+        ).node_type_id
+
+    @cached_property
+    def _secrets(self) -> frozenset[str]:
+        """The keys that the secret scope has; their values are never read here."""
+        scope = self._settings.databricks_secret_scope
+        if not scope:
+            return frozenset()
+        try:
+            listed = patiently(
+                lambda: list(self._workspace.secrets.list_secrets(scope)), self._patience_seconds
+            )
+        except NotFound as error:
+            raise WorkspaceError(
+                f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. "
+                "Create it, or unset it."
+            ) from error
+        return frozenset(secret.key for secret in listed if secret.key)
+
+
+def _libraries(spark_version: str) -> list[dict[str, Any]]:
+    return [{"pypi": {"package": pin}} for pin in cluster_libraries(cluster_python(spark_version))]

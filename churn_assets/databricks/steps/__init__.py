@@ -1,0 +1,1 @@
+"""Running a Dagster step on a cluster: the launcher, what runs there, and what comes back."""

@@ -1,0 +1,137 @@
+"""Follows a step on Databricks to its end: relays its events, gives signs of life, judges the end."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import raise_execution_interrupts
+from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
+from dagster._core.execution.context.system import StepExecutionContext
+
+from churn_assets.databricks.compute.clusters import StepClusters
+from churn_assets.databricks.compute.run_state import RunState
+from churn_assets.databricks.steps.launch import Launch
+from churn_assets.databricks.steps.relay import EventRelay
+from churn_assets.databricks.steps.step_runs import StepRuns
+from churn_assets.errors import WorkspaceError
+
+# Once the step itself has ended, its process needs only a moment more.
+ENDING_POLL_SECONDS = 0.1
+
+
+class InfrastructureError(WorkspaceError):
+    """A machine or the service failed, not the step: its retry policy applies."""
+
+
+class Following:
+    """One step, from its submission to its end.
+
+    Args:
+        step_context: of the step.
+        runs: asks the workspace.
+        clusters: know what the step cost.
+        launch: the submitted start.
+        attached: whether another worker may have followed it before.
+        poll_seconds: between two looks at it.
+        heartbeat_seconds: between two signs of life.
+    """
+
+    def __init__(  # noqa: PLR0913 - all are needed, and one place calls it
+        self,
+        step_context: StepExecutionContext,
+        runs: StepRuns,
+        clusters: StepClusters,
+        launch: Launch,
+        *,
+        attached: bool,
+        poll_seconds: float,
+        heartbeat_seconds: float,
+    ) -> None:
+        self._step_context = step_context
+        self._runs = runs
+        self._clusters = clusters
+        self._launch = launch
+        self._poll_seconds = poll_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._relay = EventRelay(step_context, lambda name: runs.read(launch, name), attached=attached)
+        self._state = RunState("UNKNOWN")
+
+    def events(self) -> Iterator[DagsterEvent]:
+        """The step's events as they come.
+
+        Whatever goes wrong here, the Databricks run is cancelled; whatever happens, its files are deleted.
+
+        Raises:
+            WorkspaceError: the run has ended and the step has not.
+        """
+        try:
+            # Dagster holds interrupts back, but for where a step may be interrupted: here.
+            with raise_execution_interrupts():
+                for state in self._states():
+                    self._state = state
+                    yield from self._relay.pass_on(self._relay.gather())
+            yield from self._relay.release(self._metadata())
+            self._require_ending()
+        except BaseException:
+            if not self._state.has_ended:
+                self._runs.cancel(self._launch)
+            # What was materialised is there, though nobody may be left to hear of it.
+            for _ in self._relay.release(self._metadata()):
+                pass
+            raise
+        finally:
+            self._runs.clean(self._launch)
+
+    def _states(self) -> Iterator[RunState]:
+        """The run's state again and again, the last time when it has ended."""
+        next_beat = time.monotonic() + self._heartbeat_seconds
+        announced = False
+        while True:
+            state = self._runs.state(self._launch)
+            if not announced:
+                self._announce(state)
+                announced = True
+            yield state
+            if state.has_ended:
+                return
+            if time.monotonic() > next_beat:
+                self._runs.beat(self._launch)
+                next_beat = time.monotonic() + self._heartbeat_seconds
+            poll = self._poll_seconds
+            time.sleep(min(poll, ENDING_POLL_SECONDS) if self._relay.ending else poll)
+
+    def _announce(self, state: RunState) -> None:
+        """Say in Dagster's log where the step runs, with a link."""
+        DagsterEvent.from_step(
+            DagsterEventType.ENGINE_EVENT,
+            self._step_context,
+            EngineEventData({"run_url": dg.MetadataValue.url(state.url)}),
+            f"The step runs as Databricks run {self._launch.databricks_run_id}.",
+        )
+
+    def _require_ending(self) -> None:
+        """Say why a run has ended without its step having come to an end."""
+        if self._relay.ending is not None:
+            return
+        log, step_key, state = self._step_context.log, self._launch.step_key, self._state
+        if said := self._relay.error():
+            log.error(said["trace"])
+            raise WorkspaceError(
+                f"{step_key} did not start on the cluster. {said['type']}: {said['message']}"
+            )
+        if output := self._runs.output(state):
+            log.error(output)
+        what = f"The Databricks run of {step_key} ended without a result ({state}). See {state.url}"
+        raise WorkspaceError(what) if state.is_clients_fault else InfrastructureError(what)
+
+    def _metadata(self) -> dict[str, Any]:
+        """What joins each materialisation. Of a range, each partition says what the whole range took."""
+        dbu = self._clusters.dbu_estimate(self._state)
+        return {
+            "run_url": dg.MetadataValue.url(self._state.url),
+            "run_id": self._launch.databricks_run_id or 0,
+            "cluster": self._state.cluster_id,
+            "execution_seconds": round(self._state.execution_seconds, 3),
+            **({} if dbu is None else {"dbu_estimate": round(dbu, 6)}),
+        }

@@ -1,0 +1,49 @@
+"""Clears up after Dagster runs whose worker was killed, when the next one starts."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from databricks.sdk.errors.base import DatabricksError
+
+from churn_assets.databricks.client import one_line
+from churn_assets.databricks.compute.run_cluster import NAME_PREFIX, clusters_of_runs, end_cluster
+from churn_assets.databricks.staging import Staging
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
+log = logging.getLogger(__name__)
+
+
+def clear_leftovers(
+    workspace: "WorkspaceClient", staging: Staging, instance: dg.DagsterInstance
+) -> list[str]:
+    """End clusters and delete staged files of runs that this instance knows to be over.
+
+    What belongs to runs of other instances, which may well be alive, is left alone. Failing changes nothing.
+
+    Returns:
+        The ids of the Dagster runs that something was left of.
+    """
+    try:
+        clusters = {
+            (cluster.cluster_name or "").removeprefix(NAME_PREFIX): cluster.cluster_id or ""
+            for cluster in clusters_of_runs(workspace)
+        }
+        staged = set(staging.folders(f"{staging.root}/runs"))
+        over = [run_id for run_id in sorted({*clusters, *staged}) if _is_over(instance, run_id)]
+        for run_id in over:
+            if run_id in clusters:
+                end_cluster(workspace, clusters[run_id])
+            if run_id in staged:
+                staging.delete(f"{staging.root}/runs/{run_id}")
+    except (DatabricksError, OSError, TimeoutError) as error:
+        log.warning("What earlier runs left in the workspace stays for now: %s", one_line(error))
+        return []
+    return over
+
+
+def _is_over(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.is_finished

@@ -1,0 +1,127 @@
+"""The same job as a Declarative Automation Bundle: for who deploys with ``databricks bundle deploy``.
+
+Nothing is written twice: the job is ``workflow_spec``'s, asked for with the bundle's variables in place of
+what differs between workspaces.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from churn_assets.databricks.compute.libraries import DISTRIBUTION
+from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
+from churn_assets.databricks.workflow.tasks import KEEP
+from churn_assets.databricks.workflow.wheel import write_wheel
+from churn_assets.settings import Settings
+
+FILE = "databricks.yml"
+WHEELS = "dist"
+# The command line of bundles uploads the file that this finds, and puts its path there.
+WHEEL = f"./{WHEELS}/*.whl"
+
+# What differs between workspaces: the variable, and the setting that it stands for.
+VARIABLES = {
+    "main_catalog": "Catalog of Silver, Gold and the model.",
+    "raw_catalog": "Catalog of Bronze.",
+    "landing_root": "Where event files land.",
+    "databricks_volume": "Volume for checkpoints and wheels.",
+    "databricks_node_type": "Node type of the job's cluster.",
+}
+
+HEADER = f"""\
+# {JOB_NAME}, as churn workflow create makes it. Written by: churn workflow export
+# Deploy it with: databricks bundle deploy --target dev
+# The workspace is the one of DATABRICKS_HOST or of --profile.
+"""
+
+
+def export(
+    settings: Settings, folder: Path, secrets: frozenset[str] = frozenset(), *, paused: bool = False
+) -> Path:
+    """Write ``databricks.yml`` and the wheel that it deploys.
+
+    Args:
+        settings: of a ``databricks`` deployment.
+        folder: where to; made if it is not there.
+        secrets: keys that the secret scope has, as ``workflow.scope_keys`` finds them.
+        paused: whether the schedule only stands there in ``prod``; in ``dev`` it always does.
+
+    Returns:
+        The path of ``databricks.yml``.
+
+    Raises:
+        SettingsError: there can be no job of these settings.
+    """
+    import yaml
+
+    require_job_settings(settings)
+    write_wheel(folder / WHEELS)
+    text = yaml.dump(
+        bundle(settings, secrets, paused=paused), Dumper=_no_aliases(), sort_keys=False, width=110
+    )
+    (folder / FILE).write_text(HEADER + text, encoding="utf-8")
+    return folder / FILE
+
+
+def bundle(
+    settings: Settings, secrets: frozenset[str] = frozenset(), *, paused: bool = False
+) -> dict[str, Any]:
+    """The content of ``databricks.yml``.
+
+    ``dev`` is for one developer: the service puts their name before the job's and pauses the schedule, and
+    its tables lie in catalogs of their own, so that it can write to none of production. The endpoint's name
+    is one a workspace, so ``dev`` leaves it alone.
+    """
+    in_variables = {name: f"${{var.{name}}}" for name in VARIABLES}
+    # The host belongs to the target; a copy is not validated, and so takes the references.
+    templated = settings.model_copy(update={**in_variables, "databricks_host": "${workspace.host}"})
+    job = job_specification(templated, WHEEL, secrets, paused=paused)
+    deploy = next(task for task in job["tasks"] if task["task_key"] == "deploy")
+    deploy["python_wheel_task"]["parameters"] = ["${var.last_task}"]
+    catalogs = {name: f"dev_{getattr(settings, name)}" for name in ("main_catalog", "raw_catalog")}
+    in_dev_catalog = settings.databricks_volume.replace(
+        f"/Volumes/{settings.main_catalog}/", f"/Volumes/{catalogs['main_catalog']}/"
+    )
+    own_folder = "/Workspace/Users/${workspace.current_user.userName}/.bundle/${bundle.name}/${bundle.target}"
+    return {
+        "bundle": {"name": DISTRIBUTION},
+        "variables": {
+            **{
+                name: {"description": text, "default": getattr(settings, name)}
+                for name, text in VARIABLES.items()
+            },
+            "last_task": {
+                "description": f"deploy, or {KEEP} to leave the endpoint alone.",
+                "default": "deploy",
+            },
+        },
+        # The build makes the wheel of the package that is installed here, whose dependencies a cluster would
+        # else install over its runtime.
+        "artifacts": {
+            "churn_assets": {
+                "type": "whl",
+                "path": ".",
+                "build": f"python -m churn_assets.databricks.workflow.wheel {WHEELS}",
+                "files": [{"source": WHEEL}],
+            }
+        },
+        "resources": {"jobs": {JOB_NAME.replace("-", "_"): job}},
+        "targets": {
+            "dev": {
+                "mode": "development",
+                "default": True,
+                "variables": {**catalogs, "databricks_volume": in_dev_catalog, "last_task": KEEP},
+            },
+            "prod": {"mode": "production", "workspace": {"root_path": own_folder}},
+        },
+    }
+
+
+def _no_aliases() -> Any:
+    """A dumper that writes the tasks' libraries out, each time."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the base class asks
+            return True
+
+    return Dumper

@@ -1,0 +1,237 @@
+"""The pipeline as a Databricks job, without Dagster's daemon: create it, run it, look at it, delete it."""
+
+import dataclasses
+import datetime as dt
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from databricks.sdk.errors import NotFound
+from databricks.sdk.errors.base import DatabricksError
+from databricks.sdk.service.jobs import JobSettings
+
+from churn_assets.databricks.client import one_line, patiently
+from churn_assets.databricks.staging import DbfsStaging, Staging, VolumeStaging
+from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
+from churn_assets.databricks.workflow.status import RunStatus, in_one_line, read_run
+from churn_assets.databricks.workflow.wheel import Wheel, cluster_wheel
+from churn_assets.errors import WorkspaceError
+from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.jobs import Job
+
+# Told what happens, a line at a time.
+Progress = Callable[[str], None]
+
+DBFS_ROOT = "/churn_workflow"
+
+log = logging.getLogger(__name__)
+
+
+def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = False) -> int:
+    """Create the job, or make the one that is there what it should be.
+
+    The wheel is staged under the digest of its content, so unchanged code is uploaded once; what earlier
+    versions of the job used is cleared away.
+
+    Args:
+        client: of the workspace.
+        settings: of a ``databricks`` deployment.
+        paused: whether the schedule only stands there.
+
+    Returns:
+        The job's id.
+
+    Raises:
+        SettingsError: there can be no job of these settings.
+        WorkspaceError: the workspace refuses it, or has several jobs of the name.
+    """
+    require_job_settings(settings)
+    found = _find(client)
+    store = _wheels(client, settings)
+    wheel = cluster_wheel()
+    path = _stage(store, wheel)
+    wanted = job_specification(settings, path, scope_keys(client, settings), paused=paused)
+    before = found.settings.as_dict() if found and found.settings else {}
+    if found and found.job_id and covers(before, wanted):
+        return found.job_id
+    typed = JobSettings.from_dict(wanted)
+    try:
+        if found and found.job_id:
+            job_id = found.job_id
+            patiently(lambda: client.jobs.reset(job_id, typed))
+        else:
+            fields = {name: getattr(typed, name) for name in wanted}
+            job_id = client.jobs.create(**fields).job_id or 0
+    except DatabricksError as error:
+        raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}") from error
+    # A run that was started before the change may still install the earlier wheel.
+    for digest in store.folders(store.root):
+        if digest != wheel.digest and digest not in str(before):
+            store.delete(f"{store.root}/{digest}")
+    return job_id
+
+
+def run(
+    client: "WorkspaceClient",
+    settings: Settings,
+    *,
+    wait: bool = True,
+    progress: Progress = lambda _: None,
+) -> RunStatus:
+    """Start the job now.
+
+    Args:
+        client: of the workspace.
+        settings: how often to ask how it is.
+        wait: until it has ended. Who stops waiting does not stop the run.
+        progress: told each change of a task.
+
+    Returns:
+        The run as it ended, or as it is.
+
+    Raises:
+        WorkspaceError: there is no job yet.
+    """
+    job_id = _require_job(client)
+    # A lost answer is asked for again with the same token, so that there is one run.
+    token = uuid.uuid4().hex
+    run_id = patiently(lambda: client.jobs.run_now(job_id, idempotency_token=token).response.run_id or 0)
+    status = _status_of(client, run_id)
+    progress(f"Run {run_id}: {status.url}")
+    told: dict[str, str] = {}
+    while True:
+        for task in status.tasks:
+            if told.get(task.name, "BLOCKED") != task.state:
+                told[task.name] = task.state
+                progress(f"{task.name}: {task.detail or task.state}")
+        if status.has_ended or not wait:
+            return _with_reason(client, status)
+        time.sleep(settings.databricks_poll_seconds)
+        status = _status_of(client, run_id)
+
+
+def status(client: "WorkspaceClient", limit: int = 5) -> list[RunStatus]:
+    """The job's last runs, the latest first; why the latest failed is asked for.
+
+    Raises:
+        WorkspaceError: there is no job yet.
+    """
+    job_id = _require_job(client)
+    now = dt.datetime.now(dt.UTC)
+    # The SDK's limit is that of a page: without a stop it would fetch all.
+    found = patiently(
+        lambda: list(
+            itertools.islice(client.jobs.list_runs(job_id=job_id, limit=limit, expand_tasks=True), limit)
+        )
+    )
+    runs = [read_run(one, now) for one in found]
+    failed = next((place for place, one in enumerate(runs) if one.has_failed), None)
+    if failed is not None:
+        runs[failed] = _with_reason(client, runs[failed])
+    return runs
+
+
+def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
+    """Delete the job and its wheels; what it made stays.
+
+    Returns:
+        The id that it had, None where there was none.
+    """
+    found = _find(client)
+    store = _wheels(client, settings)
+    if found and found.job_id:
+        job_id = found.job_id
+        patiently(lambda: client.jobs.delete(job_id))
+    store.delete(store.root)
+    return found.job_id if found else None
+
+
+def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
+    """The keys that the secret scope has; their values are not read.
+
+    Raises:
+        WorkspaceError: there is no such scope.
+    """
+    scope = settings.databricks_secret_scope
+    if not scope:
+        return frozenset()
+    try:
+        listed = patiently(lambda: list(client.secrets.list_secrets(scope)))
+    except NotFound as error:
+        raise WorkspaceError(
+            f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. Create it, or unset it."
+        ) from error
+    return frozenset(secret.key for secret in listed if secret.key)
+
+
+def covers(found: Any, wanted: Any) -> bool:
+    """Whether what was found is what is wanted, apart from what the service adds by itself.
+
+    Lists are compared whole: a task that somebody has added is a difference.
+    """
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(covers(found.get(key), wanted[key]) for key in wanted)
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(covers(one, other) for one, other in zip(found, wanted, strict=True))
+        )
+    return found == wanted
+
+
+def _find(client: "WorkspaceClient") -> "Job | None":
+    """The job of the name, whole: a listing leaves tasks and clusters out."""
+    named = patiently(lambda: [job.job_id for job in client.jobs.list(name=JOB_NAME) if job.job_id])
+    if len(named) > 1:
+        raise WorkspaceError(
+            f"There are {len(named)} jobs named {JOB_NAME}: {', '.join(map(str, named))}. "
+            "Delete all but one, or rename them."
+        )
+    return patiently(lambda: client.jobs.get(named[0])) if named else None
+
+
+def _require_job(client: "WorkspaceClient") -> int:
+    found = _find(client)
+    if found is None or not found.job_id:
+        raise WorkspaceError(f"There is no job {JOB_NAME} yet. Create it with: churn workflow create")
+    return found.job_id
+
+
+def _wheels(client: "WorkspaceClient", settings: Settings) -> Staging:
+    """Beside the steps' staging, whose leftovers are cleared by runs that know nothing of the job."""
+    if settings.databricks_staging == "dbfs":
+        return DbfsStaging(client, DBFS_ROOT)
+    return VolumeStaging(client, f"{settings.databricks_volume.rstrip('/')}/workflow")
+
+
+def _stage(store: Staging, wheel: Wheel) -> str:
+    path = f"{store.root}/{wheel.digest}/{wheel.name}"
+    if not store.exists(path):
+        store.put(path, wheel.content)
+    return store.as_python_file(path)
+
+
+def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:
+    return read_run(patiently(lambda: client.jobs.get_run(run_id)), dt.datetime.now(dt.UTC))
+
+
+def _with_reason(client: "WorkspaceClient", failed: RunStatus) -> RunStatus:
+    """The run with the error of the first task that failed."""
+    task = next((one for one in failed.tasks if one.has_failed), None)
+    if task is None or not failed.has_failed:
+        return failed
+    said = ""
+    try:
+        said = patiently(lambda: client.jobs.get_run_output(task.run_id)).error or ""
+    except DatabricksError as error:
+        # A condition has none, and what ended two months ago has none any more.
+        log.info("No output of %s: %s", task.name, one_line(error))
+    reason = in_one_line(said) or task.message
+    return dataclasses.replace(failed, reason=f"{task.name}: {reason}" if reason else "")

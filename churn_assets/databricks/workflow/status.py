@@ -1,0 +1,160 @@
+"""What the job's runs say of themselves, and how a person or a monitor reads it."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from churn_assets.databricks.workflow.spec import ENOUGH_ROWS
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.jobs import BaseRun, Run, RunState, RunTask
+
+# The words of the article, and of the asset, for a training that was not worth it.
+SKIPPED_TRAINING = "skipped_insufficient_data"
+
+# What a Databricks driver puts before the line with which a task ended itself.
+EXIT = "SystemExit: "
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """One task of a run.
+
+    Attributes:
+        name: of the task.
+        state: its result once it has ended, else where it is; ``skipped_insufficient_data`` for a train that
+            the condition has left out.
+        detail: why, in a line; empty where there is nothing to say.
+        run_id: of the task's own run, under which its output is asked for.
+        message: the service's own words about how it ended.
+    """
+
+    name: str
+    state: str
+    detail: str
+    run_id: int
+    message: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ran and did not succeed; what was skipped for that has not failed itself."""
+        return self.state in FAILURES
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run of the job.
+
+    Attributes:
+        run_id: of the run.
+        life_cycle: PENDING, RUNNING, TERMINATED, INTERNAL_ERROR, SKIPPED …; there is no FAILED among them.
+        result: SUCCESS, FAILED …; empty until it has ended.
+        url: of the run's page.
+        started: UTC.
+        seconds: from its start to its end, or to now.
+        tasks: in the order of the job.
+        reason: why it failed, in a line, where that is known.
+    """
+
+    run_id: int
+    life_cycle: str
+    result: str
+    url: str
+    started: dt.datetime
+    seconds: float
+    tasks: tuple[TaskStatus, ...]
+    reason: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing changes any more. TERMINATING is not the end: its result is not known yet."""
+        return self.life_cycle in ENDED or bool(self.result)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended without having done everything. One that never started has not failed."""
+        return self.has_ended and self.result != "SUCCESS" and self.life_cycle != "SKIPPED"
+
+    def line(self) -> str:
+        """The run in one line."""
+        tasks = ", ".join(f"{task.name} {task.state}" for task in self.tasks)
+        parts = (f"Run {self.run_id}: {self.life_cycle}", self.result, f"{self.started:%Y-%m-%d %H:%M} UTC")
+        return f"{' '.join(part for part in parts if part)}, {self.seconds:.0f} s; {tasks}"
+
+    def alert(self) -> str:
+        """The line for whoever is to act."""
+        return f"ALERT: Pipeline failed - {self.url}"
+
+
+ENDED = {"TERMINATED", "INTERNAL_ERROR", "SKIPPED"}
+FAILURES = {"FAILED", "TIMEDOUT", "CANCELED", "INTERNAL_ERROR"}
+
+
+def read_run(run: "BaseRun | Run", now: dt.datetime) -> RunStatus:
+    """Read what databricks-sdk says of a run; a state that is newer than the SDK reads UNKNOWN."""
+    started = dt.datetime.fromtimestamp((run.start_time or 0) / 1000, dt.UTC)
+    ended = dt.datetime.fromtimestamp(run.end_time / 1000, dt.UTC) if run.end_time else now
+    counted = next((_counted(task) for task in run.tasks or [] if task.task_key == ENOUGH_ROWS), "")
+    tasks = [_task(task, counted) for task in run.tasks or []]
+    return RunStatus(
+        run_id=run.run_id or 0,
+        life_cycle=_life_cycle(run.state),
+        result=_result(run.state),
+        url=run.run_page_url or "",
+        started=started,
+        seconds=max(0.0, (ended - started).total_seconds()),
+        # The condition is no work of its own, unless it could not be answered.
+        tasks=tuple(task for task in tasks if task.name != ENOUGH_ROWS or task.has_failed),
+    )
+
+
+def report(runs: Sequence[RunStatus]) -> list[str]:
+    """The lines for a person: each run, why a train was skipped, and an alert for each that failed."""
+    lines = []
+    for run in runs:
+        lines.append(run.line())
+        lines += [f"  {task.name}: {task.detail}" for task in run.tasks if task.detail]
+        if run.has_failed:
+            lines.append(run.alert())
+            lines += [f"  {run.reason}"] if run.reason else []
+    return lines
+
+
+def exit_code(runs: Sequence[RunStatus]) -> int:
+    """1 where the latest run that has come to an end failed, else 0.
+
+    A run that is on its way does not mend what the last one left, and one that was skipped, because another
+    was at work, did nothing.
+    """
+    ended = [run for run in runs if run.has_ended and run.life_cycle != "SKIPPED"]
+    return int(bool(ended) and ended[0].has_failed)
+
+
+def in_one_line(error: str) -> str:
+    """A task's error as a person reads it."""
+    return " ".join(error.removeprefix(EXIT).split())
+
+
+def _task(task: "RunTask", counted: str) -> TaskStatus:
+    state = _result(task.state) or _life_cycle(task.state)
+    detail = ""
+    if task.task_key == "train" and state == "EXCLUDED":
+        state, detail = SKIPPED_TRAINING, counted
+    message = (task.state.state_message if task.state else "") or ""
+    return TaskStatus(task.task_key, state, detail, task.run_id or 0, " ".join(message.split()))
+
+
+def _counted(condition: "RunTask") -> str:
+    asked = condition.condition_task
+    if asked is None or asked.outcome != "false" or not asked.left.isdecimal():
+        return ""
+    return f"{SKIPPED_TRAINING}: {int(asked.left):,} labelled rows; training takes {int(asked.right):,}"
+
+
+def _life_cycle(state: "RunState | None") -> str:
+    return state.life_cycle_state.value if state and state.life_cycle_state else "UNKNOWN"
+
+
+def _result(state: "RunState | None") -> str:
+    return state.result_state.value if state and state.result_state else ""

@@ -1,0 +1,1 @@
+"""The estimators that compete, and how they are calibrated."""

@@ -1,0 +1,1 @@
+"""What a logged model consists of, and what is recorded of its inputs."""

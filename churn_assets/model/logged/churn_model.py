@@ -1,0 +1,79 @@
+"""The model as MLflow loads it: features in, the probability of churn out, or what makes it up.
+
+Nobody imports this file. It is copied into every logged model and run wherever one is loaded, in a serving
+container or on a Spark worker, so it must not know ``churn_assets``. scikit-learn's own MLflow flavour would
+answer with labels, or with both classes' probabilities.
+"""
+
+import importlib.util
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+
+class ChurnModel(PythonModel):
+    """A fitted scikit-learn classifier, asked for the probability of label 1."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the estimator that was logged with the model."""
+        # The file lies in the model's own folder, beside this code: who can change one can change the other.
+        with Path(context.artifacts["estimator"]).open("rb") as file:
+            self.estimator = _Unpickler(file, context.artifacts).load()
+        self.columns = list(self.estimator.feature_names_in_)
+        self.explainer: Any = None
+
+    def predict(  # type: ignore[override]  # the base class returns nothing
+        self,
+        context: Any,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> np.ndarray:
+        """The probability of churn of each row, float64; columns are found by name, others ignored.
+
+        With ``params={"explain": True}`` what each feature contributes to each row's log-odds of churn,
+        float64 (rows, features), in the order of the signature; it takes the package shap for a model of
+        trees. Features that a row need not have, by the signature, may be left out.
+        """
+        rows = model_input.reindex(columns=self.columns).astype("float64")
+        if not (params and params.get("explain")):
+            return self.estimator.predict_proba(rows)[:, 1]
+        if self.explainer is None:
+            self.explainer = _module(context.artifacts["explain"]).explainer(self.estimator)
+        return self.explainer.contributions(rows.to_numpy("float64"))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds the project's own estimators in the files that were logged with the model."""
+
+    def __init__(self, file: Any, artifacts: Mapping[str, str]) -> None:
+        super().__init__(file)
+        self._artifacts = artifacts
+        self._modules: dict[str, Any] = {}
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """What the pickle names, from its module."""
+        package, _, name = module_name.rpartition(".")
+        if package != "churn_assets.model.candidates":
+            return super().find_class(module_name, global_name)
+        if name not in self._modules:
+            self._modules[name] = _module(self._artifacts[name])
+        return getattr(self._modules[name], global_name)
+
+
+def _module(path: str) -> Any:
+    # No import: of several models in one process, each has a file of that name.
+    spec = importlib.util.spec_from_file_location(f"churn_model_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+set_model(ChurnModel())

@@ -1,0 +1,44 @@
+"""What a training read and by which code it ran, as MLflow keeps it. Imported only where MLflow is in use."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+
+
+class DeltaTableVersion(DeltaDatasetSource):
+    """One version of a Delta table, by its three-level name.
+
+    MLflow's own class drops version 0, and asks a workspace for the id of any table with such a name.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is stored."""
+        return {
+            "delta_table_name": self.delta_table_name,
+            "delta_table_version": self.delta_table_version,
+        }
+
+
+def log_tables_read(mlflow: Any, delta_versions: Mapping[str, int]) -> None:
+    """Note each table's version as a tag, which can be searched for, and as a dataset of the run."""
+    mlflow.set_tags({f"delta_version.{table}": version for table, version in delta_versions.items()})
+    for table, version in delta_versions.items():
+        source = DeltaTableVersion(delta_table_name=table, delta_table_version=version)
+        mlflow.log_input(MetaDataset(source, name=table, digest=f"version {version}"), context="training")
+
+
+def git_sha() -> dict[str, str]:
+    """The tag for the commit that trains, where the package lies in a checkout and git is there to ask."""
+    package = Path(__file__).parents[2]
+    git = shutil.which("git")
+    if git is None or not any((folder / ".git").exists() for folder in package.parents):
+        return {}
+    asked = subprocess.run(  # noqa: S603 - a fixed command
+        [git, "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {"git_sha": asked.stdout.strip()} if asked.returncode == 0 else {}

@@ -1,0 +1,1 @@
+"""Registered versions: their stages and tags, promotions, rollbacks, and MLflow's database."""

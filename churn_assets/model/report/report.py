@@ -1,0 +1,158 @@
+"""One self-contained HTML page a training: what was decided, why, and on which rows. It asks no server."""
+
+import base64
+import datetime as dt
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.gate.gate import Decision
+from churn_assets.model.metrics import curves
+from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.model.report import plots, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATE = "report.html.jinja"
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report shows. All but the first four may be absent; what cannot be shown is said to be missing.
+
+    Attributes:
+        title: of the page.
+        created_at: UTC.
+        decision: of the gate.
+        costs: what a contact costs and gains.
+        label: of the holdout's rows, 1 churned, 0 stayed.
+        challenger: probabilities in the same order; empty where there are none.
+        champion: the same of the Production version; None where there is none.
+        floor: the same of recency alone.
+        holdout: the rows, with user_id and feature_date.
+        version: of the challenger in the registry.
+        champion_version: of the champion.
+        candidates: those that competed, the winner first.
+        calibrated: what calibration did to the winner.
+        importances: loss of ROC AUC by feature, as ``importances.importances`` returns it.
+        constant_features: features with one value in all training rows.
+        drift: feature, PSI of the holdout against the training rows, and what the PSI stays below by chance.
+        drift_warn: PSI from which drift is worth a warning; ``drift_fail`` from which it is a failure.
+        slice_floor: ROC AUC that no slice of the holdout may be below for certain.
+        flow: counts and dates by name, in the order of the data's way.
+        provenance: what the version was made from; a value may be a mapping of its own.
+        error: what went wrong before there was a model, in as many lines as it takes.
+    """
+
+    title: str
+    created_at: dt.datetime
+    decision: Decision
+    costs: CostMatrix
+    label: Array = field(default_factory=lambda: np.empty(0))
+    challenger: Array = field(default_factory=lambda: np.empty(0))
+    champion: Array | None = None
+    floor: Array = field(default_factory=lambda: np.empty(0))
+    holdout: "pd.DataFrame | None" = None
+    version: str = ""
+    champion_version: str | None = None
+    candidates: Sequence[Candidate] = ()
+    calibrated: Calibrated | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
+    constant_features: Sequence[str] = ()
+    drift: Sequence[tuple[str, float, float]] = ()
+    drift_warn: float = 0.05
+    drift_fail: float = 0.1
+    slice_floor: float = 0.55
+    flow: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def scores(self) -> dict[str, Array]:
+        """The probabilities that can be drawn, by the name of who gave them."""
+        given = {"challenger": self.challenger, "champion": self.champion, "recency": self.floor}
+        return {
+            name: np.asarray(values, dtype="float64")
+            for name, values in given.items()
+            if curves.usable(self.label, values)
+        }
+
+
+def render(content: ReportContent) -> str:
+    """The page, as HTML that needs no other file.
+
+    Whatever is absent leaves a sentence in its place: a refused decision needs its report most of all.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(words.FILTERS)
+    return environment.get_template(TEMPLATE).render(
+        content=content,
+        decision=content.decision,
+        names=tuple(name for name in ("challenger", "champion", "recency") if name in content.scores),
+        figures=_figures(content),
+        words=words,
+        headline=words.headline(content.decision, content.version, content.champion_version),
+        metrics=words.metric_rows(content.decision),
+        summary=words.holdout_in_words(content.holdout, content.label),
+        bins=words.bin_rows(content.label, content.scores),
+        threshold=words.threshold_rows(content.label, content.scores, content.costs),
+        slices=words.slice_rows(content.decision.slices, content.slice_floor),
+        drift=words.drift_rows(content.drift, content.drift_warn, content.drift_fail),
+    )
+
+
+def pictures(content: ReportContent) -> dict[str, bytes]:
+    """PNG of "roc", "calibration" and "profit", for Dagster's metadata; none where nothing can be drawn."""
+    draw = _drawings(content)
+    return {name: plots.png(draw[name]) for name in ("roc", "calibration", "profit") if name in draw}
+
+
+def markdown_picture(png: bytes, alt: str = "") -> str:
+    """A PNG as Markdown that holds the picture itself, as Dagster's metadata shows it."""
+    return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def _drawings(content: ReportContent) -> dict[str, plots.Draw]:
+    label, scores = np.asarray(content.label, dtype="float64"), content.scores
+    drawn: dict[str, plots.Draw] = {}
+    if scores:
+        of_scores: dict[str, Callable[..., None]] = {
+            "roc": plots.roc,
+            "precision_recall": plots.precision_recall,
+            "calibration": plots.calibration,
+            "gain": plots.gain,
+            "lift": plots.lift,
+            "profit": partial(plots.profit, costs=content.costs),
+        }
+        drawn = {name: partial(draw, label=label, scores=scores) for name, draw in of_scores.items()}
+    if content.importances:
+        drawn["importances"] = partial(plots.importances, by_feature=content.importances)
+    return drawn
+
+
+def _figures(content: ReportContent) -> dict[str, str]:
+    from markupsafe import Markup
+
+    figures = {}
+    for name, draw in _drawings(content).items():
+        try:
+            figures[name] = Markup(plots.svg(name, draw))  # noqa: S704 - drawn here, of names that we chose
+        except Exception as error:  # noqa: BLE001 - a picture less is better than no report
+            figures[name] = Markup(f"<p>Cannot be drawn: {html.escape(str(error))}</p>")  # noqa: S704 - escaped
+    return figures

@@ -1,0 +1,85 @@
+"""What an endpoint shall serve, in Databricks' terms."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from databricks.sdk.service.serving import (
+    EndpointTag,
+    Route,
+    ServedEntityInput,
+    ServedEntityOutput,
+    ServingEndpointDetailed,
+    TrafficConfig,
+)
+
+from churn_assets.serving.rollout import endpoint_state
+
+
+@dataclass(frozen=True)
+class InferenceTable:
+    """Where requests and answers are logged: ``<catalog>.<schema>.<prefix>_payload``."""
+
+    catalog: str
+    schema: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an endpoint shall serve. ``version`` is a number: stages and aliases are resolved before."""
+
+    endpoint: str
+    entity_name: str
+    version: str
+    workload_size: str = "Small"
+    scale_to_zero: bool = True
+    route_optimized: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    inference_table: InferenceTable | None = None
+
+    @property
+    def served_name(self) -> str:
+        """The name in answers, logs and routes: model and version."""
+        return f"{self.entity_name.rpartition('.')[2]}-{self.version}"
+
+    def is_served_by(self, endpoint: ServingEndpointDetailed) -> bool:
+        """Whether the configuration in force is this one, shadows aside."""
+        entity = endpoint_state.served(endpoint)
+        return entity is not None and (
+            entity.entity_name,
+            entity.entity_version,
+            entity.workload_size,
+            bool(entity.scale_to_zero_enabled),
+        ) == (self.entity_name, self.version, self.workload_size, self.scale_to_zero)
+
+    def entities(self, shadows: Iterable[ServedEntityOutput] = ()) -> list[ServedEntityInput]:
+        """This version, and after it those that only score in its shadow."""
+        own = ServedEntityInput(
+            name=self.served_name,
+            entity_name=self.entity_name,
+            entity_version=self.version,
+            workload_size=self.workload_size,
+            scale_to_zero_enabled=self.scale_to_zero,
+        )
+        return [own, *(_as_input(entity) for entity in shadows)]
+
+    def traffic(self, shadows: Iterable[ServedEntityOutput] = ()) -> TrafficConfig:
+        """All of it to this version."""
+        routes = [Route(served_model_name=self.served_name, traffic_percentage=100)]
+        routes += [Route(served_model_name=entity.name or "", traffic_percentage=0) for entity in shadows]
+        return TrafficConfig(routes=routes)
+
+
+def as_tags(tags: Mapping[str, str]) -> list[EndpointTag]:
+    """As the API takes them."""
+    return [EndpointTag(key=key, value=value) for key, value in tags.items()]
+
+
+def _as_input(entity: ServedEntityOutput) -> ServedEntityInput:
+    return ServedEntityInput(
+        name=entity.name,
+        entity_name=entity.entity_name,
+        entity_version=entity.entity_version,
+        workload_size=entity.workload_size,
+        scale_to_zero_enabled=entity.scale_to_zero_enabled,
+    )

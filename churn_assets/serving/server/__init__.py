@@ -1,0 +1,1 @@
+"""The scoring server: HTTP application, access, metrics, management, and one model host per worker."""

@@ -1,0 +1,122 @@
+"""The one page that matters: rows in, probabilities out."""
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from churn_assets.errors import EndpointError
+from churn_assets.serving.contract import (
+    ENDPOINT_NAME,
+    FEATURE_DATE_HEADER,
+    VERSION_HEADER,
+    WITHOUT_HISTORY_HEADER,
+)
+from churn_assets.serving.features.online_store import OnlineStore, Snapshot
+from churn_assets.serving.scoring.batching import Batcher
+from churn_assets.serving.scoring.payload import Rows
+from churn_assets.serving.scoring.replies import NotFoundError, ReplyError, UnavailableError, refusal, reply
+from churn_assets.serving.scoring.scorer import ServedModel
+from churn_assets.serving.server.access import Access
+from churn_assets.serving.server.host import ModelHost
+from churn_assets.serving.server.metrics import Metrics
+from churn_assets.serving.server.shadow import Shadow
+
+# From this size on a body is read in a thread: what is no plain table of numbers takes several times as long.
+BYTES_FOR_A_THREAD = 256 * 1024
+
+
+class Invocations:
+    """Scores requests with what is published, and measures it."""
+
+    def __init__(self, access: Access, host: ModelHost, store: OnlineStore, metrics: Metrics) -> None:
+        self._access = access
+        self._host = host
+        self._store = store
+        self._metrics = metrics
+        self._batcher = Batcher()
+        self._shadow = Shadow(metrics)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request."""
+        started = time.perf_counter()
+        scored = 0
+        try:
+            self._access.require_token(request)
+            _require_this_endpoint(request)
+            body = await self._access.body(request)
+            response, scored = await self._score(body)
+        except ReplyError as error:
+            response = refusal(error)
+        except Exception:
+            self._metrics.answered(ReplyError.status, 0, time.perf_counter() - started)
+            raise
+        self._metrics.answered(response.status_code, scored, time.perf_counter() - started)
+        return response
+
+    async def _score(self, body: bytes) -> tuple[Response, int]:
+        # One look at the model and one at the features: an answer is never of two versions or dates.
+        model = self._host.at_hand() or await self._host.published()
+        if len(body) < BYTES_FOR_A_THREAD:
+            rows = model.parser.rows(body, self._features)
+        else:
+            rows = await asyncio.to_thread(model.parser.rows, body, self._features)
+        headers = {VERSION_HEADER: model.version, "served-model-name": self._host.served_name}
+        if rows.looked_up:
+            headers[FEATURE_DATE_HEADER] = str(rows.looked_up.feature_date)
+        if rows.without_history:
+            headers[WITHOUT_HISTORY_HEADER] = str(rows.without_history)
+        if rows.unknown:
+            return await self._partial(model, rows, rows.looked_up, headers)
+        predictions = await self._predict(model, rows.matrix, explain=rows.explain)
+        return reply({"predictions": predictions}, 200, headers), len(rows.matrix)
+
+    def _features(self) -> Snapshot | None:
+        try:
+            return self._store.snapshot()
+        except EndpointError as error:
+            raise UnavailableError(str(error)) from error
+
+    async def _predict(self, model: ServedModel, matrix: np.ndarray, *, explain: bool = False) -> np.ndarray:
+        if explain:
+            return await asyncio.to_thread(model.contributions, matrix)
+        predictions = await self._batcher.predict(model, matrix)
+        if shadow := self._host.shadow:
+            self._shadow.score(shadow, model.parser.columns, matrix, predictions)
+        return predictions
+
+    async def _partial(
+        self, model: ServedModel, rows: Rows, store: Snapshot | None, headers: dict[str, str]
+    ) -> tuple[Response, int]:
+        """Null and an entry of its own for each user of whom nothing is known; 404 where all are."""
+        known = [row for row in range(len(rows.matrix)) if row not in rows.unknown]
+        predictions: list[Any] = [None] * len(rows.matrix)
+        if known:
+            answers = (await self._predict(model, rows.matrix[known], explain=rows.explain)).tolist()
+            for row, answer in zip(known, answers, strict=True):
+                predictions[row] = answer
+        date = store.feature_date if store else None
+        errors = [
+            {
+                "row": row,
+                "user_id": user_id,
+                "status": NotFoundError.status,
+                "error_code": NotFoundError.error_code,
+                "message": f"user_id {user_id} has no features of {date}: no event in the 30 days up to it.",
+            }
+            for row, user_id in rows.unknown.items()
+        ]
+        content = {"predictions": predictions, "errors": errors}
+        if known:
+            return reply(content, 200, headers), len(known)
+        first = {key: errors[0][key] for key in ("error_code", "message")}
+        return reply({**first, **content}, NotFoundError.status, headers), 0
+
+
+def _require_this_endpoint(request: Request) -> None:
+    name = request.path_params.get("name", ENDPOINT_NAME)
+    if name != ENDPOINT_NAME:
+        raise NotFoundError(f"There is no endpoint {name[:100]!r}; this server has {ENDPOINT_NAME}.")

@@ -1,0 +1,173 @@
+"""``churn serve``: one port, several workers, and one process that follows the registry.
+
+uvicorn's supervisor starts workers again that end, be it by a crash or because they were idle. This runs as a
+module of its own, so that workers, which import the main module anew, stay small.
+"""
+
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlparse
+
+import uvicorn
+from filelock import FileLock, Timeout
+from uvicorn.supervisors import Multiprocess
+
+from churn_assets import settings as settings_module
+from churn_assets.errors import ChurnError, EndpointError
+from churn_assets.serving.contract import ENDPOINT_NAME, endpoint_token, online_folder, state_folder
+from churn_assets.serving.server.options import Options
+from churn_assets.settings import Settings
+
+log = logging.getLogger("churn.serve")
+
+GRACE_SECONDS = 10
+BACKLOG = 2048
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        EndpointError: another server has the lake or the port.
+        SettingsError: the token cannot be used.
+    """
+    folder = state_folder(settings)
+    token = endpoint_token(settings)
+    lock = FileLock(folder / "server.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise EndpointError(
+            f"Another server serves this lake ({folder}). Use it, or stop it: churn status says where it is."
+        ) from error
+    with lock, _listening(settings.endpoint_url) as listener:
+        options = Options(
+            state=folder,
+            online=online_folder(settings),
+            token=token,
+            idle_seconds=settings.endpoint_idle_seconds,
+            max_bytes=settings.endpoint_max_megabytes * 1024 * 1024,
+            metrics_folder=_empty(folder / "metrics"),
+        )
+        (folder / "wanted.json").unlink(missing_ok=True)
+        (folder / "active").touch()
+        host, port = listener.getsockname()[:2]
+        log.info("%s on http://%s:%s, %s workers", ENDPOINT_NAME, host, port, settings.endpoint_workers)
+        log.info("token: %s", "CHURN_ENDPOINT_TOKEN" if settings.endpoint_token else folder / "token")
+        _run(settings, options, listener)
+
+
+def _run(settings: Settings, options: Options, listener: socket.socket) -> None:
+    # prometheus_client reads it when it is imported, in each worker.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(options.metrics_folder)
+    from churn_assets.serving.server.app import make_app
+
+    config = uvicorn.Config(
+        partial(make_app, options),
+        factory=True,
+        workers=settings.endpoint_workers,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    workers = Multiprocess(config, [listener])
+    stop = threading.Event()
+    follower = threading.Thread(target=_keep_following, args=(settings, options.state, stop))
+    follower.start()
+    try:
+        workers.run()
+    finally:
+        stop.set()
+        follower.join()
+
+
+def _keep_following(settings: Settings, folder: Path, stop: threading.Event) -> None:
+    """Start the follower, and start it again if it ends."""
+    spawn = multiprocessing.get_context("spawn")
+    while not stop.is_set():
+        process = spawn.Process(target=_follow, args=(settings, folder, os.getpid()), name="follower")
+        process.start()
+        while process.is_alive() and not stop.wait(0.2):
+            pass
+        process.terminate()
+        process.join()
+        if not stop.wait(1):
+            log.warning("the follower ended with %s and is started again", process.exitcode)
+
+
+def _follow(settings: Settings, folder: Path, parent: int) -> None:
+    # Ctrl-C reaches the whole group; the server ends its follower when the workers are done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _log_to_stderr()
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    from churn_assets.serving.published import follower
+
+    # It asks again by itself; MLflow's own patience with a server that is away is minutes, for all requests.
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
+    stop = threading.Event()
+    threading.Thread(target=_stop_with, args=(parent, stop), daemon=True).start()
+    follower.main(settings, folder, stop)
+
+
+def _stop_with(parent: int, stop: threading.Event) -> None:
+    while os.getppid() == parent and not stop.wait(1):
+        pass
+    stop.set()
+
+
+def _listening(url: str) -> socket.socket:
+    parsed = urlparse(url)
+    try:
+        host, port = parsed.hostname, parsed.port or 8080
+    except ValueError:
+        host, port = None, 0
+    if parsed.scheme != "http" or not host:
+        raise EndpointError(f"CHURN_ENDPOINT_URL is {url}; to serve there it must be http://<host>:<port>.")
+    try:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    except OSError as error:
+        # create_server repeats the address in brackets.
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise EndpointError(
+            f"Cannot listen on {host}:{port}: {reason}. Set CHURN_ENDPOINT_URL to a free port."
+        ) from error
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    # Alembic says at each start which migrations there are.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def main() -> None:
+    """The command's process."""
+    _log_to_stderr()
+    try:
+        serve(settings_module.load())
+    except ChurnError as error:
+        print(f"churn: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""From settings to clusters, libraries and cost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from churn_assets import settings as settings_module
+from churn_assets.databricks.compute.compute import cluster_python, cluster_spec, require_compute
+from churn_assets.databricks.compute.cost import dbu_estimate
+from churn_assets.databricks.compute.libraries import cluster_libraries, locked
+from churn_assets.errors import SettingsError
+from churn_assets.settings import Settings
+
+
+def settings(**overrides: Any) -> Settings:
+    return settings_module.load(_env_file=None, deployment="databricks", **overrides)
+
+
+def test_the_articles_machines_are_the_default_on_a_current_runtime() -> None:
+    spec = cluster_spec(settings())
+    assert (spec["node_type_id"], spec["num_workers"]) == ("i3.xlarge", 4)
+    assert spec["spark_version"] == "17.3.x-scala2.13"
+    assert spec["data_security_mode"] == "SINGLE_USER"
+
+
+def test_a_pool_decides_on_the_node_type() -> None:
+    spec = cluster_spec(settings(databricks_compute="pool", databricks_pool_id="pool-1"))
+    assert spec["instance_pool_id"] == "pool-1"
+    assert "node_type_id" not in spec
+
+
+def test_no_workers_is_a_single_node() -> None:
+    spec = cluster_spec(settings(databricks_workers=0))
+    assert spec["spark_conf"]["spark.databricks.cluster.profile"] == "singleNode"
+    assert spec["custom_tags"]["ResourceClass"] == "SingleNode"
+
+
+def test_secrets_are_named_to_the_cluster_and_never_read() -> None:
+    ours = settings(databricks_secret_scope="my-scope", databricks_token="dapi-very-secret")
+    spec = cluster_spec(ours, frozenset({"databricks-token", "somebody-elses"}))
+    assert spec["spark_env_vars"] == {"DATABRICKS_TOKEN": "{{secrets/my-scope/databricks-token}}"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"databricks_compute": "existing"}, "CHURN_DATABRICKS_CLUSTER_ID"),
+        ({"databricks_compute": "pool"}, "CHURN_DATABRICKS_POOL_ID"),
+        ({"databricks_spark_version": "14.3.x-scala2.12"}, "Use 15.4 LTS or newer"),
+        ({"databricks_spark_version": "latest"}, "is no runtime"),
+    ],
+)
+def test_settings_that_name_no_usable_cluster_say_what_to_set(overrides: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        require_compute(settings(**overrides))
+
+
+def test_each_runtime_has_its_python() -> None:
+    runtimes = ("15.4.x-scala2.12", "16.4.x-scala2.13", "17.3.x-scala2.13", "18.0.x-photon-scala2.13")
+    assert [cluster_python(one) for one in runtimes] == ["3.11", "3.12", "3.12", "3.12"]
+
+
+def test_a_lock_gives_each_python_its_versions(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        "# made by uv\n"
+        "numpy==2.4.6 ; python_full_version < '3.12' \\\n"
+        "    --hash=sha256:aa\n"
+        "numpy==2.5.5 ; python_full_version >= '3.12' \\\n"
+        "    --hash=sha256:bb \\\n"
+        "    # via mlflow\n"
+        "colorama==0.4.6 ; sys_platform == 'win32' \\\n"
+        "    --hash=sha256:cc\n"
+        "Pydantic_Settings==2.16.3\n"
+    )
+    assert locked(lock, "3.11") == {"numpy": "2.4.6", "pydantic-settings": "2.16.3"}
+    assert locked(lock, "3.12") == {"numpy": "2.5.5", "pydantic-settings": "2.16.3"}
+
+
+def test_an_installed_wheel_without_a_lock_takes_the_versions_that_are_here(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    assert f"dagster=={version('dagster')}" in cluster_libraries("3.12", tmp_path / "no.lock")
+
+
+def test_the_runtimes_own_spark_is_never_installed_over() -> None:
+    names = {pin.split("==")[0] for pin in cluster_libraries("3.12")}
+    # dagster-pyspark and dagster-databricks would pull pyspark in.
+    assert not names & {"pyspark", "pysail", "delta-spark", "dagster-pyspark", "dagster-databricks"}
+    assert {"dagster", "dagster-mlflow", "pydantic-settings", "scikit-learn"} <= names
+
+
+def test_what_one_python_alone_needs_is_installed_on_no_other() -> None:
+    of_311, of_312 = (
+        {pin.split("==")[0] for pin in cluster_libraries(python)} for python in ("3.11", "3.12")
+    )
+
+    assert of_311 - of_312 == {"numba"}
+
+
+def test_an_hour_of_a_driver_and_four_workers_at_one_dbu_is_five() -> None:
+    assert dbu_estimate(3600, "i3.xlarge", 4, {}) == pytest.approx(5.0)
+
+
+def test_a_given_rate_wins_and_an_unknown_one_gives_no_estimate() -> None:
+    assert dbu_estimate(1800, "i3.xlarge", 0, {"i3.xlarge": 3.0}) == pytest.approx(1.5)
+    assert dbu_estimate(1800, "m9.future", 0, {}) is None
+    assert dbu_estimate(1800, "m9.future", 1, {"m9.future": 2.0}) == pytest.approx(2.0)

@@ -1,0 +1,175 @@
+"""What the settings make of the launcher: staging, compute, partitions, credentials, secrets."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from databricks.sdk.errors import PermissionDenied
+
+from churn_assets.databricks.preflight import require_workspace
+from churn_assets.databricks.steps.launcher import ChurnStepLauncher
+from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets_tests.databricks import tiny
+from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.faults import Refused
+
+Make = Callable[..., Any]
+
+
+def test_another_minor_version_of_python_computes_the_step(
+    tmp_path: Path, remote_python: Path, instance: dg.DagsterInstance
+) -> None:
+    with Workspace(tmp_path / "other", python=remote_python) as other:
+        launcher = tiny.make_launcher(other, tmp_path, databricks_spark_version="17.3.x-scala2.13")
+        result = tiny.materialize(launcher, instance, "derived")
+        assert other.violations == []
+    assert result.success
+    (materialization,) = result.asset_materializations_for_node("derived")
+    python = materialization.metadata["python"].value
+    assert str(python).startswith("3.")
+    assert python != f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_a_range_of_days_is_one_step_that_materialises_each(
+    workspace: Workspace, make_launcher: Make, materialize: Make
+) -> None:
+    tags = {
+        "dagster/asset_partition_range_start": "2026-01-02",
+        "dagster/asset_partition_range_end": "2026-01-04",
+    }
+    result = materialize(make_launcher(databricks_compute="step"), "by_day", tags=tags)
+    found = result.asset_materializations_for_node("by_day")
+    assert [one.partition for one in found] == ["2026-01-02", "2026-01-03", "2026-01-04"]
+    assert {one.metadata["first"].value for one in found} == {"2026-01-02"}
+    assert len(workspace.jobs.runs) == 1
+    # The cluster was the step's own, and its start is part of the cost.
+    assert workspace.calls("POST", "/clusters/create") == []
+    assert all("dbu_estimate" in one.metadata for one in found)
+
+
+def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
+    workspace: Workspace, make_launcher: Make, materialize: Make
+) -> None:
+    client = workspace.client()
+    client.secrets.create_scope("ours")
+    client.secrets.put_secret("ours", "endpoint-token", string_value="told-to-the-cluster-alone")
+    cluster_id = client.clusters.create(
+        "15.4.x-scala2.12" if sys.version_info.minor == 11 else "17.3.x-scala2.13",
+        node_type_id="i3.2xlarge",
+        num_workers=2,
+    ).response.cluster_id
+    launcher = make_launcher(
+        databricks_staging="dbfs",
+        databricks_compute="existing",
+        databricks_cluster_id=cluster_id,
+        databricks_secret_scope="ours",
+        databricks_dbu_rates={"i3.2xlarge": 1200.0},
+    )
+    result = materialize(launcher, "probe", config={"says": "x"})
+    (found,) = result.asset_materializations_for_node("probe")
+    seconds = found.metadata["execution_seconds"].value
+    assert found.metadata["cluster"].value == cluster_id
+    # Two workers and a driver at 1,200 DBU an hour: one a second.
+    assert found.metadata["dbu_estimate"].value == pytest.approx(seconds, abs=1e-3)
+    # A cluster that is there cannot be told of secrets any more: the step asks for them by name.
+    environment: Any = found.metadata["environment"].value
+    assert environment["CHURN_ENDPOINT_TOKEN"] == "told-to-the-cluster-alone"
+    assert "told-to-the-cluster-alone" not in str(
+        [one.body for one in workspace.calls("POST", "/dbfs/add-block")]
+    )
+    assert not [one for one in workspace.requests if "/fs/" in one.path]
+    assert [file.name for file in workspace.local("/dbfs/churn_staging").rglob("*.zip")] == ["code.zip"]
+    assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster_id]
+    client.clusters.permanent_delete(cluster_id)
+
+
+def test_a_service_principal_needs_no_token_of_a_person(workspace: Workspace, make_settings: Make) -> None:
+    ours = {
+        "databricks_client_id": workspace.auth.client_id,
+        "databricks_client_secret": workspace.auth.client_secret,
+    }
+    assert require_workspace(make_settings(databricks_token=None, **ours)).endswith(workspace.auth.client_id)
+    # It goes before a token that happens to be set as well.
+    assert require_workspace(make_settings(**ours)).endswith(workspace.auth.client_id)
+    with pytest.raises(WorkspaceError, match="does not let this deployment in") as error:
+        require_workspace(make_settings(**{**ours, "databricks_client_secret": "dose-guessed"}))
+    assert "dose-guessed" not in str(error.value)
+
+
+def test_a_secret_scope_that_is_not_there_says_so(make_launcher: Make, materialize: Make) -> None:
+    result = materialize(make_launcher(databricks_secret_scope="nowhere"), "probe", config={"says": "x"})
+    assert "CHURN_DATABRICKS_SECRET_SCOPE=nowhere is no scope" in tiny.failure(result, "probe").message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"databricks_host": None}, "needs DATABRICKS_HOST"),
+        ({"databricks_token": None}, "needs DATABRICKS_TOKEN"),
+        ({"databricks_token": None, "databricks_client_id": "me"}, "needs DATABRICKS_CLIENT_SECRET"),
+        ({"databricks_compute": "pool"}, "CHURN_DATABRICKS_POOL_ID"),
+    ],
+)
+def test_what_is_not_set_is_said_before_the_workspace_is_asked(
+    workspace: Workspace, make_launcher: Make, overrides: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        make_launcher(**overrides)
+    assert workspace.requests == []
+
+
+def test_a_wrong_token_ends_the_run_before_anything_is_started(
+    workspace: Workspace, make_launcher: Make, instance: dg.DagsterInstance
+) -> None:
+    launcher = make_launcher(databricks_token="dapi-of-somebody-else")
+    with (
+        pytest.raises(
+            WorkspaceError, match=r"does not let this deployment in.*Check DATABRICKS_HOST"
+        ) as error,
+        launcher.for_run(instance, "a run"),
+    ):
+        pass
+    assert "dapi-of-somebody-else" not in str(error.value)
+    assert len(workspace.requests) == 1
+
+
+def test_a_host_that_does_not_answer_is_given_up_soon(
+    instance: dg.DagsterInstance, make_launcher: Make
+) -> None:
+    launcher = make_launcher(databricks_host="http://127.0.0.1:9", patience_seconds=1)
+    with (
+        pytest.raises(WorkspaceError, match=r"http://127\.0\.0\.1:9 does not let this deployment in"),
+        launcher.for_run(instance, "a run"),
+    ):
+        pass
+
+
+def test_leftovers_of_runs_that_other_instances_know_are_left_alone(
+    workspace: Workspace, make_launcher: Make, instance: dg.DagsterInstance
+) -> None:
+    client = workspace.client()
+    theirs = client.clusters.create(
+        "17.3.x-scala2.13", cluster_name="churn-run-of-theirs", node_type_id="i3.xlarge", num_workers=1
+    ).response.cluster_id
+    launcher: ChurnStepLauncher = make_launcher()
+    launcher._staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
+    with launcher.for_run(instance, "ours"):
+        pass
+    assert [one.cluster_id for one in workspace.clusters.alive()] == [theirs]
+    assert len(tiny.staged(workspace)) == 1
+    client.clusters.permanent_delete(theirs)
+    launcher._staging.delete(f"{tiny.STAGING}/runs")
+
+
+def test_a_workspace_that_refuses_the_clearing_up_does_not_stop_the_run(
+    workspace: Workspace, make_launcher: Make, instance: dg.DagsterInstance
+) -> None:
+    workspace.faults.add("GET", r"/clusters/list$", Refused(403, message="not yours"), times=2)
+    with (
+        make_launcher().for_run(instance, "ours") as launcher,
+        pytest.raises(PermissionDenied, match="not yours"),
+    ):
+        list(launcher.workspace.clusters.list())

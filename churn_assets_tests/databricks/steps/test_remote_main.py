@@ -1,0 +1,144 @@
+"""The cluster's side by itself: which package wins, signs of life, and what is said when it cannot start."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from dagster._serdes import deserialize_value
+
+from churn_assets.databricks.steps import remote_main
+
+
+def make_zip(path: Path, **files: str) -> Path:
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name, content in files.items():
+            zipped.writestr(name.replace("__", "/") + ".py", content)
+    return path
+
+
+def run_main(folder: Path, code: Path, **config: object) -> subprocess.CompletedProcess[str]:
+    """The main as the cluster starts it: by itself, with the standard library."""
+    asked = {"package": "ours", "environment": {}, "heartbeat": {"seconds": 0.05, "missed": 200}, **config}
+    (folder / "config.json").write_text(json.dumps(asked))
+    return subprocess.run(
+        [sys.executable, "-I", remote_main.__file__, folder / "config.json", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+    )
+
+
+def test_the_staged_package_wins_over_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "installed" / "ours_first"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("which = 'installed'")
+    code = tmp_path / "code.zip"
+    with zipfile.ZipFile(code, "w") as zipped:
+        zipped.writestr("ours_first/__init__.py", "which = 'staged'")
+    spark = tmp_path / "spark" / "python"
+    (spark / "lib").mkdir(parents=True)
+    (spark / "lib" / "py4j-0.10-src.zip").touch()
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path / "spark"))
+    monkeypatch.setattr(sys, "path", [str(installed.parent), *sys.path])
+    unpacked = tmp_path / "unpacked"
+    remote_main.put_first_on_the_path(str(code), "ours_first", str(unpacked))
+    assert sys.path[:5] == [
+        str(unpacked),
+        str(unpacked),
+        # Then the runtime's own Spark, before one that a library may have brought.
+        str(spark),
+        str(spark / "lib" / "py4j-0.10-src.zip"),
+        str(installed.parent),
+    ]
+    import ours_first  # type: ignore[import-not-found]  # made above
+
+    assert ours_first.which == "staged"
+
+
+def test_an_archive_without_the_package_is_refused_though_it_is_installed(tmp_path: Path) -> None:
+    code = tmp_path / "code.zip"
+    with zipfile.ZipFile(code, "w") as zipped:
+        zipped.writestr("theirs/__init__.py", "")
+    done = run_main(tmp_path, code, package="dagster")
+    said = json.loads((tmp_path / "error.json").read_text())
+    assert done.returncode == 1
+    assert said["type"] == "PackageNotStagedError"
+    assert said["message"].startswith("The archive code.zip holds theirs, not dagster.")
+
+
+def test_an_orphan_interrupts_its_step_and_takes_its_folder_along(tmp_path: Path) -> None:
+    folder = tmp_path / "step"
+    folder.mkdir()
+    (folder / "heartbeat").write_text("1")
+    heartbeat = remote_main.Heartbeat(folder, seconds=0.02, missed=4)
+    heartbeat.start()
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)
+    heartbeat.stop()
+    heartbeat.join()
+    assert heartbeat.orphaned
+    assert not folder.exists()
+
+
+def test_a_step_whose_launcher_lives_is_left_in_peace(tmp_path: Path) -> None:
+    (tmp_path / "heartbeat").write_text("0")
+    heartbeat = remote_main.Heartbeat(tmp_path, seconds=0.05, missed=4)
+    heartbeat.start()
+    stop = time.monotonic() + 0.8
+    beats = 0
+    while time.monotonic() < stop:
+        beats += 1
+        (tmp_path / "heartbeat").write_text(str(beats))
+        time.sleep(0.02)
+    heartbeat.stop()
+    heartbeat.join()
+    assert not heartbeat.orphaned
+
+
+def test_events_are_files_that_are_whole(tmp_path: Path) -> None:
+    from dagster import DagsterInstance, job, op
+
+    entries = []
+    with DagsterInstance.ephemeral() as instance:
+
+        @op
+        def one() -> None: ...
+
+        @job
+        def all_of_it() -> None:
+            one()
+
+        run_id = all_of_it.execute_in_process(instance=instance).run_id
+        entries = instance.all_logs(run_id)
+    heartbeat = remote_main.Heartbeat(tmp_path, seconds=10, missed=10)
+    before = threading.active_count()
+    with remote_main.Events(tmp_path, heartbeat) as events:
+        for entry in entries[:3]:
+            events.put(entry)
+        time.sleep(remote_main.BATCH_SECONDS * 2)
+        for entry in entries[3:]:
+            events.put(entry)
+    files = sorted(tmp_path.glob("events-*.json.gz"))
+    assert [file.name for file in files] == ["events-000001.json.gz", "events-000002.json.gz"]
+    read = [deserialize_value(gzip.decompress(file.read_bytes()).decode(), list) for file in files]
+    assert [*read[0], *read[1]] == list(entries)
+    assert events.outcome == "STEP_SUCCESS"
+    assert threading.active_count() <= before
+
+
+def test_the_main_imports_nothing_of_the_package() -> None:
+    source = Path(remote_main.__file__).read_text()
+    assert "import churn_assets" not in source
+    assert "from churn_assets" not in source

@@ -1,0 +1,155 @@
+"""The exported bundle is the job that ``churn workflow create`` makes, and nothing else."""
+
+import base64
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from databricks.sdk.service.jobs import JobSettings
+
+from churn_assets import settings as settings_module
+from churn_assets.databricks.workflow import bundle
+from churn_assets.databricks.workflow.spec import job_specification
+from churn_assets.databricks.workflow.wheel import cluster_wheel
+from churn_assets.errors import SettingsError
+from churn_assets.settings import Settings
+
+HOST = "https://example.cloud.databricks.com"
+SECRETS = frozenset({"databricks-token"})
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return settings_module.load(
+        _env_file=None,
+        deployment="databricks",
+        databricks_host=HOST,
+        landing_root="s3://landing/events",
+        databricks_secret_scope="churn",
+        alert_emails="oncall@example.com",
+    )
+
+
+@pytest.fixture
+def exported(settings: Settings, tmp_path: Path) -> dict[str, Any]:
+    return yaml.safe_load(bundle.export(settings, tmp_path, SECRETS).read_text())
+
+
+def job_of(exported: dict[str, Any], target: str) -> dict[str, Any]:
+    """The job as the target deploys it: its variables in place of the references."""
+    values = {name: one["default"] for name, one in exported["variables"].items()}
+    values |= exported["targets"][target].get("variables", {})
+    replaced = {f"${{var.{name}}}": value for name, value in values.items()} | {"${workspace.host}": HOST}
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: resolved(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [resolved(one) for one in value]
+        for reference, text in replaced.items():
+            value = value.replace(reference, text) if isinstance(value, str) else value
+        return value
+
+    return resolved(exported["resources"]["jobs"]["churn_prediction_pipeline"])
+
+
+def test_in_prod_it_is_the_job_that_is_created(exported: dict[str, Any], settings: Settings) -> None:
+    assert job_of(exported, "prod") == job_specification(settings, bundle.WHEEL, SECRETS)
+
+
+def test_in_dev_it_writes_to_no_catalog_of_production(exported: dict[str, Any]) -> None:
+    environment = job_of(exported, "dev")["job_clusters"][0]["new_cluster"]["spark_env_vars"]
+
+    assert environment["CHURN_MAIN_CATALOG"] == "dev_main_catalog"
+    assert environment["CHURN_RAW_CATALOG"] == "dev_raw_catalog"
+    assert environment["CHURN_DATABRICKS_VOLUME"] == "/Volumes/dev_main_catalog/gold/churn"
+    assert environment["CHURN_LANDING_ROOT"] == "s3://landing/events"
+    assert "/Volumes/main_catalog" not in str(job_of(exported, "dev"))
+
+
+def test_in_dev_the_endpoint_of_the_workspace_is_left_alone(exported: dict[str, Any]) -> None:
+    last = {target: job_of(exported, target)["tasks"][-1] for target in ("dev", "prod")}
+
+    assert [task["task_key"] for task in last.values()] == ["deploy", "deploy"]
+    assert last["dev"]["python_wheel_task"]["parameters"] == ["keep"]
+    assert last["prod"]["python_wheel_task"]["parameters"] == ["deploy"]
+
+
+def test_the_service_knows_every_field_of_the_job(exported: dict[str, Any]) -> None:
+    job = job_of(exported, "prod")
+
+    assert JobSettings.from_dict(job).as_dict() == job
+
+
+def test_no_task_brings_a_spark_of_its_own(exported: dict[str, Any]) -> None:
+    tasks = job_of(exported, "prod")["tasks"]
+    pins = [one["pypi"]["package"] for task in tasks for one in task.get("libraries", []) if "pypi" in one]
+
+    assert any(pin.startswith("dagster==") for pin in pins)
+    assert [
+        pin for pin in pins if pin.startswith(("pyspark", "pysail", "delta-spark", "dagster-pyspark"))
+    ] == []
+
+
+def test_no_secret_and_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
+    settings = settings_module.load(
+        _env_file=None,
+        deployment="databricks",
+        databricks_host=HOST,
+        databricks_token="dapi-secret",
+        landing_root="s3://landing/events",
+        lake_root=tmp_path / "lake",
+        dagster_home=tmp_path / "dagster",
+    )
+
+    text = bundle.export(settings, tmp_path / "bundle").read_text()
+
+    assert "dapi-secret" not in text
+    assert str(tmp_path) not in text
+
+
+def test_a_local_deployment_has_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="CHURN_DEPLOYMENT=local has no Databricks job"):
+        bundle.export(settings_module.load(_env_file=None, deployment="local"), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_build_of_the_bundle_writes_the_wheel_that_the_job_uses(
+    exported: dict[str, Any], tmp_path: Path
+) -> None:
+    (built_before,) = (tmp_path / "dist").iterdir()
+    built_before.unlink()
+    python, *build = exported["artifacts"]["churn_assets"]["build"].split()
+    assert python == "python"
+
+    subprocess.run([sys.executable, *build], cwd=tmp_path, check=True, timeout=60)
+
+    (wheel,) = tmp_path.glob(bundle.WHEEL)
+    assert wheel.read_bytes() == cluster_wheel().content == cluster_wheel().content
+
+
+def test_the_wheel_requires_nothing_and_records_what_it_holds(
+    exported: dict[str, Any], tmp_path: Path
+) -> None:
+    (wheel,) = tmp_path.glob(bundle.WHEEL)
+
+    with zipfile.ZipFile(wheel) as archive:
+        (info,) = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        assert "Requires-Dist" not in archive.read(f"{info}/METADATA").decode()
+        assert (
+            "churn-task = churn_assets.commands.task:main"
+            in archive.read(f"{info}/entry_points.txt").decode()
+        )
+        recorded = dict(
+            line.split(",", 1) for line in archive.read(f"{info}/RECORD").decode().splitlines() if line
+        )
+        assert set(recorded) == set(archive.namelist())
+        content = archive.read("churn_assets/settings.py")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    assert recorded["churn_assets/settings.py"] == f"sha256={digest},{len(content)}"

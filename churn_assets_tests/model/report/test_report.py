@@ -1,0 +1,274 @@
+import base64
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.model.candidates.bounds import Bounds
+from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.gate import gate
+from churn_assets.model.gate.gate import Decision
+from churn_assets.model.metrics.evaluation import DEFAULT_COSTS
+from churn_assets.model.report import plots, report
+from churn_assets.model.report.report import ReportContent
+
+VOID = {"meta", "br", "img", "hr"}
+EVIL = "<script>alert('country')</script>"
+
+
+class Page(HTMLParser):
+    """The page's text, its elements, and whether each is closed in its turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src") and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def content() -> ReportContent:
+    """1,200 rows of 600 users of two countries; the challenger knows what the champion half knows."""
+    random = np.random.default_rng(1)
+    truth = random.beta(1, 2, 1_200)
+    label = (random.random(1_200) < truth).astype("float64")
+    holdout = pd.DataFrame(
+        {
+            "user_id": np.arange(1_200) // 2,
+            "feature_date": [dt.date(2026, 5, 1 + row % 2) for row in range(1_200)],
+            "account_age_days": random.integers(0, 200, 1_200).astype("float64"),
+            "label": label.astype("int64"),
+            "country": np.where(np.arange(1_200) % 4 < 2, EVIL, "GB"),
+        }
+    )
+    champion, floor = (truth + 0.33) / 2, np.full(1_200, 0.33) + truth / 10
+    decision = gate.decide(
+        holdout,
+        truth,
+        champion,
+        floor,
+        costs=DEFAULT_COSTS,
+        slice_floor=0.55,
+        formula=(truth + floor) / 2,
+        replicates=50,
+    )
+    metrics = {"brier": 0.15123, "log_loss": 0.4, "roc_auc": 0.8}
+    return ReportContent(
+        title="Churn model, version 5",
+        created_at=dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.UTC),
+        decision=decision,
+        costs=DEFAULT_COSTS,
+        label=label,
+        challenger=truth,
+        champion=champion,
+        floor=floor,
+        holdout=holdout,
+        version="5",
+        champion_version="4",
+        candidates=[
+            Candidate("boosting", "gradient_boosting", {"max_depth": 4}, object(), metrics, 1.25),
+            Candidate("broken", "gradient_boosting", {"max_depth": -1}, error="ValueError: max_depth < 1"),
+        ],
+        calibrated=Calibrated(None, "isotonic", 0.15321, 0.15123, Bounds(0.00213, 0.98761)),
+        importances={"days_since_last_event": 0.2, "account_age_days": 0.01},
+        drift=[
+            ("days_since_last_event", 0.3, 0.01),
+            ("account_age_days", 0.2, 0.01),
+            ("event_count_30d", 0.06, 0.01),
+            ("rolling_7d_events", 0.001, 0.01),
+        ],
+        flow={"Bronze lines": 325352, "holdout dates": "2026-05-01 to 2026-05-02"},
+        provenance={"seed": 42, "Delta versions": {"main_catalog.gold.churn_labels": 33}},
+    )
+
+
+@pytest.fixture(scope="module")
+def html(content: ReportContent) -> str:
+    return report.render(content)
+
+
+def refused(**about: object) -> ReportContent:
+    """What is known of a training in which nothing could be judged."""
+    return ReportContent(
+        title="Churn model",
+        created_at=dt.datetime(2026, 11, 23, tzinfo=dt.UTC),
+        decision=Decision(promoted=False, reasons=("The holdout has no row.",), against="recency"),
+        costs=DEFAULT_COSTS,
+        **about,  # type: ignore[arg-type]  # fields of the class, named by each test
+    )
+
+
+def test_the_surest_that_a_probability_can_be_is_said(html: str) -> None:
+    assert re.search(r"No user gets less than 0\.0021 or more than\s+0\.9876", html)
+
+
+def test_the_decision_and_its_reasons_come_before_everything_else(content: ReportContent, html: str):
+    text = Page(html).text
+
+    assert content.decision.promoted
+    headline = text.index("Version 5 is promoted: it replaces version 4")
+    assert headline < text.index(content.decision.reasons[0]) < text.index("Key figures on the holdout")
+
+
+def test_the_page_is_whole_and_asks_no_server(html: str):
+    page = Page(html)
+
+    assert [link for link in page.links if not link.startswith("#")] == []
+    assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
+    assert re.findall(r"@import|url\((?!#)", html) == []
+    assert page.tags.count("figure") == page.tags.count("svg") == 7
+    assert len(html) < 1_000_000
+
+
+def test_every_link_within_the_page_leads_somewhere(html: str):
+    ids = set(re.findall(r'\bid="([^"]+)"', html))
+
+    assert {link.removeprefix("#") for link in Page(html).links} <= ids
+
+
+def test_a_country_that_is_a_script_is_shown_and_not_run(content: ReportContent, html: str):
+    assert f"country={EVIL}" in [one.name for one in content.decision.slices]
+    assert f"country={EVIL}" in Page(html).text
+    assert EVIL not in html
+
+
+def test_key_figures_stand_beside_their_difference_and_its_interval(content: ReportContent, html: str):
+    brier = next(one for one in content.decision.differences if one.metric == "brier")
+    row = (
+        f"{brier.challenger:.4f} {brier.champion:.4f} {content.decision.formula['brier']:.4f} "
+        f"{content.decision.floor['brier']:.4f} "
+        f"{brier.challenger - brier.champion:+.4f} {brier.low:+.4f} to {brier.high:+.4f} better"
+    )
+
+    assert row.replace("-", "\N{MINUS SIGN}") in Page(html).text
+
+
+def test_the_threshold_follows_from_the_cost_matrix_that_is_stated(html: str):
+    text = Page(html).text
+
+    assert "a contact costs 1; a saved user is worth 50; 10.0 % of the churners contacted are saved" in text
+    assert "Contacting users from 0.2 on" in text
+
+
+def test_a_candidate_that_failed_is_listed_with_its_error(html: str):
+    text = Page(html).text
+
+    assert "boosting the winner max_depth=4 0.15123 0.40000 0.8000 1.2" in text
+    assert "broken max_depth=-1 ValueError: max_depth < 1" in text
+
+
+def test_drift_is_read_by_its_thresholds_and_by_chance(html: str):
+    text = Page(html).text
+
+    assert "days_since_last_event 0.3000 0.0100 drifted" in text
+    assert "account_age_days 0.2000 0.0100 grows by itself" in text
+    assert "event_count_30d 0.0600 0.0100 worth a look" in text
+    assert "rolling_7d_events 0.0010 0.0100 no more than chance" in text
+
+
+def test_counts_and_versions_are_as_given(html: str):
+    text = Page(html).text
+
+    assert "Bronze lines 325,352 holdout dates 2026-05-01 to 2026-05-02" in text
+    assert "main_catalog.gold.churn_labels 33" in text
+    assert "1,200 rows of 600 users, feature_dates 2026-05-01 to 2026-05-02" in text
+
+
+def test_the_same_content_gives_the_same_page(content: ReportContent, html: str):
+    assert report.render(content) == html
+
+
+def test_a_refusal_before_there_was_a_model_has_its_report():
+    content = refused(error="ModelError: gold.churn_labels <is> missing")
+
+    page = Page(report.render(content))
+
+    assert "The challenger is refused: nothing is in Production The holdout has no row." in page.text
+    assert "ModelError: gold.churn_labels <is> missing" in page.text
+    assert "There were no holdout rows to judge on." in page.text
+    assert "No candidate was fitted." in page.text
+    assert "svg" not in page.tags
+    assert report.pictures(content) == {}
+
+
+def test_without_a_champion_two_lines_are_drawn(content: ReportContent):
+    alone = replace(content, champion=None, champion_version=None)
+
+    html = report.render(alone)
+
+    assert "challenger, area" in html
+    assert "champion, area" not in html
+
+
+def test_a_champion_that_could_not_be_asked_stays_and_is_not_drawn(content: ReportContent):
+    unknown = np.full(len(content.label), np.nan)
+    decision = Decision(promoted=False, reasons=("The champion cannot be judged.",), against="champion")
+
+    html = report.render(replace(content, decision=decision, champion=unknown))
+
+    assert "Version 5 is refused: version 4 stays in Production" in html
+    assert "challenger, area" in html
+    assert "champion, area" not in html
+
+
+def test_a_holdout_of_one_class_is_reported_without_curves(content: ReportContent):
+    page = Page(report.render(replace(content, label=np.ones(1_200))))
+
+    assert "There are no probabilities on rows of both classes to draw." in page.text
+    assert page.tags.count("figure") == 1
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_others(content: ReportContent):
+    page = Page(report.render(replace(content, importances={"account_age_days": object()})))  # type: ignore[dict-item]  # wrong on purpose
+
+    assert page.tags.count("svg") == 6
+    assert "Cannot be drawn:" in page.text
+
+
+def test_pictures_for_dagster_hold_themselves(content: ReportContent):
+    pictures = report.pictures(content)
+
+    assert list(pictures) == ["roc", "calibration", "profit"]
+    markdown = report.markdown_picture(pictures["roc"], "ROC curve")
+    found = re.fullmatch(r"!\[ROC curve\]\(data:image/png;base64,([^)]+)\)", markdown)
+    assert found is not None
+    assert base64.b64decode(found[1]) == pictures["roc"]
+
+
+def test_the_template_and_the_pictures_agree_on_the_light_colours(html: str):
+    light = html[html.index(":root") : html.index("@media")]
+
+    assert {name: re.findall(rf"--{name}: (#\w+);", light) for name in plots.COLOURS} == {
+        name: [colour] for name, colour in plots.COLOURS.items()
+    }
