@@ -23,12 +23,33 @@ class WriteMode(StrEnum):
 
 
 @dataclass(frozen=True)
+class Phrase:
+    """How a reason for a prediction words a feature's value.
+
+    In each text ``{n}`` is the value, rounded to ``decimals``, and ``(s)`` an s unless the value is 1. The
+    first text that is set and applies is used: ``missing`` for NULL; ``zero``; ``if_it_raises``, where the
+    value raises the probability of churn and is below ``raises_below`` (any value, without it); ``one``;
+    ``below_one``; ``text``. "Today" in a text is the feature_date.
+    """
+
+    text: str
+    missing: str = ""
+    zero: str = ""
+    if_it_raises: str = ""
+    raises_below: float | None = None
+    one: str = ""
+    below_one: str = ""
+    decimals: int = 0
+
+
+@dataclass(frozen=True)
 class Column:
     """One column: Spark's name of its type, and a comment with meaning and unit.
 
     Values lie between ``minimum`` and ``maximum``, both inclusive, or are among ``allowed``. What ``grows``
     does so by itself, with the calendar or the length of the log, and is no sign of drift. Models are trained
-    on what is ``trained``.
+    on what is ``trained``; ``phrase`` words it in reasons, and it is computed from the upstream columns
+    ``sources``.
     """
 
     name: str
@@ -40,6 +61,8 @@ class Column:
     allowed: tuple[str, ...] = ()
     grows: bool = False
     trained: bool = False
+    phrase: Phrase | None = None
+    sources: tuple["Source", ...] = field(default=(), compare=False, repr=False)
 
 
 # Days, or the name of the setting that says how many.

@@ -1,6 +1,6 @@
 """The contract of every table: DDL, column metadata, write checks and documentation all come from here."""
 
-from churn_assets.contracts import FROM_THE_START, Column, Reads, Source, Table, WriteMode
+from churn_assets.contracts import FROM_THE_START, Column, Phrase, Reads, Source, Table, WriteMode
 
 EVENT_ID = Column("event_id", "string", "Identifier of the event, unique among events.")
 USER_ID = Column("user_id", "bigint", "Identifier of the user.")
@@ -306,6 +306,30 @@ USER_MONTHLY_ACTIVITY = Table(
     reads=(Reads(USER_DAILY_ACTIVITY, whole_month=True),),
 )
 
+TOO_FEW_DAYS = "Active on too few days to tell a rhythm"
+
+
+def _days_and_months(of_days: str, of_months: str) -> tuple[Source, ...]:
+    return (USER_DAILY_ACTIVITY[of_days], USER_MONTHLY_ACTIVITY[of_months])
+
+
+ACTIVE_DAYS = _days_and_months("event_date", "active_day_bits")
+
+
+def _active_days_of(days: int) -> Phrase:
+    few = f"Only {{n}} active day(s) in the last {days}"
+    return Phrase(f"Active on {{n}} of the last {days} days", if_it_raises=few, raises_below=days // 2)
+
+
+def _so_far(noun: str, few: int) -> Phrase:
+    text = f"{{n}} {noun}(s) so far"
+    return Phrase(text, zero=f"No {noun} so far", if_it_raises=f"Only {text}", raises_below=few)
+
+
+def _amounts(period: str) -> Phrase:
+    return Phrase(f"Amounts {period} add up to {{n}}", missing=f"No amount {period}", decimals=2)
+
+
 FEATURES = (
     Column(
         "event_count_30d",
@@ -313,6 +337,12 @@ FEATURES = (
         "Events in the 30 days up to and including feature_date.",
         minimum=1,
         trained=True,
+        phrase=Phrase(
+            "{n} event(s) in the last 30 days",
+            if_it_raises="Only {n} event(s) in the last 30 days",
+            raises_below=30,
+        ),
+        sources=(USER_DAILY_ACTIVITY["events"],),
     ),
     Column(
         "active_days_30d",
@@ -321,6 +351,8 @@ FEATURES = (
         minimum=1,
         maximum=30,
         trained=True,
+        phrase=_active_days_of(30),
+        sources=(USER_DAILY_ACTIVITY["event_date"],),
     ),
     Column(
         "days_since_last_event",
@@ -329,6 +361,13 @@ FEATURES = (
         minimum=0,
         maximum=29,
         trained=True,
+        phrase=Phrase(
+            "Active {n} day(s) ago",
+            zero="Active today",
+            one="Active yesterday",
+            if_it_raises="No event for {n} day(s)",
+        ),
+        sources=(USER_DAILY_ACTIVITY["event_date"],),
     ),
     Column(
         "purchase_count_30d",
@@ -336,6 +375,13 @@ FEATURES = (
         "Events of type purchase in those 30 days.",
         minimum=0,
         trained=True,
+        phrase=Phrase(
+            "{n} purchase(s) in the last 30 days",
+            zero="No purchase in the last 30 days",
+            if_it_raises="Only {n} purchase(s) in the last 30 days",
+            raises_below=3,
+        ),
+        sources=(USER_DAILY_ACTIVITY["purchases"],),
     ),
     Column(
         "account_age_days",
@@ -344,6 +390,13 @@ FEATURES = (
         minimum=0,
         grows=True,
         trained=True,
+        phrase=Phrase(
+            "User for {n} day(s)",
+            zero="User since today",
+            if_it_raises="User for only {n} day(s)",
+            raises_below=30,
+        ),
+        sources=(USERS["first_seen_date"],),
     ),
     Column(
         "rolling_7d_events",
@@ -351,6 +404,13 @@ FEATURES = (
         "Events in the 7 days up to and including feature_date.",
         minimum=0,
         trained=True,
+        phrase=Phrase(
+            "{n} event(s) in the last 7 days",
+            zero="No event in the last 7 days",
+            if_it_raises="Only {n} event(s) in the last 7 days",
+            raises_below=7,
+        ),
+        sources=(USER_DAILY_ACTIVITY["events"],),
     ),
 )
 
@@ -366,6 +426,8 @@ HISTORY = (
         maximum=90,
         grows=True,
         trained=True,
+        phrase=_active_days_of(90),
+        sources=ACTIVE_DAYS,
     ),
     Column(
         "active_days_365d",
@@ -374,6 +436,8 @@ HISTORY = (
         minimum=1,
         maximum=365,
         grows=True,
+        phrase=_active_days_of(365),
+        sources=ACTIVE_DAYS,
     ),
     Column(
         "active_days_total",
@@ -382,8 +446,19 @@ HISTORY = (
         minimum=1,
         grows=True,
         trained=True,
+        phrase=_so_far("active day", few=10),
+        sources=ACTIVE_DAYS,
     ),
-    Column("event_count_total", "bigint", "Events up to feature_date.", minimum=1, grows=True, trained=True),
+    Column(
+        "event_count_total",
+        "bigint",
+        "Events up to feature_date.",
+        minimum=1,
+        grows=True,
+        trained=True,
+        phrase=_so_far("event", few=30),
+        sources=_days_and_months("events", "events"),
+    ),
     Column(
         "purchase_count_total",
         "bigint",
@@ -391,6 +466,8 @@ HISTORY = (
         minimum=0,
         grows=True,
         trained=True,
+        phrase=_so_far("purchase", few=3),
+        sources=_days_and_months("purchases", "purchases"),
     ),
     Column(
         "mean_gap_days",
@@ -399,6 +476,8 @@ HISTORY = (
         nullable=True,
         minimum=1,
         trained=True,
+        phrase=Phrase("Active every {n} days on average", missing=TOO_FEW_DAYS, decimals=1),
+        sources=ACTIVE_DAYS,
     ),
     Column(
         "gap_std_days",
@@ -407,6 +486,8 @@ HISTORY = (
         "three active days.",
         nullable=True,
         minimum=0,
+        phrase=Phrase("Days between active days vary by {n}", missing=TOO_FEW_DAYS, decimals=1),
+        sources=ACTIVE_DAYS,
     ),
     Column(
         "longest_gap_days",
@@ -416,6 +497,10 @@ HISTORY = (
         minimum=1,
         grows=True,
         trained=True,
+        phrase=Phrase(
+            "Longest time from one active day to the next: {n} days", missing=TOO_FEW_DAYS, decimals=1
+        ),
+        sources=ACTIVE_DAYS,
     ),
     Column(
         "overdue_ratio",
@@ -425,6 +510,14 @@ HISTORY = (
         nullable=True,
         minimum=0,
         trained=True,
+        phrase=Phrase(
+            "Silent for {n} times as long as usual",
+            missing=TOO_FEW_DAYS,
+            zero="Active today",
+            below_one="Silent for less time than usual",
+            decimals=1,
+        ),
+        sources=ACTIVE_DAYS,
     ),
     Column(
         "days_since_last_purchase",
@@ -434,6 +527,14 @@ HISTORY = (
         minimum=0,
         grows=True,
         trained=True,
+        phrase=Phrase(
+            "Bought {n} day(s) ago",
+            missing="No purchase so far",
+            zero="Bought today",
+            one="Bought yesterday",
+            if_it_raises="No purchase for {n} day(s)",
+        ),
+        sources=_days_and_months("purchases", "last_purchase_date"),
     ),
     Column(
         "amount_30d",
@@ -441,6 +542,8 @@ HISTORY = (
         "Sum of the amounts of the events in the 30 days up to and including feature_date, in their owner's "
         "currency; null where none of them has one.",
         nullable=True,
+        phrase=_amounts("in the last 30 days"),
+        sources=(USER_DAILY_ACTIVITY["amount"],),
     ),
     Column(
         "amount_total",
@@ -450,6 +553,8 @@ HISTORY = (
         nullable=True,
         grows=True,
         trained=True,
+        phrase=_amounts("so far"),
+        sources=_days_and_months("amount", "amount"),
     ),
 )
 ALL_FEATURES = (*FEATURES, *HISTORY)
@@ -462,22 +567,6 @@ FEATURE_COLUMNS = [column.name for column in ALL_FEATURES if column.trained]
 
 # Of these each user has all, so a row without one of them has no history at all.
 HISTORY_OF_ALL = [column.name for column in HISTORY if column.trained and not column.nullable]
-
-# Of which days, that is.
-OF_ACTIVE_DAYS = (
-    "active_days_90d",
-    "active_days_365d",
-    "active_days_total",
-    "mean_gap_days",
-    "gap_std_days",
-    "longest_gap_days",
-    "overdue_ratio",
-)
-
-
-def _days_and_months(of_days: str, of_months: str) -> tuple[Source, ...]:
-    return (USER_DAILY_ACTIVITY[of_days], USER_MONTHLY_ACTIVITY[of_months])
-
 
 USER_FEATURES = Table(
     "main_catalog",
@@ -510,18 +599,7 @@ USER_FEATURES = Table(
     lineage={
         "user_id": (USER_DAILY_ACTIVITY["user_id"],),
         "feature_date": (USER_DAILY_ACTIVITY["event_date"],),
-        "event_count_30d": (USER_DAILY_ACTIVITY["events"],),
-        "active_days_30d": (USER_DAILY_ACTIVITY["event_date"],),
-        "days_since_last_event": (USER_DAILY_ACTIVITY["event_date"],),
-        "purchase_count_30d": (USER_DAILY_ACTIVITY["purchases"],),
-        "account_age_days": (USERS["first_seen_date"],),
-        "rolling_7d_events": (USER_DAILY_ACTIVITY["events"],),
-        **{name: _days_and_months("event_date", "active_day_bits") for name in OF_ACTIVE_DAYS},
-        "event_count_total": _days_and_months("events", "events"),
-        "purchase_count_total": _days_and_months("purchases", "purchases"),
-        "days_since_last_purchase": _days_and_months("purchases", "last_purchase_date"),
-        "amount_30d": (USER_DAILY_ACTIVITY["amount"],),
-        "amount_total": _days_and_months("amount", "amount"),
+        **{feature.name: feature.sources for feature in ALL_FEATURES},
     },
     reads=(
         # The last 30 days, and what lies before them in their first month; before that, months.

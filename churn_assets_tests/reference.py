@@ -8,12 +8,14 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
+
+from churn_assets.tables import ALL_FEATURES
 
 # A pandas DataFrame, whose own annotations know neither its sort_values nor its groupby.
 Frame = Any
@@ -187,49 +189,73 @@ def daily_summary(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
 
 
 def user_features(events: Frame, days: list[dt.date]) -> list[tuple[Any, ...]]:
-    """user_id, feature_date, the six features and the history, from the events themselves."""
-    rows = []
-    for user_id, day, known in _known(events, days):
-        age = [(day - visit.date).days for visit in known]
-        recent = [days_ago for days_ago in age if days_ago <= 29]
-        bought = sum(days_ago <= 29 and visit.is_purchase for days_ago, visit in zip(age, known, strict=True))
-        in_week = sum(days_ago <= 6 for days_ago in recent)
-        six = (len(recent), len(set(recent)), min(recent), bought, max(age), in_week)
-        rows.append((user_id, day, *six, *_history(known, day)))
-    return rows
+    """user_id, feature_date and all features of the contract, in its order, from the events themselves."""
+    names = [column.name for column in ALL_FEATURES]
+    return [
+        (past.user_id, past.day, *(FEATURES[name](past) for name in names)) for past in _pasts(events, days)
+    ]
 
 
-def _known(events: Frame, days: list[dt.date]) -> Iterator[tuple[int, dt.date, list[Visit]]]:
-    """Each day's users who came within the 30 days up to it, with all that was known of them then."""
+class Past:
+    """What is known of a user at the end of a day."""
+
+    def __init__(self, user_id: int, day: dt.date, visits: list[Visit]) -> None:
+        self.user_id, self.day, self.visits = user_id, day, visits
+        self.active = sorted({visit.date for visit in visits})
+        self.gaps = [float((later - earlier).days) for earlier, later in pairwise(self.active)]
+        self.mean_gap = sum(self.gaps) / len(self.gaps) if self.gaps else None
+        self.purchases = [visit.date for visit in visits if visit.is_purchase]
+
+    def within(self, window: int, dates: Iterable[dt.date]) -> int:
+        """How many of the dates are among the last so many days."""
+        return sum((self.day - date).days < window for date in dates)
+
+    def gap_deviation(self) -> float | None:
+        """Of a sample."""
+        if self.mean_gap is None or len(self.gaps) < 2:
+            return None
+        return math.sqrt(sum((gap - self.mean_gap) ** 2 for gap in self.gaps) / (len(self.gaps) - 1))
+
+    def amount(self, window: int | None = None) -> float | None:
+        """Of the last so many days, or of all."""
+        total = _total(
+            visit.amount for visit in self.visits if window is None or self.within(window, [visit.date])
+        )
+        return None if total is None else float(total)
+
+
+# Each feature a second time, as plainly as it can be said.
+FEATURES: dict[str, Callable[[Past], float | None]] = {
+    "event_count_30d": lambda past: past.within(30, (visit.date for visit in past.visits)),
+    "active_days_30d": lambda past: past.within(30, past.active),
+    "days_since_last_event": lambda past: (past.day - past.active[-1]).days,
+    "purchase_count_30d": lambda past: past.within(30, past.purchases),
+    "account_age_days": lambda past: (past.day - past.active[0]).days,
+    "rolling_7d_events": lambda past: past.within(7, (visit.date for visit in past.visits)),
+    "active_days_90d": lambda past: past.within(90, past.active),
+    "active_days_365d": lambda past: past.within(365, past.active),
+    "active_days_total": lambda past: len(past.active),
+    "event_count_total": lambda past: len(past.visits),
+    "purchase_count_total": lambda past: len(past.purchases),
+    "mean_gap_days": lambda past: past.mean_gap,
+    "gap_std_days": Past.gap_deviation,
+    "longest_gap_days": lambda past: max(past.gaps, default=None),
+    "overdue_ratio": lambda past: past.mean_gap and (past.day - past.active[-1]).days / past.mean_gap,
+    "days_since_last_purchase": lambda past: (
+        (past.day - max(past.purchases)).days if past.purchases else None
+    ),
+    "amount_30d": lambda past: past.amount(30),
+    "amount_total": Past.amount,
+}
+
+
+def _pasts(events: Frame, days: list[dt.date]) -> Iterator[Past]:
+    """The past of each day's users who came within the 30 days up to it."""
     for user_id, visits in _by_user(events):
         for day in sorted(days):
             known = [visit for visit in visits if visit.date <= day]
             if known and (day - max(visit.date for visit in known)).days <= 29:
-                yield user_id, day, known
-
-
-def _history(known: list[Visit], day: dt.date) -> tuple[Any, ...]:
-    """What tables.HISTORY is, of one user's events up to the day."""
-    active = sorted({visit.date for visit in known})
-    gaps = [float((later - earlier).days) for earlier, later in pairwise(active)]
-    mean = sum(gaps) / len(gaps) if gaps else math.nan
-    bought = [visit.date for visit in known if visit.is_purchase]
-    recent = _total(visit.amount for visit in known if (day - visit.date).days < 30)
-    total = _total(visit.amount for visit in known)
-    return (
-        sum((day - date).days < 90 for date in active),
-        sum((day - date).days < 365 for date in active),
-        len(active),
-        len(known),
-        len(bought),
-        mean if gaps else None,
-        math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1)) if len(gaps) > 1 else None,
-        max(gaps) if gaps else None,
-        (day - active[-1]).days / mean if gaps else None,
-        (day - max(bought)).days if bought else None,
-        None if recent is None else float(recent),
-        None if total is None else float(total),
-    )
+                yield Past(user_id, day, known)
 
 
 def churn_labels(
@@ -240,15 +266,16 @@ def churn_labels(
     active = set(zip(events["user_id"][counts], events["event_date"][counts], strict=True))
     return [
         (
-            user_id,
-            day,
+            past.user_id,
+            past.day,
             int(
                 not any(
-                    (user_id, day + dt.timedelta(ahead)) in active for ahead in range(1, horizon_days + 1)
+                    (past.user_id, past.day + dt.timedelta(ahead)) in active
+                    for ahead in range(1, horizon_days + 1)
                 )
             ),
         )
-        for user_id, day, _ in _known(events, days)
+        for past in _pasts(events, days)
     ]
 
 

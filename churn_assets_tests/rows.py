@@ -28,28 +28,40 @@ def day(offset: int) -> dt.date:
 
 
 def frame(spark: SparkSession, table: tables.Table, rows: Iterable[Sequence[Any]]) -> DataFrame:
-    """A DataFrame of the table's columns and types; the last columns may be left out, and are null.
+    """A DataFrame of the table's columns and types; the last columns may be left out.
 
-    Who has features without a history was never there before the 30 days.
+    What is left out is null, but for features: a user without a history was never there before the 30 days.
     """
     schema = ", ".join(f"{column.name} {column.type}" for column in table.columns)
     width = len(table.columns)
     if table is tables.USER_FEATURES:
-        rows = [row if len(row) == width else (*row, *_no_history(*row[2:])) for row in rows]
+        rows = [row if len(row) == width else _with_history(row) for row in rows]
     return spark.createDataFrame([(*row, *[None] * (width - len(row))) for row in rows], schema)
 
 
-def _no_history(
-    events: int | None, days: int | None, silent: int | None, purchases: int | None, *_: Any
-) -> tuple[Any, ...]:
-    """What ``tables.HISTORY`` is of somebody who came within the 30 days, and then every day."""
+def _with_history(row: Sequence[Any]) -> tuple[Any, ...]:
+    """The row, and what ``tables.HISTORY`` is of a user who came within the 30 days, and then every day."""
+    named = dict(zip(tables.USER_FEATURES.column_names, row, strict=False))
+    days, silent = named.get("active_days_30d"), named.get("days_since_last_event")
     gap = 1.0 if (days or 0) > 1 else None
-    overdue = None if gap is None or silent is None else silent / gap
-    return (
-        *(days, days, days, events, purchases),
-        *(gap, 0.0 if (days or 0) > 2 else None, gap, overdue),
-        silent if purchases else None,
-    )
+    history = {
+        **dict.fromkeys(("active_days_90d", "active_days_365d", "active_days_total"), days),
+        "event_count_total": named.get("event_count_30d"),
+        "purchase_count_total": named.get("purchase_count_30d"),
+        "mean_gap_days": gap,
+        "gap_std_days": 0.0 if (days or 0) > 2 else None,
+        "longest_gap_days": gap,
+        "overdue_ratio": None if gap is None or silent is None else silent / gap,
+        "days_since_last_purchase": silent if named.get("purchase_count_30d") else None,
+    }
+    # Whatever else the contract has: the least that it allows.
+    least = {
+        column.name: float(column.minimum or 0) if column.type == "double" else int(column.minimum or 0)
+        for column in tables.HISTORY
+        if not column.nullable
+    }
+    known = {**least, **history, **named}
+    return tuple(known.get(name) for name in tables.USER_FEATURES.column_names)
 
 
 def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> DataFrame:

@@ -1,19 +1,18 @@
 """Why each prediction is what it is, in words that a marketing person reads."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets import tables
+from churn_assets.contracts import Phrase
+
 # Of all features, so many are named.
 REASONS = 3
 # Engines add up in their own order; what differs behind this digit must not change a rank.
 DIGITS = 9
-
-TOO_FEW_DAYS = "Active on too few days to tell a rhythm"
-
-# From the user's value, a double, and whether it raises the probability of churn.
-Phrase = Callable[[Column, Column], Column]
 
 
 def churn_reasons(
@@ -73,131 +72,43 @@ def _candidate(place: int, feature: str) -> Column:
 
 
 def _in_words(feature: Column, value: Column, raises: Column) -> Column:
-    # A version may have been trained with a feature that has no phrase here.
-    words = F.concat(feature, F.lit(" is "), F.coalesce(_short(value), F.lit("missing")))
-    for name, phrase in PHRASES.items():
-        words = F.when(feature == name, phrase(value, raises)).otherwise(words)
+    # A version may have been trained with a feature that is in no contract any more.
+    words = F.concat(feature, F.lit(" is "), F.coalesce(_number(value, decimals=1), F.lit("missing")))
+    for column in tables.ALL_FEATURES:
+        if column.phrase:
+            words = F.when(feature == column.name, _worded(column.phrase, value, raises)).otherwise(words)
     return words
 
 
-def _events_of_30_days(value: Column, raises: Column) -> Column:
-    # Less than one a day is "only" where it counts against the user.
-    return F.concat(_only(raises & (value < 30)), _counted(value, "event"), F.lit(" in the last 30 days"))
+def _worded(phrase: Phrase, value: Column, raises: Column) -> Column:
+    """The value in the first text of the phrase that applies to it."""
+    below = F.lit(True) if phrase.raises_below is None else value < phrase.raises_below
+    texts = [
+        (phrase.missing, value.isNull()),
+        (phrase.zero, value == 0),
+        (phrase.if_it_raises, raises & below),
+        (phrase.one, value == 1),
+        (phrase.below_one, value < 1),
+    ]
+    words = _filled_in(phrase.text, value, phrase.decimals)
+    for text, applies in reversed(texts):
+        if text:
+            words = F.when(applies, _filled_in(text, value, phrase.decimals)).otherwise(words)
+    return words
 
 
-def _recency(value: Column, raises: Column) -> Column:
-    return (
-        F.when(value == 0, F.lit("Active today"))
-        .when(raises, F.concat(F.lit("No event for "), _counted(value, "day")))
-        .when(value == 1, F.lit("Active yesterday"))
-        .otherwise(F.concat(F.lit("Active "), _counted(value, "day"), F.lit(" ago")))
-    )
+def _filled_in(text: str, value: Column, decimals: int) -> Column:
+    """The text with the value for ``{n}``, and an s for ``(s)`` where it is not 1."""
+    blanks = {"{n}": _number(value, decimals), "(s)": F.when(value == 1, "").otherwise("s")}
+    return F.concat(*(blanks.get(piece, F.lit(piece)) for piece in re.split(r"(\{n\}|\(s\))", text)))
 
 
-def _purchases(value: Column, raises: Column) -> Column:
-    some = F.concat(_only(raises & (value < 3)), _counted(value, "purchase"), F.lit(" in the last 30 days"))
-    return F.when(value == 0, F.lit("No purchase in the last 30 days")).otherwise(some)
-
-
-def _account_age(value: Column, raises: Column) -> Column:
-    since = F.concat(
-        F.lit("User for "), F.when(raises & (value < 30), "only ").otherwise(""), _counted(value, "day")
-    )
-    return F.when(value == 0, F.lit("User since today")).otherwise(since)
-
-
-def _events_of_7_days(value: Column, raises: Column) -> Column:
-    some = F.concat(_only(raises & (value < 7)), _counted(value, "event"), F.lit(" in the last 7 days"))
-    return F.when(value == 0, F.lit("No event in the last 7 days")).otherwise(some)
-
-
-def _active_days_of(days: int) -> Phrase:
-    def phrase(value: Column, raises: Column) -> Column:
-        few = F.concat(F.lit("Only "), _counted(value, "active day"), F.lit(f" in the last {days}"))
-        many = F.concat(F.lit("Active on "), _whole(value), F.lit(f" of the last {days} days"))
-        return F.when(raises & (value < days // 2), few).otherwise(many)
-
-    return phrase
-
-
-def _so_far(noun: str, few: int) -> Phrase:
-    def phrase(value: Column, raises: Column) -> Column:
-        some = F.concat(_only(raises & (value < few)), _counted(value, noun), F.lit(" so far"))
-        return F.when(value == 0, F.lit(f"No {noun} so far")).otherwise(some)
-
-    return phrase
-
-
-def _from_gaps(before: str, after: str) -> Phrase:
-    def phrase(value: Column, _raises: Column) -> Column:
-        return F.coalesce(F.concat(F.lit(before), _short(value), F.lit(after)), F.lit(TOO_FEW_DAYS))
-
-    return phrase
-
-
-def _overdue(value: Column, _raises: Column) -> Column:
-    return (
-        F.when(value.isNull(), F.lit(TOO_FEW_DAYS))
-        .when(value == 0, F.lit("Active today"))
-        .when(value < 1, F.lit("Silent for less time than usual"))
-        .otherwise(F.concat(F.lit("Silent for "), _short(value), F.lit(" times as long as usual")))
-    )
-
-
-def _last_purchase(value: Column, raises: Column) -> Column:
-    return (
-        F.when(value.isNull(), F.lit("No purchase so far"))
-        .when(value == 0, F.lit("Bought today"))
-        .when(raises, F.concat(F.lit("No purchase for "), _counted(value, "day")))
-        .when(value == 1, F.lit("Bought yesterday"))
-        .otherwise(F.concat(F.lit("Bought "), _counted(value, "day"), F.lit(" ago")))
-    )
-
-
-def _amounts(when: str) -> Phrase:
-    def phrase(value: Column, _raises: Column) -> Column:
-        added = F.concat(F.lit(f"Amounts {when} add up to "), value.cast("decimal(28,2)").cast("string"))
-        return F.coalesce(added, F.lit(f"No amount {when}"))
-
-    return phrase
-
-
-def _short(value: Column) -> Column:
-    """A number to one place, and to none where that is 0."""
-    return F.regexp_replace(value.cast("decimal(18,1)").cast("string"), r"\.0$", "")
-
-
-def _whole(value: Column) -> Column:
-    return value.cast("bigint").cast("string")
-
-
-def _only(condition: Column) -> Column:
-    return F.when(condition, "Only ").otherwise("")
-
-
-def _counted(value: Column, noun: str) -> Column:
-    """The number and the noun, in the plural where it is not one."""
-    return F.concat(_whole(value), F.when(value == 1, f" {noun}").otherwise(f" {noun}s"))
-
-
-# "Today" is the feature_date.
-PHRASES: dict[str, Phrase] = {
-    "event_count_30d": _events_of_30_days,
-    "active_days_30d": _active_days_of(30),
-    "days_since_last_event": _recency,
-    "purchase_count_30d": _purchases,
-    "account_age_days": _account_age,
-    "rolling_7d_events": _events_of_7_days,
-    "active_days_90d": _active_days_of(90),
-    "active_days_365d": _active_days_of(365),
-    "active_days_total": _so_far("active day", few=10),
-    "event_count_total": _so_far("event", few=30),
-    "purchase_count_total": _so_far("purchase", few=3),
-    "mean_gap_days": _from_gaps("Active every ", " days on average"),
-    "gap_std_days": _from_gaps("Days between active days vary by ", ""),
-    "longest_gap_days": _from_gaps("Longest time from one active day to the next: ", " days"),
-    "overdue_ratio": _overdue,
-    "days_since_last_purchase": _last_purchase,
-    "amount_30d": _amounts("in the last 30 days"),
-    "amount_total": _amounts("so far"),
-}
+def _number(value: Column, decimals: int) -> Column:
+    """A number as text: whole, with one decimal unless that is 0, or as an amount with two."""
+    match decimals:
+        case 0:
+            return value.cast("bigint").cast("string")
+        case 1:
+            return F.regexp_replace(value.cast("decimal(18,1)").cast("string"), r"\.0$", "")
+        case _:
+            return value.cast(f"decimal(28,{decimals})").cast("string")
