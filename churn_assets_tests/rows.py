@@ -54,14 +54,21 @@ def _with_history(row: Sequence[Any]) -> tuple[Any, ...]:
         "overdue_ratio": None if gap is None or silent is None else silent / gap,
         "days_since_last_purchase": silent if named.get("purchase_count_30d") else None,
     }
-    # Whatever else the contract has: the least that it allows.
-    least = {
-        column.name: float(column.minimum or 0) if column.type == "double" else int(column.minimum or 0)
-        for column in tables.HISTORY
-        if not column.nullable
-    }
-    known = {**least, **history, **named}
+    known = {column.name: _least(column) for column in tables.HISTORY} | history | named
     return tuple(known.get(name) for name in tables.USER_FEATURES.column_names)
+
+
+def features(**named: float | None) -> dict[str, float | None]:
+    """A value for each feature that models take, in their order; of those not named, null or the least."""
+    columns = {column.name: column for column in tables.ALL_FEATURES}
+    assert set(named) <= set(columns)
+    return {name: named[name] if name in named else _least(columns[name]) for name in tables.FEATURE_COLUMNS}
+
+
+def _least(column: tables.Column) -> float | None:
+    """The first value that the contract allows: null, or the smallest."""
+    least = column.minimum or 0
+    return None if column.nullable else float(least) if column.type == "double" else int(least)
 
 
 def landed_lines(spark: SparkSession, lines_by_file: dict[str, list[str]]) -> DataFrame:

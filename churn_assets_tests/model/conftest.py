@@ -16,16 +16,13 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets import settings as settings_module
 from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, FEATURE_COLUMNS, USER_FEATURES
 
 FIRST_DATE = dt.date(2026, 1, 1)
 HORIZON_DAYS = 5
-LABELLED_SCHEMA = (
-    "user_id bigint, feature_date date, event_count_30d bigint, active_days_30d bigint, "
-    "days_since_last_event bigint, purchase_count_30d bigint, account_age_days bigint, "
-    "rolling_7d_events bigint, active_days_90d bigint, active_days_total bigint, event_count_total bigint, "
-    "purchase_count_total bigint, mean_gap_days double, longest_gap_days double, overdue_ratio double, "
-    "days_since_last_purchase bigint, amount_total double, label int"
-)
+COLUMNS = ["user_id", "feature_date", *FEATURE_COLUMNS, "label"]
+TYPES = {column.name: column.type for column in (*USER_FEATURES.columns, *CHURN_LABELS.columns)}
+LABELLED_SCHEMA = ", ".join(f"{name} {TYPES[name]}" for name in COLUMNS)
 
 OpenMlflow = Callable[[Settings], AbstractContextManager[Any]]
 
@@ -53,7 +50,7 @@ def labelled_frame(users: int, dates: int) -> pd.DataFrame:
     away = (frame["user_id"] + frame["day"]) % 30
     purchases = frame["user_id"] % 4
     gap = (2.0 + frame["user_id"] % 5).where(frame["user_id"] % 11 > 0)
-    return pd.DataFrame(
+    labelled = pd.DataFrame(
         {
             "user_id": frame["user_id"],
             "feature_date": [FIRST_DATE + dt.timedelta(days=day) for day in frame["day"]],
@@ -75,6 +72,10 @@ def labelled_frame(users: int, dates: int) -> pd.DataFrame:
             "label": (((away >= 15) & (purchases < 3)) != (frame["user_id"] % 10 == 0)).astype("int64"),
         }
     )
+    # Whatever else models take says nothing, but varies.
+    others = {name: frame["user_id"] % 2 for name in FEATURE_COLUMNS if name not in labelled}
+    doubles = {name: "float64" for name in others if TYPES[name] == "double"}
+    return labelled.assign(**others).loc[:, COLUMNS].astype(doubles)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,11 +11,16 @@ import churn_assets
 
 FEATURE = "events_per_active_day"
 
-CONTRACT = f'''    Column("{FEATURE}", "double", "Events an active day.", minimum=1, trained=True),
+CONTRACT = f'''    Column(
+        "{FEATURE}",
+        "double",
+        "Events an active day.",
+        minimum=1,
+        trained=True,
+        sources=(USER_DAILY_ACTIVITY["events"], USER_DAILY_ACTIVITY["event_date"]),
+    ),
 )
 ALL_FEATURES'''
-LINEAGE = f'''        "{FEATURE}": (USER_DAILY_ACTIVITY["events"], USER_DAILY_ACTIVITY["event_date"]),
-        "rolling_7d_events": (USER_DAILY_ACTIVITY'''
 ACTIVE_DAYS, EVENTS = (
     f"(history.{name}[row] - seen.of(history.{name}))" for name in ("active_days", "events")
 )
@@ -23,10 +28,7 @@ TRANSFORM = f'''            "{FEATURE}": {EVENTS} / {ACTIVE_DAYS},
             "amount_total": '''
 
 REPLACED = {
-    "tables.py": {
-        ")\nALL_FEATURES": CONTRACT,
-        '        "rolling_7d_events": (USER_DAILY_ACTIVITY': LINEAGE,
-    },
+    "tables.py": {")\nALL_FEATURES": CONTRACT},
     "transforms/running.py": {'            "amount_total": ': TRANSFORM},
 }
 

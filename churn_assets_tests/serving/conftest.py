@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+import sklearn
 
 from churn_assets.model.candidates import candidates, estimators
 from churn_assets.model.logged import packaging
@@ -24,6 +25,7 @@ from churn_assets.serving.rollout.temporary_server import RunningServer, tempora
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame, local_settings, mlflow_state_as_it_was
+from churn_assets_tests.rows import features
 
 FRAME = labelled_frame(users=100, dates=4)
 FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
@@ -47,19 +49,43 @@ def _with_history(frame: pd.DataFrame) -> pd.DataFrame:
             "amount_total": (frame["event_count_30d"] * 9.5).where(known),
         }
     )
-    return frame.join(history).loc[:, FEATURE_COLUMNS]
+    whole = frame.join(history)
+    others = {name: least for name, least in features().items() if name not in whole}
+    return whole.assign(**others).loc[:, FEATURE_COLUMNS].astype("float64")
 
 
 WITH_ITS_HISTORY = _with_history(FEATURES)
 
+
+def _history(**named: float) -> dict[str, float | None]:
+    """What models take besides the six."""
+    return {name: value for name, value in features(**named).items() if name not in WINDOW_FEATURES}
+
+
 # One user a reader can follow: lively, 6 months old. What is of the last 30 days, and what is not.
 RECORD = dict(zip(WINDOW_FEATURES, (42, 15, 3, 2, 180, 100), strict=True))
-HISTORY = dict(
-    zip(FEATURE_COLUMNS[len(RECORD) :], (40, 60, 170, 5, 3.05, 10.0, 0.98, 12.0, 250.5), strict=True)
+HISTORY = _history(
+    active_days_90d=40,
+    active_days_total=60,
+    event_count_total=170,
+    purchase_count_total=5,
+    mean_gap_days=3.05,
+    longest_gap_days=10.0,
+    overdue_ratio=0.98,
+    days_since_last_purchase=12.0,
+    amount_total=250.5,
 )
 # One who came once, a year ago, and again 28 days ago: no purchase, and no amount.
 GONE = dict(zip(WINDOW_FEATURES, (1, 1, 28, 0, 400, 0), strict=True))
-HISTORY_OF_GONE = dict(zip(HISTORY, (1, 2, 2, 0, 372, 372, 0.08, None, None), strict=True))
+HISTORY_OF_GONE = _history(
+    active_days_90d=1,
+    active_days_total=2,
+    event_count_total=2,
+    purchase_count_total=0,
+    mean_gap_days=372,
+    longest_gap_days=372,
+    overdue_ratio=0.08,
+)
 
 FEATURE_DATE = dt.date(2026, 11, 22)
 PUBLISHED = {
@@ -106,6 +132,13 @@ class Client:
         """Any page, with the token."""
         headers = {"authorization": f"Bearer {self.token}", **options.pop("headers", {})}
         return requests.request(method, self.url + path, headers=headers, timeout=30, **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scikit_learn_is_configured_as_before() -> Iterator[None]:
+    # A scorer turns checks of parameters off for its whole process; other tests are about these.
+    with sklearn.config_context():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

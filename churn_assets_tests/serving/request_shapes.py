@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from churn_assets.tables import FEATURE_COLUMNS, WINDOW_FEATURES
+from churn_assets_tests.rows import features
 
 JSON = {"content-type": "application/json"}
 
@@ -18,8 +19,19 @@ JSON = {"content-type": "application/json"}
 A = dict(zip(WINDOW_FEATURES, (42, 15, 3, 2, 180, 100), strict=True))
 B = dict(zip(WINDOW_FEATURES, (2, 1, 28, 0, 400, 0), strict=True))
 # The same with their histories: the second was never seen before, and bought nothing.
-WHOLE_A = dict(zip(FEATURE_COLUMNS, (*A.values(), 40, 60, 170, 5, 3.05, 10, 0.98, 12, 250.5), strict=True))
-WHOLE_B = dict(zip(FEATURE_COLUMNS, (*B.values(), 1, 1, 2, 0, None, None, None, None, None), strict=True))
+WHOLE_A = features(
+    **A,
+    active_days_90d=40,
+    active_days_total=60,
+    event_count_total=170,
+    purchase_count_total=5,
+    mean_gap_days=3.05,
+    longest_gap_days=10,
+    overdue_ratio=0.98,
+    days_since_last_purchase=12,
+    amount_total=250.5,
+)
+WHOLE_B = features(**B, active_days_90d=1, active_days_total=1, event_count_total=2, purchase_count_total=0)
 HISTORY = FEATURE_COLUMNS[len(WINDOW_FEATURES) :]
 SHORT_B = {name: value for name, value in WHOLE_B.items() if value is not None}
 ROW_A, ROW_B = list(A.values()), list(B.values())

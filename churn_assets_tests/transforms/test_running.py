@@ -132,7 +132,8 @@ def test_nobody_with_a_day_in_the_last_thirty_gives_no_row() -> None:
 def test_amounts_are_added_without_a_rounding_error() -> None:
     log: list[Event] = [(1, ago, False, 10) for ago in range(30)] * 1000
 
-    assert known(log)[0][-2:] == (3000.0, 3000.0)
+    found = dict(zip(TYPES, known(log)[0], strict=True))
+    assert (found["amount_30d"], found["amount_total"]) == (3000.0, 3000.0)
 
 
 def test_what_lies_before_the_first_day_of_the_user_is_not_seen_yet() -> None:
