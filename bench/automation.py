@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from bench.lakes import HORIZON, settings_of
+from churn_assets.asset_keys import asset_key
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.computed_dates.looking import Found
 from churn_assets.lakehouse.computed_dates.rows import Known, Row, name, parameters
@@ -71,12 +72,12 @@ def write_history(instance: dg.DagsterInstance) -> None:
         instance.report_runless_asset_event(found)
 
     for table in (LANDED_EVENTS, EVENTS):
-        wrote(table.asset_key)
+        wrote(asset_key(table))
     for table in DATED:
         ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
         for day in list(WHOLE.days())[:ripe]:
-            wrote(table.asset_key, day.isoformat(), {"dagster/partition_row_count": 1_000})
-    wrote(USERS.asset_key)
+            wrote(asset_key(table), day.isoformat(), {"dagster/partition_row_count": 1_000})
+    wrote(asset_key(USERS))
     wrote(dg.AssetKey("churn_prediction_model"))
 
 

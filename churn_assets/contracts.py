@@ -4,10 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import NamedTuple
-
-import dagster as dg
 
 from churn_assets.dates import ONE_DAY, DateRange, last_of_month
 from churn_assets.settings import Settings
@@ -120,11 +117,6 @@ class Table:
     def __getitem__(self, column: str) -> "Source":
         """A column of this table, as the lineage of another names it."""
         return Source(self, column)
-
-    @cached_property
-    def asset_key(self) -> dg.AssetKey:
-        """The three-level name as an asset key."""
-        return dg.AssetKey([self.catalog, self.schema, self.name])
 
     @property
     def constant(self) -> str:

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 
 from churn_assets import cli
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.promotions import recorded_promotions
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.dates import DateRange
@@ -215,7 +216,7 @@ def score(lake: Lakehouse, instance: dg.DagsterInstance, version: str) -> None:
     lake.write(CHURN_PREDICTIONS, frame(lake.spark, CHURN_PREDICTIONS, rows), DateRange(LAST, LAST))
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
-            CHURN_PREDICTIONS.asset_key, partition=str(LAST), metadata={"model_version": version}
+            asset_key(CHURN_PREDICTIONS), partition=str(LAST), metadata={"model_version": version}
         )
     )
 

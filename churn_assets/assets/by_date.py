@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key, by_date_key
 from churn_assets.assets.common import GROUPS, OWNERS
-from churn_assets.lakehouse.io_manager import MONTHS, by_date_key, observation
+from churn_assets.assets.dagster_partitions import feature_dates
+from churn_assets.lakehouse.io_manager import MONTHS, observation
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import ARRIVALS, EVENTS, OTHER_AGES, USER_DAILY_ACTIVITY, USERS, Table
 
@@ -35,7 +36,7 @@ def by_date_specs(settings: Settings) -> list[dg.AssetSpec]:
     return [
         dg.AssetSpec(
             by_date_key(table, heading),
-            deps=[table.asset_key],
+            deps=[asset_key(table)],
             group_name=GROUPS[table.schema],
             description=description,
             partitions_def=feature_dates(settings),

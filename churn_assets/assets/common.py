@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.lakehouse.io_manager import column_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
@@ -34,7 +35,7 @@ def table_spec(table: Table, settings: Settings) -> dict[str, Any]:
     """Arguments that ``AssetOut`` and ``asset`` share: key, group, description, kinds, owners, metadata."""
     physical = f"{getattr(settings, table.catalog)}.{table.schema}.{table.name}"
     return {
-        "key": table.asset_key,
+        "key": asset_key(table),
         "group_name": GROUPS[table.schema],
         "description": table.comment,
         "kinds": {"delta", "pyspark"},
@@ -61,4 +62,4 @@ def table_asset(table: Table, settings: Settings) -> dict[str, Any]:
 
 def pool(table: Table) -> str:
     """The pool of one slot that lets one run at a time write the table."""
-    return "__".join(table.asset_key.path)
+    return "__".join(asset_key(table).path)

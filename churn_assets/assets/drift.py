@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, dates_of_run, feature_dates
 from churn_assets.assets.gold import reading_as
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import ONE_RUN_PER_RANGE, dates_of_run, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, SCORE, USER_FEATURES
 from churn_assets.transforms import drift as drift_transforms
@@ -75,7 +76,7 @@ def drift_checks() -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name="check_drift",
         specs=[
-            dg.AssetCheckSpec(name, asset=FEATURE_DRIFT.asset_key, description=description)
+            dg.AssetCheckSpec(name, asset=asset_key(FEATURE_DRIFT), description=description)
             for name, description in DESCRIPTIONS.items()
         ],
         required_resource_keys=ON_SPARK,
@@ -108,7 +109,7 @@ def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckR
         metadata["largest_psi"] = max(row["psi"] for row in judged)
         metadata["psi"] = dg.MetadataValue.md(_as_markdown(rows, SHOWN[check]))
     return dg.AssetCheckResult(
-        asset_key=FEATURE_DRIFT.asset_key,
+        asset_key=asset_key(FEATURE_DRIFT),
         check_name=check,
         passed=not drifted,
         severity=dg.AssetCheckSeverity.WARN if drifted and not failing else dg.AssetCheckSeverity.ERROR,

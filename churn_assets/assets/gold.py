@@ -7,23 +7,24 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key, by_date_key
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
-from churn_assets.contracts import Reads
-from churn_assets.dates import DateRange
-from churn_assets.errors import SettingsError
-from churn_assets.event_days import ranges
-from churn_assets.lakehouse import coverage
-from churn_assets.lakehouse.io_manager import MONTHS, SAME_DATES, WHOLE_MONTHS, by_date_key
-from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import withdraw_unripe
-from churn_assets.partitions import (
+from churn_assets.assets.dagster_partitions import (
     ONE_RUN_PER_RANGE,
     date_range,
     feature_dates,
     label_dates,
     partition_mapping,
 )
+from churn_assets.contracts import Reads
+from churn_assets.dates import DateRange
+from churn_assets.errors import SettingsError
+from churn_assets.event_days import ranges
+from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.io_manager import MONTHS, SAME_DATES, WHOLE_MONTHS
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -188,9 +189,9 @@ def _reading(table: Table, reads: Reads, settings: Settings) -> dg.AssetIn:
 def _key(reads: Reads) -> dg.AssetKey:
     """The upstream; of what is written as a whole the changes by date, or each makes all dates unsynced."""
     upstream = reads.upstream
-    return upstream.asset_key if upstream in DATED else by_date_key(upstream, reads.heading)
+    return asset_key(upstream) if upstream in DATED else by_date_key(upstream, reads.heading)
 
 
 def reading(table: Table) -> dg.AssetIn:
     """An upstream table, cut to the dates of the run where it has them."""
-    return dg.AssetIn(table.asset_key, input_manager_key="lake_io")
+    return dg.AssetIn(asset_key(table), input_manager_key="lake_io")

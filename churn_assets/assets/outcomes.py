@@ -7,10 +7,10 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, label_dates
 from churn_assets.assets.gold import reading_as
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.model.registry.versions import trained_versions
-from churn_assets.partitions import ONE_RUN_PER_RANGE, label_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets.transforms import outcomes

@@ -7,10 +7,10 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.assets.gold import reading_as
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.errors import ModelError
-from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 from churn_assets.transforms import scoring

@@ -8,8 +8,8 @@ from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.assets.gold import reading_as
-from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES
 from churn_assets.transforms import reasons

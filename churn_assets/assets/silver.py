@@ -7,6 +7,7 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.by_date import observed_changes
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, pool, retries, table_spec
@@ -23,7 +24,7 @@ def silver_assets(settings: Settings) -> Assets:
 
     @dg.multi_asset(
         name="clean_events",
-        ins={"landed": dg.AssetIn(LANDED_EVENTS.asset_key, input_manager_key="lake_io")},
+        ins={"landed": dg.AssetIn(asset_key(LANDED_EVENTS), input_manager_key="lake_io")},
         outs={
             "quarantined_events": _out(QUARANTINED_EVENTS, settings),
             "events": _out(EVENTS, settings),
@@ -49,7 +50,7 @@ def silver_assets(settings: Settings) -> Assets:
     # It reads and writes for itself: the ledger has to know as of when the events were read.
     @dg.asset(
         **table_spec(USERS, settings),
-        deps=[EVENTS.asset_key],
+        deps=[asset_key(EVENTS)],
         required_resource_keys=ON_SPARK,
         pool=pool(USERS),
         retry_policy=retries(settings),

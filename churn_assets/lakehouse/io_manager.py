@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets.asset_keys import TABLE_OF, asset_key, by_date_key
 from churn_assets.dates import DateRange, last_of_month
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.computed_dates.blocking import require_readable
@@ -14,7 +15,7 @@ from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
-from churn_assets.tables import EVENTS, GATED, TABLES, USER_DAILY_ACTIVITY, Column, Table
+from churn_assets.tables import EVENTS, GATED, USER_DAILY_ACTIVITY, Column, Table
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
@@ -35,23 +36,11 @@ MONTHS = "months"
 DATA_VERSION_TAG = "dagster/data_version"
 
 
-def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
-    """The asset that stands for the changes by date of a table that is written as a whole."""
-    return dg.AssetKey([*table.asset_key.path, heading or "by_date"])
-
-
 def observation(table: Table, heading: str, day: dt.date, number: int) -> dg.AssetObservation:
     """One date's change, by the number of its note, or by the table's version that brought it."""
     return dg.AssetObservation(
         by_date_key(table, heading), partition=day.isoformat(), tags={DATA_VERSION_TAG: str(number)}
     )
-
-
-BY_ASSET_KEY = {
-    **{table.asset_key: table for table in TABLES},
-    by_date_key(EVENTS): EVENTS,
-    **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
-}
 
 
 # A run's id, a step, and how often it was tried before.
@@ -78,7 +67,7 @@ class LakeIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: DataFrame) -> None:
         """Write one asset, replacing the partitions of the run if it has any."""
         dates = _dates(context) if context.has_asset_partitions else None
-        table = BY_ASSET_KEY[context.asset_key]
+        table = TABLE_OF[context.asset_key]
         written = self._lake.write(table, obj, dates, origin=self._origin(context))
         context.add_output_metadata(write_metadata(written))
         # A write that changed nothing leaves the version, and so nothing downstream becomes stale by it.
@@ -108,7 +97,7 @@ class LakeIOManager(dg.IOManager):
         Raises:
             BlockedError: some of it fails a blocking check.
         """
-        table = BY_ASSET_KEY[context.asset_key]
+        table = TABLE_OF[context.asset_key]
         dates = _dates(context) if context.has_asset_partitions else None
         if dates and context.definition_metadata.get(SAME_DATES):
             dates = _range(context.step_context.partition_key_range)
@@ -127,7 +116,7 @@ class LakeIOManager(dg.IOManager):
         of_asset = step.job_def.asset_layer.asset_graph.get(context.asset_key)
         said = context.output_metadata
         more = {name: said[name] for name in (MODEL_VERSION,) if name in said}
-        is_gated = BY_ASSET_KEY[context.asset_key] in GATED
+        is_gated = TABLE_OF[context.asset_key] in GATED
         return Origin(began, of_asset.code_version, more, is_gated and context.asset_key in _checked_by(step))
 
 
@@ -157,7 +146,7 @@ def write_metadata(written: WriteReport) -> dict[str, Any]:
 def lineage_metadata(table: Table) -> dict[str, Any]:
     """The contract's lineage as Dagster shows it, column by column."""
     deps = {
-        column: [dg.TableColumnDep(source.table.asset_key, source.column) for source in sources]
+        column: [dg.TableColumnDep(asset_key(source.table), source.column) for source in sources]
         for column, sources in table.lineage.items()
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}

@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.drift import (
     FEATURE_CHECK,
     NOTHING_TO_JUDGE,
@@ -118,7 +119,7 @@ def checked(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance) 
             written = [tuple(row[name] for name in FEATURE_DRIFT.column_names) for row in rows]
             lake.write(FEATURE_DRIFT, frame(spark, FEATURE_DRIFT, written), DATES)
         job = dg.Definitions(
-            assets=[dg.AssetSpec(FEATURE_DRIFT.asset_key)],
+            assets=[dg.AssetSpec(asset_key(FEATURE_DRIFT))],
             asset_checks=[drift_checks()],
             resources={"lakehouse": lake, "pyspark": None, "pyspark_step_launcher": None},
             executor=dg.in_process_executor,
@@ -190,10 +191,10 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     result = dg.materialize(
         [
             *drift_assets(settings),
-            dg.AssetSpec(USER_FEATURES.asset_key),
-            dg.AssetSpec(CHURN_PREDICTIONS.asset_key),
+            dg.AssetSpec(asset_key(USER_FEATURES)),
+            dg.AssetSpec(asset_key(CHURN_PREDICTIONS)),
         ],
-        selection=[FEATURE_DRIFT.asset_key],
+        selection=[asset_key(FEATURE_DRIFT)],
         instance=instance,
         resources={
             "lakehouse": lake,
@@ -208,7 +209,7 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     )
 
     assert result.success
-    made = result.asset_materializations_for_node(FEATURE_DRIFT.asset_key.to_python_identifier())[0]
+    made = result.asset_materializations_for_node(asset_key(FEATURE_DRIFT).to_python_identifier())[0]
     assert made.metadata["compared_with_versions"].value == "1"
     written = lake.read(FEATURE_DRIFT)
     assert written.count() == len(COMPARED)

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.performance import expected_performance, performance
+from churn_assets.assets.dagster_partitions import feature_dates, label_dates
 from churn_assets.assets.outcomes import outcome_assets
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.registry import registry
-from churn_assets.partitions import feature_dates, label_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets_tests.conftest import MakeSettings
@@ -71,8 +72,8 @@ def lake(settings: Settings, spark: SparkSession) -> Lakehouse:
 @pytest.fixture
 def definitions(lake: Lakehouse) -> dg.Definitions:
     upstream = [
-        dg.AssetSpec(CHURN_PREDICTIONS.asset_key, partitions_def=feature_dates(lake.settings)),
-        dg.AssetSpec(CHURN_LABELS.asset_key, partitions_def=label_dates(lake.settings)),
+        dg.AssetSpec(asset_key(CHURN_PREDICTIONS), partitions_def=feature_dates(lake.settings)),
+        dg.AssetSpec(asset_key(CHURN_LABELS), partitions_def=label_dates(lake.settings)),
     ]
     resources: dict[str, Any] = {
         "lakehouse": lake,
@@ -94,7 +95,7 @@ def checked(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Checke
 
     def run(table: Any, name: str, dates: DateRange | None = None) -> dg.AssetCheckEvaluation:
         job = definitions.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection=set(), asset_check_selection={dg.AssetCheckKey(table.asset_key, name)}
+            asset_selection=set(), asset_check_selection={dg.AssetCheckKey(asset_key(table), name)}
         )
         result = job.execute_in_process(instance=instance, tags=range_tags(dates) if dates else {})
         (evaluation,) = result.get_asset_check_evaluations()
@@ -152,7 +153,7 @@ def test_a_range_of_dates_gets_its_outcomes_and_the_older_model_is_judged_by_mor
     job = definitions.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=[PREDICTION_OUTCOMES.asset_key],
+        asset_selection=[asset_key(PREDICTION_OUTCOMES)],
         tags=range_tags(DateRange(day(3), day(4))),
     )
 

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.reasons import reason_assets
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
@@ -106,10 +107,10 @@ def materialize(
     return dg.materialize(
         [
             *reason_assets(lake.settings),
-            dg.AssetSpec(USER_FEATURES.asset_key),
-            dg.AssetSpec(CHURN_PREDICTIONS.asset_key),
+            dg.AssetSpec(asset_key(USER_FEATURES)),
+            dg.AssetSpec(asset_key(CHURN_PREDICTIONS)),
         ],
-        selection=[CHURN_REASONS.asset_key],
+        selection=[asset_key(CHURN_REASONS)],
         instance=instance,
         resources={
             "lakehouse": lake,
@@ -129,7 +130,7 @@ def test_each_date_is_explained_by_the_version_that_scored_it(
 ) -> None:
     result = materialize(lake, instance, SCORED_BY)
 
-    node = CHURN_REASONS.asset_key.to_python_identifier()
+    node = asset_key(CHURN_REASONS).to_python_identifier()
     made = result.asset_materializations_for_node(node)[0]
     assert made.metadata["model_versions"].value == "1, 2"
     rows = TRAINED_ON.loc[list(USERS)].to_numpy()

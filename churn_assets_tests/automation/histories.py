@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness import staleness
 from churn_assets.automation.staleness.label_dates import LabelDates
 from churn_assets.automation.staleness.plan import BY_MODEL, MODEL_NEWER, Plan, Step, covered_by
@@ -85,7 +86,7 @@ class Platform:
         self.landed: set[Event] = set()
         self.tables: dict[Table, Versions] = {}
         self.notes = Known()
-        self.code = dict.fromkeys((table.asset_key for table in DATED), "1")
+        self.code = dict.fromkeys((asset_key(table) for table in DATED), "1")
         self.production = 1
         # Dies when so many commits and notes have been begun or ended.
         self.lives: int | None = None
@@ -180,7 +181,7 @@ class Platform:
             if not self.notes_when_reading_began:
                 read = self.known().number
             more: dict[str, object] = {MODEL_VERSION: self.production} if table is CHURN_PREDICTIONS else {}
-            self.write(table, rows, step.dates, writing.Origin(read, self.code[table.asset_key], more))
+            self.write(table, rows, step.dates, writing.Origin(read, self.code[asset_key(table)], more))
 
     def _rows(self, table: Table, dates: DateRange) -> Iterable[tuple[dt.date, frozenset[tuple[Any, ...]]]]:
         compute = TRANSFORMS[table]
@@ -431,7 +432,7 @@ class History:
         self.platform.settings = self.platform.settings.model_copy(update={"horizon_days": horizon})
 
     def change_the_code(self) -> None:
-        key = self._random.choice(DATED).asset_key
+        key = asset_key(self._random.choice(DATED))
         self.platform.code = {**self.platform.code, key: str(self._random.random())}
 
     def train(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.computed_dates.looking import Found
@@ -52,7 +53,7 @@ class Log:
         """One materialisation: its data version, and the data version of each upstream that it read."""
         tags = {"dagster/data_version": version}
         for upstream, found in (read or {}).items():
-            tags[f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"] = found
+            tags[f"dagster/input_data_version/{asset_key(upstream).to_user_string()}"] = found
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags, **more))
 
     def ingested(
@@ -65,9 +66,9 @@ class Log:
         bronze: Mapping[str, Any] | None = None,
     ) -> None:
         """All of an ingestion that brought events of these days, and whose users changed on those."""
-        self.wrote(LANDED_EVENTS.asset_key, version, metadata=bronze)
-        self.wrote(EVENTS.asset_key, version, {LANDED_EVENTS: version})
-        self.wrote(USERS.asset_key, version, {EVENTS: version})
+        self.wrote(asset_key(LANDED_EVENTS), version, metadata=bronze)
+        self.wrote(asset_key(EVENTS), version, {LANDED_EVENTS: version})
+        self.wrote(asset_key(USERS), version, {EVENTS: version})
         self.note(EVENTS, events)
         read = self.number
         self.rows.append(Row(name(USERS), None).numbered(read + 1)._replace(read=read))
@@ -85,7 +86,7 @@ class Log:
         """These dates, by a run that began to read at this note of the ledger, or a moment ago."""
         dates = list(dates)
         for day in dates:
-            self.wrote(table.asset_key, "1", partition=day.isoformat(), **more)
+            self.wrote(asset_key(table), "1", partition=day.isoformat(), **more)
         self.note(table, dates, "", **({} if read is None else {"read": read}))
 
     def computed_all(self, dates: DateRange, horizon: int) -> None:
@@ -106,7 +107,7 @@ class Log:
 
     def noted(self, production: str) -> None:
         """What the alias names, as model_promotions finds it."""
-        self.wrote(MODEL_PROMOTIONS.asset_key, metadata={"champion": production})
+        self.wrote(asset_key(MODEL_PROMOTIONS), metadata={"champion": production})
 
     def scored(self, dates: Days, version: str) -> None:
         """Predictions that say which version made them."""

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
 from churn_assets.automation.runs.pipeline import QUIET, Pipeline, RunFailedError
@@ -242,7 +243,7 @@ def mended(broken: Broken) -> Broken:
     for day in BROKEN[table]:
         job.execute_in_process(
             instance=house.instance,
-            asset_selection=[table.asset_key],
+            asset_selection=[asset_key(table)],
             partition_key=str(day),
             run_config=QUIET,
         )

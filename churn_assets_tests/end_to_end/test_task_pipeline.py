@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.runs.task_pipeline import TaskPipeline
 from churn_assets.automation.staleness.plan import BY_MODEL, Reasons
 from churn_assets.automation.staleness.planning import code_versions, make_plan
@@ -175,7 +176,7 @@ def test_what_a_death_after_the_activity_left_undone_is_found(featurized: House,
     land(featurized, "late", (3, 15))
     tasks(featurized).ingest()
     dying = tasks(featurized)
-    dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
+    dying._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
 
     assert planned(featurized) == {
         DAILY_SUMMARY: days(15, 15),
@@ -189,9 +190,9 @@ def test_what_a_death_before_the_labels_left_undone_is_found(featurized: House, 
     land(featurized, "late", (3, 15))
     tasks(featurized).ingest()
     dying = tasks(featurized)
-    dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
-    dying._materialize("months", [USER_MONTHLY_ACTIVITY.asset_key], DateRange(day(15), day(31)))
-    dying._materialize("features", [USER_FEATURES.asset_key], DateRange(day(15), day(LAST)))
+    dying._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
+    dying._materialize("months", [asset_key(USER_MONTHLY_ACTIVITY)], DateRange(day(15), day(31)))
+    dying._materialize("features", [asset_key(USER_FEATURES)], DateRange(day(15), day(LAST)))
 
     assert USER_FEATURES not in planned(featurized)
     # Of days 8 to 14 user 3 has stayed now, and of all later ones the features have changed.

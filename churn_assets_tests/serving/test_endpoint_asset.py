@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import (
     AGREES_WITH_BATCH,
     CHURN_PREDICTION_ENDPOINT,
@@ -82,7 +83,7 @@ class House:
         self.lake.write(CHURN_PREDICTIONS, frame(self.lake.spark, CHURN_PREDICTIONS, rows), DateRange(D, D))
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(
-                CHURN_PREDICTIONS.asset_key, partition=str(D), metadata={"model_version": version}
+                asset_key(CHURN_PREDICTIONS), partition=str(D), metadata={"model_version": version}
             )
         )
 

@@ -3,6 +3,7 @@
 import dagster as dg
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets.transforms import accounting
@@ -13,8 +14,8 @@ def row_conservation() -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name="row_conservation",
-        asset=EVENTS.asset_key,
-        additional_deps=[LANDED_EVENTS.asset_key, QUARANTINED_EVENTS.asset_key],
+        asset=asset_key(EVENTS),
+        additional_deps=[asset_key(LANDED_EVENTS), asset_key(QUARANTINED_EVENTS)],
         required_resource_keys=ON_SPARK,
         description="Every landed line is an event, in quarantine, or an exact duplicate of an event.",
     )
@@ -56,8 +57,8 @@ def readable_amounts() -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name="readable_amounts",
-        asset=EVENTS.asset_key,
-        additional_deps=[LANDED_EVENTS.asset_key],
+        asset=asset_key(EVENTS),
+        additional_deps=[asset_key(LANDED_EVENTS)],
         required_resource_keys=ON_SPARK,
         description="Each amount of the newest ingestion is a number such as 12.5. The events of others are "
         "there, without an amount. A warning; the number of all that ever landed is in its metadata.",

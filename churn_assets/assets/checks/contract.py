@@ -8,15 +8,17 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.volume import volumes
 from churn_assets.assets.common import ON_SPARK
+from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import note_checks
 from churn_assets.lakehouse.freshness import DATED_TABLES, last_date
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import dates_of_run, last_complete_day
+from churn_assets.partitions import last_complete_day
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -61,7 +63,7 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
     """
 
     @dg.multi_asset_check(
-        name=f"check_{'__'.join(table.asset_key.path)}",
+        name=f"check_{'__'.join(asset_key(table).path)}",
         specs=[_spec(table, name) for name in names(table)],
         required_resource_keys=ON_SPARK,
         can_subset=True,
@@ -70,7 +72,7 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
         lake, selected = context.resources.lakehouse, {key.name for key in context.selected_asset_check_keys}
         now, dates = dt.datetime.now(dt.UTC), _dates_of_run(context.run.tags, table)
         if selected - {VOLUME, LATEST_DATE, SILENT_DAYS}:
-            is_written = table.asset_key in context.job_def.asset_layer.selected_asset_keys
+            is_written = asset_key(table) in context.job_def.asset_layer.selected_asset_keys
             results = list(_of_rows(lake, table, dates, newest_only=is_written, selected=selected))
             if table in GATED:
                 # Before Dagster hears of it: who asks in between finds them unchecked.
@@ -83,7 +85,7 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
         if LATEST_DATE in selected:
             found = last_date(lake, table, now)
             yield dg.AssetCheckResult(
-                asset_key=table.asset_key,
+                asset_key=asset_key(table),
                 check_name=LATEST_DATE,
                 passed=found.is_fresh,
                 description=found.says,
@@ -110,10 +112,10 @@ def names(table: Table) -> list[str]:
 def _spec(table: Table, name: str) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         name,
-        asset=table.asset_key,
+        asset=asset_key(table),
         description=DESCRIPTIONS[name],
         blocking=table in GATED and name in BLOCKING_CHECKS,
-        additional_deps=[table.references.asset_key] if table.references and name == REFERENCES else None,
+        additional_deps=[asset_key(table.references)] if table.references and name == REFERENCES else None,
     )
 
 
@@ -147,7 +149,7 @@ def _of_rows(
         if found and name in (NOT_NULL, VALUES):
             metadata["examples"] = dg.MetadataValue.md(_as_markdown(conformance.examples(table, rows)))
         yield dg.AssetCheckResult(
-            asset_key=table.asset_key,
+            asset_key=asset_key(table),
             check_name=name,
             passed=not found,
             description="; ".join(f"{rule}: {n} of {metadata['rows']} rows" for rule, n in found.items())
@@ -177,7 +179,7 @@ def _of_volume(
     found = volumes(rows_by_day, min(dates.end, last) if dates else last, dates.start if dates else None)
     odd = [volume for volume in found if volume.is_odd]
     return dg.AssetCheckResult(
-        asset_key=table.asset_key,
+        asset_key=asset_key(table),
         check_name=VOLUME,
         passed=not odd,
         severity=dg.AssetCheckSeverity.WARN,
@@ -191,7 +193,7 @@ def _of_silent_days(lake: Lakehouse, table: Table, now: dt.datetime) -> dg.Asset
     whole = DateRange(own.first, own.last) if own.first and own.last else None
     lost = coverage.unlabelled(own, whole, lake.settings) if whole else []
     return dg.AssetCheckResult(
-        asset_key=table.asset_key,
+        asset_key=asset_key(table),
         check_name=SILENT_DAYS,
         passed=not lost,
         severity=dg.AssetCheckSeverity.WARN,

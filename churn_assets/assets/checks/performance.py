@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK
+from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.metrics.expected import expected_brier, expected_churn_rate, expected_roc_auc
@@ -23,7 +25,6 @@ from churn_assets.model.metrics.performance import (
     too_few,
 )
 from churn_assets.model.registry.versions import TrainedVersion, trained_versions
-from churn_assets.partitions import dates_of_run
 from churn_assets.tables import CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets.transforms.outcomes import counted_by_probability
 
@@ -59,7 +60,7 @@ def performance() -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name=PERFORMANCE,
-        asset=PREDICTION_OUTCOMES.asset_key,
+        asset=asset_key(PREDICTION_OUTCOMES),
         required_resource_keys=ON_SPARK,
         description="Over the last 30 out-of-time feature_dates, each version's AUC is not far below its "
         "holdout's, and its probabilities come true. Limits: CHURN_AUC_DROP_*, CHURN_CALIBRATION_*.",
@@ -92,7 +93,7 @@ def expected_performance() -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name=EXPECTED_PERFORMANCE,
-        asset=CHURN_PREDICTIONS.asset_key,
+        asset=asset_key(CHURN_PREDICTIONS),
         required_resource_keys=ON_SPARK,
         description="The AUC, Brier score and churn rate that the last date's probabilities lead one to "
         "expect. Warns where the AUC is further below the holdout's than CHURN_AUC_DROP_WARN.",

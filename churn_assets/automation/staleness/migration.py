@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness.plan import Plan
 from churn_assets.automation.staleness.planning import code_versions, make_plan
 from churn_assets.automation.staleness.staleness import CODE_CHANGED, CodeVersions
@@ -80,11 +81,11 @@ def grow(lake: Lakehouse) -> dict[Table, list[Column]]:
 
 def made_by_other_code(instance: dg.DagsterInstance, table: Table, versions: CodeVersions) -> bool:
     """Whether a table that is replaced as a whole was made last by another transform than today's."""
-    event = instance.get_latest_materialization_event(table.asset_key)
+    event = instance.get_latest_materialization_event(asset_key(table))
     if event is None or event.asset_materialization is None:
         return False
     made_by = (event.asset_materialization.tags or {}).get("dagster/code_version")
-    return made_by is not None and made_by != versions.get(table.asset_key, made_by)
+    return made_by is not None and made_by != versions.get(asset_key(table), made_by)
 
 
 def _dates(lake: Lakehouse, versions: CodeVersions, now: dt.datetime) -> dict[Table, Dates]:

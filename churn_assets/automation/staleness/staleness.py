@@ -14,6 +14,7 @@ from itertools import accumulate
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness.label_dates import LabelDates
 from churn_assets.automation.staleness.plan import Plan, Reasons
 from churn_assets.contracts import Reads
@@ -101,7 +102,7 @@ class _Asked:
         self._held = found.unknown.get(table, {})
         self._reads = [_Upstream(reads, found, plan, question.settings) for reads in table.reads]
         self._parameters = {name: str(getattr(question.settings, name)) for name in table.parameters}
-        self._code = question.code_versions.get(table.asset_key)
+        self._code = question.code_versions.get(asset_key(table))
         self._labelled = _Labels(self._own, found, question) if table is CHURN_LABELS else None
 
     def dates(self) -> Iterator[dt.date]:

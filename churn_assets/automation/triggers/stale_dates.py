@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from churn_assets import tables
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG, range_tags
 from churn_assets.automation.history.undated_assets import latest_id, production_model, scored_by_another
 from churn_assets.automation.runs.jobs import DATED
@@ -134,7 +135,7 @@ def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: Found)
     return dg.RunRequest(
         # Of what it reads and of the attempt: an unchanged world never asks for the same run twice.
         run_key=f"{name}: {step.dates}, {why}, {read}, {production}, {attempt(instance, name)}",
-        asset_selection=[table.asset_key for table in step.tables],
+        asset_selection=[asset_key(table) for table in step.tables],
         tags={**range_tags(step.dates), STEP_TAG: name, REASON_TAG: why},
     )
 
@@ -154,7 +155,7 @@ def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: Found
 def not_to_read(plan: Plan, found: Found) -> dict[dg.AssetKey, set[dt.date]]:
     """Dates of our tables that are stale, or whose rows fail a blocking check."""
     return {
-        table.asset_key: {
+        asset_key(table): {
             *plan.reasons.get(table, {}),
             *plan.held.get(table, {}),
             *(day for day, row in found.dates(table).items() if row.blocked_by),
