@@ -8,9 +8,10 @@ import dagster as dg
 
 from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.unity import RunSql, UnityLakehouse
+from churn_assets.lakehouse.unity_lake import RunSql, UnityLakehouse
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
@@ -58,7 +59,7 @@ def _lakehouse(settings: Settings, spark: LazySpark) -> Lakehouse:
         return UnityLakehouse(
             settings, lambda: spark.spark_session, None if runs_on_cluster() else _warehouse(settings)
         )
-    return Lakehouse(settings, lambda: spark.spark_session)
+    return FolderLakehouse(settings, lambda: spark.spark_session)
 
 
 def _warehouse(settings: Settings) -> RunSql:

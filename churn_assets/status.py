@@ -95,7 +95,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
         tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
         scores=_score_status(lake),
-        endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
+        endpoint=look(lake.settings) if not lake.is_remote else None,
         landing=_landing_notes(lake, now, last),
         days=coverage.in_words(coverage.judged(lake, now or dt.datetime.now(dt.UTC)), lake.settings),
     )
@@ -173,7 +173,9 @@ def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
         return None
     costs = judging.costs(lake.settings)
     pays = (
-        lake.rows_from(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold) if costs.can_pay else 0
+        lake.count_at_least(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold)
+        if costs.can_pay
+        else 0
     )
     return ScoreStatus(
         feature_date=day,

@@ -52,7 +52,7 @@ def observed_changes(lake: Lakehouse, table: Table, since: int) -> Iterator[dg.A
 
     Dates before the first feature_date have no partition: nothing that Dagster shows reads them.
     """
-    known = lake.ledger.known()
+    known = lake.ledger.read()
     for one, heading in DESCRIPTIONS:
         if one is not table:
             continue

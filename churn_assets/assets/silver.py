@@ -40,7 +40,7 @@ def silver_assets(settings: Settings) -> Assets:
         sources = settled_sources(gained, silver, settings.earliest_event)
         batch = cleaning.clean_batch(gained, silver, settings.earliest_event, sources)
         lake = context.resources.lakehouse
-        since = lake.ledger.known().number
+        since = lake.ledger.read().last_note
         # In this order: what Silver holds says what has been cleaned, so a death in between loses nothing.
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
@@ -58,7 +58,7 @@ def silver_assets(settings: Settings) -> Assets:
     )
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake = context.resources.lakehouse
-        began = lake.ledger.known().number
+        began = lake.ledger.read().last_note
         first = coverage.judged(lake, dt.datetime.now(dt.UTC)).first
         origin = Origin(began, code_version(activity.users))
         written = lake.write(USERS, activity.users(lake.read(EVENTS), first), origin=origin)

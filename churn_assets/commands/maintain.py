@@ -29,11 +29,11 @@ def maintain(
 ) -> None:
     """Tidy the tables up; what registered model versions were trained on stays, however old it is."""
     from churn_assets.lakehouse import maintenance
+    from churn_assets.lakehouse.folder_lake import FolderLakehouse
     from churn_assets.resources import lakehouse
 
-    settings = settings_module.load()
-    lake = lakehouse(settings)
-    if settings.deployment == "databricks":
+    lake = lakehouse(settings_module.load())
+    if not isinstance(lake, FolderLakehouse):
         for statement in maintenance.statements(lake, retention_hours):
             out.print(f"{statement};", markup=False, soft_wrap=True)
         console.err.print(

@@ -105,7 +105,7 @@ class LakeIOManager(dg.IOManager):
             dates = DateRange(dates.start.replace(day=1), dates.end)
         require_readable(self._lake, table, dates)
         # What is noted from now on may be something else than what is read here.
-        self._began.setdefault(_attempt(context.step_context), self._lake.ledger.known().number)
+        self._began.setdefault(_attempt(context.step_context), self._lake.ledger.read().last_note)
         return self._lake.read(table, dates)
 
     def _origin(self, context: dg.OutputContext) -> Origin | None:
@@ -154,7 +154,7 @@ def lineage_metadata(table: Table) -> dict[str, Any]:
 
 def preview_metadata(lake: Lakehouse, table: Table, day: dt.date | None = None) -> dict[str, Any]:
     """A few rows as they were written, as a table in Markdown."""
-    rows = lake.first_rows(table, day)
+    rows = lake.sample_rows(table, day)
     return {"preview": dg.MetadataValue.md(_as_markdown(table.column_names, rows))} if rows else {}
 
 

@@ -109,7 +109,7 @@ def ahead_of(lake: Lakehouse, now: dt.datetime) -> dt.timedelta:
     days = lake.partition_rows(LANDED_EVENTS)
     if not days or max(days) < now.astimezone(dt.UTC).date():
         return dt.timedelta()
-    return max(lake.latest(LANDED_EVENTS, "_ingested_at", max(days)) - now, dt.timedelta())
+    return max(lake.latest_timestamp(LANDED_EVENTS, "_ingested_at", max(days)) - now, dt.timedelta())
 
 
 def _readable(new: set[str], known: set[str], listing: Listing | None) -> tuple[list[str], dict[str, str]]:

@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import live_files
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES, Table, WriteMode
 
@@ -43,12 +44,17 @@ class Maintained:
 
 
 def maintain(
-    lake: Lakehouse, table: Table, needed: Collection[int], retention_hours: int, *, dry_run: bool = False
+    lake: FolderLakehouse,
+    table: Table,
+    needed: Collection[int],
+    retention_hours: int,
+    *,
+    dry_run: bool = False,
 ) -> Maintained | None:
     """Put one table in order, with nobody writing it meanwhile.
 
     Args:
-        lake: tables in folders.
+        lake: where the tables are.
         table: the contract.
         needed: Delta versions whose files must stay, however old they are.
         retention_hours: any other file that the table no longer uses goes after so many hours.
@@ -79,7 +85,7 @@ def needed_by_scores(lake: Lakehouse) -> dict[Table, set[int]]:
     days = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
     if not days or lake.version(USER_FEATURES) < 0:
         return {}
-    scored_at = lake.first_rows(CHURN_PREDICTIONS, max(days), 1)[0]["scored_at"]
+    scored_at = lake.sample_rows(CHURN_PREDICTIONS, max(days), 1)[0]["scored_at"]
     return {USER_FEATURES: {lake.version_at(USER_FEATURES, scored_at)}}
 
 

@@ -6,7 +6,7 @@ Dagster has no partition for such a date, so no run of a range reaches it.
 import datetime as dt
 
 from churn_assets.dates import contiguous_ranges
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import last_label_date
 from churn_assets.tables import CHURN_LABELS, PREDICTION_OUTCOMES, Table
@@ -20,10 +20,10 @@ def withdraw_unripe(lake: Lakehouse, now: dt.datetime, tables: tuple[Table, ...]
     Returns:
         How many dates had any, or may have had.
     """
-    found, last, dates = look(lake), last_label_date(lake.settings, now), 0
+    found, last, dates = read_ledger(lake), last_label_date(lake.settings, now), 0
     for table in tables:
         rows = {day: 1 if row.is_open else row.rows for day, row in found.dates(table).items()}
-        unripe = [day for day, n in {**found.unknown.get(table, {}), **rows}.items() if n and day > last]
+        unripe = [day for day, n in {**found.untrusted.get(table, {}), **rows}.items() if n and day > last]
         dates += len(unripe)
         for run in contiguous_ranges(unripe):
             lake.write(table, lake.read(table).limit(0), run)

@@ -19,8 +19,8 @@ from churn_assets.assets.drift import (
     judge,
 )
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.io_manager import LakeIOManager
-from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.registry import registry
 from churn_assets.model.registry.drift_reference import ARTIFACT
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, USER_FEATURES
@@ -111,7 +111,9 @@ def test_the_age_of_accounts_is_not_judged_and_the_score_is_another_checks_busin
 
 
 @pytest.fixture
-def checked(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance) -> Callable[..., Results]:
+def checked(
+    lake: FolderLakehouse, spark: SparkSession, instance: dg.DagsterInstance
+) -> Callable[..., Results]:
     """A run of both checks after one that wrote these rows: of a range of dates, or alone."""
 
     def run(rows: Sequence[dict[str, Any]], dates: DateRange | None = None) -> Results:
@@ -171,7 +173,7 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     make_settings: MakeSettings, spark: SparkSession, instance: dg.DagsterInstance
 ) -> None:
     settings = make_settings(start_date=day(-1), end_date=day(0))
-    lake = Lakehouse(settings, lambda: spark)
+    lake = FolderLakehouse(settings, lambda: spark)
     users = [(1, 0), (2, 0), (3, 0), (4, 5)]
     dates = {day(-1): 1, day(0): 2}
     both = DateRange(day(-1), day(0))

@@ -9,8 +9,8 @@ import dagster as dg
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.dates import DateRange
-from churn_assets.lakehouse.computed_dates.looking import Found
-from churn_assets.lakehouse.computed_dates.rows import Known, Row, name, parameters
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger
+from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row, ledger_name, parameters_text
 from churn_assets.lakehouse.freshness import OF_THE_PAST
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -38,14 +38,14 @@ class Log:
         self._settings = settings
 
     @property
-    def found(self) -> Found:
+    def found(self) -> CheckedLedger:
         """The ledger, and which tables it does not know."""
-        return Found(Known(self.rows), self.lost)
+        return CheckedLedger(LedgerRows(self.rows), self.lost)
 
     @property
     def number(self) -> int:
         """Of the last note."""
-        return self.found.known.number
+        return self.found.rows.last_note
 
     def wrote(
         self, key: dg.AssetKey, version: str = "1", read: dict[Table, str] | None = None, **more: Any
@@ -71,15 +71,15 @@ class Log:
         self.wrote(asset_key(USERS), version, {EVENTS: version})
         self.note(EVENTS, events)
         read = self.number
-        self.rows.append(Row(name(USERS), None).numbered(read + 1)._replace(read=read))
+        self.rows.append(Row(ledger_name(USERS), None).numbered(read + 1)._replace(read=read))
         self.note(USERS, arrivals, ARRIVALS)
         self.note(USERS, other_ages, OTHER_AGES)
 
     def note(self, table: Table, days: Days, heading: str = "", **more: Any) -> None:
         """One note of the ledger, by a writer that began to read a moment ago."""
         read, settings = self.number, self._settings
-        values = parameters(table, settings) if settings else None
-        row = Row(name(table, heading), None, rows=1, read=read, parameters=values)._replace(**more)
+        values = parameters_text(table, settings) if settings else None
+        row = Row(ledger_name(table, heading), None, rows=1, read=read, parameters=values)._replace(**more)
         self.rows += [row._replace(computed_date=day).numbered(read + 1) for day in days]
 
     def computed(self, table: Table, dates: Days, read: int | None = None, **more: Any) -> None:

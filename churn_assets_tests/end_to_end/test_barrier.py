@@ -22,7 +22,7 @@ from churn_assets.automation.triggers.schedules import PIPELINE_NAME
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import BlockedError
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -110,7 +110,7 @@ def computed_from_it(house: House, table: Table) -> set[tuple[str, dt.date]]:
 
 def asked_for(house: House) -> set[tuple[str, dt.date]]:
     """The tables and dates of the runs that the sensor would start."""
-    found = decide(lambda: look(house.lake), house.instance, house.settings, NOW)
+    found = decide(lambda: read_ledger(house.lake), house.instance, house.settings, NOW)
     requests = found.run_requests or [] if isinstance(found, dg.SensorResult) else []
     return {
         (key.path[-1], day)
@@ -156,7 +156,7 @@ def tasks(house: House) -> None:
 def test_the_ledger_names_the_check(broken: Broken) -> None:
     house, table = broken
 
-    found = look(house.lake).dates(table)
+    found = read_ledger(house.lake).dates(table)
 
     blocked = {day: row.blocked_by for day, row in found.items() if row.blocked_by}
     assert blocked == dict.fromkeys(BROKEN[table], "unique_key")

@@ -105,7 +105,7 @@ def computed_dates(house: House, table, run_ids: list[str]) -> list[dt.date]:
     return sorted(
         dt.date.fromisoformat(str(found.partition))
         for found in materialized
-        if found and asset_key(found) == asset_key(table)
+        if found and found.asset_key == asset_key(table)
     )
 
 

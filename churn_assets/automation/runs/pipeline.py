@@ -26,7 +26,7 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import BlockedError, ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_unripe
 from churn_assets.tables import (
@@ -175,10 +175,10 @@ class Pipeline:
 
     def _clean(self) -> None:
         # A write of what the ledger does not know notes all of it, though there be nothing new.
-        found = look(self._lake)
-        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in found.unknown:
+        found = read_ledger(self._lake)
+        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in found.untrusted:
             self._materialize("events", [asset_key(EVENTS), asset_key(QUARANTINED_EVENTS)])
-            found = look(self._lake)
+            found = read_ledger(self._lake)
         of_other_code = made_by_other_code(self._instance, USERS, self._code_versions)
         if is_behind(self._instance, USERS, EVENTS) or unsettled(found) or of_other_code:
             self._materialize("users", [asset_key(USERS)])

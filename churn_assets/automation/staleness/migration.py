@@ -50,7 +50,7 @@ def changes(
         ContractError: a table differs from its contract in what it cannot gain.
     """
     versions = code_versions(definitions.resolve_asset_graph())
-    columns = {table: lake.to_gain(table) for table in TABLES}
+    columns = {table: lake.missing_columns(table) for table in TABLES}
     dates = _dates(lake, versions, now)
     found = [
         Change(
@@ -73,9 +73,9 @@ def grow(lake: Lakehouse) -> dict[Table, list[Column]]:
     Raises:
         ContractError: as ``changes``; no table has gained anything.
     """
-    lacking = {table: found for table in TABLES if (found := lake.to_gain(table))}
+    lacking = {table: found for table in TABLES if (found := lake.missing_columns(table))}
     for table in lacking:
-        lake.grow(table)
+        lake.add_missing_columns(table)
     return lacking
 
 
@@ -90,7 +90,7 @@ def made_by_other_code(instance: dg.DagsterInstance, table: Table, versions: Cod
 
 def _dates(lake: Lakehouse, versions: CodeVersions, now: dt.datetime) -> dict[Table, Dates]:
     try:
-        plan = make_plan(lake.as_it_is(), now, code_versions=versions)
+        plan = make_plan(lake.read_only(), now, code_versions=versions)
     except DateRangeError:
         # No event has been taken in, so no date is computed by anything.
         return {}

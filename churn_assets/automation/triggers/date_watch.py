@@ -17,8 +17,8 @@ LONGEST_RUN = 3600
 
 
 def date_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensor. None on Databricks: a look at a table takes a cluster there; runs check their tables."""
-    if settings.deployment == "databricks":
+    """The sensor. None for a remote lake, where reading metadata costs a cluster: runs check their tables."""
+    if lakehouse(settings).is_remote:
         return []
 
     @dg.sensor(

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.automation.staleness.published_state import Serving
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import CHURN_PREDICTIONS
 from churn_assets_tests.conftest import MakeSettings
 
@@ -23,7 +23,7 @@ def serving(make_settings: MakeSettings, instance: dg.DagsterInstance) -> Servin
     def no_engine() -> SparkSession:
         raise AssertionError("An engine was asked for.")
 
-    return Serving(Lakehouse(make_settings(), no_engine), instance, "2")
+    return Serving(FolderLakehouse(make_settings(), no_engine), instance, "2")
 
 
 def materialized(instance: dg.DagsterInstance, key: dg.AssetKey, **more) -> None:
