@@ -20,11 +20,11 @@ from churn_assets.errors import (
     WorkspaceError,
 )
 from churn_assets.lakehouse.engines import require_java
+from churn_assets.lakehouse.file_ledger import ahead_of, require_ledger
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.lakehouse.ledger import ahead_of, require_ledger
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES
 

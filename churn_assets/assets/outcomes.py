@@ -1,4 +1,4 @@
-"""What became of predictions, beside what had been predicted."""
+"""The outcome of each prediction, beside the prediction."""
 
 import datetime as dt
 
@@ -17,7 +17,7 @@ from churn_assets.transforms import outcomes
 
 
 def outcome_assets(settings: Settings) -> Assets:
-    """The outcomes of predictions, one partition a labelled feature_date."""
+    """Return the outcomes of predictions, with a partition for each labelled feature_date."""
 
     @dg.asset(
         **{**table_asset(PREDICTION_OUTCOMES, settings), "group_name": "monitoring"},
@@ -32,7 +32,7 @@ def outcome_assets(settings: Settings) -> Assets:
         withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (PREDICTION_OUTCOMES,))
         versions = [row["model_version"] for row in predictions.select("model_version").distinct().collect()]
         trained = trained_versions(settings, versions)
-        trained_until = {version: found.trained_until for version, found in trained.items()}
+        trained_until = {number: version.trained_until for number, version in trained.items()}
         return outcomes.prediction_outcomes(predictions, labels, trained_until)
 
     return [prediction_outcomes]

@@ -17,10 +17,10 @@ from churn_assets.transforms import scoring
 
 
 def prediction_assets(settings: Settings) -> Assets:
-    """The predictions."""
+    """Return the predictions."""
 
     @dg.asset(
-        # A group of its own: in gold, the graph of groups would have a cycle through the model.
+        # Not in group gold: the graph of groups would have a cycle through the model.
         **{**table_asset(CHURN_PREDICTIONS, settings), "group_name": "predictions"},
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,

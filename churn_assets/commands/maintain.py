@@ -12,7 +12,7 @@ from churn_assets.tables import TABLES
 
 if TYPE_CHECKING:
     from churn_assets.lakehouse.lake import Lakehouse
-    from churn_assets.lakehouse.maintenance import Maintained
+    from churn_assets.lakehouse.maintenance import MaintenanceReport
     from churn_assets.tables import Table
 
 WEEK_HOURS = 168
@@ -43,7 +43,7 @@ def maintain(
             soft_wrap=True,
         )
         return
-    found: list[Maintained] = []
+    found: list[MaintenanceReport] = []
     with console.steps() as step:
         step("what registered versions need")
         needed = _needed(lake)
@@ -67,7 +67,7 @@ def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
     return needed
 
 
-def _show(found: "list[Maintained]", lake: "Lakehouse", *, dry_run: bool) -> None:
+def _show(found: "list[MaintenanceReport]", lake: "Lakehouse", *, dry_run: bool) -> None:
     shown = RichTable("table", box=None, pad_edge=False)
     for heading in ("files merged", "files removed", "freed", "versions kept"):
         shown.add_column(heading, justify="right", no_wrap=True)

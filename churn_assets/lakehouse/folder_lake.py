@@ -197,9 +197,9 @@ class FolderLakehouse(Lakehouse):
         ddl.add_columns_on_disk(table, self.location(table))
 
     def _drop_not_null(self, table: Table) -> None:
-        if ddl.too_strict(table, self.location(table)):
+        if ddl.not_null_on_disk(table, self.location(table)):
             with self.lock(table):
-                ddl.loosen_on_disk(table, self.location(table))
+                ddl.drop_not_null_on_disk(table, self.location(table))
 
     def _report(
         self, table: Table, version_before: int, seconds: float, dates: DateRange | None

@@ -219,7 +219,7 @@ class Lakehouse(ABC):
 
     def _missing_columns(self, table: Table) -> list[Column]:
         self.require_contract(table)
-        return ddl.gained_columns(table, self._columns(table))
+        return ddl.missing_columns(table, self._columns(table))
 
     def _upgrade(self, table: Table) -> list[Column]:
         columns = self._missing_columns(table)
@@ -239,7 +239,7 @@ class Lakehouse(ABC):
 
     @abstractmethod
     def _read_version(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:
-        """Return a past version's rows in the columns that it had; ``dates`` may prune, and need not filter."""
+        """Return a past version's rows in its own columns; ``dates`` may prune, and need not filter."""
 
     @abstractmethod
     def _columns(self, table: Table) -> dict[str, str]:

@@ -46,9 +46,9 @@ HISTORY_LIMIT = 20
 class UnityLakehouse(Lakehouse):
     """The tables of a ``databricks`` deployment.
 
-    ``churn setup --databricks`` makes catalogs, schemas, volumes and grants; tables are created here. There are
-    no locks: Dagster's pools let one run at a time write a table, and a commit that lost to another is tried
-    again.
+    ``churn setup --databricks`` makes catalogs, schemas, volumes and grants; tables are created here. There
+    are no locks: Dagster's pools let one run at a time write a table, and a commit that lost to another is
+    tried again.
 
     Args:
         settings: the deployment's.
@@ -298,13 +298,13 @@ class UnityLakehouse(Lakehouse):
         return wait_for(self.version, table) >= 0
 
     def _drop_not_null(self, table: Table) -> None:
-        for column in self._too_strict(table):
+        for column in self._not_null_columns(table):
             # Two processes may both say so: the second changes nothing.
             retrying_conflicts(self._sql)(
                 f"ALTER TABLE {self.table_name(table)} ALTER COLUMN `{column}` DROP NOT NULL"
             )
 
-    def _too_strict(self, table: Table) -> list[str]:
+    def _not_null_columns(self, table: Table) -> list[str]:
         """Return the columns that refuse a NULL though the contract now allows it."""
         nullable = {column.name for column in table.columns if column.nullable}
         if not nullable:
@@ -325,7 +325,7 @@ class UnityLakehouse(Lakehouse):
             self._sql(statement)
         except Exception:
             # There are no locks: another process may have been faster.
-            if ddl.gained_columns(table, self._columns(table)):
+            if ddl.missing_columns(table, self._columns(table)):
                 raise
 
     def _sql(self, statement: str) -> list[dict[str, Any]]:

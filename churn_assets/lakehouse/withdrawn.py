@@ -1,6 +1,6 @@
-"""Labels, and outcomes with them, of dates that can have none any more: a longer horizon is not over there.
+"""Rows of labels and outcomes whose dates can have none any more, as a longer horizon is not over there.
 
-Dagster has no partition for such a date, so no run of a range reaches it.
+Dagster has no partition for these dates, so no run of a range reaches them.
 """
 
 import datetime as dt
@@ -15,10 +15,10 @@ OF_THE_PAST = (CHURN_LABELS, PREDICTION_OUTCOMES)
 
 
 def withdraw_unripe(lake: Lakehouse, now: dt.datetime, tables: tuple[Table, ...] = OF_THE_PAST) -> int:
-    """Take away rows of dates whose horizon is not over at ``now``.
+    """Remove rows of dates whose horizon is not over at ``now``.
 
     Returns:
-        How many dates had any, or may have had.
+        How many dates had rows, or may have had.
     """
     found, last, dates = read_ledger(lake), last_label_date(lake.settings, now), 0
     for table in tables:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from churn_assets.errors import ContractError, LakeError, LandingError
+from churn_assets.lakehouse.file_ledger import ahead_of
 from churn_assets.lakehouse.file_stream import relative
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.ledger import ahead_of
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.tables import LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings

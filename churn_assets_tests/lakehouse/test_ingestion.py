@@ -13,10 +13,10 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from churn_assets.errors import LakeError, LandingError
-from churn_assets.lakehouse import ingestion, ledger
+from churn_assets.lakehouse import file_ledger, ingestion
+from churn_assets.lakehouse.file_ledger import append_new_files
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.landing_lines import read_lines
-from churn_assets.lakehouse.ledger import take_in
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import frame
@@ -108,7 +108,7 @@ def test_a_lost_checkpoint_doubles_nothing(lake: FolderLakehouse) -> None:
 def test_what_another_deployment_took_in_is_not_taken_in_again(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     root = lake.settings.landing_root
-    take_in(lake, {"day1.json"}, lambda new: read_lines(lake.spark, root, new), at_noon)
+    append_new_files(lake, {"day1.json"}, lambda new: read_lines(lake.spark, root, new), at_noon)
 
     assert ingestion.ingest(lake, at_noon).files == 0
 
@@ -214,7 +214,7 @@ def test_a_file_that_only_a_worker_cannot_read_is_left_out_as_well(
             "/proc/self/mem" if name == "bad.json" else "bad.json"
         )
     # What is asked before anything is read.
-    monkeypatch.setattr(ledger, "unreadable", lambda *_: {})
+    monkeypatch.setattr(file_ledger, "unreadable", lambda *_: {})
 
     done = ingestion.ingest(lake, at_noon)
 
@@ -331,8 +331,8 @@ def test_a_ledger_ahead_of_the_clock_is_said_and_both_times_are_kept(lake: Folde
     )
     behind = 400 * 86400 * 1_000_000 + 1
     assert sorted(tuple(row) for row in rows.collect())[1] == ("b", behind, int(NOON.timestamp() * 1e6))
-    assert ledger.ahead_of(lake, NOON) == dt.timedelta(days=400, microseconds=1)
-    assert ledger.ahead_of(lake, NOON + dt.timedelta(days=401)) == dt.timedelta()
+    assert file_ledger.ahead_of(lake, NOON) == dt.timedelta(days=400, microseconds=1)
+    assert file_ledger.ahead_of(lake, NOON + dt.timedelta(days=401)) == dt.timedelta()
 
 
 # Bronze lost.

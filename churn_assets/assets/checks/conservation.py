@@ -1,4 +1,4 @@
-"""Whether every line that landed is accounted for, and every amount that was sent."""
+"""Checks that every landed line is accounted for, and that every amount can be read."""
 
 import dagster as dg
 from pyspark.sql import functions as F
@@ -10,7 +10,7 @@ from churn_assets.transforms import accounting
 
 
 def row_conservation() -> dg.AssetChecksDefinition:
-    """Bronze = Silver + quarantine + exact duplicates."""
+    """Return the check that Bronze = Silver + quarantine + exact duplicates."""
 
     @dg.asset_check(
         name="row_conservation",
@@ -53,7 +53,7 @@ def row_conservation() -> dg.AssetChecksDefinition:
 
 
 def readable_amounts() -> dg.AssetChecksDefinition:
-    """Amounts that were sent are numbers."""
+    """Return the check that amounts are numbers."""
 
     @dg.asset_check(
         name="readable_amounts",
@@ -67,7 +67,7 @@ def readable_amounts() -> dg.AssetChecksDefinition:
         landed = context.resources.lakehouse.read(LANDED_EVENTS)
         newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
         is_new = F.unix_micros("_ingested_at") == F.lit(newest)
-        found = (
+        counts = (
             accounting.unreadable_amounts(landed)
             .agg(
                 F.count(F.lit(1)).alias("ever"),
@@ -76,12 +76,14 @@ def readable_amounts() -> dg.AssetChecksDefinition:
             )
             .collect()[0]
         )
-        says = f"{found['new']:,} amounts are no numbers such as 12.5: {found['example']!r}, for example."
+        description = (
+            f"{counts['new']:,} amounts are no numbers such as 12.5: {counts['example']!r}, for example."
+        )
         return dg.AssetCheckResult(
-            passed=not found["new"],
+            passed=not counts["new"],
             severity=dg.AssetCheckSeverity.WARN,
-            description=says if found["new"] else None,
-            metadata={"unreadable_amounts": found["ever"], "in_newest_ingestion": found["new"]},
+            description=description if counts["new"] else None,
+            metadata={"unreadable_amounts": counts["ever"], "in_newest_ingestion": counts["new"]},
         )
 
     return check

@@ -193,7 +193,7 @@ class Pipeline:
         return plan
 
     def _say_what_is_odd(self, now: dt.datetime) -> None:
-        self.report.notes += coverage.in_words(coverage.judged(self._lake, now), self._lake.settings)
+        self.report.notes += coverage.in_words(coverage.covered_days(self._lake, now), self._lake.settings)
 
     def _compute(self, plan: Plan, now: dt.datetime) -> None:
         if withdrawn := withdraw_unripe(self._lake, now):
