@@ -83,7 +83,7 @@ def drift_checks() -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         rows = _rows(lake, dates_of_run(context.run.tags))
         for key in context.selected_asset_check_keys:
             yield judge(key.name, rows, lake.settings)

@@ -24,7 +24,7 @@ from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.io_manager import MONTHS, SAME_DATES, WHOLE_MONTHS
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import withdraw_unripe
+from churn_assets.lakehouse.withdrawn import withdraw_immature
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -55,8 +55,8 @@ def gold_assets(settings: Settings) -> Assets:
         code_version=code_version(activity_transforms.user_daily_activity),
     )
     def user_daily_activity(context: dg.AssetExecutionContext, events: DataFrame) -> DataFrame:
-        dates = date_range(context)
-        first = coverage.covered_days(context.resources.lakehouse, dt.datetime.now(dt.UTC)).first
+        lake: Lakehouse = context.resources.lakehouse
+        dates, first = date_range(context), coverage.covered_days(lake, dt.datetime.now(dt.UTC)).first
         # Stray events before the data's first day are no user's history.
         return activity_transforms.user_daily_activity(
             events, DateRange(max(dates.start, first or dates.start), dates.end)
@@ -111,19 +111,20 @@ def gold_assets(settings: Settings) -> Assets:
         ),
     )
     def churn_labels(context: dg.AssetExecutionContext, features: DataFrame, events: DataFrame) -> DataFrame:
+        lake: Lakehouse = context.resources.lakehouse
         dates = date_range(context)
-        _require_event_types(context.resources.lakehouse, settings.staying_types)
-        withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
-        withheld = _unlabelled_dates(context.resources.lakehouse, dates)
-        if withheld:
-            context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})
+        _require_event_types(lake, settings.staying_types)
+        withdraw_immature(lake, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
+        unlabelled = _unlabelled_dates(lake, dates)
+        if unlabelled:
+            context.add_output_metadata({"unlabelled_dates": f"{len(unlabelled)}: {ranges(unlabelled)}"})
         return label_transforms.churn_labels(
             features,
             events,
             dates,
             horizon_days,
             event_types=settings.staying_types,
-            unlabelled=withheld,
+            unlabelled=unlabelled,
         )
 
     return [user_daily_activity, daily_summary, user_monthly_activity, user_features, churn_labels]

@@ -6,7 +6,7 @@
 import datetime as dt
 
 from churn_assets.dates import DateRange
-from churn_assets.event_days import EventDays, Piece, event_days, ranges
+from churn_assets.event_days import EventDays, StrayEvents, event_days, ranges
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import last_complete_day
 from churn_assets.settings import Settings
@@ -65,6 +65,6 @@ def _is_near(run: DateRange, unlabelled_dates: list[dt.date], horizon_days: int)
     )
 
 
-def _lie(piece: Piece) -> str:
-    many = piece.events > 1
-    return f"{piece.events:,} {'events' if many else 'event'} of {piece.dates} {'lie' if many else 'lies'}"
+def _lie(stray: StrayEvents) -> str:
+    many = stray.events > 1
+    return f"{stray.events:,} {'events' if many else 'event'} of {stray.dates} {'lie' if many else 'lies'}"

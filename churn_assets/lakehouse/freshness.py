@@ -1,7 +1,7 @@
-"""Up to which date each table should hold data by now, and whether it does.
+"""The last date that each table should have by now, and whether it has it.
 
 Dagster's freshness policies go by when a table was last written, so that a backfill of last year makes it
-look fresh. These go by the last date that it holds.
+look fresh. These go by the last date that it has.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import OF_THE_PAST
+from churn_assets.lakehouse.withdrawn import LABELLED_TABLES
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENT_DATE, FEATURE_DATE, TABLES, Table
 
@@ -24,26 +24,26 @@ DATED_TABLES = tuple(
 
 @dataclass(frozen=True)
 class LastDate:
-    """The last date that a table holds, and the one that is due; ``held`` is None without any row."""
+    """The last date that a table has, None without rows, and the one that is due."""
 
     table: Table
-    held: dt.date | None
+    date: dt.date | None
     due: dt.date
 
     @property
     def is_fresh(self) -> bool:
         """Whether everything that is due is there. Before the first date is due, nothing is missing."""
-        return self.held is not None and self.held >= self.due
+        return self.date is not None and self.date >= self.due
 
     @property
     def says(self) -> str:
         """The dates in a phrase for people."""
-        days = (self.due - self.held).days if self.held else None
+        days = (self.due - self.date).days if self.date else None
         column = self.table.partition_column
         if self.is_fresh:
-            return f"{column} {self.held}, due {self.due}"
+            return f"{column} {self.date}, due {self.due}"
         behind = f"{days} {'day' if days == 1 else 'days'} behind" if days else "no row"
-        return f"{column} {self.held or 'none'}, due {self.due}: {behind}"
+        return f"{column} {self.date or 'none'}, due {self.due}: {behind}"
 
 
 def due_at(day: dt.date, settings: Settings) -> dt.datetime:
@@ -63,12 +63,12 @@ def last_date(lake: Lakehouse, table: Table, now: dt.datetime) -> LastDate:
     """Compare the last date of a dated table with the one that is due, by metadata alone.
 
     Labels and outcomes are due one horizon later. A date that gets no label, because of an outage in its
-    horizon, is not due; the one before it is. A table that does not exist holds nothing.
+    horizon, is not due; the one before it is. A table that does not exist has none.
     """
     day = last_due_day(now, lake.settings)
-    due = _last_labelled(lake, day, now) if table in OF_THE_PAST else day
-    held = lake.details(table).last_date if lake.version(table) >= 0 else None
-    return LastDate(table, held, due)
+    due = _last_labelled(lake, day, now) if table in LABELLED_TABLES else day
+    last = lake.details(table).last_date if lake.version(table) >= 0 else None
+    return LastDate(table, last, due)
 
 
 def _last_labelled(lake: Lakehouse, day: dt.date, now: dt.datetime) -> dt.date:

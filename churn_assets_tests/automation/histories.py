@@ -27,7 +27,7 @@ from churn_assets.lakehouse.commits import LogSince, WriteReport
 from churn_assets.lakehouse.computed_dates import checked_ledger, writing
 from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION, LedgerRows, Row, parse_parameters
-from churn_assets.lakehouse.withdrawn import OF_THE_PAST
+from churn_assets.lakehouse.withdrawn import LABELLED_TABLES
 from churn_assets.partitions import last_complete_day, last_label_date
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -236,7 +236,7 @@ class Platform:
 
     def _withdraw(self) -> None:
         last = last_label_date(self.settings, NOW)
-        for table in OF_THE_PAST:
+        for table in LABELLED_TABLES:
             for day in [day for day in self.partition_rows(table) if day > last]:
                 self.write(table, {day: frozenset()}, DateRange(day, day))
 

@@ -11,7 +11,7 @@ from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger
 from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row, ledger_name, parameters_text
-from churn_assets.lakehouse.freshness import OF_THE_PAST
+from churn_assets.lakehouse.freshness import LABELLED_TABLES
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     ARRIVALS,
@@ -92,7 +92,7 @@ class Log:
     def computed_all(self, dates: DateRange, horizon: int) -> None:
         """Everything of these dates, as a first run leaves it, and a model."""
         for table in DATED:
-            last = len(list(dates.days())) - (horizon if table in OF_THE_PAST else 0)
+            last = len(list(dates.days())) - (horizon if table in LABELLED_TABLES else 0)
             self.computed(table, list(dates.days())[:last])
         self.trained("1")
 

@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets.transforms import accounting
 
@@ -20,7 +21,7 @@ def row_conservation() -> dg.AssetChecksDefinition:
         description="Every landed line is an event, in quarantine, or an exact duplicate of an event.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         frames = {table: lake.read(table) for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS)}
         delivered = (
             accounting.deliveries(frames[LANDED_EVENTS], frames[EVENTS]).count()
@@ -64,7 +65,8 @@ def readable_amounts() -> dg.AssetChecksDefinition:
         "there, without an amount. A warning; the number of all that ever landed is in its metadata.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        landed = context.resources.lakehouse.read(LANDED_EVENTS)
+        lake: Lakehouse = context.resources.lakehouse
+        landed = lake.read(LANDED_EVENTS)
         newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
         is_new = F.unix_micros("_ingested_at") == F.lit(newest)
         counts = (

@@ -69,7 +69,8 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        lake, selected = context.resources.lakehouse, {key.name for key in context.selected_asset_check_keys}
+        lake: Lakehouse = context.resources.lakehouse
+        selected = {key.name for key in context.selected_asset_check_keys}
         now, dates = dt.datetime.now(dt.UTC), _dates_of_run(context.run.tags, table)
         if selected - {VOLUME, LATEST_DATE, SILENT_DAYS}:
             is_written = asset_key(table) in context.job_def.asset_layer.selected_asset_keys
@@ -89,7 +90,7 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
                 check_name=LATEST_DATE,
                 passed=last.is_fresh,
                 description=last.says,
-                metadata={"held": str(last.held), "due": str(last.due)},
+                metadata={"held": str(last.date), "due": str(last.due)},
             )
 
     return check

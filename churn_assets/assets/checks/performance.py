@@ -66,7 +66,7 @@ def performance() -> dg.AssetChecksDefinition:
         "holdout's, and its probabilities come true. Limits: CHURN_AUC_DROP_*, CHURN_CALIBRATION_*.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         versions = _judged_versions(lake)
         if not versions:
             return dg.AssetCheckResult(passed=True, description="No out-of-time prediction has an outcome.")
@@ -103,7 +103,7 @@ def expected_performance() -> dg.AssetChecksDefinition:
         "expect. Warns where the AUC is further below the holdout's than CHURN_AUC_DROP_WARN.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         day = _last_day(context, lake)
         scored = _scored(lake, day) if day else None
         if day is None or scored is None:

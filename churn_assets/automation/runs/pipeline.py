@@ -28,7 +28,7 @@ from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
 from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import withdraw_unripe
+from churn_assets.lakehouse.withdrawn import withdraw_immature
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
@@ -196,7 +196,7 @@ class Pipeline:
         self.report.notes += coverage.in_words(coverage.covered_days(self._lake, now), self._lake.settings)
 
     def _compute(self, plan: Plan, now: dt.datetime) -> None:
-        if withdrawn := withdraw_unripe(self._lake, now):
+        if withdrawn := withdraw_immature(self._lake, now):
             self._progress(f"labels of {withdrawn} dates whose horizon is not over")
         for step in plan.steps_without(*BY_MODEL):
             self._run_step(plan, step)

@@ -64,7 +64,7 @@ def record_last_dates(lake: Lakehouse, instance: dg.DagsterInstance, now: dt.dat
                 check_name=LATEST_DATE,
                 passed=found.is_fresh,
                 description=found.says,
-                metadata={"held": str(found.held), "due": str(found.due)},
+                metadata={"held": str(found.date), "due": str(found.due)},
             )
         )
         changed.append(found)

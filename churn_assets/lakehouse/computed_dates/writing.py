@@ -91,7 +91,7 @@ class _TableBefore:
         self._rows_by_date = {} if self._is_trusted else rows_by_date(lake, table)
 
     def opened(self, dates: DateRange | None) -> list[Row]:
-        """Open the dates that will be replaced, or the whole table where nobody knows which will change.
+        """Open the dates that will be replaced, or the whole table where it is not known which will change.
 
         Dates whose content the ledger does not know are opened as well.
         """
