@@ -37,7 +37,7 @@ def silver_assets(settings: Settings) -> Assets:
     def clean_events(context: dg.AssetExecutionContext, landed: DataFrame) -> Iterator[dg.Output[DataFrame]]:
         lake: Lakehouse = context.resources.lakehouse
         silver = lake.read(EVENTS)
-        last = silver.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
+        last = silver.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
         gained = accounting.not_yet_cleaned(landed, last)
         sources = settled_sources(gained, silver, settings.earliest_event)
         batch = cleaning.clean_batch(gained, silver, settings.earliest_event, sources)

@@ -67,7 +67,7 @@ def readable_amounts() -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         lake: Lakehouse = context.resources.lakehouse
         landed = lake.read(LANDED_EVENTS)
-        newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
+        newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
         is_new = F.unix_micros("_ingested_at") == F.lit(newest)
         counts = (
             accounting.unreadable_amounts(landed)
