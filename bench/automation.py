@@ -13,9 +13,10 @@ from typing import Any
 import dagster as dg
 
 from bench.lakes import HORIZON, settings_of
+from churn_assets.asset_keys import asset_key
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.lakehouse.computed_dates.looking import Found
-from churn_assets.lakehouse.computed_dates.rows import Known, Row, name, parameters
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger
+from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row, ledger_name, parameters_text
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, DATED, EVENTS, LANDED_EVENTS, PREDICTION_OUTCOMES, USERS
 
@@ -71,25 +72,25 @@ def write_history(instance: dg.DagsterInstance) -> None:
         instance.report_runless_asset_event(found)
 
     for table in (LANDED_EVENTS, EVENTS):
-        wrote(table.asset_key)
+        wrote(asset_key(table))
     for table in DATED:
         ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
         for day in list(WHOLE.days())[:ripe]:
-            wrote(table.asset_key, day.isoformat(), {"dagster/partition_row_count": 1_000})
-    wrote(USERS.asset_key)
+            wrote(asset_key(table), day.isoformat(), {"dagster/partition_row_count": 1_000})
+    wrote(asset_key(USERS))
     wrote(dg.AssetKey("churn_prediction_model"))
 
 
-def ledger(settings: Settings) -> Found:
+def ledger(settings: Settings) -> CheckedLedger:
     """What those runs note, and then events of 24 dates."""
     rows = []
     for table in (EVENTS, *DATED):
         ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
-        row = Row(name(table), None, rows=1_000, read=1, parameters=parameters(table, settings))
+        row = Row(ledger_name(table), None, rows=1_000, read=1, parameters=parameters_text(table, settings))
         rows += [row._replace(computed_date=day).numbered(1) for day in list(WHOLE.days())[:ripe]]
     late = [day for day in WHOLE.days() if day.day == 1]
-    rows += [Row(name(EVENTS), day, rows=1_001).numbered(2) for day in late]
-    return Found(Known(rows))
+    rows += [Row(ledger_name(EVENTS), day, rows=1_001).numbered(2) for day in late]
+    return CheckedLedger(LedgerRows(rows))
 
 
 def measure(settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -1,20 +1,17 @@
-"""What a table's contract is made of; the contracts themselves are in ``tables.py``."""
+"""The parts of a table's contract; the contracts themselves are in ``tables.py``."""
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import NamedTuple
-
-import dagster as dg
 
 from churn_assets.dates import ONE_DAY, DateRange, last_of_month
 from churn_assets.settings import Settings
 
 
 class WriteMode(StrEnum):
-    """How rows come into a table."""
+    """How rows are written into a table."""
 
     APPEND = "append"
     MERGE_NEW = "insert-only merge on the key"
@@ -68,17 +65,17 @@ class Column:
 # Days, or the name of the setting that says how many.
 Days = int | str
 
-# As ``first``: all days from the first on. More than a log of events can have.
+# As ``first``: all days from the first on. No log of events has more.
 FROM_THE_START = -36_500
 
 
 @dataclass(frozen=True)
 class Reads:
-    """What a date of a table reads of another: its days from ``first`` to ``last``, counted from the date.
+    """The days of an upstream table that a date reads: from ``first`` to ``last``, counted from the date.
 
-    ``heading`` says which changes of an undated upstream count: see ``Table.headings``. What is read and not
-    followed (``follows``) makes no date stale, as the features behind a score that is history. With
-    ``whole_month`` the last date of a month reads all of its days; the others, which keep nothing, read
+    ``heading`` says which changes of an undated upstream count: see ``Table.headings``. An upstream that is
+    not followed (``follows``) makes no date stale, such as the features behind a score that is history. With
+    ``whole_month`` the last date of a month reads all of its days; other dates, which get no rows, read only
     themselves.
     """
 
@@ -90,7 +87,7 @@ class Reads:
     whole_month: bool = False
 
     def window(self, day: dt.date, settings: Settings) -> DateRange:
-        """The upstream's days that this date reads."""
+        """Return the upstream's days that this date reads."""
         if self.whole_month:
             return DateRange(day.replace(day=1) if day == last_of_month(day) else day, day)
         first, last = self.offsets(settings)
@@ -103,7 +100,7 @@ class Reads:
         return self.first == FROM_THE_START
 
     def offsets(self, settings: Settings) -> tuple[int, int]:
-        """``first`` and ``last`` as numbers."""
+        """Return ``first`` and ``last`` as numbers of days."""
         first, last = (
             getattr(settings, days) if isinstance(days, str) else days for days in (self.first, self.last)
         )
@@ -115,13 +112,13 @@ class Table:
     """One table of the lake.
 
     ``catalog`` is the design's name, in asset keys; the physical one is a setting. ``key`` is unique.
-    ``rules`` are SQL that holds for each row. ``references`` is a table in whose key each row is found.
-    ``lineage`` says for each column which upstream columns its values are worked out from.
+    ``rules`` are SQL that holds for each row. ``references`` is a table whose keys include each row's.
+    ``lineage`` names, for each column, the upstream columns that its values are computed from.
 
-    Where rows have a date, ``reads`` says what a date is computed from: partition mappings, and which dates
-    are stale, come from it. ``parameters`` are the settings that change its rows. ``headings`` are the kinds
-    of changes, each by date, that a table without dates notes for those who read it. Where a date that is
-    computed is history (``keeps_past``), only the last one follows what it reads.
+    Where rows have a date, ``reads`` says what a date is computed from: partition mappings and stale dates
+    follow from it. ``parameters`` are the settings that change the rows. ``headings`` are the kinds of
+    changes, each by date, that a table without dates notes for its readers. Where computed dates are history
+    (``keeps_past``), only the last one follows what it reads.
     """
 
     catalog: str
@@ -144,11 +141,6 @@ class Table:
         """A column of this table, as the lineage of another names it."""
         return Source(self, column)
 
-    @cached_property
-    def asset_key(self) -> dg.AssetKey:
-        """The three-level name as an asset key."""
-        return dg.AssetKey([self.catalog, self.schema, self.name])
-
     @property
     def constant(self) -> str:
         """The name of this contract in ``tables.py``, for error messages."""
@@ -169,11 +161,11 @@ class Table:
 
 
 class Source(NamedTuple):
-    """A column that another is worked out from."""
+    """A column that another is computed from."""
 
     table: Table
     column: str
 
 
-# What depends on when a run happened and not on what it read.
+# Columns that depend on when a run happened, and not on what it read.
 RUN_COLUMNS = frozenset({"_ingested_at", "_clock_at", "_processing_date", "scored_at", "promoted_at"})

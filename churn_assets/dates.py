@@ -1,4 +1,4 @@
-"""Ranges of UTC days: what assets, transforms and the lakehouse pass to one another."""
+"""Ranges of UTC days, which assets, transforms and the lakehouse pass to one another."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
@@ -17,21 +17,21 @@ class DateRange(NamedTuple):
         return f"{self.start}" if self.start == self.end else f"{self.start} to {self.end}"
 
     def widened(self, before: int, after: int) -> "DateRange":
-        """The range that starts ``before`` days earlier and ends ``after`` days later."""
+        """Return the range that starts ``before`` days earlier and ends ``after`` days later."""
         return DateRange(self.start - before * ONE_DAY, self.end + after * ONE_DAY)
 
     def days(self) -> Iterator[dt.date]:
-        """Each day of the range, in order."""
+        """Yield each day of the range, in order."""
         return (self.start + i * ONE_DAY for i in range((self.end - self.start).days + 1))
 
 
 def last_of_month(day: dt.date) -> dt.date:
-    """The last day of the month that this day is in."""
+    """Return the last day of the month that contains ``day``."""
     return (day.replace(day=1) + 31 * ONE_DAY).replace(day=1) - ONE_DAY
 
 
 def contiguous_ranges(days: Iterable[dt.date]) -> list[DateRange]:
-    """The fewest ranges that hold exactly these days."""
+    """Return the fewest ranges that contain exactly these days."""
     ranges: list[DateRange] = []
     for day in sorted(set(days)):
         if ranges and day == ranges[-1].end + ONE_DAY:

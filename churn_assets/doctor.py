@@ -20,10 +20,11 @@ from churn_assets.errors import (
     WorkspaceError,
 )
 from churn_assets.lakehouse.engines import require_java
+from churn_assets.lakehouse.file_ledger import ahead_of, require_ledger
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.lakehouse.ledger import ahead_of, require_ledger
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES
 
@@ -44,10 +45,10 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
     yield Finding("Python", is_well=True, says=platform.python_version())
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
     yield Finding("packages", is_well=True, says=packages)
-    if lake.settings.deployment == "databricks":
+    if not isinstance(lake, FolderLakehouse):
         from churn_assets.databricks import preflight
 
-        # What is on the other side can be asked from here; engine, files and tables are there.
+        # Engine, files and tables are remote: only the workspace can be asked from here.
         for name, question in preflight.questions(lake.settings).items():
             yield _asked(name, question)
         yield _asked("Unity Catalog", lambda: _catalog(lake.settings))
@@ -67,8 +68,8 @@ def _asked(name: str, question: Callable[[], str]) -> Finding:
         return Finding(name, is_well=False, says=str(error))
 
 
-def _engine(lake: Lakehouse) -> str:
-    if lake.settings.deployment == "spark":
+def _engine(lake: FolderLakehouse) -> str:
+    if lake.engine.needs_java:
         java = java_version(require_java())
         if java and java < OLDEST_JAVA:
             raise EnvironmentNotReadyError(
@@ -82,10 +83,7 @@ def _engine(lake: Lakehouse) -> str:
         raise EnvironmentNotReadyError(
             f"The engine does not start: {reason} Check JAVA_HOME and CHURN_SPARK_MASTER."
         ) from error
-    engine = (
-        "Sail" if lake.settings.deployment == "local" else f"Apache Spark at {lake.settings.spark_master}"
-    )
-    return f"{engine} answers {answer['one'] if answer else 'nothing'}"
+    return f"{lake.engine.name} answers {answer['one'] if answer else 'nothing'}"
 
 
 def _catalog(settings: Settings) -> str:

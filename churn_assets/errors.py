@@ -1,4 +1,4 @@
-"""What can go wrong that a user can mend. Each message is one line: found, expected, what to do."""
+"""Failures that a user can fix. Each message is one line: what was found, what was expected, what to do."""
 
 from dagster_shared.error import DagsterError
 
@@ -6,7 +6,7 @@ from dagster_shared.error import DagsterError
 class ChurnError(DagsterError):
     """Any failure that the command line reports in one line, without a traceback.
 
-    One of Dagster's own, as it retries no such error: what a person has to mend fails again a minute later.
+    A DagsterError, which Dagster does not retry: what a person has to fix would fail again a minute later.
     """
 
 
@@ -23,11 +23,11 @@ class LakeError(ChurnError):
 
 
 class BusyError(LakeError):
-    """Somebody else is at work on the lake: the only failure that waiting mends."""
+    """Another process is at work on the lake: the only failure that goes away by waiting."""
 
 
 class BlockedError(ChurnError):
-    """What would be read fails a blocking check, or was made with other parameters."""
+    """Rows to be read fail a blocking check, or were made with other parameters."""
 
 
 class LandingError(ChurnError):
@@ -39,11 +39,11 @@ class ContractError(ChurnError):
 
 
 class ImmatureLabelError(ChurnError):
-    """A label was asked for before its horizon is complete."""
+    """A label was requested before its horizon is complete."""
 
 
 class DateRangeError(ChurnError):
-    """The dates asked for are not covered by the data or by the settings."""
+    """The requested dates are not covered by the data or by the settings."""
 
 
 class ImportFileError(ChurnError):
@@ -55,20 +55,21 @@ class ModelError(ChurnError):
 
 
 class EndpointError(ChurnError):
-    """The endpoint cannot be deployed or asked, or it does not answer as the batch did."""
+    """The endpoint cannot be deployed or queried, or its answers differ from the batch's."""
 
 
 class WorkspaceError(ChurnError):
-    """The Databricks workspace lacks something, refuses it, or ended what it was running."""
+    """The Databricks workspace lacks or refuses something, or ended a run."""
 
 
+# Characters of another library's message that are shown.
 LONGEST = 300
 # Where an engine's message ends and its stack begins.
 STACKS = ("JVM stacktrace:", "\n\tat ", "Traceback (most recent call last)", "stack backtrace:")
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error of somebody else's says, without the stack that some put into their message."""
+    """Return another library's message as one line, without the stack that some put into it."""
     text = str(error)
     for stack in STACKS:
         text = text.partition(stack)[0]

@@ -1,87 +1,20 @@
-"""The feature_date partitions, and each window as the partition mapping that Dagster shows and obeys."""
+"""The last feature_dates that the calendar allows; Dagster's partitions are ``assets.dagster_partitions``."""
 
 import datetime as dt
-import warnings
-from collections.abc import Mapping
 
-import dagster as dg
-
-from churn_assets.contracts import Reads
-from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.dates import ONE_DAY
 from churn_assets.settings import Settings
 
+# Here and by this name: it is in the code_version of user_features.
 ROLLING_WINDOW_DAYS = 7
-
-# The tags by which Dagster makes one run of a range of dates.
-RUN_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-
-# Both are beta, and each is Dagster's one way to say what it says.
-warnings.filterwarnings(
-    "ignore",
-    "Parameter `(backfill_policy|allow_nonexistent_upstream_partitions)`",
-    category=dg.BetaWarning,
-)
-
-ONE_RUN_PER_RANGE = dg.BackfillPolicy.single_run()
-
-
-def feature_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """One partition a UTC day, from ``CHURN_START_DATE`` to ``CHURN_END_DATE`` or, without it, yesterday."""
-    # Dagster's end is exclusive: the day after the last one.
-    end = (settings.end_date + ONE_DAY).isoformat() if settings.end_date else None
-    return dg.DailyPartitionsDefinition(
-        start_date=settings.start_date.isoformat(), end_date=end, timezone="UTC"
-    )
-
-
-def label_dates(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """The feature_dates whose whole horizon is over: those that can have a label.
-
-    Partitions of their own, because Dagster launches a date of which *some* upstream days exist: a backfill
-    of "all" would otherwise ask for labels of last week.
-    """
-    horizon = settings.horizon_days
-    end = settings.end_date + ONE_DAY - horizon * ONE_DAY if settings.end_date else None
-    return dg.DailyPartitionsDefinition(
-        start_date=settings.start_date.isoformat(),
-        end_date=max(end, settings.start_date).isoformat() if end else None,
-        end_offset=-horizon,
-        timezone="UTC",
-    )
-
-
-def last_label_date(settings: Settings, now: dt.datetime) -> dt.date:
-    """The last feature_date whose horizon was over at ``now``: the last partition of labels."""
-    last = min(last_complete_day(now), settings.end_date or dt.date.max)
-    return last - settings.horizon_days * ONE_DAY
-
-
-def partition_mapping(reads: Reads, settings: Settings) -> dg.PartitionMapping | None:
-    """The window as Dagster shows and obeys it; None of the same date."""
-    first, last = reads.offsets(settings)
-    if first == last == 0:
-        return None
-    return dg.TimeWindowPartitionMapping(
-        start_offset=first,
-        end_offset=last,
-        # The first dates have fewer days behind them; days ahead that are not there make a date wait.
-        allow_nonexistent_upstream_partitions=last <= 0,
-    )
-
-
-def date_range(context: dg.AssetExecutionContext) -> DateRange:
-    """The feature_dates that a run computes."""
-    keys = context.partition_key_range
-    return DateRange(dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end))
-
-
-def dates_of_run(tags: Mapping[str, str]) -> DateRange | None:
-    """The feature_dates that a run's tags name, one or a range; None of a run without partitions."""
-    one = tags.get("dagster/partition")
-    start, end = (tags.get(tag, one) for tag in RUN_RANGE)
-    return DateRange(dt.date.fromisoformat(start), dt.date.fromisoformat(end)) if start and end else None
 
 
 def last_complete_day(now: dt.datetime) -> dt.date:
-    """The last UTC day that was over at ``now``."""
+    """Return the last UTC day that was over at ``now``."""
     return now.astimezone(dt.UTC).date() - ONE_DAY
+
+
+def last_label_date(settings: Settings, now: dt.datetime) -> dt.date:
+    """Return the last feature_date whose horizon was over at ``now``: the last partition of labels."""
+    last = min(last_complete_day(now), settings.end_date or dt.date.max)
+    return last - settings.horizon_days * ONE_DAY

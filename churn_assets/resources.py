@@ -1,4 +1,4 @@
-"""Every resource of one deployment: the only place that asks which one it is."""
+"""All resources of one deployment: the place that asks which one it is."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,9 +8,10 @@ import dagster as dg
 
 from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.unity import RunSql, UnityLakehouse
+from churn_assets.lakehouse.unity_lake import RunSql, UnityLakehouse
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
@@ -18,7 +19,7 @@ from churn_assets.tables import CHURN_PREDICTIONS
 
 
 def spark_resource(settings: Settings) -> LazySpark:
-    """The engine, where there is one in this process."""
+    """Return the engine; on Databricks, none outside a cluster."""
     match settings.deployment:
         case "local":
             return EmbeddedSail(catalogs=[settings.main_catalog, settings.raw_catalog])
@@ -31,12 +32,12 @@ def spark_resource(settings: Settings) -> LazySpark:
 
 
 def lakehouse(settings: Settings) -> Lakehouse:
-    """The tables, for what runs outside Dagster."""
+    """Return the lake, for code that runs outside Dagster."""
     return _lakehouse(settings, spark_resource(settings))
 
 
 def resources(settings: Settings) -> dict[str, Any]:
-    """All resources by the keys that assets ask for."""
+    """Return all resources, by the keys that assets require."""
     spark = spark_resource(settings)
     lake = _lakehouse(settings, spark)
     computes_here = not _launches_steps(settings)
@@ -45,7 +46,7 @@ def resources(settings: Settings) -> dict[str, Any]:
         "lakehouse": lake,
         "lake_io": LakeIOManager(lake, {CHURN_PREDICTIONS: score_metadata}),
         "endpoint": _endpoint(settings),
-        # Dagster makes a step's resources on both sides; an MLflow run must be opened by one alone.
+        # Dagster makes a step's resources on both sides; only one of them may open an MLflow run.
         "mlflow": _mlflow(settings) if computes_here else dg.ResourceDefinition.none_resource(),
         "pyspark_step_launcher": dg.ResourceDefinition.none_resource()
         if computes_here
@@ -58,11 +59,11 @@ def _lakehouse(settings: Settings, spark: LazySpark) -> Lakehouse:
         return UnityLakehouse(
             settings, lambda: spark.spark_session, None if runs_on_cluster() else _warehouse(settings)
         )
-    return Lakehouse(settings, lambda: spark.spark_session)
+    return FolderLakehouse(settings, lambda: spark.spark_session)
 
 
 def _warehouse(settings: Settings) -> RunSql:
-    """Runs SQL for a process without Spark, on the warehouse that the settings name."""
+    """Return what runs SQL for a process without Spark, on the warehouse that the settings name."""
 
     def run(statement: str) -> list[dict[str, Any]]:
         from churn_assets.databricks.catalog.warehouse import Warehouse
@@ -82,12 +83,12 @@ def _endpoint(settings: Settings) -> EndpointLocation:
 
 
 def _launches_steps(settings: Settings) -> bool:
-    """Whether this process has its steps run elsewhere; the cluster that runs them has not."""
+    """Whether this process starts its steps on a cluster; the cluster itself does not."""
     return settings.deployment == "databricks" and not runs_on_cluster()
 
 
 def _step_launcher(settings: Settings) -> dg.ResourceDefinition:
-    """The step launcher. It is made when a run starts: loading the definitions needs no credentials."""
+    """Return the step launcher, made when a run starts: loading the definitions needs no credentials."""
 
     @dg.resource(description="Runs each step on Databricks")
     def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[Any]:
@@ -101,14 +102,14 @@ def _step_launcher(settings: Settings) -> dg.ResourceDefinition:
 
 
 def _mlflow(settings: Settings) -> dg.ResourceDefinition:
-    """dagster-mlflow's resource, imported when a run needs it: that alone takes 4 s."""
+    """Return dagster-mlflow's resource, imported when a run needs it, as the import takes 4 s."""
 
     @dg.resource(description="dagster-mlflow's tracking resource, with an open MLflow run")
     def mlflow(context: dg.InitResourceContext) -> Any:
         from churn_assets.model.registry import registry
 
         registry.configure(settings)
-        # dagster-mlflow is beta as a whole; a run's log is no place to say so each time.
+        # All of dagster-mlflow is beta; each run's log need not say so.
         warnings.filterwarnings("ignore", ".*(mlflow|MlFlow).* is currently in beta", dg.BetaWarning)
         from dagster_mlflow import mlflow_tracking
 

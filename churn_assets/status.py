@@ -6,10 +6,10 @@ from typing import Any
 
 from churn_assets.errors import LakeError, LandingError
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.file_ledger import ahead_of
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.lakehouse.ledger import ahead_of
 from churn_assets.serving.rollout.endpoint_status import EndpointStatus, look
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
@@ -95,9 +95,9 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
         tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
         scores=_score_status(lake),
-        endpoint=look(lake.settings) if lake.settings.deployment != "databricks" else None,
+        endpoint=look(lake.settings) if not lake.is_remote else None,
         landing=_landing_notes(lake, now, last),
-        days=coverage.in_words(coverage.judged(lake, now or dt.datetime.now(dt.UTC)), lake.settings),
+        days=coverage.in_words(coverage.covered_days(lake, now or dt.datetime.now(dt.UTC)), lake.settings),
     )
 
 
@@ -173,7 +173,9 @@ def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
         return None
     costs = judging.costs(lake.settings)
     pays = (
-        lake.rows_from(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold) if costs.can_pay else 0
+        lake.count_at_least(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold)
+        if costs.can_pay
+        else 0
     )
     return ScoreStatus(
         feature_date=day,

@@ -165,8 +165,8 @@ QUARANTINED_EVENTS = Table(
     },
 )
 
-# What is noted of users, who have no date: days on which another number of users is new, and days on which
-# somebody was active whose first day is another than before.
+# Changes of users, who have no date: days on which another number of users is new, and active days of users
+# whose first day has changed.
 ARRIVALS = "arrivals"
 OTHER_AGES = "other_ages"
 
@@ -562,10 +562,10 @@ ALL_FEATURES = (*FEATURES, *HISTORY)
 # What every request to the endpoint must have: the article's six features, of the last 30 days.
 WINDOW_FEATURES = [column.name for column in FEATURES]
 
-# What a model and its endpoint take, in this order: those six, and of the history what has earned its place.
+# A model's inputs, and its endpoint's, in this order: those six, and the columns of HISTORY that help.
 FEATURE_COLUMNS = [column.name for column in ALL_FEATURES if column.trained]
 
-# Of these each user has all, so a row without one of them has no history at all.
+# Every user has values in all of these, so a row that lacks one has no history at all.
 HISTORY_OF_ALL = [column.name for column in HISTORY if column.trained and not column.nullable]
 
 USER_FEATURES = Table(
@@ -754,7 +754,7 @@ FEATURE_DRIFT = Table(
         "feature_date": (CHURN_PREDICTIONS["feature_date"],),
         "feature": (),
         **{
-            name: (*(USER_FEATURES[one] for one in FEATURE_COLUMNS), CHURN_PREDICTIONS[SCORE])
+            name: (*(USER_FEATURES[feature] for feature in FEATURE_COLUMNS), CHURN_PREDICTIONS[SCORE])
             for name in ("psi", "psi_by_chance")
         },
         "users": (CHURN_PREDICTIONS["user_id"],),
@@ -846,13 +846,13 @@ TABLES = (
     MODEL_PROMOTIONS,
 )
 
-# The model learns from them: what reads their dates waits until their checks have passed.
+# The model learns from these: readers of their dates wait until their checks have passed.
 GATED = (USER_FEATURES, CHURN_LABELS)
 
 # Computed date by date, in the order of the graph.
 DATED = tuple(table for table in TABLES if table.reads)
 
-# No asset: what the writes of others leave. Its comment is what a person who finds it reads.
+# No asset, but written by the writes of all others. Its comment is for people who come across the table.
 COMPUTED_DATES = Table(
     "main_catalog",
     "ops",

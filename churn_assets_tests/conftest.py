@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from churn_assets import settings as settings_module
 from churn_assets.lakehouse import engines
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 
 # Whoever runs the tests may have a server of their own on the usual port.
@@ -200,9 +200,9 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
 
 
 @pytest.fixture
-def lake(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
+def lake(make_settings: MakeSettings, spark: SparkSession) -> FolderLakehouse:
     """A lake with no table yet."""
-    return Lakehouse(make_settings(), lambda: spark)
+    return FolderLakehouse(make_settings(), lambda: spark)
 
 
 @pytest.fixture

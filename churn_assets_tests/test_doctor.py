@@ -14,7 +14,7 @@ from churn_assets import cli, doctor
 from churn_assets.doctor import Finding
 from churn_assets.errors import EnvironmentNotReadyError
 from churn_assets.lakehouse.engines import find_java, require_java
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import USERS
 from churn_assets_tests.conftest import MakeSettings
@@ -25,7 +25,7 @@ Examine = Callable[..., dict[str, Finding]]
 @pytest.fixture
 def examine(spark: SparkSession) -> Examine:
     def run(settings: Settings) -> dict[str, Finding]:
-        return {found.name: found for found in doctor.examine(Lakehouse(settings, lambda: spark))}
+        return {found.name: found for found in doctor.examine(FolderLakehouse(settings, lambda: spark))}
 
     return run
 
@@ -150,7 +150,7 @@ def test_an_engine_that_does_not_start_is_a_finding_and_no_crash(settings: Setti
     def missing() -> SparkSession:
         raise EnvironmentNotReadyError("no java")
 
-    found = {finding.name: finding for finding in doctor.examine(Lakehouse(settings, missing))}
+    found = {finding.name: finding for finding in doctor.examine(FolderLakehouse(settings, missing))}
 
     assert ill(found) == ["engine"]
     assert found["engine"].says == "no java"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.event_days import EventDays, Piece, event_days, ranges
+from churn_assets.event_days import EventDays, StrayEvents, event_days, ranges
 
 # A Thursday.
 START = dt.date(2026, 1, 1)
@@ -184,7 +184,7 @@ def test_a_clock_45_days_ahead_moves_nothing_and_is_said() -> None:
     found = judged({**log(70, 30), on(114): 1})
 
     assert found.last == on(69)
-    assert found.after == Piece(DateRange(on(114), on(114)), 1)
+    assert found.after == StrayEvents(DateRange(on(114), on(114)), 1)
 
 
 def test_one_stray_a_day_for_two_months_is_not_what_a_day_usually_has() -> None:
@@ -197,7 +197,7 @@ def test_a_first_day_that_stands_alone_is_not_the_start_and_is_said() -> None:
     found = judged({**log(70, 30), on(-400): 1, on(-100): 1})
 
     assert found.first == on(0)
-    assert found.before == Piece(DateRange(on(-400), on(-100)), 2)
+    assert found.before == StrayEvents(DateRange(on(-400), on(-100)), 2)
 
 
 def test_runs_of_days_are_named_in_a_few_words() -> None:

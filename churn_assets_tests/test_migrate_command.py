@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from churn_assets import cli
 from churn_assets import settings as settings_module
-from churn_assets.lakehouse import lake as lake_module
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse import folder_lake as lake_module
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import USERS, Table
 from churn_assets_tests.rows import D, frame
 
@@ -38,7 +38,7 @@ def write_users(
     """Users as a release with another contract wrote them."""
 
     def write(contract: Table) -> None:
-        lake = Lakehouse(settings_module.load(), lambda: spark)
+        lake = FolderLakehouse(settings_module.load(), lambda: spark)
         rows = frame(spark, USERS, [(1, D, D, "DE", None)]).selectExpr(
             *(column.name for column in contract.columns if column.name in USERS.column_names),
             *(f"1L AS {column.name}" for column in contract.columns if column.name not in USERS.column_names),

@@ -16,11 +16,12 @@ from pyspark.sql import SparkSession
 
 from churn_assets import cli
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.promotions import recorded_promotions
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse import maintenance
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.candidates import estimators
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import promotions, registry
@@ -74,7 +75,7 @@ def first_lake(
 ) -> Path:
     """Version 1, trained on Delta version 1 of both tables, is Production; version 2 is another model."""
     folder = tmp_path_factory.mktemp("models") / "lake"
-    lake = Lakehouse(settings_in(folder, deployment), lambda: spark)
+    lake = FolderLakehouse(settings_in(folder, deployment), lambda: spark)
     write_tables(lake, users=700)
     rows = labelled_frame(users=100, dates=2)
     features = rows.loc[:, WINDOW_FEATURES].astype("float64")
@@ -90,17 +91,19 @@ def first_lake(
 
 
 @pytest.fixture
-def lake(first_lake: Path, tmp_path: Path, spark: SparkSession, deployment: str) -> Iterator[Lakehouse]:
+def lake(first_lake: Path, tmp_path: Path, spark: SparkSession, deployment: str) -> Iterator[FolderLakehouse]:
     """A copy of it, in the working directory of the command."""
     folder = tmp_path / "lake"
     shutil.copytree(first_lake, folder)
     with mlflow_state_as_it_was():
         registry.configure(settings_in(folder, deployment))
-        yield Lakehouse(settings_in(folder, deployment), lambda: spark)
+        yield FolderLakehouse(settings_in(folder, deployment), lambda: spark)
 
 
 @pytest.fixture
-def churn(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Churn:
+def churn(
+    lake: FolderLakehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Churn:
     """The command on this lake, in this process: it shares the tests' engine."""
     monkeypatch.chdir(lake.settings.lake_root.parent)
     for name, value in lake.settings.as_env().items():
@@ -117,18 +120,18 @@ def churn(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return run
 
 
-def files_of(lake: Lakehouse) -> set[str]:
+def files_of(lake: FolderLakehouse) -> set[str]:
     """What lies in the folder of user_features."""
     return {path.name for path in lake.location(USER_FEATURES).glob("feature_date=*/*.parquet")}
 
 
-def files_of_version(lake: Lakehouse, version: int) -> set[str]:
+def files_of_version(lake: FolderLakehouse, version: int) -> set[str]:
     uris = DeltaTable(lake.location(USER_FEATURES), version=version).file_uris()
     return {uri.rpartition("/")[2] for uri in uris}
 
 
 def test_a_version_is_reproduced_after_its_tables_were_overwritten_twelve_times_and_cleaned_up(
-    lake: Lakehouse, churn: Churn
+    lake: FolderLakehouse, churn: Churn
 ) -> None:
     for _ in range(12):
         change_features(lake)
@@ -146,7 +149,7 @@ def test_a_version_is_reproduced_after_its_tables_were_overwritten_twelve_times_
 
 
 def test_a_clean_up_that_knows_no_models_makes_a_version_unreproducible_and_one_line_says_so(
-    lake: Lakehouse, churn: Churn
+    lake: FolderLakehouse, churn: Churn
 ) -> None:
     change_features(lake)
     maintenance.maintain(lake, USER_FEATURES, set(), retention_hours=0)
@@ -162,7 +165,7 @@ def test_a_clean_up_that_knows_no_models_makes_a_version_unreproducible_and_one_
 
 
 def test_a_spec_that_was_tampered_with_comes_out_differently_and_exits_1(
-    lake: Lakehouse, churn: Churn
+    lake: FolderLakehouse, churn: Churn
 ) -> None:
     from mlflow import MlflowClient
 
@@ -180,7 +183,7 @@ def test_a_spec_that_was_tampered_with_comes_out_differently_and_exits_1(
     assert "\n" not in answer.reason
 
 
-def test_a_dry_run_of_maintenance_removes_nothing(lake: Lakehouse, churn: Churn) -> None:
+def test_a_dry_run_of_maintenance_removes_nothing(lake: FolderLakehouse, churn: Churn) -> None:
     change_features(lake)
     change_features(lake)
     before = files_of(lake)
@@ -195,7 +198,7 @@ def test_a_dry_run_of_maintenance_removes_nothing(lake: Lakehouse, churn: Churn)
     assert "Would free" in answer.out
 
 
-def test_what_the_log_has_forgotten_is_named(lake: Lakehouse, churn: Churn) -> None:
+def test_what_the_log_has_forgotten_is_named(lake: FolderLakehouse, churn: Churn) -> None:
     from mlflow import MlflowClient
 
     run_id = promotions.registered_versions(lake.settings)[2]
@@ -208,20 +211,20 @@ def test_what_the_log_has_forgotten_is_named(lake: Lakehouse, churn: Churn) -> N
     assert "main_catalog.gold.churn_labels no longer knows Delta versions 99, which model" in answer.out
 
 
-def score(lake: Lakehouse, instance: dg.DagsterInstance, version: str) -> None:
+def score(lake: FolderLakehouse, instance: dg.DagsterInstance, version: str) -> None:
     """Let this version be what scored the last date, as churn_predictions writes and says it."""
     users = [row["user_id"] for row in lake.read(USER_FEATURES, DateRange(LAST, LAST)).collect()]
     rows = [(user, LAST, 0.5, True, SCORED_AT, int(version)) for user in users]
     lake.write(CHURN_PREDICTIONS, frame(lake.spark, CHURN_PREDICTIONS, rows), DateRange(LAST, LAST))
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
-            CHURN_PREDICTIONS.asset_key, partition=str(LAST), metadata={"model_version": version}
+            asset_key(CHURN_PREDICTIONS), partition=str(LAST), metadata={"model_version": version}
         )
     )
 
 
 def test_a_rollback_puts_the_previous_champion_back_scores_with_it_deploys_it_and_is_written_down(
-    lake: Lakehouse, churn: Churn, deployment: str
+    lake: FolderLakehouse, churn: Churn, deployment: str
 ) -> None:
     if deployment != "local":
         pytest.skip("what follows a move of the alias is Dagster's and the endpoint's, not the engine's")
@@ -264,7 +267,7 @@ def test_a_rollback_puts_the_previous_champion_back_scores_with_it_deploys_it_an
     ],
 )
 def test_a_rollback_goes_to_a_champion_of_the_past_only(
-    lake: Lakehouse, churn: Churn, version: str, reason: str
+    lake: FolderLakehouse, churn: Churn, version: str, reason: str
 ) -> None:
     answer = churn("rollback", "--to", version)
 
@@ -275,7 +278,9 @@ def test_a_rollback_goes_to_a_champion_of_the_past_only(
     assert str(production.version) == "1"
 
 
-def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(lake: Lakehouse, churn: Churn) -> None:
+def test_a_rollback_to_a_version_that_cannot_be_loaded_changes_nothing(
+    lake: FolderLakehouse, churn: Churn
+) -> None:
     from mlflow import MlflowClient
 
     name = registry.registered_model_name(lake.settings)

@@ -35,7 +35,7 @@ def test_an_odd_path_has_a_plain_name_that_leads_to_it(name: str, tmp_path: Path
 
     given = plain_paths.for_engine(folder)
 
-    assert plain_paths.READ_AS_IT_IS.fullmatch(str(given))
+    assert plain_paths.PLAIN_PATH.fullmatch(str(given))
     assert given.resolve() == folder.resolve()
     assert plain_paths.for_engine(folder) == given
 

@@ -12,6 +12,7 @@ from dagster._core.test_utils import freeze_time
 from typer.testing import CliRunner, Result
 
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.cli import app
 from churn_assets.dates import ONE_DAY
@@ -33,7 +34,7 @@ def churn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Churn:
 
 
 def run(error: Exception | None = None) -> str:
-    @dg.asset(key=USERS.asset_key)
+    @dg.asset(key=asset_key(USERS))
     def users() -> None:
         if error:
             raise error
@@ -88,7 +89,9 @@ def test_predictions_that_are_due_and_not_made_are_in_a_table(churn: Churn) -> N
     assert "No predictions of the last 30 days came late." in churn("runs").stdout
     scored_at = dt.datetime.now(dt.UTC) - 5 * ONE_DAY
     with dagster_instance(settings_module.load()) as instance, freeze_time(scored_at):
-        first = AssetMaterialization(CHURN_PREDICTIONS.asset_key, partition=f"{scored_at - ONE_DAY:%Y-%m-%d}")
+        first = AssetMaterialization(
+            asset_key(CHURN_PREDICTIONS), partition=f"{scored_at - ONE_DAY:%Y-%m-%d}"
+        )
         instance.report_runless_asset_event(first)
 
     late = [line for line in churn("runs").stdout.splitlines() if "not yet" in line]

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from churn_assets.console import print_summary
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.serving.rollout.endpoint_status import EndpointStatus
 from churn_assets.settings import Settings
 from churn_assets.status import Status, TableStatus, lake_status, score_metadata
@@ -28,7 +28,7 @@ def seen_without_engine(settings: Settings) -> Status:
     def no_engine() -> SparkSession:
         raise AssertionError("a status needs no engine")
 
-    return lake_status(Lakehouse(settings, no_engine))
+    return lake_status(FolderLakehouse(settings, no_engine))
 
 
 def only_table(status: Status) -> TableStatus:
@@ -36,7 +36,7 @@ def only_table(status: Status) -> TableStatus:
     return status.tables[0]
 
 
-def predict(lake: Lakehouse, spark: SparkSession, *rows: tuple[int, dt.date, float]) -> None:
+def predict(lake: FolderLakehouse, spark: SparkSession, *rows: tuple[int, dt.date, float]) -> None:
     days = [day for _, day, _ in rows]
     predictions = [(user, day, chance, chance >= 0.5, NOON, 1) for user, day, chance in rows]
     lake.write(
@@ -53,7 +53,7 @@ def test_looking_at_an_empty_lake_makes_nothing(make_settings: MakeSettings, tmp
 
 
 def test_rows_dates_version_and_bytes_are_those_of_the_latest_version(
-    lake: Lakehouse, spark: SparkSession
+    lake: FolderLakehouse, spark: SparkSession
 ) -> None:
     predict(lake, spark, (1, FIRST, 0.1), (2, FIRST, 0.2), (1, SECOND, 0.3))
     before = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -69,7 +69,7 @@ def test_rows_dates_version_and_bytes_are_those_of_the_latest_version(
     assert before <= found.changed_at <= dt.datetime.now(dt.UTC)
 
 
-def test_a_table_without_dates_has_none(lake: Lakehouse, spark: SparkSession) -> None:
+def test_a_table_without_dates_has_none(lake: FolderLakehouse, spark: SparkSession) -> None:
     lake.write(USERS, frame(spark, USERS, [(1, FIRST, SECOND, "DE")]))
 
     found = only_table(seen_without_engine(lake.settings))
@@ -77,7 +77,7 @@ def test_a_table_without_dates_has_none(lake: Lakehouse, spark: SparkSession) ->
     assert (found.rows, found.first_date, found.last_date) == (1, None, None)
 
 
-def test_a_table_that_has_no_row_yet_is_there_with_none(lake: Lakehouse) -> None:
+def test_a_table_that_has_no_row_yet_is_there_with_none(lake: FolderLakehouse) -> None:
     lake.read(QUARANTINED_EVENTS)
 
     found = only_table(seen_without_engine(lake.settings))
@@ -86,7 +86,7 @@ def test_a_table_that_has_no_row_yet_is_there_with_none(lake: Lakehouse) -> None
     assert (found.first_date, found.last_date) == (None, None)
 
 
-def test_the_scores_are_those_of_the_last_date_only(lake: Lakehouse, spark: SparkSession) -> None:
+def test_the_scores_are_those_of_the_last_date_only(lake: FolderLakehouse, spark: SparkSession) -> None:
     predict(lake, spark, (1, FIRST, 0.9), (2, FIRST, 0.9), (1, SECOND, 0.25), (2, SECOND, 0.75))
 
     scores = seen_without_engine(lake.settings).scores
@@ -97,7 +97,7 @@ def test_the_scores_are_those_of_the_last_date_only(lake: Lakehouse, spark: Spar
 
 
 def test_the_sum_of_the_probabilities_is_expected_to_churn_and_who_pays_is_worth_contacting(
-    make_settings: MakeSettings, lake: Lakehouse, spark: SparkSession
+    make_settings: MakeSettings, lake: FolderLakehouse, spark: SparkSession
 ) -> None:
     predict(lake, spark, (9, FIRST, 0.9), *[(user, SECOND, chance) for user, chance in enumerate(CHANCES)])
     # A contact costs 2, and saves 0.1 of 80 where it meets a churner: it pays from 0.25 on.
@@ -112,7 +112,7 @@ def test_the_sum_of_the_probabilities_is_expected_to_churn_and_who_pays_is_worth
 
 
 def test_nobody_is_worth_a_contact_that_costs_more_than_it_can_gain(
-    make_settings: MakeSettings, lake: Lakehouse, spark: SparkSession
+    make_settings: MakeSettings, lake: FolderLakehouse, spark: SparkSession
 ) -> None:
     # As an old model may have been.
     predict(lake, spark, (1, FIRST, 1.0))
@@ -123,7 +123,7 @@ def test_nobody_is_worth_a_contact_that_costs_more_than_it_can_gain(
     assert (scores.predicted_churn, scores.worth_contacting, scores.contact_threshold) == (1, 0, 1)
 
 
-def test_the_materialisation_says_what_the_status_does(lake: Lakehouse, spark: SparkSession) -> None:
+def test_the_materialisation_says_what_the_status_does(lake: FolderLakehouse, spark: SparkSession) -> None:
     predict(lake, spark, *[(user, FIRST, chance) for user, chance in enumerate(CHANCES)])
 
     assert score_metadata(lake, FIRST) == {
@@ -136,7 +136,7 @@ def test_the_materialisation_says_what_the_status_does(lake: Lakehouse, spark: S
 
 
 def test_the_summary_has_a_line_for_each(
-    lake: Lakehouse, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+    lake: FolderLakehouse, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     predict(lake, spark, *[(user, FIRST, chance) for user, chance in enumerate(CHANCES)])
 
@@ -148,7 +148,7 @@ def test_the_summary_has_a_line_for_each(
     ]
 
 
-def test_a_predictions_table_without_rows_has_no_scores(lake: Lakehouse, spark: SparkSession) -> None:
+def test_a_predictions_table_without_rows_has_no_scores(lake: FolderLakehouse, spark: SparkSession) -> None:
     predict(lake, spark, (1, FIRST, 0.9))
     lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, []), DateRange(FIRST, FIRST))
 
@@ -160,7 +160,7 @@ def test_tables_carry_the_names_of_the_catalogs_in_the_settings(
 ) -> None:
     # The folder is named after the catalog; the engine's catalogs are those of the whole test run.
     settings = make_settings()
-    lake = Lakehouse(settings, lambda: spark)
+    lake = FolderLakehouse(settings, lambda: spark)
     lake.write(USERS, frame(spark, USERS, [(1, FIRST, SECOND, "DE")]))
     (settings.lake_root / "main_catalog").rename(settings.lake_root / "churn_prod")
 

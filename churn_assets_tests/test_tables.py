@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 
-from churn_assets.partitions import feature_dates, label_dates, partition_mapping
+from churn_assets.assets.dagster_partitions import feature_dates, label_dates, partition_mapping
 from churn_assets.tables import (
     CHURN_LABELS,
     DATED,

@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets.errors import in_one_line
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.ingestion import ingest
-from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import NOON, line
@@ -118,7 +118,7 @@ def test_an_engine_that_fails_says_nothing_on_the_terminal(
     landing = Path(settings.landing_root)
     landing.mkdir()
     (landing / "a.json").write_text(f"{line('e1', 1, '2026-03-01T10:00:00Z')}\n")
-    lake = Lakehouse(settings, lambda: spark)
+    lake = FolderLakehouse(settings, lambda: spark)
     ingest(lake, now=lambda: NOON)
     for file in lake.location(LANDED_EVENTS).rglob("*.parquet"):
         file.write_text("no parquet")

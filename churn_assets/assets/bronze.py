@@ -8,6 +8,7 @@ from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, retries, table_spec
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.io_manager import preview_metadata, write_metadata
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing_notes import METADATA_NAME as LANDING_ZONE
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
@@ -19,7 +20,7 @@ LANDING_EVENTS = dg.AssetKey(["landing", "events"])
 
 
 def bronze_assets(settings: Settings) -> Assets:
-    """The landing zone, which others fill, and Bronze."""
+    """Return the landing zone, which is filled from outside, and Bronze."""
     landing = dg.AssetSpec(
         LANDING_EVENTS,
         group_name="bronze",
@@ -39,14 +40,14 @@ def bronze_assets(settings: Settings) -> Assets:
         retry_policy=retries(settings),
     )
     def landed_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        lake = context.resources.lakehouse
-        # Before it is taken in: what lands meanwhile is for the next time.
-        seen = landing_state(settings.landing_root) if lake.finds_files_by != "auto loader" else None
+        lake: Lakehouse = context.resources.lakehouse
+        # Before the ingestion: files that land meanwhile are for the next one.
+        state_before = landing_state(settings.landing_root) if lake.finds_files_by != "auto loader" else None
         ingestion = ingest(lake, now=lambda: dt.datetime.now(dt.UTC))
         return dg.MaterializeResult(
             metadata={
                 "files_taken_in": ingestion.files,
-                **({METADATA_NAME: seen} if seen else {}),
+                **({METADATA_NAME: state_before} if state_before else {}),
                 **({"files_ignored": ingestion.ignored} if ingestion.ignored is not None else {}),
                 "files_left_out": len(ingestion.left_out),
                 LANDING_ZONE: dg.MetadataValue.json(vars(LandingNotes.of(ingestion, ingestion.ahead))),

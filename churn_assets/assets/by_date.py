@@ -1,18 +1,19 @@
-"""The changes of what is written as a whole, by date: Dagster, too, then sees what of Gold is behind.
+"""Changes by date of tables that are written as a whole, so that Dagster sees which dates of Gold are behind.
 
-Silver's events and its users are written as a whole, and a new version of them would make every date of what
-reads them unsynced. What Gold depends on instead are their changes by date, observed as they are noted in the
-ledger of dates: the number of the note is the data version.
+Silver's events and users are written as a whole, and a new version of them would make every date unsynced
+that reads them. Gold depends on their changes by date instead, observed when the ledger of dates notes them:
+the number of the note is the data version.
 """
 
 from collections.abc import Iterator
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key, by_date_key
 from churn_assets.assets.common import GROUPS, OWNERS
-from churn_assets.lakehouse.io_manager import MONTHS, by_date_key, observation
+from churn_assets.assets.dagster_partitions import feature_dates
+from churn_assets.lakehouse.io_manager import MONTHS, observation
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import ARRIVALS, EVENTS, OTHER_AGES, USER_DAILY_ACTIVITY, USERS, Table
 
@@ -31,11 +32,11 @@ DESCRIPTIONS = {
 
 
 def by_date_specs(settings: Settings) -> list[dg.AssetSpec]:
-    """The changes as external assets with partitions."""
+    """Return the changes as external assets with partitions."""
     return [
         dg.AssetSpec(
             by_date_key(table, heading),
-            deps=[table.asset_key],
+            deps=[asset_key(table)],
             group_name=GROUPS[table.schema],
             description=description,
             partitions_def=feature_dates(settings),
@@ -47,17 +48,17 @@ def by_date_specs(settings: Settings) -> list[dg.AssetSpec]:
 
 
 def observed_changes(lake: Lakehouse, table: Table, since: int) -> Iterator[dg.AssetObservation]:
-    """What has been noted of a table after the ledger's note ``since``, one observation a date.
+    """Yield an observation for each date of a table that was noted after the ledger's note ``since``.
 
-    Dates before the first feature_date have no partition: nothing that Dagster shows reads them.
+    Dates before the first feature_date have no partition, and nothing that Dagster shows reads them.
     """
-    known = lake.ledger.known()
-    for one, heading in DESCRIPTIONS:
-        if one is not table:
+    rows = lake.ledger.read()
+    for changed_table, heading in DESCRIPTIONS:
+        if changed_table is not table:
             continue
-        dates = known.dates(table, heading)
+        dates = rows.dates(table, heading)
         if not dates:
-            # What reads it must have seen something, or Dagster takes no later change for one.
+            # Readers must have seen an observation, or Dagster does not take a later one for a change.
             yield observation(table, heading, lake.settings.start_date, 0)
         for day, row in sorted(dates.items()):
             if row.changed > since and day >= lake.settings.start_date:

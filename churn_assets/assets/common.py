@@ -1,29 +1,30 @@
-"""What every asset that is a table says of itself, taken from its contract."""
+"""Arguments that all assets of tables share, taken from their contracts."""
 
 from typing import Any
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.lakehouse.io_manager import column_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
 
-# Assets and specs; a type checker cannot choose among dg.asset's overloads where arguments are unpacked.
+# Assets and specs. Any, as type checkers cannot choose among dg.asset's overloads for unpacked arguments.
 Assets = list[Any]
 
 OWNERS = ["team:churn"]
 
-# The engine, the lake that the I/O manager writes, and what takes the step to a cluster where there is one.
+# The engine, the lake that the I/O manager writes, and the launcher of steps on a cluster where there is one.
 ON_SPARK = {"pyspark", "lakehouse", "pyspark_step_launcher"}
 
 GROUPS = {"landing": "bronze", "clean": "silver", "gold": "gold"}
 
 
 def retries(settings: Settings) -> dg.RetryPolicy | None:
-    """For what fails around a step: a cluster that is lost, a workspace that does not answer.
+    """Return the retries for failures around a step: a lost cluster, a workspace that does not answer.
 
-    Only where steps run on machines of others. In one process what fails is this machine or the code, and
-    ``churn run``, the sensors and the daily job each try again in their own time.
+    None where steps run in this process: there the machine or the code fails, and ``churn run``, the sensors
+    and the daily job each try again in their own time.
     """
     if settings.deployment != "databricks":
         return None
@@ -31,10 +32,10 @@ def retries(settings: Settings) -> dg.RetryPolicy | None:
 
 
 def table_spec(table: Table, settings: Settings) -> dict[str, Any]:
-    """Arguments that ``AssetOut`` and ``asset`` share: key, group, description, kinds, owners, metadata."""
+    """Return what ``AssetOut`` and ``asset`` share: key, group, description, kinds, owners, metadata."""
     physical = f"{getattr(settings, table.catalog)}.{table.schema}.{table.name}"
     return {
-        "key": table.asset_key,
+        "key": asset_key(table),
         "group_name": GROUPS[table.schema],
         "description": table.comment,
         "kinds": {"delta", "pyspark"},
@@ -49,7 +50,7 @@ def table_spec(table: Table, settings: Settings) -> dict[str, Any]:
 
 
 def table_asset(table: Table, settings: Settings) -> dict[str, Any]:
-    """Arguments of an asset that returns a DataFrame for the lake to write."""
+    """Return the arguments of an asset that returns a DataFrame for the lake to write."""
     return {
         **table_spec(table, settings),
         "io_manager_key": "lake_io",
@@ -60,5 +61,5 @@ def table_asset(table: Table, settings: Settings) -> dict[str, Any]:
 
 
 def pool(table: Table) -> str:
-    """The pool of one slot that lets one run at a time write the table."""
-    return "__".join(table.asset_key.path)
+    """Return the name of the one-slot pool that lets one run at a time write the table."""
+    return "__".join(asset_key(table).path)

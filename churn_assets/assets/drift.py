@@ -1,4 +1,4 @@
-"""How far features and scores are from those of the training, and from when on that is too far."""
+"""The drift of features and scores from those of the training, and the checks of its limits."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, dates_of_run, feature_dates
 from churn_assets.assets.gold import reading_as
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import ONE_RUN_PER_RANGE, dates_of_run, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, SCORE, USER_FEATURES
 from churn_assets.transforms import drift as drift_transforms
@@ -22,11 +23,11 @@ from churn_assets.transforms.drift import JUDGED, NOT_JUDGED
 FEATURE_CHECK = "feature_drift"
 SCORE_CHECK = "score_drift"
 
-# What each check shows, and which of it can fail.
+# The columns that each check shows, and those that can make it fail.
 SHOWN = {FEATURE_CHECK: tuple(FEATURE_COLUMNS), SCORE_CHECK: (SCORE,)}
 CAN_FAIL = {FEATURE_CHECK: JUDGED, SCORE_CHECK: (SCORE,)}
 
-# Of a long range only its end is judged: what drifted last spring is history.
+# Only the end of a long range is judged: what drifted last spring is history.
 LAST_DATES = 7
 
 DESCRIPTIONS = {
@@ -44,7 +45,7 @@ Row = Mapping[str, Any]
 
 
 def drift_assets(settings: Settings) -> Assets:
-    """The drift of each scored date."""
+    """Return the drift of each scored date."""
 
     @dg.asset(
         **{**table_asset(FEATURE_DRIFT, settings), "group_name": "monitoring"},
@@ -75,14 +76,14 @@ def drift_checks() -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name="check_drift",
         specs=[
-            dg.AssetCheckSpec(name, asset=FEATURE_DRIFT.asset_key, description=description)
+            dg.AssetCheckSpec(name, asset=asset_key(FEATURE_DRIFT), description=description)
             for name, description in DESCRIPTIONS.items()
         ],
         required_resource_keys=ON_SPARK,
         can_subset=True,
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         rows = _rows(lake, dates_of_run(context.run.tags))
         for key in context.selected_asset_check_keys:
             yield judge(key.name, rows, lake.settings)
@@ -91,10 +92,10 @@ def drift_checks() -> dg.AssetChecksDefinition:
 
 
 def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckResult:
-    """One check's verdict on rows of ``tables.FEATURE_DRIFT``.
+    """Judge rows of ``tables.FEATURE_DRIFT`` by one check.
 
-    An error where any PSI reaches ``settings.drift_fail``, a warning where one reaches
-    ``settings.drift_warn``; where chance alone may go further, that counts instead of either.
+    The check fails where a PSI reaches ``settings.drift_fail``, and warns where one reaches
+    ``settings.drift_warn``. Where the PSI by chance is larger than these limits, it is the limit.
     """
     judged = [row for row in rows if row["feature"] in CAN_FAIL[check]]
     failing = _reaching(settings.drift_fail, judged)
@@ -102,17 +103,17 @@ def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckR
     limit = (
         ("CHURN_DRIFT_FAIL", settings.drift_fail) if failing else ("CHURN_DRIFT_WARN", settings.drift_warn)
     )
-    says = "; ".join(_says(row, *limit) for row in _furthest_by_feature(drifted))
+    description = "; ".join(_describe(row, *limit) for row in _furthest_by_feature(drifted))
     metadata: dict[str, Any] = {"dates": len({row["feature_date"] for row in judged})}
     if judged:
         metadata["largest_psi"] = max(row["psi"] for row in judged)
         metadata["psi"] = dg.MetadataValue.md(_as_markdown(rows, SHOWN[check]))
     return dg.AssetCheckResult(
-        asset_key=FEATURE_DRIFT.asset_key,
+        asset_key=asset_key(FEATURE_DRIFT),
         check_name=check,
         passed=not drifted,
         severity=dg.AssetCheckSeverity.WARN if drifted and not failing else dg.AssetCheckSeverity.ERROR,
-        description=says or (None if judged else NOTHING_TO_JUDGE),
+        description=description or (None if judged else NOTHING_TO_JUDGE),
         metadata=metadata,
     )
 
@@ -120,25 +121,25 @@ def judge(check: str, rows: Sequence[Row], settings: Settings) -> dg.AssetCheckR
 def _references(
     predictions: DataFrame, settings: Settings
 ) -> tuple[dict[int, drift_transforms.Reference], list[str]]:
-    """The reference of each version that scored these rows, and why others have none."""
+    """Return the reference of each version that scored these rows, and why other versions have none."""
     from churn_assets.model.registry.drift_reference import load_reference
 
-    references, without = {}, []
+    references, reasons = {}, []
     for version in sorted(row[0] for row in predictions.select("model_version").distinct().collect()):
         try:
             references[version] = load_reference(settings, version)
         except ModelError as reason:
-            # One that somebody registered by hand: it scores, so monitoring must not stop the day's run.
-            without.append(str(reason))
-    return references, without
+            # A version registered by hand: it scores, so monitoring must not stop the daily run.
+            reasons.append(str(reason))
+    return references, reasons
 
 
 def _rows(lake: Lakehouse, dates: DateRange | None) -> Sequence[Row]:
-    """The table's rows of the last dates of the run, or, without one, of its last date."""
-    held = lake.partition_rows(FEATURE_DRIFT)
-    if not held:
+    """Return the rows of the run's last dates or, for a run without dates, of the table's last date."""
+    rows_by_date = lake.partition_rows(FEATURE_DRIFT)
+    if not rows_by_date:
         return []
-    dates = dates or DateRange(max(held), max(held))
+    dates = dates or DateRange(max(rows_by_date), max(rows_by_date))
     start = max(dates.start, dates.end - (LAST_DATES - 1) * ONE_DAY)
     columns = ", ".join(FEATURE_DRIFT.column_names)
     return lake.query(
@@ -160,25 +161,25 @@ def _furthest_by_feature(drifted: Sequence[Row]) -> list[Row]:
     return list(furthest.values())
 
 
-def _says(row: Row, setting: str, limit: float) -> str:
+def _describe(row: Row, setting: str, limit: float) -> str:
     chance = row["psi_by_chance"]
     why = f"{limit:g} ({setting})" if limit >= chance else f"{chance:.3f} (chance with {row['users']} users)"
     return f"{row['feature']} on {row['feature_date']}: PSI {row['psi']:.3f}, the limit is {why}"
 
 
 def _as_markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """A line a date, newest first: PSI by feature, in brackets what chance may do."""
+    """Return a line for each date, newest first: each feature's PSI and, in brackets, that by chance."""
     by_date: dict[dt.date, dict[str, Row]] = {}
     for row in rows:
         by_date.setdefault(row["feature_date"], {})[row["feature"]] = row
     lines = [["feature_date", "users", "model_version", *names], ["---"] * (3 + len(names))]
     for date, of_date in sorted(by_date.items(), reverse=True):
-        one = next(iter(of_date.values()))
+        first_row = next(iter(of_date.values()))
         cells = [_cell(of_date.get(name)) for name in names]
-        lines.append([str(date), str(one["users"]), str(one["model_version"]), *cells])
+        lines.append([str(date), str(first_row["users"]), str(first_row["model_version"]), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(row: Row | None) -> str:
-    # A version that was trained before a feature came knows nothing of it.
+    # A version that was trained before a feature was added has no PSI of it.
     return f"{row['psi']:.3f} ({row['psi_by_chance']:.3f})" if row else "none"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.errors import EndpointError
@@ -42,7 +43,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
         description="The latest feature_date of user_features, where the endpoint looks users up by user_id.",
         kinds={"numpy"},
         owners=OWNERS,
-        deps=[USER_FEATURES.asset_key],
+        deps=[asset_key(USER_FEATURES)],
         required_resource_keys=ON_SPARK_WITH_ENDPOINT,
         pool="online_user_features",
         retry_policy=retry_policy,
@@ -79,7 +80,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
                 "are those of the batch.",
                 kinds={"mlflow"},
                 owners=OWNERS,
-                deps=[CHURN_PREDICTION_MODEL, CHURN_PREDICTIONS.asset_key, ONLINE_USER_FEATURES],
+                deps=[CHURN_PREDICTION_MODEL, asset_key(CHURN_PREDICTIONS), ONLINE_USER_FEATURES],
                 skippable=True,
             )
         ],
@@ -155,7 +156,7 @@ def endpoint_schedules() -> list[dg.ScheduleDefinition]:
 def scored_by(instance: dg.DagsterInstance, feature_date: dt.date) -> str:
     """The version that scored this date, as its last materialisation says; "unknown" without one."""
     records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(CHURN_PREDICTIONS.asset_key, asset_partitions=[feature_date.isoformat()]),
+        dg.AssetRecordsFilter(asset_key(CHURN_PREDICTIONS), asset_partitions=[feature_date.isoformat()]),
         limit=1,
     ).records
     found = records[0].asset_materialization if records else None

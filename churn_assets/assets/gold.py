@@ -1,4 +1,4 @@
-"""Gold: what users did, what was known of them each day, and what became of them."""
+"""Gold: the users' activity, their features at the end of each day, and their labels."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -7,23 +7,24 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key, by_date_key
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
-from churn_assets.contracts import Reads
-from churn_assets.dates import DateRange
-from churn_assets.errors import SettingsError
-from churn_assets.event_days import ranges
-from churn_assets.lakehouse import coverage
-from churn_assets.lakehouse.io_manager import MONTHS, SAME_DATES, WHOLE_MONTHS, by_date_key
-from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import withdraw_unripe
-from churn_assets.partitions import (
+from churn_assets.assets.dagster_partitions import (
     ONE_RUN_PER_RANGE,
     date_range,
     feature_dates,
     label_dates,
     partition_mapping,
 )
+from churn_assets.contracts import Reads
+from churn_assets.dates import DateRange
+from churn_assets.errors import SettingsError
+from churn_assets.event_days import ranges
+from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.io_manager import MONTHS, SAME_DATES, WHOLE_MONTHS
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_immature
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -43,7 +44,7 @@ from churn_assets.transforms import labels as label_transforms
 
 
 def gold_assets(settings: Settings) -> Assets:
-    """What users did by day and month, the days' sums, features and labels."""
+    """Return activity by day and by month, the daily summary, features and labels."""
     by_day = {"partitions_def": feature_dates(settings), "backfill_policy": ONE_RUN_PER_RANGE}
     horizon_days = settings.horizon_days
 
@@ -54,9 +55,9 @@ def gold_assets(settings: Settings) -> Assets:
         code_version=code_version(activity_transforms.user_daily_activity),
     )
     def user_daily_activity(context: dg.AssetExecutionContext, events: DataFrame) -> DataFrame:
-        dates = date_range(context)
-        first = coverage.judged(context.resources.lakehouse, dt.datetime.now(dt.UTC)).first
-        # Events that lie apart before the data's first day are nobody's history.
+        lake: Lakehouse = context.resources.lakehouse
+        dates, first = date_range(context), coverage.covered_days(lake, dt.datetime.now(dt.UTC)).first
+        # Stray events before the data's first day are no user's history.
         return activity_transforms.user_daily_activity(
             events, DateRange(max(dates.start, first or dates.start), dates.end)
         )
@@ -110,87 +111,88 @@ def gold_assets(settings: Settings) -> Assets:
         ),
     )
     def churn_labels(context: dg.AssetExecutionContext, features: DataFrame, events: DataFrame) -> DataFrame:
+        lake: Lakehouse = context.resources.lakehouse
         dates = date_range(context)
-        _require_such_types(context.resources.lakehouse, settings.staying_types)
-        withdraw_unripe(context.resources.lakehouse, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
-        withheld = _without_labels(context.resources.lakehouse, dates)
-        if withheld:
-            context.add_output_metadata({"unlabelled_dates": f"{len(withheld)}: {ranges(withheld)}"})
+        _require_event_types(lake, settings.staying_types)
+        withdraw_immature(lake, dt.datetime.now(dt.UTC), (CHURN_LABELS,))
+        unlabelled = _unlabelled_dates(lake, dates)
+        if unlabelled:
+            context.add_output_metadata({"unlabelled_dates": f"{len(unlabelled)}: {ranges(unlabelled)}"})
         return label_transforms.churn_labels(
             features,
             events,
             dates,
             horizon_days,
             event_types=settings.staying_types,
-            unlabelled=withheld,
+            unlabelled=unlabelled,
         )
 
     return [user_daily_activity, daily_summary, user_monthly_activity, user_features, churn_labels]
 
 
-def _require_such_types(lake: Lakehouse, staying_types: Sequence[str]) -> None:
-    """Refuse event types of which there is no event: everybody would have churned.
+def _require_event_types(lake: Lakehouse, staying_types: Sequence[str]) -> None:
+    """Refuse event types that no event has: every user would have churned.
 
     Raises:
-        SettingsError: no event of Silver is of one of them; the message names the types that there are.
+        SettingsError: no event of Silver has one of them; the message names the existing types.
     """
     if not staying_types:
         return
     types = lake.read(EVENTS).select("event_type")
     if types.where(F.col("event_type").isin(*staying_types)).limit(1).count():
         return
-    there = sorted(row["event_type"] for row in types.distinct().collect() if row["event_type"])
-    more = f" and {len(there) - 10} more" if len(there) > 10 else ""
+    existing = sorted(row["event_type"] for row in types.distinct().collect() if row["event_type"])
+    more = f" and {len(existing) - 10} more" if len(existing) > 10 else ""
     raise SettingsError(
         f"CHURN_LABEL_EVENT_TYPES={','.join(staying_types)}, but no event in {lake.table_name(EVENTS)} is of "
-        f"such a type, so all would have churned. There are: {', '.join(there[:10]) or 'none'}{more}. "
+        f"such a type, so all would have churned. There are: {', '.join(existing[:10]) or 'none'}{more}. "
         "Labels stay as they are."
     )
 
 
-def _without_labels(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
-    """Those of the dates that get no rows: too little is known of their horizons, though they are over.
+def _unlabelled_dates(lake: Lakehouse, dates: DateRange) -> list[dt.date]:
+    """Return the dates that get no labels: their horizons are over, but have too few days with events.
 
-    Such a date is no error: a range may hold it, and rows that it has from before must go.
+    They are no error: a range may contain them, and rows that they have from before must be removed.
 
     Raises:
-        ImmatureLabelError: a horizon is not complete, and there is no row to take away.
+        ImmatureLabelError: a horizon is not complete, and there is no row to remove.
     """
     settings = lake.settings
-    own = coverage.judged(lake, dt.datetime.now(dt.UTC))
-    complete_to = own.last or settings.start_date
+    days = coverage.covered_days(lake, dt.datetime.now(dt.UTC))
+    complete_to = days.last or settings.start_date
     last = label_transforms.last_labelled_date(complete_to, settings.horizon_days)
-    beyond = [day for day in dates.days() if day > last or (own.first and day < own.first)]
-    held = lake.partition_rows(CHURN_LABELS) if beyond else {}
-    if not all(held.get(day) for day in beyond if day > last):
+    beyond = [day for day in dates.days() if day > last or (days.first and day < days.first)]
+    rows_by_date = lake.partition_rows(CHURN_LABELS) if beyond else {}
+    if not all(rows_by_date.get(day) for day in beyond if day > last):
         label_transforms.require_mature(dates, complete_to, settings.horizon_days)
-    return sorted({*coverage.unlabelled(own, dates, settings), *beyond})
+    return sorted({*coverage.unlabelled(days, dates, settings), *beyond})
 
 
 def reading_as(table: Table, settings: Settings, **inputs: Table) -> dict[str, dg.AssetIn]:
-    """What a table reads, as inputs by these names, each cut to the window that the contract says."""
+    """Return what a table reads as inputs by these names, each cut to the contract's window."""
     by_upstream = {reads.upstream: reads for reads in table.reads}
     return {name: _reading(table, by_upstream[upstream], settings) for name, upstream in inputs.items()}
 
 
 def _reading(table: Table, reads: Reads, settings: Settings) -> dg.AssetIn:
-    # Dagster calls a partition unsynced where any that it reads has changed, history or not, but looks at no
-    # partition where all are read. So it is told of all, and the same dates are read: docs/adr/0027.
-    is_kept = table.keeps_past or not reads.follows
+    # Dagster calls a partition unsynced where any that it reads has changed, history or not, but compares
+    # none where all are read. So it is told that all are, and the same dates are read: docs/adr/0027.
+    is_history = table.keeps_past or not reads.follows
     return dg.AssetIn(
         _key(reads),
-        partition_mapping=dg.AllPartitionMapping() if is_kept else partition_mapping(reads, settings),
-        metadata={WHOLE_MONTHS: reads.whole_month, SAME_DATES: is_kept},
+        partition_mapping=dg.AllPartitionMapping() if is_history else partition_mapping(reads, settings),
+        metadata={WHOLE_MONTHS: reads.whole_month, SAME_DATES: is_history},
         input_manager_key="lake_io",
     )
 
 
 def _key(reads: Reads) -> dg.AssetKey:
-    """The upstream; of what is written as a whole the changes by date, or each makes all dates unsynced."""
+    """Return the upstream's key or, where it is written as a whole, that of its changes by date."""
     upstream = reads.upstream
-    return upstream.asset_key if upstream in DATED else by_date_key(upstream, reads.heading)
+    return asset_key(upstream) if upstream in DATED else by_date_key(upstream, reads.heading)
 
 
 def reading(table: Table) -> dg.AssetIn:
-    """An upstream table, cut to the dates of the run where it has them."""
-    return dg.AssetIn(table.asset_key, input_manager_key="lake_io")
+    """Return an upstream table as an input, cut to the dates of the run where it has them."""
+    return dg.AssetIn(asset_key(table), input_manager_key="lake_io")

@@ -7,20 +7,20 @@ from pyspark.sql import DataFrame
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.assets.gold import reading_as
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.errors import ModelError
-from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 from churn_assets.transforms import scoring
 
 
 def prediction_assets(settings: Settings) -> Assets:
-    """The predictions."""
+    """Return the predictions."""
 
     @dg.asset(
-        # A group of its own: in gold, the graph of groups would have a cycle through the model.
+        # Not in group gold: the graph of groups would have a cycle through the model.
         **{**table_asset(CHURN_PREDICTIONS, settings), "group_name": "predictions"},
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,

@@ -1,4 +1,4 @@
-"""Why each user was predicted to churn or to stay."""
+"""The reasons why each user was predicted to churn or to stay."""
 
 from functools import reduce
 
@@ -8,18 +8,18 @@ from pyspark.sql import functions as F
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.assets.gold import reading_as
-from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES
 from churn_assets.transforms import reasons
 
 
 def reason_assets(settings: Settings) -> Assets:
-    """The reasons."""
+    """Return the reasons."""
 
     @dg.asset(
-        # Beside the predictions, and for the same cause.
+        # In the group of the predictions, for the same cause.
         **{**table_asset(CHURN_REASONS, settings), "group_name": "predictions"},
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
@@ -33,8 +33,8 @@ def reason_assets(settings: Settings) -> Assets:
 
         registry.configure(settings)
         spark = context.resources.lakehouse.spark
-        # Each by the version that scored it: dates of a range may have been scored before and after a
-        # training. Of none there is nothing to explain, by any version.
+        # Each prediction by the version that made it: dates of a range may have been scored before and after
+        # a training.
         versions = sorted(
             row["model_version"] for row in predictions.select("model_version").distinct().collect()
         )
@@ -45,14 +45,16 @@ def reason_assets(settings: Settings) -> Assets:
             scored = predictions.where(F.col("model_version") == version)
             explained.append(reasons.churn_reasons(scored, features, explain, explain.columns))
         return (
-            reduce(lambda one, other: one.unionByName(other), explained) if explained else _none(predictions)
+            reduce(lambda first, second: first.unionByName(second), explained)
+            if explained
+            else _no_reasons(predictions)
         )
 
     return [churn_reasons]
 
 
-def _none(predictions: DataFrame) -> DataFrame:
-    """The table without a row."""
+def _no_reasons(predictions: DataFrame) -> DataFrame:
+    """Return the table without rows."""
     spark = predictions.sparkSession
     schema = ", ".join(f"{column.name} {column.type}" for column in CHURN_REASONS.columns)
     return spark.createDataFrame([], schema)

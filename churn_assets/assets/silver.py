@@ -1,4 +1,4 @@
-"""From Bronze to typed events, what could not become one, and the users."""
+"""From Bronze to typed events, the quarantine of other lines, and the users."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -7,23 +7,25 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.by_date import observed_changes
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, pool, retries, table_spec
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
 from churn_assets.transforms import accounting, activity, cleaning, identity
 
 
 def silver_assets(settings: Settings) -> Assets:
-    """Silver: events and their quarantine, which are one computation, and users."""
+    """Return events and their quarantine, which are one computation, and users."""
 
     @dg.multi_asset(
         name="clean_events",
-        ins={"landed": dg.AssetIn(LANDED_EVENTS.asset_key, input_manager_key="lake_io")},
+        ins={"landed": dg.AssetIn(asset_key(LANDED_EVENTS), input_manager_key="lake_io")},
         outs={
             "quarantined_events": _out(QUARANTINED_EVENTS, settings),
             "events": _out(EVENTS, settings),
@@ -33,35 +35,35 @@ def silver_assets(settings: Settings) -> Assets:
         retry_policy=retries(settings),
     )
     def clean_events(context: dg.AssetExecutionContext, landed: DataFrame) -> Iterator[dg.Output[DataFrame]]:
-        silver = context.resources.lakehouse.read(EVENTS)
-        last = silver.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
+        lake: Lakehouse = context.resources.lakehouse
+        silver = lake.read(EVENTS)
+        last = silver.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
         gained = accounting.not_yet_cleaned(landed, last)
         sources = settled_sources(gained, silver, settings.earliest_event)
         batch = cleaning.clean_batch(gained, silver, settings.earliest_event, sources)
-        lake = context.resources.lakehouse
-        since = lake.ledger.known().number
-        # In this order: what Silver holds says what has been cleaned, so a death in between loses nothing.
+        since = lake.ledger.read().last_note
+        # In this order: Silver's rows tell what has been cleaned, so a crash in between loses nothing.
         yield dg.Output(batch.quarantined, "quarantined_events")
         yield dg.Output(batch.events, "events")
         for observation in observed_changes(lake, EVENTS, since):
             context.log_event(observation)
 
-    # It reads and writes for itself: the ledger has to know as of when the events were read.
+    # It reads and writes without the I/O manager: the ledger has to know when its reading began.
     @dg.asset(
         **table_spec(USERS, settings),
-        deps=[EVENTS.asset_key],
+        deps=[asset_key(EVENTS)],
         required_resource_keys=ON_SPARK,
         pool=pool(USERS),
         retry_policy=retries(settings),
         code_version=code_version(activity.users),
     )
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        lake = context.resources.lakehouse
-        began = lake.ledger.known().number
-        first = coverage.judged(lake, dt.datetime.now(dt.UTC)).first
-        origin = Origin(began, code_version(activity.users))
+        lake: Lakehouse = context.resources.lakehouse
+        last_note = lake.ledger.read().last_note
+        first = coverage.covered_days(lake, dt.datetime.now(dt.UTC)).first
+        origin = Origin(last_note, code_version(activity.users))
         written = lake.write(USERS, activity.users(lake.read(EVENTS), first), origin=origin)
-        for observation in observed_changes(lake, USERS, began):
+        for observation in observed_changes(lake, USERS, last_note):
             context.log_event(observation)
         return dg.MaterializeResult(
             metadata={
@@ -75,11 +77,11 @@ def silver_assets(settings: Settings) -> Assets:
 
 
 def settled_sources(gained: DataFrame, silver: DataFrame, earliest: dt.date) -> DataFrame | None:
-    """Whose source id is in doubt, and what it is, as rows that are computed once; None where nobody's is."""
+    """Return the source ids of users whose id is in doubt, computed once; None where there are none."""
     if not identity.doubtful_users(gained, silver).take(1):
         return None
-    found = cleaning.doubtful_sources(gained, silver, earliest)
-    return gained.sparkSession.createDataFrame(found.collect(), found.schema)
+    sources = cleaning.doubtful_sources(gained, silver, earliest)
+    return gained.sparkSession.createDataFrame(sources.collect(), sources.schema)
 
 
 def _out(table: Table, settings: Settings) -> dg.AssetOut:

@@ -12,7 +12,7 @@ from churn_assets.tables import TABLES
 
 if TYPE_CHECKING:
     from churn_assets.lakehouse.lake import Lakehouse
-    from churn_assets.lakehouse.maintenance import Maintained
+    from churn_assets.lakehouse.maintenance import MaintenanceReport
     from churn_assets.tables import Table
 
 WEEK_HOURS = 168
@@ -29,11 +29,11 @@ def maintain(
 ) -> None:
     """Tidy the tables up; what registered model versions were trained on stays, however old it is."""
     from churn_assets.lakehouse import maintenance
+    from churn_assets.lakehouse.folder_lake import FolderLakehouse
     from churn_assets.resources import lakehouse
 
-    settings = settings_module.load()
-    lake = lakehouse(settings)
-    if settings.deployment == "databricks":
+    lake = lakehouse(settings_module.load())
+    if not isinstance(lake, FolderLakehouse):
         for statement in maintenance.statements(lake, retention_hours):
             out.print(f"{statement};", markup=False, soft_wrap=True)
         console.err.print(
@@ -43,7 +43,7 @@ def maintain(
             soft_wrap=True,
         )
         return
-    found: list[Maintained] = []
+    found: list[MaintenanceReport] = []
     with console.steps() as step:
         step("what registered versions need")
         needed = _needed(lake)
@@ -67,7 +67,7 @@ def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
     return needed
 
 
-def _show(found: "list[Maintained]", lake: "Lakehouse", *, dry_run: bool) -> None:
+def _show(found: "list[MaintenanceReport]", lake: "Lakehouse", *, dry_run: bool) -> None:
     shown = RichTable("table", box=None, pad_edge=False)
     for heading in ("files merged", "files removed", "freed", "versions kept"):
         shown.add_column(heading, justify="right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What a write did, read from the Delta log: no data is scanned for it."""
+"""What a table's Delta log says of its commits and its content: no data is scanned."""
 
 import datetime as dt
 import json
@@ -18,10 +18,10 @@ from churn_assets.tables import Table
 
 @dataclass(frozen=True)
 class WriteReport:
-    """One write: the Delta version it left, what it wrote, and how long that took.
+    """One write: the Delta version that it left, what it wrote, and how long it took.
 
-    ``rows_by_partition`` counts, for a replacement, every replaced date (0 where nothing is left), and for an
-    append or a merge the dates that gained rows. ``committed`` is false where there was nothing to write.
+    ``rows_by_partition`` counts the rows of every replaced date (0 for one left empty) or, after an append or
+    a merge, those that each date gained. ``committed`` is false where there was nothing to write.
     """
 
     table: Table = field(repr=False)
@@ -35,7 +35,7 @@ class WriteReport:
 
 @dataclass(frozen=True)
 class TableDetails:
-    """A table now: rows, first and last date of its partition column, version, bytes, last change (UTC)."""
+    """A table's rows, first and last date of its partition column, version, bytes and last change (UTC)."""
 
     rows: int
     first_date: dt.date | None
@@ -46,12 +46,12 @@ class TableDetails:
 
 
 def live_files(table: DeltaTable) -> pa.Table:
-    """The files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
+    """Return the files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
     return pa.table(table.get_add_actions(flatten=True))
 
 
 def rows_by_partition(table: Table, location: Path) -> dict[dt.date, int]:
-    """How many rows each date of the partition column has."""
+    """Count the rows of each date of the partition column."""
     files = live_files(DeltaTable(location))
     rows: Counter[dt.date] = Counter()
     days = files[f"partition.{table.partition_column}"].to_pylist()
@@ -61,7 +61,7 @@ def rows_by_partition(table: Table, location: Path) -> dict[dt.date, int]:
 
 
 def details(table: Table, location: Path) -> TableDetails:
-    """What the log says of the table."""
+    """Return what the log says of the table."""
     delta = DeltaTable(location)
     files = live_files(delta)
     days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
@@ -77,13 +77,13 @@ def details(table: Table, location: Path) -> TableDetails:
 
 
 def commit_times(location: Path, since: int = 0) -> dict[int, int]:
-    """When each version that the log still has was committed, in milliseconds since 1970.
+    """Return when each version that the log still has was committed, in milliseconds since 1970.
 
     Not ``DeltaTable.history()``, which finds nothing where the path holds ``#`` or ``?``.
     """
     log = location / "_delta_log"
-    found = {int(file.stem): file for file in log.glob("*.json") if file.stem.isdigit()}
-    times = {version: _committed_at(file) for version, file in found.items() if version >= since}
+    files = {int(file.stem): file for file in log.glob("*.json") if file.stem.isdigit()}
+    times = {version: _committed_at(file) for version, file in files.items() if version >= since}
     if not times:
         # A checkpoint may have taken the last commit's place.
         times[since] = max(int(file.stat().st_mtime * 1000) for file in log.iterdir())
@@ -94,17 +94,17 @@ def commit_times(location: Path, since: int = 0) -> dict[int, int]:
 MAINTENANCE = frozenset(
     {
         *("OPTIMIZE", "VACUUM START", "VACUUM END", "COMPUTE STATS", "SET TBLPROPERTIES"),
-        # The last one lets a column be NULL: no row is another by it.
+        # The last one allows NULL in a column, which changes no row.
         *("ADD COLUMNS", "ADD COLUMN", "CHANGE COLUMN"),
     }
 )
 
 
 class LogSince(NamedTuple):
-    """What a table's log says of a version: what tells its commit from any other, and what came after it.
+    """A version in a table's log: what tells its commit from any other, and what came after it.
 
-    ``commit`` is None where the log no longer has it. ``later``: the versions after it that changed rows;
-    None where that cannot be told, as the table has gone back or its log has lost a commit.
+    ``commit`` is None where the log no longer has it. ``later`` lists the versions after it that changed
+    rows; None where the table was restored to an earlier version, or its log has lost a commit.
     """
 
     commit: str | None
@@ -117,7 +117,7 @@ def log_since(location: Path, version: int) -> LogSince | None:
         return None
     delta = DeltaTable(location)
     file = _commit(location, version)
-    # Its bytes name files that no other commit can name, and the table's id tells copies apart.
+    # A commit's bytes name files that no other commit names, and the table's id tells copies apart.
     commit = f"{delta.metadata().id} {sha256(file.read_bytes()).hexdigest()[:16]}" if file.exists() else None
     return LogSince(commit, _later(location, version, delta.version()))
 
@@ -129,14 +129,14 @@ def _commit(location: Path, version: int) -> Path:
 def _later(location: Path, version: int, last: int) -> list[int] | None:
     if last < version:
         return None
-    found = []
+    changing = []
     for later in range(version + 1, last + 1):
         commit = _commit(location, later)
         if not commit.exists():
             return None
         if _operation(commit) not in MAINTENANCE:
-            found.append(later)
-    return found
+            changing.append(later)
+    return changing
 
 
 def _operation(commit: Path) -> str | None:
@@ -156,7 +156,7 @@ def _committed_at(commit: Path) -> int:
 
 
 def added_files(location: Path, since: int) -> pa.Table:
-    """The files that came after version ``since``: path, size_bytes, num_records and partition values."""
+    """Return the files added after version ``since``, as ``live_files`` does."""
     actions = live_files(DeltaTable(location))
     if since < 0:
         return actions
@@ -166,13 +166,13 @@ def added_files(location: Path, since: int) -> pa.Table:
 
 
 def nothing_written(table: Table, version: int, seconds: float, dates: DateRange | None) -> WriteReport:
-    """Nothing was there to write or to replace; each date of the run still says that it has no rows."""
+    """Report a write of nothing, in which each date of the run has no rows."""
     none = dict.fromkeys(dates.days(), 0) if dates else {}
     return WriteReport(table, version, 0, 0, seconds, rows_by_partition=none, committed=False)
 
 
 def report(table: Table, location: Path, before: int, seconds: float, dates: DateRange | None) -> WriteReport:
-    """What happened to the table between version ``before`` and now."""
+    """Report what was committed to the table after version ``before``."""
     after = DeltaTable(location).version()
     if after == before:
         return nothing_written(table, before, seconds, dates)
@@ -195,7 +195,7 @@ def report(table: Table, location: Path, before: int, seconds: float, dates: Dat
 
 
 def combined(reports: Sequence[WriteReport]) -> WriteReport | None:
-    """Several writes of one table as one: its version is the last one's; None where there was none."""
+    """Report several writes of one table as one, with the last one's version; None for no write."""
     if not reports:
         return None
     rows: Counter[dt.date] = Counter()

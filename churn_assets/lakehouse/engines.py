@@ -1,7 +1,7 @@
-"""The two engines that a laptop or a cluster of one's own runs: Sail, embedded, and Apache Spark with Delta.
+"""The engines for lakes in folders: Sail, embedded in this process, and Apache Spark with Delta.
 
-Both give a ``SparkSession`` in UTC through dagster-pyspark's resource, started when it is first used and
-shared by everything in the process.
+Both provide a ``SparkSession`` in UTC through dagster-pyspark's resource. It starts at its first use, and the
+whole process shares it.
 """
 
 import logging
@@ -37,15 +37,15 @@ SPARK_CONFIG = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.memory": "4g",
-    # Every table has a folder of its own; without this an empty spark-warehouse appears where one stands.
+    # Tables have their own folders; without this an empty spark-warehouse appears in the working directory.
     "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "churn-spark-warehouse"),
 }
 
 
 class LazySpark(PySparkResource):
-    """dagster-pyspark's resource, without a session until somebody asks for one.
+    """dagster-pyspark's resource, whose session starts at its first use.
 
-    A run that only reads metadata, and a process that only loads the definitions, starts no engine.
+    A run that only reads metadata, or a process that only loads the definitions, starts no engine.
     """
 
     spark_config: dict[str, Any] = Field(default_factory=dict)
@@ -61,7 +61,7 @@ class EmbeddedSail(LazySpark):
 
     @property
     def spark_session(self) -> "SparkSession":
-        """A session of the process's one Sail server."""
+        """The session of this process's one Sail server."""
         return _sail_session(tuple(self.catalogs))
 
 
@@ -72,7 +72,7 @@ class ApacheSpark(LazySpark):
 
     @property
     def spark_session(self) -> "SparkSession":
-        """The process's one classic session."""
+        """This process's one classic session."""
         return _apache_session(self.master, tuple(sorted(self.spark_config.items())))
 
 
@@ -94,7 +94,7 @@ def _sail_port(catalogs: tuple[str, ...]) -> int:
     return port
 
 
-# What gRPC says of it.
+# gRPC's message for it.
 UNREADABLE_REPLY = "Exception deserializing response!"
 
 # A server stops when it is garbage-collected.
@@ -109,15 +109,15 @@ def _sail_session(catalogs: tuple[str, ...]) -> "SparkSession":
     for key, value in UTC_SESSION.items():
         builder = builder.config(key, value)
     session = builder.create()
-    _ask_again_where_a_reply_cannot_be_read(session)
+    _retry_unreadable_replies(session)
     return session
 
 
-def _ask_again_where_a_reply_cannot_be_read(session: "SparkSession") -> None:
-    """A plan that is asked about, or read on from where it was, changes nothing by being asked again.
+def _retry_unreadable_replies(session: "SparkSession") -> None:
+    """Repeat requests whose reply cannot be parsed: analysing a plan, or resuming a result, changes nothing.
 
-    Seen twice, of many thousand replies, in two processes of one busy machine within a minute. Why is not
-    known; gRPC keeps it to its log.
+    Seen twice in many thousand replies, in two processes of one busy machine within a minute. The cause is
+    unknown; gRPC writes it to its own log only.
     """
     from pyspark.sql.connect.client.retries import RetryPolicy
 
@@ -147,13 +147,13 @@ def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSe
 
 
 def find_java() -> str | None:
-    """The java that Apache Spark will start: that of ``JAVA_HOME`` if it is set, else the one on the path."""
+    """Return the java that Apache Spark will start: that of ``JAVA_HOME`` if it is set, else of the path."""
     home = os.environ.get("JAVA_HOME")
     return shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
 
 
 def require_java() -> str:
-    """The path of a java, or one line that says that there is none.
+    """Return the path of the java that Apache Spark will start.
 
     Raises:
         EnvironmentNotReadyError: ``JAVA_HOME``, if it is set, or else the path has no ``java``.

@@ -1,7 +1,7 @@
-"""Up to which date each table should hold data by now, and whether it does.
+"""The last date that each table should have by now, and whether it has it.
 
-Dagster's freshness policies look at when a table was last written, so that a backfill of last year makes it
-look fresh. This looks at the last date that it holds.
+Dagster's freshness policies go by when a table was last written, so that a backfill of last year makes it
+look fresh. These go by the last date that it has.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import OF_THE_PAST
+from churn_assets.lakehouse.withdrawn import LABELLED_TABLES
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENT_DATE, FEATURE_DATE, TABLES, Table
 
@@ -24,59 +24,60 @@ DATED_TABLES = tuple(
 
 @dataclass(frozen=True)
 class LastDate:
-    """The last date that a table holds, and the one that is due; ``held`` is None without any row."""
+    """The last date that a table has, None without rows, and the one that is due."""
 
     table: Table
-    held: dt.date | None
+    date: dt.date | None
     due: dt.date
 
     @property
     def is_fresh(self) -> bool:
         """Whether everything that is due is there. Before the first date is due, nothing is missing."""
-        return self.held is not None and self.held >= self.due
+        return self.date is not None and self.date >= self.due
 
     @property
     def says(self) -> str:
-        """In a few words, for people."""
-        days = (self.due - self.held).days if self.held else None
+        """The dates in a phrase for people."""
+        days = (self.due - self.date).days if self.date else None
         column = self.table.partition_column
         if self.is_fresh:
-            return f"{column} {self.held}, due {self.due}"
+            return f"{column} {self.date}, due {self.due}"
         behind = f"{days} {'day' if days == 1 else 'days'} behind" if days else "no row"
-        return f"{column} {self.held or 'none'}, due {self.due}: {behind}"
+        return f"{column} {self.date or 'none'}, due {self.due}: {behind}"
 
 
 def due_at(day: dt.date, settings: Settings) -> dt.datetime:
-    """When the predictions of a feature_date are due: 06:00 UTC of the next day, and the SLA's minutes."""
+    """Return when the predictions of a feature_date are due: 06:00 UTC of the next day plus the SLA."""
     midnight = dt.datetime.combine(day + ONE_DAY, dt.time(), dt.UTC)
     return midnight + DAILY_START + dt.timedelta(minutes=settings.sla_minutes)
 
 
 def last_due_day(now: dt.datetime, settings: Settings) -> dt.date:
-    """The last day whose predictions are due at ``now``; none after ``CHURN_END_DATE``."""
+    """Return the last day whose predictions are due at ``now``, at most ``CHURN_END_DATE``."""
     today = now.astimezone(dt.UTC).date()
     day = today - ONE_DAY if now >= due_at(today - ONE_DAY, settings) else today - 2 * ONE_DAY
     return min(day, settings.end_date) if settings.end_date else day
 
 
 def last_date(lake: Lakehouse, table: Table, now: dt.datetime) -> LastDate:
-    """What a dated table holds and should hold. Labels, and outcomes with them, are due one horizon later.
+    """Compare the last date of a dated table with the one that is due, by metadata alone.
 
-    A date that gets no label, because of an outage in its horizon, is not due; the one before it is.
-
-    Reads metadata only. A table that does not exist holds nothing.
+    Labels and outcomes are due one horizon later. A date that gets no label, because of an outage in its
+    horizon, is not due; the one before it is. A table that does not exist has none.
     """
     day = last_due_day(now, lake.settings)
-    due = _labelled_by(lake, day, now) if table in OF_THE_PAST else day
-    held = lake.details(table).last_date if lake.version(table) >= 0 else None
-    return LastDate(table, held, due)
+    due = _last_labelled(lake, day, now) if table in LABELLED_TABLES else day
+    last = lake.details(table).last_date if lake.version(table) >= 0 else None
+    return LastDate(table, last, due)
 
 
-def _labelled_by(lake: Lakehouse, day: dt.date, now: dt.datetime) -> dt.date:
-    """The last date that can have a label once this day is complete."""
+def _last_labelled(lake: Lakehouse, day: dt.date, now: dt.datetime) -> dt.date:
+    """Return the last date that can have a label once ``day`` is complete."""
     due = day - lake.settings.horizon_days * ONE_DAY
-    own = coverage.judged(lake, now)
-    without = set(coverage.unlabelled(own, DateRange(own.first, due), lake.settings)) if own.first else set()
-    while due in without:
+    days = coverage.covered_days(lake, now)
+    unlabelled = (
+        set(coverage.unlabelled(days, DateRange(days.first, due), lake.settings)) if days.first else set()
+    )
+    while due in unlabelled:
         due -= ONE_DAY
     return due

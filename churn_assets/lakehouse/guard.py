@@ -1,14 +1,14 @@
-"""The one place that refuses rows and columns which do not belong in a table.
+"""The only place that refuses rows and columns that do not belong in a table.
 
 Sail writes rows outside the partitions that it replaces, which Apache Spark refuses; and no engine refuses a
-NULL in a column that a table of an earlier release has gained, as Delta can only add nullable ones. Here all
-are refused on every engine, in one line that says what is wrong.
+NULL in a column that a table of an earlier release has gained, as Delta can only add nullable ones. Here
+every engine refuses them, with one line that says what is wrong.
 """
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from churn_assets.contracts import Column as Contracted
+from churn_assets.contracts import Column as ContractColumn
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError
 from churn_assets.tables import Table
@@ -18,22 +18,24 @@ NO_VALUE = "row without a value"
 
 
 def conforming(table: Table, rows: DataFrame, dates: DateRange | None) -> DataFrame:
-    """The rows in the contract's column order. One outside ``dates`` or with a NULL too many fails the write.
+    """Return the rows in the contract's column order, so that their write fails where one is not allowed.
+
+    A row is not allowed outside ``dates``, nor with NULL in a column that the contract wants filled.
 
     Raises:
         ContractError: a column is missing, unknown or of another type.
     """
-    found = dict(rows.dtypes)
-    expected = {column.name: column.type for column in table.columns}
-    if extra := found.keys() - expected.keys():
+    types = dict(rows.dtypes)
+    contract_types = {column.name: column.type for column in table.columns}
+    if extra := types.keys() - contract_types.keys():
         raise ContractError(
             f"{table} would gain columns {sorted(extra)}; its contract is tables.{table.constant}. "
             "Add them there, or drop them in the transform."
         )
     if wrong := [
-        f"{name} {found.get(name, 'missing')} instead of {type_}"
-        for name, type_ in expected.items()
-        if found.get(name) != type_
+        f"{name} {types.get(name, 'missing')} instead of {type_}"
+        for name, type_ in contract_types.items()
+        if types.get(name) != type_
     ]:
         raise ContractError(
             f"{table} would be written with {'; '.join(wrong)}; its contract is tables.{table.constant}. "
@@ -42,7 +44,7 @@ def conforming(table: Table, rows: DataFrame, dates: DateRange | None) -> DataFr
     return rows.select(*(_guarded(table, column, dates) for column in table.columns))
 
 
-def _guarded(table: Table, column: Contracted, dates: DateRange | None) -> Column:
+def _guarded(table: Table, column: ContractColumn, dates: DateRange | None) -> Column:
     if dates and column.name == table.partition_column:
         return _inside(table, column.name, dates)
     if column.nullable:
@@ -52,7 +54,7 @@ def _guarded(table: Table, column: Contracted, dates: DateRange | None) -> Colum
 
 
 def _inside(table: Table, column: str, dates: DateRange) -> Column:
-    # An expression, not a count beforehand: rows are computed once, and the write fails before it commits.
+    # An expression rather than a count: rows are computed once, and the write fails before it commits.
     message = F.concat(
         F.lit(f"{OUTSIDE}: {table} gets {column} = "),
         F.coalesce(F.col(column).cast("string"), F.lit("NULL")),
@@ -63,7 +65,7 @@ def _inside(table: Table, column: str, dates: DateRange) -> Column:
 
 
 def contract_error(table: Table, error: Exception) -> ContractError | None:
-    """What an engine's failure says about the contract, in one line; None if it is about something else."""
+    """Return an engine's failure as one line about the contract; None if it is about something else."""
     text = str(error)
     if OUTSIDE in text:
         sentence = text[text.index(OUTSIDE) :].partition("in the transform.")[0] + "in the transform."
@@ -72,8 +74,8 @@ def contract_error(table: Table, error: Exception) -> ContractError | None:
         sentence = text[text.index(NO_VALUE) + len(NO_VALUE) + 2 :]
         return ContractError(sentence.partition("in the transform.")[0] + "in the transform.")
     if "NOT NULL constraint violated for column" in text or "DELTA_NOT_NULL_CONSTRAINT_VIOLATED" in text:
-        named = text.rpartition("for column:")[2].split(maxsplit=1) if "for column:" in text else []
-        return ContractError(_null_in(table, named[0].strip(".`") if named else "a column"))
+        words = text.rpartition("for column:")[2].split(maxsplit=1) if "for column:" in text else []
+        return ContractError(_null_in(table, words[0].strip(".`") if words else "a column"))
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a kill left of a table whose first commit never came."""
+"""Leftovers of a table whose writer was killed before its first commit."""
 
 import logging
 from itertools import count
@@ -10,18 +10,18 @@ log = logging.getLogger(__name__)
 
 
 def put_aside(location: Path) -> None:
-    """Make room for a table in a folder that holds none.
+    """Move away the files of a folder that holds no table, to make room for one.
 
-    Without a commit nobody has ever read a row of what lies there. It goes beside the table, by a name that
-    says what it is: Apache Spark makes no table over files.
+    Without a commit, no row there was ever read. The files go beside the table, under a name that says what
+    they are: Apache Spark creates no table over files.
 
     Raises:
-        LakeError: there are commits, but not the first: a table that has lost its beginning.
+        LakeError: there are commits, but not the first: the table has lost the beginning of its log.
     """
     if not location.exists() or not any(location.iterdir()):
         return
-    found = [file for file in (location / "_delta_log").glob("*") if file.suffix in {".json", ".parquet"}]
-    if any(file.stat().st_size for file in found):
+    log_files = [file for file in (location / "_delta_log").glob("*") if file.suffix in {".json", ".parquet"}]
+    if any(file.stat().st_size for file in log_files):
         raise LakeError(
             f"The table at {location} has lost commits of its log. Restore {location / '_delta_log'} from a "
             "backup, or move the folder away: the next churn run makes it anew."

@@ -1,4 +1,4 @@
-"""From the landing zone to Bronze: each file exactly once, whatever dies in between (see ``ledger``)."""
+"""From the landing zone to Bronze: each file exactly once, even after a crash (see ``file_ledger``)."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -6,24 +6,23 @@ from dataclasses import dataclass, field
 
 from churn_assets.errors import LandingError
 from churn_assets.lakehouse.commits import WriteReport, combined
+from churn_assets.lakehouse.file_ledger import AppendedFiles, Clock, append_new_files, require_ledger
 from churn_assets.lakehouse.file_stream import by_auto_loader, by_file_stream
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import EXPECTED, Listing, list_files
 from churn_assets.lakehouse.landing_lines import read_lines
-from churn_assets.lakehouse.ledger import Clock, TakenIn, require_ledger, take_in
 from churn_assets.tables import LANDED_EVENTS
 
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What one ingestion did.
+    """The result of one ingestion.
 
     Attributes:
-        files: how many files were taken in.
-        passed_over: files with other suffixes; None where nobody lists the landing zone: Auto Loader shows
-            only the files that fit.
-        write: the commits; None without any.
-        left_out: what could not be taken in though its suffix fits, with the reason.
+        files: how many files were ingested.
+        passed_over: files with other suffixes; None for Auto Loader, which reports only files that match.
+        write: the commits as one; None without any.
+        left_out: files that could not be ingested though their suffix fits, with the reason.
         ahead: how far the ledger was ahead of the clock, zero where it was not.
     """
 
@@ -40,66 +39,68 @@ class Ingestion:
 
 
 def ingest(lake: Lakehouse, now: Clock) -> Ingestion:
-    """Append the lines of every file that Bronze does not hold yet.
+    """Append the lines of every file that Bronze does not have yet.
 
     Args:
-        lake: its settings say where the landing zone is; it knows how new files are found.
+        lake: its settings say where the landing zone is, and ``finds_files_by`` how new files are found.
         now: the clock, for ``_ingested_at`` and ``_clock_at``.
 
     Raises:
-        LakeError: Bronze is gone and Silver stands; see ``ledger.require_ledger``.
-        LandingError: the landing zone does not exist, or neither it nor Bronze holds anything.
+        LakeError: Bronze is empty and Silver is not; see ``file_ledger.require_ledger``.
+        LandingError: the landing zone does not exist, or both it and Bronze are empty.
     """
     require_ledger(lake)
     root = lake.settings.landing_root
     if lake.finds_files_by == "auto loader":
-        done = by_auto_loader(lake, now)
-        if not any(taken.files for taken in done) and lake.version(LANDED_EVENTS) < 1:
+        batches = by_auto_loader(lake, now)
+        if not any(batch.files for batch in batches) and lake.version(LANDED_EVENTS) < 1:
             raise _nothing_landed(root)
-        return _all_of(done, None)
+        return _combined(batches, None)
     listing = list_files(root)
     if not listing.files and lake.version(LANDED_EVENTS) < 1:
         raise _nothing_landed(root, listing)
-    return _all_of(_by_listing(lake, now, listing), listing)
+    return _combined(_by_listing(lake, now, listing), listing)
 
 
-def _by_listing(lake: Lakehouse, now: Clock, listing: Listing) -> list[TakenIn]:
-    """What is listed, found by Spark's file stream first where that is the way."""
+def _by_listing(lake: Lakehouse, now: Clock, listing: Listing) -> list[AppendedFiles]:
+    """Ingest the listed files, those of Spark's file stream first where the engine has one."""
     root, megabytes = lake.settings.landing_root, lake.settings.max_line_megabytes
     is_odd = listing.has_loops or bool(listing.left_out)
-    # Spark's own listing runs in circles, and stops at the first folder that it may not read.
+    # Spark's own listing follows loops of links forever, and stops at the first unreadable folder.
     streams = lake.finds_files_by == "file stream" and not is_odd
-    done = by_file_stream(lake, now, listing) if streams else []
-    # The stream never offers a file again that it has offered, nor one that is a week older than the newest.
-    rest = set(listing.files).difference(*(taken.held for taken in done))
-    if rest or not done:
-        done.append(
-            take_in(lake, rest, lambda new: read_lines(lake.spark, root, new, megabytes), now, listing)
+    batches = by_file_stream(lake, now, listing) if streams else []
+    # The stream offers no file twice, and none that is a week older than the newest.
+    rest = set(listing.files).difference(*(batch.ingested for batch in batches))
+    if rest or not batches:
+        batches.append(
+            append_new_files(
+                lake, rest, lambda new: read_lines(lake.spark, root, new, megabytes), now, listing
+            )
         )
-    return done
+    return batches
 
 
-def _all_of(done: list[TakenIn], listing: Listing | None) -> Ingestion:
+def _combined(batches: list[AppendedFiles], listing: Listing | None) -> Ingestion:
     left_out = dict(listing.left_out) if listing else {}
-    for taken in done:
-        left_out |= taken.left_out
+    for batch in batches:
+        left_out |= batch.left_out
     return Ingestion(
-        files=sum(taken.files for taken in done),
+        files=sum(batch.files for batch in batches),
         passed_over=listing.passed_over if listing else None,
-        write=combined([taken.write for taken in done if taken.write]),
+        write=combined([batch.write for batch in batches if batch.write]),
         left_out=left_out,
-        ahead=max((taken.ahead for taken in done), default=dt.timedelta()),
+        ahead=max((batch.ahead for batch in batches), default=dt.timedelta()),
     )
 
 
 def _nothing_landed(root: str, listing: Listing | None = None) -> LandingError:
-    found = ""
+    contents = ""
     if listing and listing.passed_over:
-        found = f" ({listing.ignored} others: {', '.join(listing.passed_over[:3])})"
+        contents = f" ({listing.ignored} others: {', '.join(listing.passed_over[:3])})"
     if listing and listing.left_out:
         name, reason = next(iter(listing.left_out.items()))
-        found += f" that can be taken in ({len(listing.left_out)} cannot: {name} {reason})"
+        contents += f" that can be taken in ({len(listing.left_out)} cannot: {name} {reason})"
     return LandingError(
-        f"The landing zone {root} holds no event files{found}: expected {EXPECTED}. "
+        f"The landing zone {root} holds no event files{contents}: expected {EXPECTED}. "
         "Put files there, or land sample events with: churn simulate"
     )

@@ -1,4 +1,4 @@
-"""Dagster's side of the lake: what an asset returns is written by contract, what it reads is lazy."""
+"""Dagster's side of the lake: an asset's DataFrame is written by contract, and its inputs are lazy."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets.asset_keys import TABLE_OF, asset_key, by_date_key
 from churn_assets.dates import DateRange, last_of_month
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.computed_dates.blocking import require_readable
@@ -14,71 +15,59 @@ from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
-from churn_assets.tables import EVENTS, GATED, TABLES, USER_DAILY_ACTIVITY, Column, Table
+from churn_assets.tables import EVENTS, GATED, USER_DAILY_ACTIVITY, Column, Table
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
 
 LONGEST_CELL = 80
 
-# In an input's metadata: whether the months of its dates are read from their first day on. Dagster has no
-# partition mapping that says so; to it, such a date reads the same date.
+# In an input's metadata: whether the months of its dates are read from their first day on. No partition
+# mapping of Dagster can express that; to Dagster, each date reads the same date.
 WHOLE_MONTHS = "whole_months"
 
-# In an input's metadata: whether the dates of the run are read, though to Dagster it reads all.
+# In an input's metadata: whether the dates of the run are read, although Dagster is told that all are.
 SAME_DATES = "same_dates"
 
-# What the last days of months read of activity: the days of their months.
+# The heading of what the last days of months read: the activity of their months.
 MONTHS = "months"
 
-# What Dagster calls the version of an asset's data in the tags of its events.
+# Dagster's tag for the version of an asset's data.
 DATA_VERSION_TAG = "dagster/data_version"
 
 
-def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
-    """The asset that stands for the changes by date of a table that is written as a whole."""
-    return dg.AssetKey([*table.asset_key.path, heading or "by_date"])
-
-
 def observation(table: Table, heading: str, day: dt.date, number: int) -> dg.AssetObservation:
-    """One date's change, by the number of its note, or by the table's version that brought it."""
+    """Return the observation of one date's change; ``number`` is its note's, or the table's version."""
     return dg.AssetObservation(
         by_date_key(table, heading), partition=day.isoformat(), tags={DATA_VERSION_TAG: str(number)}
     )
 
 
-BY_ASSET_KEY = {
-    **{table.asset_key: table for table in TABLES},
-    by_date_key(EVENTS): EVENTS,
-    **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
-}
-
-
 # A run's id, a step, and how often it was tried before.
 Attempt = tuple[str, str, int]
 
-# Metadata of a date that has been written, of what its rows mean.
-SayMore = Callable[[Lakehouse, dt.date], dict[str, Any]]
+# Returns metadata about the rows of a date that has been written.
+DateMetadata = Callable[[Lakehouse, dt.date], dict[str, Any]]
 
 
 class LakeIOManager(dg.IOManager):
-    """Writes each asset's DataFrame to its table; reads a table cut to the partitions that are asked for.
+    """Writes each asset's DataFrame to its table; reads the partitions of a table that a step asks for.
 
     Args:
         lake: where the tables are.
-        say_more: for some tables, what else to say of the last date written.
+        date_metadata: for some tables, more metadata of the last date written.
     """
 
-    def __init__(self, lake: Lakehouse, say_more: Mapping[Table, SayMore] | None = None) -> None:
+    def __init__(self, lake: Lakehouse, date_metadata: Mapping[Table, DateMetadata] | None = None) -> None:
         self._lake = lake
-        self._say_more = say_more or {}
-        # By attempt of a step: the ledger's last note when it began to read.
-        self._began: dict[Attempt, int] = {}
+        self._date_metadata = date_metadata or {}
+        # The ledger's last note when an attempt of a step began to read.
+        self._last_note_before: dict[Attempt, int] = {}
 
     def handle_output(self, context: dg.OutputContext, obj: DataFrame) -> None:
         """Write one asset, replacing the partitions of the run if it has any."""
         dates = _dates(context) if context.has_asset_partitions else None
-        table = BY_ASSET_KEY[context.asset_key]
+        table = TABLE_OF[context.asset_key]
         written = self._lake.write(table, obj, dates, origin=self._origin(context))
         context.add_output_metadata(write_metadata(written))
         # A write that changed nothing leaves the version, and so nothing downstream becomes stale by it.
@@ -86,53 +75,57 @@ class LakeIOManager(dg.IOManager):
         if dates is None:
             context.add_output_metadata(lineage_metadata(table) | preview_metadata(self._lake, table))
             if table is EVENTS:
-                held = self._lake.partition_rows(table)
-                context.add_output_metadata(gained_metadata(written.rows_by_partition, held))
+                rows_by_date = self._lake.partition_rows(table)
+                context.add_output_metadata(gained_metadata(written.rows_by_partition, rows_by_date))
             return
         for day in dates.days():
-            # A range is one run; each of its partitions still says how many rows are its own.
-            own: dict[str, Any] = {"dagster/partition_row_count": written.rows_by_partition[day]}
+            # A range is one run; each of its partitions still has its own number of rows.
+            metadata: dict[str, Any] = {"dagster/partition_row_count": written.rows_by_partition[day]}
             if day == dates.end:
                 # Dagster shows the latest materialisation; 400 copies of these would be 1 MB.
-                own |= lineage_metadata(table) | preview_metadata(self._lake, table, day)
-                own |= self._say_more[table](self._lake, day) if table in self._say_more else {}
-            context.step_context.add_asset_metadata(own, context.asset_key, day.isoformat())
+                metadata |= lineage_metadata(table) | preview_metadata(self._lake, table, day)
+                metadata |= (
+                    self._date_metadata[table](self._lake, day) if table in self._date_metadata else {}
+                )
+            context.step_context.add_asset_metadata(metadata, context.asset_key, day.isoformat())
         if table is USER_DAILY_ACTIVITY:
-            # The range's own end as well: who has seen nothing of an asset is shown no change of it.
+            # The range's own end as well: Dagster shows no change of an asset that was never observed.
             for day in sorted({dates.end, *map(last_of_month, dates.days())}):
                 context.log_event(observation(table, MONTHS, day, written.version))
 
     def load_input(self, context: dg.InputContext) -> DataFrame:
-        """Read an upstream asset: the partitions that the mapping names, or the whole table.
+        """Read the partitions of an upstream asset that the mapping names, or the whole table.
 
         Raises:
             BlockedError: some of it fails a blocking check.
         """
-        table = BY_ASSET_KEY[context.asset_key]
+        table = TABLE_OF[context.asset_key]
         dates = _dates(context) if context.has_asset_partitions else None
         if dates and context.definition_metadata.get(SAME_DATES):
             dates = _range(context.step_context.partition_key_range)
         if dates and context.definition_metadata.get(WHOLE_MONTHS):
             dates = DateRange(dates.start.replace(day=1), dates.end)
         require_readable(self._lake, table, dates)
-        # What is noted from now on may be something else than what is read here.
-        self._began.setdefault(_attempt(context.step_context), self._lake.ledger.known().number)
+        # Rows that are noted from now on may be missing in what is read here.
+        self._last_note_before.setdefault(_attempt(context.step_context), self._lake.ledger.read().last_note)
         return self._lake.read(table, dates)
 
     def _origin(self, context: dg.OutputContext) -> Origin | None:
         step = context.step_context
-        began = self._began.get(_attempt(step))
-        if began is None:
+        last_note = self._last_note_before.get(_attempt(step))
+        if last_note is None:
             return None
-        of_asset = step.job_def.asset_layer.asset_graph.get(context.asset_key)
-        said = context.output_metadata
-        more = {name: said[name] for name in (MODEL_VERSION,) if name in said}
-        is_gated = BY_ASSET_KEY[context.asset_key] in GATED
-        return Origin(began, of_asset.code_version, more, is_gated and context.asset_key in _checked_by(step))
+        asset = step.job_def.asset_layer.asset_graph.get(context.asset_key)
+        metadata = context.output_metadata
+        extra = {name: metadata[name] for name in (MODEL_VERSION,) if name in metadata}
+        is_gated = TABLE_OF[context.asset_key] in GATED
+        return Origin(
+            last_note, asset.code_version, extra, is_gated and context.asset_key in _checked_assets(step)
+        )
 
 
-def _checked_by(step: "StepExecutionContext") -> set[dg.AssetKey]:
-    """The assets that checks of this run look at."""
+def _checked_assets(step: "StepExecutionContext") -> set[dg.AssetKey]:
+    """Return the assets that this run checks."""
     return {key.asset_key for data in step.job_def.asset_layer.data for key in data.assets_def.check_keys}
 
 
@@ -141,7 +134,7 @@ def _attempt(step: "StepExecutionContext") -> Attempt:
 
 
 def write_metadata(written: WriteReport) -> dict[str, Any]:
-    """What a write did, under Dagster's own names where it has them."""
+    """Return the report of a write as metadata, under Dagster's own names where it has them."""
     metadata: dict[str, Any] = {
         "rows_written": written.rows,
         "delta_version": written.version,
@@ -155,17 +148,17 @@ def write_metadata(written: WriteReport) -> dict[str, Any]:
 
 
 def lineage_metadata(table: Table) -> dict[str, Any]:
-    """The contract's lineage as Dagster shows it, column by column."""
+    """Return the contract's column lineage as Dagster shows it."""
     deps = {
-        column: [dg.TableColumnDep(source.table.asset_key, source.column) for source in sources]
+        column: [dg.TableColumnDep(asset_key(source.table), source.column) for source in sources]
         for column, sources in table.lineage.items()
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
 
 
 def preview_metadata(lake: Lakehouse, table: Table, day: dt.date | None = None) -> dict[str, Any]:
-    """A few rows as they were written, as a table in Markdown."""
-    rows = lake.first_rows(table, day)
+    """Return a few written rows as a table in Markdown."""
+    rows = lake.sample_rows(table, day)
     return {"preview": dg.MetadataValue.md(_as_markdown(table.column_names, rows))} if rows else {}
 
 
@@ -175,14 +168,14 @@ def _as_markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> s
 
 
 def _cell(value: Any) -> str:
-    # Lines as they landed may hold anything: in code, no character means something else.
+    # Landed lines may hold anything, and inside a code span no character has a meaning.
     text = "" if value is None else " ".join(str(value).split()).replace("|", "\\|").replace("`", "'")
     text = text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
     return f"`{text}`" if text and not text.isalnum() else text
 
 
 def column_metadata(table: Table) -> dict[str, Any]:
-    """The contract as Dagster shows it: columns with types, comments and constraints."""
+    """Return the contract's columns, types, comments and constraints as Dagster shows them."""
     columns = [
         dg.TableColumn(
             name=column.name,
@@ -199,8 +192,8 @@ def column_metadata(table: Table) -> dict[str, Any]:
 
 def _bounds(column: Column) -> list[str]:
     bounds = [("at least", column.minimum), ("at most", column.maximum)]
-    found = [f"{words} {bound:g}" for words, bound in bounds if bound is not None]
-    return [*found, *([f"one of {', '.join(column.allowed)}"] if column.allowed else [])]
+    constraints = [f"{words} {bound:g}" for words, bound in bounds if bound is not None]
+    return [*constraints, *([f"one of {', '.join(column.allowed)}"] if column.allowed else [])]
 
 
 def _dates(context: dg.InputContext | dg.OutputContext) -> DateRange:

@@ -1,8 +1,7 @@
-"""The landing zone: which event files are there.
+"""The landing zone: which event files it has. ``landing_lines`` reads lines from them.
 
-A folder or an object store's URI (``s3://bucket/prefix``). A file counts once it has its final name: names
-that start with ``.`` or ``_`` are somebody's unfinished work, as everywhere in Hadoop's world. How lines are
-read from files is in ``landing_lines``.
+It is a folder or an object store's URI (``s3://bucket/prefix``). A file counts once it has its final name: as
+everywhere in Hadoop's world, names that start with ``.`` or ``_`` are unfinished work.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ class Listing:
     Attributes:
         files: event files.
         passed_over: files with other suffixes.
-        left_out: what cannot be taken in though its suffix fits, with the reason.
+        left_out: files that cannot be ingested though their suffix fits, with the reason.
         folder: the landing zone where it is a folder, else None.
         has_aliases: whether files may have other names, by links.
         has_loops: whether a link leads to a folder that it lies in.
@@ -46,7 +45,7 @@ class Listing:
 
 
 def list_files(root: str) -> Listing:
-    """The event files of the landing zone, its subfolders included.
+    """List the event files of the landing zone and its subfolders.
 
     Raises:
         LandingError: the landing zone does not exist or cannot be read.
@@ -55,17 +54,17 @@ def list_files(root: str) -> Listing:
         filesystem, base = pyarrow.fs.FileSystem.from_uri(root)
         if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
             return Listing(folder=base, **vars(list_folder(base)))
-        return _bucket(filesystem, base)
+        return _list_bucket(filesystem, base)
     except (OSError, pa.ArrowInvalid) as error:
-        missing = isinstance(error, FileNotFoundError) or "does not exist" in str(error)
-        found = "does not exist" if missing else f"cannot be read ({str(error).splitlines()[0]})"
+        is_missing = isinstance(error, FileNotFoundError) or "does not exist" in str(error)
+        problem = "does not exist" if is_missing else f"cannot be read ({str(error).splitlines()[0]})"
         raise LandingError(
-            f"The landing zone {root} {found}. Create it and put .json, .jsonl or .ndjson files there (or "
+            f"The landing zone {root} {problem}. Create it and put .json, .jsonl or .ndjson files there (or "
             "their .gz), set CHURN_LANDING_ROOT, or land sample events with: churn simulate"
         ) from error
 
 
-def _bucket(filesystem: pyarrow.fs.FileSystem, base: str) -> Listing:
+def _list_bucket(filesystem: pyarrow.fs.FileSystem, base: str) -> Listing:
     entries = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
     names = [
         str(PurePosixPath(entry.path).relative_to(base))

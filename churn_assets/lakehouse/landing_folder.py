@@ -1,7 +1,7 @@
-"""The landing zone where it is a folder: each real file once, and what cannot be taken in with its reason.
+"""The landing zone where it is a folder: each real file once, and why others cannot be ingested.
 
-Links are followed, as folders elsewhere may be linked in; a file that several names lead to has one of them:
-its own, or else the first link's. What is odd is named and never stops the rest.
+Links are followed, as folders elsewhere may be linked in; a file with several names is listed by one of them:
+its own, or else the first link's. Odd entries are reported and never stop the rest.
 """
 
 import os
@@ -19,12 +19,12 @@ ABOVE = "is a link to a folder that it lies in, and is not followed"
 NO_FILE = "is no file but a pipe, a socket or a device"
 EMPTY_FOLDER = "is a folder, and one without event files"
 
-# What makes two names the same file: its path without links, or where it has hard links the file system's id.
+# Names of one file share it: the path without links or, for hard links, the file system's id.
 Identity = str | tuple[int, int]
 
 
 def is_event_file(name: str) -> bool:
-    """Whether a file of this name is taken in: JSON lines, plain or .gz, in any letter case."""
+    """Whether a file of this name is ingested: JSON lines, plain or .gz, in any letter case."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -35,7 +35,7 @@ class FolderListing:
     Attributes:
         files: event files, each real file once.
         passed_over: files with other suffixes.
-        left_out: event files, and folders, that cannot be taken in, each with the reason.
+        left_out: event files, and folders, that cannot be ingested, each with the reason.
         has_aliases: whether a link or a hard link was seen, so that files may have other names.
         has_loops: whether a link leads to a folder that it lies in.
     """
@@ -48,7 +48,7 @@ class FolderListing:
 
 
 def list_folder(folder: str) -> FolderListing:
-    """Look through the folder and its subfolders; names that start with ``.`` or ``_`` do not count.
+    """List the folder and its subfolders; names that start with ``.`` or ``_`` do not count.
 
     Raises:
         OSError: the folder itself cannot be read.
@@ -60,7 +60,7 @@ class _Walk:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._real = os.path.realpath(folder)
-        self._found = FolderListing()
+        self._listing = FolderListing()
         self._known: set[Identity] = set()
         self._seen_folders: set[str] = set()
         self._links: deque[tuple[str, str]] = deque()
@@ -71,14 +71,14 @@ class _Walk:
         # Links last, so that a file's own name comes first; each folder that they lead to once.
         while self._links:
             self._follow(*self._links.popleft())
-        found = self._found
+        listing = self._listing
         for name in self._named_as_files:
-            inside = [*found.files, *found.left_out]
+            inside = [*listing.files, *listing.left_out]
             if not any(each.startswith(f"{name}/") for each in inside):
-                found.left_out[shown(name)] = EMPTY_FOLDER
-        found.files.sort()
-        found.passed_over.sort()
-        return found
+                listing.left_out[shown(name)] = EMPTY_FOLDER
+        listing.files.sort()
+        listing.passed_over.sort()
+        return listing
 
     def _walk(self, name: str, real: str) -> None:
         folders = deque([(name, real)])
@@ -92,14 +92,14 @@ class _Walk:
             except OSError as error:
                 if not name:
                     raise
-                self._found.left_out[shown(f"{name}/")] = _reason(error)
+                self._listing.left_out[shown(f"{name}/")] = _reason(error)
                 continue
             for entry in entries:
                 if entry.name[0] in "._":
                     continue
                 inside, path = f"{name}/{entry.name}".lstrip("/"), f"{real}/{entry.name}"
                 if entry.is_symlink():
-                    self._found.has_aliases = True
+                    self._listing.has_aliases = True
                     self._links.append((inside, real))
                 elif entry.is_dir(follow_symlinks=False):
                     if is_event_file(entry.name):
@@ -114,63 +114,65 @@ class _Walk:
         if not Path(path).is_dir():
             self._file(name, target, path)
         elif f"{holder}/".startswith(target.rstrip("/") + "/"):
-            self._found.has_loops = True
+            self._listing.has_loops = True
             # Of a folder inside the landing zone every file has been listed by its own name.
             if not f"{target}/".startswith(f"{self._real}/"):
-                self._found.left_out[shown(f"{name}/")] = ABOVE
+                self._listing.left_out[shown(f"{name}/")] = ABOVE
         else:
             self._walk(name, target)
 
-    def _file(self, name: str, real: str, at: "os.DirEntry[str] | str") -> None:
-        found = self._found
+    def _file(self, name: str, real: str, entry: "os.DirEntry[str] | str") -> None:
+        listing = self._listing
         if not is_event_file(name):
-            found.passed_over.append(shown(name))
+            listing.passed_over.append(shown(name))
             return
         try:
-            about = Path(at).stat() if isinstance(at, str) else at.stat(follow_symlinks=False)
+            status = Path(entry).stat() if isinstance(entry, str) else entry.stat(follow_symlinks=False)
         except OSError as error:
-            found.left_out[shown(name)] = DANGLING if isinstance(error, FileNotFoundError) else _reason(error)
+            listing.left_out[shown(name)] = (
+                DANGLING if isinstance(error, FileNotFoundError) else _reason(error)
+            )
             return
-        if reason := self._why_not(name, about):
-            found.left_out[shown(name)] = reason
+        if reason := self._obstacle(name, status):
+            listing.left_out[shown(name)] = reason
             return
-        found.has_aliases |= about.st_nlink > 1
-        identity = _identity(real, about)
+        listing.has_aliases |= status.st_nlink > 1
+        identity = _identity(real, status)
         if identity not in self._known:
             self._known.add(identity)
-            found.files.append(name)
+            listing.files.append(name)
 
-    def _why_not(self, name: str, about: os.stat_result) -> str | None:
+    def _obstacle(self, name: str, status: os.stat_result) -> str | None:
         if shown(name) != name:
             return NOT_UTF8
-        if not stat.S_ISREG(about.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             return NO_FILE
         path = f"{self._folder}/{name}"
         allowed = os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
         return None if allowed else "may not be read: Permission denied"
 
 
-def taken_in_by_another_name(folder: str, new: Iterable[str], known: Iterable[str]) -> set[str]:
-    """Those of the new files that a name in the ledger leads to as well."""
+def ingested_by_another_name(folder: str, new: Iterable[str], known: Iterable[str]) -> set[str]:
+    """Return the new files that are also known by a name in the ledger."""
     names = {identity: name for name in new if (identity := _identity_of(folder, name))}
     others = (_identity_of(folder, name) for name in known)
     return {names[identity] for identity in others if identity in names}
 
 
 def unreadable(folder: str, names: Iterable[str]) -> dict[str, str]:
-    """Those of the files of which not even the first byte can be read, each with the reason."""
-    found = {}
+    """Return the files whose first byte cannot be read, each with the reason."""
+    reasons = {}
     for name in names:
         try:
             with Path(f"{folder}/{name}").open("rb", buffering=0) as file:
                 file.read(1)
         except OSError as error:
-            found[name] = _reason(error)
-    return found
+            reasons[name] = _reason(error)
+    return reasons
 
 
 def shown(name: str) -> str:
-    r"""A name as it can be printed and stored: bytes that are no UTF-8 as ``\xe9``."""
+    r"""Return a name that can be printed and stored: bytes that are no UTF-8 become ``\xe9``."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
@@ -182,9 +184,9 @@ def _identity_of(folder: str, name: str) -> Identity | None:
         return None
 
 
-def _identity(real: str, about: os.stat_result) -> Identity:
+def _identity(real: str, status: os.stat_result) -> Identity:
     # Not the id alone: some network file systems give every file the same one.
-    return (about.st_dev, about.st_ino) if about.st_nlink > 1 and about.st_ino else real
+    return (status.st_dev, status.st_ino) if status.st_nlink > 1 and status.st_ino else real
 
 
 def _reason(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""From event files to lines, in memory that follows neither the size of a file nor that of a line."""
+"""From event files to lines, in bounded memory however large a file or a line is."""
 
 import gzip
 import io
@@ -15,10 +15,10 @@ from pyspark.sql import DataFrame, SparkSession
 BLOCK_BYTES = 4 * 1024 * 1024
 MEGABYTE = 1024 * 1024
 DEFAULT_LINE_MEGABYTES = 16
-# Of a line that is too long so many characters are kept.
+# How many characters are kept of a line that is too long.
 KEPT_CHARACTERS = 1000
 
-# How a worker says which file it could not read: the name in hex, then the reason.
+# A worker's message about a file that it could not read: the name in hex, then the reason.
 UNREADABLE = "unreadable landing file"
 _UNREADABLE = re.compile(rf"{UNREADABLE} ((?:[0-9a-f]{{2}})+): ([^\n\"\\]*)")
 
@@ -26,11 +26,11 @@ _UNREADABLE = re.compile(rf"{UNREADABLE} ((?:[0-9a-f]{{2}})+): ([^\n\"\\]*)")
 def read_lines(
     spark: SparkSession, root: str, files: list[str], line_megabytes: int = DEFAULT_LINE_MEGABYTES
 ) -> DataFrame:
-    """The lines of the files: line (string), _source_file (string).
+    """Return the lines of the files: line (string), _source_file (string).
 
-    Bytes that are not UTF-8 are replaced by U+FFFD. A file that ends in the middle of its compression gives
-    the lines up to there and one more that says so, and a line that is longer than ``line_megabytes`` gives
-    one that says how long it is and how it begins; neither is JSON, and so both end in quarantine.
+    Bytes that are not UTF-8 are replaced by U+FFFD. A compressed file that is cut off gives the lines up to
+    there and one more that says so; a line longer than ``line_megabytes`` is replaced by one with its length
+    and its beginning. Neither is JSON, and so both end in quarantine.
 
     A file that cannot be read fails the computation with an error that ``unreadable_file`` understands.
     """
@@ -40,45 +40,45 @@ def read_lines(
 
 
 def lines_of(contents: DataFrame, line_megabytes: int = DEFAULT_LINE_MEGABYTES) -> DataFrame:
-    """The same of files whose contents the engine has read: name (string), content (binary).
+    """Return the same of files whose contents the engine has read: name (string), content (binary).
 
-    Each file is in memory as a whole, and so are those of one partition, which Spark cuts at 128 MB.
+    The files of one partition, which Spark cuts at 128 MB, are in memory as a whole.
     """
     reader = _reader(None, line_megabytes)
     return contents.select("name", "content").mapInArrow(reader, "line string, _source_file string")
 
 
 def unreadable_file(error: BaseException) -> tuple[str, str] | None:
-    """The file that made a computation of ``read_lines`` fail, and why; None if something else did."""
-    found = _UNREADABLE.search(str(error))
-    return (bytes.fromhex(found[1]).decode(), found[2].strip()) if found else None
+    """Return the file that made a computation of ``read_lines`` fail, and why; None for other errors."""
+    match = _UNREADABLE.search(str(error))
+    return (bytes.fromhex(match[1]).decode(), match[2].strip()) if match else None
 
 
-# Closures, here and below, so that they travel to a worker by value: workers lack this package.
+# Closures, here and below, so that they are sent to workers by value: workers lack this package.
 def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[list[bytes]]]:
-    """From a stream of bytes to lists of whole lines, each list no larger than a block and a line."""
+    """Return what splits a stream into lists of whole lines, each no larger than a block and a line."""
     block_bytes, most, kept = BLOCK_BYTES, line_megabytes * MEGABYTE, KEPT_CHARACTERS
 
     def bounded(line: bytes, size: int) -> bytes:
         if size <= most:
             return line
-        # "[line" is the beginning of no JSON text, whatever follows.
-        said = f"[line of {size:,} bytes; at most {line_megabytes} MB are read; it begins with:] "
+        # No JSON text begins with "[line".
+        notice = f"[line of {size:,} bytes; at most {line_megabytes} MB are read; it begins with:] "
         text = line[: 4 * kept].decode("utf-8", errors="replace")[:kept]
-        return (said + text).encode()
+        return (notice + text).encode()
 
     def split(stream: Any) -> Iterator[list[bytes]]:
-        # Of a line whose end has not come: all of it, or its beginning if it is too long, and its length.
+        # A line whose end has not come: all of it, or its beginning if it is too long; and its length.
         parts: list[bytes] = []
         size = 0
-        # read1: of a cut-off gzip file, read would give nothing at all.
+        # read1, as read would return nothing of a cut-off gzip file.
         while block := stream.read1(block_bytes):
             first, newline, others = block.partition(b"\n")
             if size <= most:
                 parts.append(first)
             size += len(first)
             if size > most:
-                # A line without end that was joined as a whole would be copied again with each block.
+                # Joining all of an endless line would copy it again with each block.
                 parts = [b"".join(parts)[: 4 * kept]]
             if newline:
                 body, newline, tail = others.rpartition(b"\n")
@@ -95,7 +95,7 @@ def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[list[bytes]]]:
 def _reader(  # noqa: C901 - one closure, as the comment above says
     root: str | None, line_megabytes: int
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """From names, and contents where there is no root to read them from, to lines."""
+    """Return what reads lines from names or, without a root, from names with their contents."""
     split, unreadable = _splitter(line_megabytes), UNREADABLE
 
     def batch(lines: list[bytes], name: str) -> pa.RecordBatch:

@@ -1,4 +1,4 @@
-"""What a person is told of the landing zone after a run and by ``churn status``; in metadata in between."""
+"""Notes on the landing zone, shown after a run and by ``churn status``; kept in metadata in between."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -7,26 +7,27 @@ from dataclasses import dataclass, field
 from churn_assets.lakehouse.ingestion import Ingestion
 from churn_assets.lakehouse.landing import EXPECTED, Listing
 
-# What the materialisation of Bronze calls it.
+# The notes' name in the metadata of Bronze's materialisation.
 METADATA_NAME = "landing_zone"
 
-# More names than a person reads, and few enough for metadata.
+# How many names are kept, which is more than people read, and few enough for metadata.
 NAMES_KEPT = 100
-NAMES_SAID = 3
+NAMES_SHOWN = 3
 
-# Clocks of two machines that are set by a time server differ by less.
+# The clocks of two machines that are set by a time server differ by less.
 CLOCKS_DIFFER = dt.timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class LandingNotes:
-    """What was not taken in, and why.
+    """What was not ingested, and why.
 
     Attributes:
-        passed_over: how many files have other suffixes; ``passed_over_names`` holds the first of them.
-        left_out: the first of what could not be taken in though its suffix fits, with the reason;
-            ``left_out_count`` counts all.
-        ahead_seconds: how far Bronze's last ingestion is stamped ahead of the clock, 0 where it is not.
+        passed_over: how many files have other suffixes.
+        passed_over_names: the first of their names.
+        left_out: the first files that could not be ingested though their suffix fits, with the reason.
+        left_out_count: how many there are in all.
+        ahead_seconds: how far Bronze's last timestamp is ahead of the clock, 0 where it is not.
     """
 
     passed_over: int = 0
@@ -36,10 +37,10 @@ class LandingNotes:
     ahead_seconds: float = 0.0
 
     @classmethod
-    def of(cls, found: Ingestion | Listing | None, ahead: dt.timedelta) -> "LandingNotes":
-        """The notes of an ingestion, or of the landing zone as it is, None where nobody can list it."""
-        names = (found.passed_over if found else None) or []
-        left_out = found.left_out if found else {}
+    def of(cls, source: Ingestion | Listing | None, ahead: dt.timedelta) -> "LandingNotes":
+        """Return the notes of an ingestion or a listing; without one, on the clock alone."""
+        names = (source.passed_over if source else None) or []
+        left_out = source.left_out if source else {}
         return cls(
             passed_over=len(names),
             passed_over_names=names[:NAMES_KEPT],
@@ -49,26 +50,26 @@ class LandingNotes:
         )
 
     def lines(self) -> list[str]:
-        """One line a matter, none where all is well."""
-        said = []
+        """Return a line for each problem; none where all is well."""
+        lines = []
         if self.left_out_count:
-            few = [f"{name} {reason}" for name, reason in list(self.left_out.items())[:NAMES_SAID]]
-            said.append(
-                f"{_counted(self.left_out_count)} not taken in: {'; '.join(few)}"
+            examples = [f"{name} {reason}" for name, reason in list(self.left_out.items())[:NAMES_SHOWN]]
+            lines.append(
+                f"{_counted(self.left_out_count)} not taken in: {'; '.join(examples)}"
                 f"{_more(self.left_out_count)}. They are tried again each time."
             )
         if self.passed_over:
-            said.append(
-                f"{_counted(self.passed_over)} passed over: {', '.join(self.passed_over_names[:NAMES_SAID])}"
+            lines.append(
+                f"{_counted(self.passed_over)} passed over: {', '.join(self.passed_over_names[:NAMES_SHOWN])}"
                 f"{_more(self.passed_over)}. Event files have {EXPECTED}."
             )
         if self.ahead_seconds:
-            said.append(
+            lines.append(
                 f"Bronze's last ingestion is stamped {_span(self.ahead_seconds)} ahead of this machine's "
                 "clock, so one of them is or was wrong: check the clock. Events are judged by the clock "
                 "(future_event_ts); ingestions are stamped a microsecond apart until it has caught up."
             )
-        return said
+        return lines
 
 
 def _counted(count: int) -> str:
@@ -76,7 +77,7 @@ def _counted(count: int) -> str:
 
 
 def _more(count: int) -> str:
-    return f" and {count - NAMES_SAID:,} more" if count > NAMES_SAID else ""
+    return f" and {count - NAMES_SHOWN:,} more" if count > NAMES_SHOWN else ""
 
 
 def _span(seconds: float) -> str:

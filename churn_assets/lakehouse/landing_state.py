@@ -1,4 +1,4 @@
-"""What lies in the landing zone, as one short text: when it changes, something has landed."""
+"""The files in the landing zone as one short text, which changes when a file lands."""
 
 import hashlib
 
@@ -8,9 +8,9 @@ METADATA_NAME = "landing_state"
 
 
 def landing_state(root: str) -> str:
-    """The number of event files and a digest of their names.
+    """Return the number of event files and a digest of their names.
 
-    Names only: a file is taken in once, by its name, and never looked at again.
+    Names only: a file is ingested once, by its name, and never read again.
 
     Raises:
         LandingError: the landing zone does not exist or cannot be read from here.

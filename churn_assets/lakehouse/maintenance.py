@@ -1,6 +1,6 @@
-"""Housekeeping of tables in folders: small files put together, a checkpoint, and the unneeded past removed.
+"""Maintenance of tables in folders: small files merged, a checkpoint, and unneeded past files removed.
 
-Nothing here may look like new data. What was trained on keeps its versions, and the log that knows them.
+Nothing here may look like new data. Versions that a model was trained on stay, with the log that knows them.
 """
 
 from collections import Counter
@@ -14,22 +14,23 @@ from deltalake.exceptions import DeltaError
 
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import live_files
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES, Table, WriteMode
 
-# A date's files are put together from so many on, if they are as small as that on average. Each ingestion
-# leaves a file a date in Bronze and Silver; what is replaced as a whole has one or two and needs nothing.
+# A date's files are merged once there are so many, if they are as small as that on average. Each ingestion
+# leaves a file for each date in Bronze and Silver; replaced dates have one or two files and need no merge.
 MANY_FILES = 8
 SMALL_BYTES = 16_000_000
 GROWING = (WriteMode.APPEND, WriteMode.MERGE_NEW)
 
-# deltalake's own clean-up after a commit would go by the log's retention as it was before that commit.
+# deltalake's own clean-up after a commit would go by the log retention from before that commit.
 NO_CLEAN_UP = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
 @dataclass(frozen=True)
-class Maintained:
-    """What was done to a table, or would be: files put together, files and bytes removed.
+class MaintenanceReport:
+    """What was done to a table, or would be: files merged, files and bytes removed.
 
     ``kept_versions`` are past versions whose files stay; ``lost_versions`` should stay and cannot be read.
     """
@@ -43,19 +44,24 @@ class Maintained:
 
 
 def maintain(
-    lake: Lakehouse, table: Table, needed: Collection[int], retention_hours: int, *, dry_run: bool = False
-) -> Maintained | None:
-    """Put one table in order, with nobody writing it meanwhile.
+    lake: FolderLakehouse,
+    table: Table,
+    needed: Collection[int],
+    retention_hours: int,
+    *,
+    dry_run: bool = False,
+) -> MaintenanceReport | None:
+    """Tidy one table up, under its lock.
 
     Args:
-        lake: tables in folders.
+        lake: where the tables are.
         table: the contract.
         needed: Delta versions whose files must stay, however old they are.
-        retention_hours: any other file that the table no longer uses goes after so many hours.
-        dry_run: only say what would be done.
+        retention_hours: how long other files stay that the table no longer uses.
+        dry_run: only report what would be done.
 
     Returns:
-        None where the table is not there or nobody has written it.
+        None where the table does not exist or was never written.
     """
     if lake.version(table) < 1:
         return None
@@ -71,22 +77,22 @@ def maintain(
         if not dry_run:
             _remove(removed)
             _checkpoint(delta, location)
-    return Maintained(table, merged, len(removed), freed, tuple(kept), tuple(lost))
+    return MaintenanceReport(table, merged, len(removed), freed, tuple(kept), tuple(lost))
 
 
 def needed_by_scores(lake: Lakehouse) -> dict[Table, set[int]]:
-    """The version of user_features that the last scores were made of: the endpoint is compared with those."""
+    """Return the version of user_features behind the last scores, which the endpoint is compared with."""
     days = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
     if not days or lake.version(USER_FEATURES) < 0:
         return {}
-    scored_at = lake.first_rows(CHURN_PREDICTIONS, max(days), 1)[0]["scored_at"]
+    scored_at = lake.sample_rows(CHURN_PREDICTIONS, max(days), 1)[0]["scored_at"]
     return {USER_FEATURES: {lake.version_at(USER_FEATURES, scored_at)}}
 
 
 def statements(lake: Lakehouse, retention_hours: int) -> Iterator[str]:
-    """The SQL that does the same to managed tables of Unity Catalog.
+    """Return the SQL that does the same to managed tables of Unity Catalog.
 
-    There VACUUM keeps no single versions: the tables that models are trained on keep all of the past for as
+    VACUUM cannot keep single versions there: tables that models are trained on keep their whole past for as
     long as their properties say.
     """
     for table in TABLES:
@@ -119,7 +125,7 @@ def _compact(table: Table, location: Path, *, dry_run: bool) -> int:
 
 
 def _keep_log(location: Path) -> None:
-    """For tables from before ``ddl.LOG_KEPT``."""
+    """Set ``ddl.LOG_KEPT`` on tables of earlier releases."""
     delta = DeltaTable(location)
     configured = delta.metadata().configuration
     if not ddl.LOG_KEPT.items() <= configured.items():
@@ -127,7 +133,7 @@ def _keep_log(location: Path) -> None:
 
 
 def _readable(location: Path, versions: Collection[int]) -> tuple[list[int], list[int]]:
-    """Which versions the log still knows, and which it does not."""
+    """Return the versions that the log still knows, and those that it does not."""
     kept, lost = [], []
     for version in sorted(versions):
         try:
@@ -140,15 +146,15 @@ def _readable(location: Path, versions: Collection[int]) -> tuple[list[int], lis
 
 
 def _unneeded(delta: DeltaTable, location: Path, kept: list[int], retention_hours: int) -> Iterator[Path]:
-    # Not deltalake's own removal: it makes two commits, and a new version of a table is new data to whatever
-    # compares versions. In full, because the log forgets after a week which files it has let go of.
+    # Not deltalake's own removal: it makes two commits, and a new version of a table looks like new data. In
+    # full, because after a week the log no longer knows which files it has dropped.
     listed = delta.vacuum(
         retention_hours, dry_run=True, enforce_retention_duration=False, full=True, keep_versions=kept
     )
     for path in listed:
         file = location / path
-        # It also lists what an earlier clean-up has removed, and every checksum that Apache Spark puts beside
-        # a file, whether that file is in use or not.
+        # The list also has files that an earlier clean-up removed, and every checksum that Apache Spark puts
+        # beside a file, used or not.
         if file.is_file() and not file.name.startswith("."):
             yield file
 
@@ -160,6 +166,6 @@ def _remove(files: Collection[Path]) -> None:
 
 
 def _checkpoint(delta: DeltaTable, location: Path) -> None:
-    """So that nobody reads the log's commits one by one."""
+    """Write a checkpoint, which saves readers the log's single commits."""
     if not list((location / "_delta_log").glob(f"{delta.version():020}.checkpoint*.parquet")):
         delta.create_checkpoint()

@@ -1,4 +1,4 @@
-"""One commit by a table's contract, the same on every engine and for tables in folders and in a catalog."""
+"""One commit by a table's contract, the same on every engine, for tables in folders and in a catalog."""
 
 import uuid
 
@@ -10,12 +10,12 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.tables import Table, WriteMode
 
-# What the engines say when another writer committed first: Sail, then Delta on Apache Spark and Databricks.
+# The engines' messages where another writer committed first: Sail's, then Delta's on Spark and Databricks.
 COMMIT_CONFLICTS = ("Failed to commit transaction", "DELTA_CONCURRENT", "ConcurrentModification")
 
 
 def is_commit_conflict(error: BaseException) -> bool:
-    """Whether a write failed only because another one was faster."""
+    """Whether a write failed only because another writer committed first."""
     return any(sign in str(error) for sign in COMMIT_CONFLICTS)
 
 
@@ -29,7 +29,7 @@ retrying_conflicts = retry(
 
 @retrying_conflicts
 def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) -> None:
-    """Write rows to the table that the engine knows as ``name``, again if another writer was faster.
+    """Write rows to the table that the engine knows as ``name``, again if another writer committed first.
 
     Raises:
         LakeError: the contract replaces partitions, and none were named.
@@ -51,7 +51,7 @@ def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) ->
 
 
 def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
-    """Insert the rows whose key is not there, looking only into the partitions that they touch, if any."""
+    """Insert the rows whose key does not exist yet, reading only the partitions that they touch."""
     column = table.partition_column
     keys, where = table.key, ""
     if column is None:
@@ -64,7 +64,7 @@ def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
             return
         partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
         keys, where = (column, *table.key), f" AND t.`{column}` IN ({partitions})"
-    # A name of its own: a session's views are shared by its threads.
+    # A unique name: a session's threads share its views.
     source = f"new_{table.name}_{uuid.uuid4().hex}"
     rows.createOrReplaceTempView(source)
     same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in keys)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from churn_assets import tables
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets import code_version as module
 from churn_assets.assets.code_version import code_version
 from churn_assets.definitions import build_defs
@@ -117,7 +118,7 @@ def test_every_table_has_a_version_and_only_labels_depend_on_the_horizon(make_se
         graph = build_defs(make_settings(horizon_days=horizon)).resolve_asset_graph()
         # Promotions are noted as they happen, and nothing computes them again.
         computed = [table for table in TABLES if table is not MODEL_PROMOTIONS]
-        return {table.name: graph.get(table.asset_key).code_version for table in computed}
+        return {table.name: graph.get(asset_key(table)).code_version for table in computed}
 
     month, fortnight = versions(30), versions(14)
 

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.contract import (
     LATEST_DATE,
     NOT_NULL,
@@ -20,9 +21,9 @@ from churn_assets.assets.checks.contract import (
     names,
 )
 from churn_assets.assets.checks.volume import Volume, volumes
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import ONE_RUN_PER_RANGE
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -51,14 +52,14 @@ def checked(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance) 
         table: Table, rows: Sequence[tuple], dates: DateRange | None = None, *, alone: bool = False
     ) -> Results:
         @dg.asset(
-            key=table.asset_key,
+            key=asset_key(table),
             partitions_def=DATES if dates else None,
             backfill_policy=ONE_RUN_PER_RANGE if dates else None,
         )
         def written() -> None:
             lake.write(table, frame(spark, table, rows), dates)
 
-        @dg.asset(deps=[table.asset_key])
+        @dg.asset(deps=[asset_key(table)])
         def learns_from_it() -> None:
             pass
 
@@ -70,7 +71,7 @@ def checked(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance) 
             executor=dg.in_process_executor,
         ).resolve_implicit_global_asset_job_def()
         if alone:
-            keys = {dg.AssetCheckKey(table.asset_key, name) for name in names(table)}
+            keys = {dg.AssetCheckKey(asset_key(table), name) for name in names(table)}
             job = job.get_subset(asset_selection=set(), asset_check_selection=keys)
         tags = (
             {
@@ -137,7 +138,7 @@ def test_what_learns_from_rubbish_does_not_start(
 
     learnt = instance.get_latest_materialization_event(dg.AssetKey("learns_from_it"))
     assert (learnt is not None) is goes_on
-    assert instance.get_latest_materialization_event(table.asset_key)
+    assert instance.get_latest_materialization_event(asset_key(table))
 
 
 @pytest.mark.usefixtures("known_users")

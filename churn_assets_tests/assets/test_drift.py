@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.drift import (
     FEATURE_CHECK,
     NOTHING_TO_JUDGE,
@@ -18,8 +19,8 @@ from churn_assets.assets.drift import (
     judge,
 )
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.io_manager import LakeIOManager
-from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.registry import registry
 from churn_assets.model.registry.drift_reference import ARTIFACT
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, USER_FEATURES
@@ -110,7 +111,9 @@ def test_the_age_of_accounts_is_not_judged_and_the_score_is_another_checks_busin
 
 
 @pytest.fixture
-def checked(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance) -> Callable[..., Results]:
+def checked(
+    lake: FolderLakehouse, spark: SparkSession, instance: dg.DagsterInstance
+) -> Callable[..., Results]:
     """A run of both checks after one that wrote these rows: of a range of dates, or alone."""
 
     def run(rows: Sequence[dict[str, Any]], dates: DateRange | None = None) -> Results:
@@ -118,7 +121,7 @@ def checked(lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance) 
             written = [tuple(row[name] for name in FEATURE_DRIFT.column_names) for row in rows]
             lake.write(FEATURE_DRIFT, frame(spark, FEATURE_DRIFT, written), DATES)
         job = dg.Definitions(
-            assets=[dg.AssetSpec(FEATURE_DRIFT.asset_key)],
+            assets=[dg.AssetSpec(asset_key(FEATURE_DRIFT))],
             asset_checks=[drift_checks()],
             resources={"lakehouse": lake, "pyspark": None, "pyspark_step_launcher": None},
             executor=dg.in_process_executor,
@@ -170,7 +173,7 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     make_settings: MakeSettings, spark: SparkSession, instance: dg.DagsterInstance
 ) -> None:
     settings = make_settings(start_date=day(-1), end_date=day(0))
-    lake = Lakehouse(settings, lambda: spark)
+    lake = FolderLakehouse(settings, lambda: spark)
     users = [(1, 0), (2, 0), (3, 0), (4, 5)]
     dates = {day(-1): 1, day(0): 2}
     both = DateRange(day(-1), day(0))
@@ -190,10 +193,10 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     result = dg.materialize(
         [
             *drift_assets(settings),
-            dg.AssetSpec(USER_FEATURES.asset_key),
-            dg.AssetSpec(CHURN_PREDICTIONS.asset_key),
+            dg.AssetSpec(asset_key(USER_FEATURES)),
+            dg.AssetSpec(asset_key(CHURN_PREDICTIONS)),
         ],
-        selection=[FEATURE_DRIFT.asset_key],
+        selection=[asset_key(FEATURE_DRIFT)],
         instance=instance,
         resources={
             "lakehouse": lake,
@@ -208,7 +211,7 @@ def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_re
     )
 
     assert result.success
-    made = result.asset_materializations_for_node(FEATURE_DRIFT.asset_key.to_python_identifier())[0]
+    made = result.asset_materializations_for_node(asset_key(FEATURE_DRIFT).to_python_identifier())[0]
     assert made.metadata["compared_with_versions"].value == "1"
     written = lake.read(FEATURE_DRIFT)
     assert written.count() == len(COMPARED)

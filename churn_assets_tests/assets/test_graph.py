@@ -8,11 +8,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key, by_date_key
 from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.io_manager import MONTHS, by_date_key
+from churn_assets.lakehouse.io_manager import MONTHS
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -73,7 +74,7 @@ def layer(graph, key: dg.AssetKey) -> int:
 
 
 def test_the_graph_is_the_landing_zone_every_table_the_model_and_what_serves_it(graph) -> None:
-    tables = {table.asset_key for table in TABLES}
+    tables = {asset_key(table) for table in TABLES}
     served = {CHURN_PREDICTION_MODEL, ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT}
 
     # What Gold depends on instead of tables that are written as a whole, and for the ends of months.
@@ -110,8 +111,8 @@ def test_no_feature_depends_on_a_label(graph) -> None:
             yield parent
             yield from upstream(parent)
 
-    assert CHURN_LABELS.asset_key not in set(upstream(USER_FEATURES.asset_key))
-    assert {USER_FEATURES.asset_key, CHURN_LABELS.asset_key} <= set(upstream(CHURN_PREDICTION_MODEL))
+    assert asset_key(CHURN_LABELS) not in set(upstream(asset_key(USER_FEATURES)))
+    assert {asset_key(USER_FEATURES), asset_key(CHURN_LABELS)} <= set(upstream(CHURN_PREDICTION_MODEL))
 
 
 def test_every_asset_says_what_it_is_and_whose(graph) -> None:
@@ -125,7 +126,7 @@ def test_every_asset_says_what_it_is_and_whose(graph) -> None:
 
 @by_table
 def test_every_table_shows_its_physical_name_and_its_contract(graph, table: Table) -> None:
-    metadata = graph.get(table.asset_key).metadata
+    metadata = graph.get(asset_key(table)).metadata
     columns = metadata["dagster/column_schema"].columns
 
     assert metadata["dagster/table_name"] == str(table)
@@ -139,7 +140,7 @@ def test_every_table_shows_its_physical_name_and_its_contract(graph, table: Tabl
 def test_every_table_has_a_pool_so_that_one_run_at_a_time_writes_it(
     definitions: dg.Definitions, table: Table
 ) -> None:
-    asset = assets_of(definitions)[table.asset_key]
+    asset = assets_of(definitions)[asset_key(table)]
 
     assert isinstance(asset.node_def, dg.OpDefinition)
     # What one step writes shares a pool, named after one of its tables.
@@ -158,21 +159,21 @@ def test_no_two_steps_share_a_pool(definitions: dg.Definitions) -> None:
 
 @pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
 def test_a_range_of_dates_is_one_run(graph, table: Table) -> None:
-    assert graph.get(table.asset_key).backfill_policy == dg.BackfillPolicy.single_run()
+    assert graph.get(asset_key(table)).backfill_policy == dg.BackfillPolicy.single_run()
 
 
 def test_exactly_the_tables_by_date_are_partitioned(graph) -> None:
     partitioned = {key for key in graph.materializable_asset_keys if graph.get(key).partitions_def}
 
-    assert partitioned == {table.asset_key for table in PARTITIONED}
+    assert partitioned == {asset_key(table) for table in PARTITIONED}
 
 
 @pytest.mark.parametrize("table", FOLLOW_PREDICTIONS, ids=lambda table: table.name)
 def test_what_follows_predictions_reads_their_date_and_no_other(
     graph, definitions: dg.Definitions, table: Table
 ) -> None:
-    follower, predictions = graph.get(table.asset_key), graph.get(CHURN_PREDICTIONS.asset_key)
-    given = assets_of(definitions)[table.asset_key].get_partition_mapping(predictions.key)
+    follower, predictions = graph.get(asset_key(table)), graph.get(asset_key(CHURN_PREDICTIONS))
+    given = assets_of(definitions)[asset_key(table)].get_partition_mapping(predictions.key)
     mapping = given or dg.TimeWindowPartitionMapping()
 
     read = mapping.get_upstream_mapped_partitions_result_for_partitions(
@@ -186,20 +187,20 @@ def test_what_follows_predictions_reads_their_date_and_no_other(
 
 
 def test_only_labelled_dates_have_outcomes(graph) -> None:
-    labels, outcomes = (graph.get(table.asset_key) for table in (CHURN_LABELS, PREDICTION_OUTCOMES))
+    labels, outcomes = (graph.get(asset_key(table)) for table in (CHURN_LABELS, PREDICTION_OUTCOMES))
 
     assert outcomes.partitions_def == labels.partitions_def
-    assert outcomes.partitions_def != graph.get(CHURN_PREDICTIONS.asset_key).partitions_def
+    assert outcomes.partitions_def != graph.get(asset_key(CHURN_PREDICTIONS)).partitions_def
 
 
 def test_who_is_champion_follows_the_model_alone(graph) -> None:
-    assert graph.get(MODEL_PROMOTIONS.asset_key).parent_keys == {CHURN_PREDICTION_MODEL}
+    assert graph.get(asset_key(MODEL_PROMOTIONS)).parent_keys == {CHURN_PREDICTION_MODEL}
 
 
 @pytest.mark.parametrize(
     ("table", "upstream", "offsets"),
     [
-        (USER_FEATURES, USER_DAILY_ACTIVITY.asset_key, (-59, 0)),
+        (USER_FEATURES, asset_key(USER_DAILY_ACTIVITY), (-59, 0)),
         (CHURN_LABELS, by_date_key(EVENTS), (1, HORIZON)),
     ],
     ids=["features look back 30 days and their first month", "labels look ahead one horizon"],
@@ -207,7 +208,7 @@ def test_who_is_champion_follows_the_model_alone(graph) -> None:
 def test_windows_are_the_partition_mappings(
     definitions: dg.Definitions, table: Table, upstream: dg.AssetKey, offsets: tuple[int, int]
 ) -> None:
-    mapping = assets_of(definitions)[table.asset_key].get_partition_mapping(upstream)
+    mapping = assets_of(definitions)[asset_key(table)].get_partition_mapping(upstream)
 
     assert isinstance(mapping, dg.TimeWindowPartitionMapping)
     assert (mapping.start_offset, mapping.end_offset) == offsets
@@ -220,14 +221,14 @@ def test_to_dagster_history_reads_all_dates_of_features_and_so_none_whose_change
     definitions: dg.Definitions, table: Table
 ) -> None:
     # Of Dagster's own, as the webserver has no others.
-    mapping = assets_of(definitions)[table.asset_key].get_partition_mapping(USER_FEATURES.asset_key)
+    mapping = assets_of(definitions)[asset_key(table)].get_partition_mapping(asset_key(USER_FEATURES))
 
     assert type(mapping) is dg.AllPartitionMapping
 
 
 def test_a_label_of_a_date_reads_the_days_of_its_horizon(graph, definitions: dg.Definitions) -> None:
-    labels, events = graph.get(CHURN_LABELS.asset_key), graph.get(by_date_key(EVENTS))
-    mapping = assets_of(definitions)[CHURN_LABELS.asset_key].get_partition_mapping(events.key)
+    labels, events = graph.get(asset_key(CHURN_LABELS)), graph.get(by_date_key(EVENTS))
+    mapping = assets_of(definitions)[asset_key(CHURN_LABELS)].get_partition_mapping(events.key)
     assert mapping is not None
 
     read = mapping.get_upstream_mapped_partitions_result_for_partitions(
@@ -244,10 +245,10 @@ def test_catalog_names_are_settings_and_keys_are_not(make_settings: MakeSettings
     renamed = build_defs(make_settings(raw_catalog="landing_prod", main_catalog="churn_prod"))
     graph = renamed.resolve_asset_graph()
 
-    names = {table.asset_key: graph.get(table.asset_key).metadata["dagster/table_name"] for table in TABLES}
+    names = {asset_key(table): graph.get(asset_key(table)).metadata["dagster/table_name"] for table in TABLES}
 
     assert names == {
-        table.asset_key: str(table)
+        asset_key(table): str(table)
         .replace("raw_catalog", "landing_prod")
         .replace("main_catalog", "churn_prod")
         for table in TABLES

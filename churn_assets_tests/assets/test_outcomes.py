@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.performance import expected_performance, performance
+from churn_assets.assets.dagster_partitions import feature_dates, label_dates
 from churn_assets.assets.outcomes import outcome_assets
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.io_manager import LakeIOManager
-from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.registry import registry
-from churn_assets.partitions import feature_dates, label_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets_tests.conftest import MakeSettings
@@ -64,15 +65,15 @@ def settings(make_settings: MakeSettings, registered: Path) -> Settings:
 
 
 @pytest.fixture
-def lake(settings: Settings, spark: SparkSession) -> Lakehouse:
-    return Lakehouse(settings, lambda: spark)
+def lake(settings: Settings, spark: SparkSession) -> FolderLakehouse:
+    return FolderLakehouse(settings, lambda: spark)
 
 
 @pytest.fixture
-def definitions(lake: Lakehouse) -> dg.Definitions:
+def definitions(lake: FolderLakehouse) -> dg.Definitions:
     upstream = [
-        dg.AssetSpec(CHURN_PREDICTIONS.asset_key, partitions_def=feature_dates(lake.settings)),
-        dg.AssetSpec(CHURN_LABELS.asset_key, partitions_def=label_dates(lake.settings)),
+        dg.AssetSpec(asset_key(CHURN_PREDICTIONS), partitions_def=feature_dates(lake.settings)),
+        dg.AssetSpec(asset_key(CHURN_LABELS), partitions_def=label_dates(lake.settings)),
     ]
     resources: dict[str, Any] = {
         "lakehouse": lake,
@@ -94,7 +95,7 @@ def checked(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Checke
 
     def run(table: Any, name: str, dates: DateRange | None = None) -> dg.AssetCheckEvaluation:
         job = definitions.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection=set(), asset_check_selection={dg.AssetCheckKey(table.asset_key, name)}
+            asset_selection=set(), asset_check_selection={dg.AssetCheckKey(asset_key(table), name)}
         )
         result = job.execute_in_process(instance=instance, tags=range_tags(dates) if dates else {})
         (evaluation,) = result.get_asset_check_evaluations()
@@ -110,7 +111,7 @@ def range_tags(dates: DateRange) -> dict[str, str]:
     }
 
 
-def write_outcomes(lake: Lakehouse, spark: SparkSession, rows: Sequence[tuple]) -> None:
+def write_outcomes(lake: FolderLakehouse, spark: SparkSession, rows: Sequence[tuple]) -> None:
     """Rows of user, date, probability, label, is_out_of_time and version."""
     whole = [(u, d, p, p >= 0.5, label, late, version, NOON) for u, d, p, label, late, version in rows]
     dates = DateRange(min(row[1] for row in rows), max(row[1] for row in rows))
@@ -137,7 +138,7 @@ def _mlflow_state() -> Iterator[None]:
 
 
 def test_a_range_of_dates_gets_its_outcomes_and_the_older_model_is_judged_by_more_of_them(
-    lake: Lakehouse, spark: SparkSession, definitions: dg.Definitions, instance: dg.DagsterInstance
+    lake: FolderLakehouse, spark: SparkSession, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     dates = DateRange(day(2), day(4))
     predictions = [
@@ -152,7 +153,7 @@ def test_a_range_of_dates_gets_its_outcomes_and_the_older_model_is_judged_by_mor
     job = definitions.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=[PREDICTION_OUTCOMES.asset_key],
+        asset_selection=[asset_key(PREDICTION_OUTCOMES)],
         tags=range_tags(DateRange(day(3), day(4))),
     )
 
@@ -169,7 +170,7 @@ def test_a_range_of_dates_gets_its_outcomes_and_the_older_model_is_judged_by_mor
 
 
 def test_without_an_out_of_time_outcome_nobody_is_judged(
-    lake: Lakehouse, spark: SparkSession, checked: Checked
+    lake: FolderLakehouse, spark: SparkSession, checked: Checked
 ) -> None:
     rows = [(user, D, 0.5, user % 2, False, 1) for user in range(300)]
     write_outcomes(lake, spark, rows)
@@ -188,7 +189,7 @@ def drawn(rows: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_each_version_is_judged_on_the_dates_that_it_scored(
-    lake: Lakehouse, spark: SparkSession, checked: Checked
+    lake: FolderLakehouse, spark: SparkSession, checked: Checked
 ) -> None:
     probability, label = drawn(1000)
     bad = outcomes(np.roll(probability, 1), label, on=day(-1), version=1)
@@ -214,7 +215,7 @@ def test_each_version_is_judged_on_the_dates_that_it_scored(
 
 
 def test_only_the_last_dates_judge_and_expected_stands_beside_realised(
-    lake: Lakehouse, spark: SparkSession, checked: Checked, monkeypatch: pytest.MonkeyPatch
+    lake: FolderLakehouse, spark: SparkSession, checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Thirty, but each is a partition that Apache Spark takes its time to write.
     module = importlib.import_module("churn_assets.assets.checks.performance")
@@ -236,7 +237,7 @@ def test_only_the_last_dates_judge_and_expected_stands_beside_realised(
     assert found["expected_roc_auc"] == pytest.approx(5 / 6, abs=0.01)
 
 
-def write_predictions(lake: Lakehouse, spark: SparkSession, by_date: dict[dt.date, np.ndarray]) -> None:
+def write_predictions(lake: FolderLakehouse, spark: SparkSession, by_date: dict[dt.date, np.ndarray]) -> None:
     rows = [
         (user, date, float(p), bool(p >= 0.5), NOON, 1)
         for date, probability in by_date.items()
@@ -247,7 +248,7 @@ def write_predictions(lake: Lakehouse, spark: SparkSession, by_date: dict[dt.dat
 
 
 def test_of_a_run_the_last_dates_scores_say_what_to_expect_before_any_label(
-    lake: Lakehouse, spark: SparkSession, checked: Checked
+    lake: FolderLakehouse, spark: SparkSession, checked: Checked
 ) -> None:
     sure = np.repeat([0.05, 0.95], 300)
     vague = np.repeat([0.2, 0.6], 300)
@@ -271,7 +272,7 @@ def test_of_a_run_the_last_dates_scores_say_what_to_expect_before_any_label(
 
 
 def test_of_few_users_or_none_nothing_is_expected(
-    lake: Lakehouse, spark: SparkSession, checked: Checked
+    lake: FolderLakehouse, spark: SparkSession, checked: Checked
 ) -> None:
     write_predictions(lake, spark, {D: np.full(199, 0.5)})
 

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.promotions import promotion_assets, recorded_promotions
 from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.lakehouse.lake import Lakehouse
@@ -34,7 +35,7 @@ def materialize(lake: Lakehouse, instance: dg.DagsterInstance) -> dict[str, Any]
             "pyspark_step_launcher": None,
         },
     )
-    [event] = result.asset_materializations_for_node(MODEL_PROMOTIONS.asset_key.to_python_identifier())
+    [event] = result.asset_materializations_for_node(asset_key(MODEL_PROMOTIONS).to_python_identifier())
     return {name: value.value for name, value in event.metadata.items()}
 
 

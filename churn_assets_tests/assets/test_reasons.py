@@ -10,11 +10,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.reasons import reason_assets
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.io_manager import LakeIOManager
-from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.candidates import estimators
 from churn_assets.model.logged import explain, packaging
 from churn_assets.model.registry import registry
@@ -45,7 +46,7 @@ def models() -> dict[int, Any]:
 @pytest.fixture(scope="module")
 def lake(
     tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, deployment: str, models: dict[int, Any]
-) -> Iterator[Lakehouse]:
+) -> Iterator[FolderLakehouse]:
     """Two dates, scored before and after a training; and a version that was logged before all this."""
     root = tmp_path_factory.mktemp("reasons")
     settings = settings_module.load(
@@ -67,7 +68,7 @@ def lake(
                 uri = packaging.log_churn_model(mlflow, model, TRAINED_ON.head(2))
             assert int(registry.register(settings, uri, run.info.run_id).version) == version
         register_as_before(settings, root)
-        lake = Lakehouse(settings, lambda: spark)
+        lake = FolderLakehouse(settings, lambda: spark)
         features = [(user, on, *values) for on in DATES.days() for user, values in USERS.items()]
         lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), DATES)
         yield lake
@@ -98,7 +99,7 @@ def _mlflow_state() -> Iterator[None]:
 
 
 def materialize(
-    lake: Lakehouse, instance: dg.DagsterInstance, scored_by: dict[Any, int]
+    lake: FolderLakehouse, instance: dg.DagsterInstance, scored_by: dict[Any, int]
 ) -> dg.ExecuteInProcessResult:
     """A run of the whole range after predictions by these versions, written anew."""
     rows = [(user, on, 0.25, False, NOON, version) for on, version in scored_by.items() for user in USERS]
@@ -106,10 +107,10 @@ def materialize(
     return dg.materialize(
         [
             *reason_assets(lake.settings),
-            dg.AssetSpec(USER_FEATURES.asset_key),
-            dg.AssetSpec(CHURN_PREDICTIONS.asset_key),
+            dg.AssetSpec(asset_key(USER_FEATURES)),
+            dg.AssetSpec(asset_key(CHURN_PREDICTIONS)),
         ],
-        selection=[CHURN_REASONS.asset_key],
+        selection=[asset_key(CHURN_REASONS)],
         instance=instance,
         resources={
             "lakehouse": lake,
@@ -125,11 +126,11 @@ def materialize(
 
 
 def test_each_date_is_explained_by_the_version_that_scored_it(
-    lake: Lakehouse, instance: dg.DagsterInstance, models: dict[int, Any]
+    lake: FolderLakehouse, instance: dg.DagsterInstance, models: dict[int, Any]
 ) -> None:
     result = materialize(lake, instance, SCORED_BY)
 
-    node = CHURN_REASONS.asset_key.to_python_identifier()
+    node = asset_key(CHURN_REASONS).to_python_identifier()
     made = result.asset_materializations_for_node(node)[0]
     assert made.metadata["model_versions"].value == "1, 2"
     rows = TRAINED_ON.loc[list(USERS)].to_numpy()
@@ -152,7 +153,7 @@ def test_each_date_is_explained_by_the_version_that_scored_it(
 
 
 def test_dates_whose_predictions_are_gone_have_no_reasons(
-    lake: Lakehouse, instance: dg.DagsterInstance
+    lake: FolderLakehouse, instance: dg.DagsterInstance
 ) -> None:
     materialize(lake, instance, SCORED_BY)
     assert lake.read(CHURN_REASONS).count() == 2 * len(USERS) * 3
@@ -164,7 +165,7 @@ def test_dates_whose_predictions_are_gone_have_no_reasons(
 
 
 def test_a_version_from_before_reasons_is_named_with_what_to_do(
-    lake: Lakehouse, instance: dg.DagsterInstance
+    lake: FolderLakehouse, instance: dg.DagsterInstance
 ) -> None:
     with pytest.raises(
         ModelError,

@@ -7,7 +7,7 @@ import dagster as dg
 from churn_assets.automation.history.run_tags import RANGE_START_TAG
 from churn_assets.automation.runs.pipeline import QUIET
 from churn_assets.automation.triggers.stale_dates import decide
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets_tests.end_to_end.conftest import House
 
 
@@ -21,7 +21,7 @@ def until_current(house: House, now: dt.datetime) -> list[list[dg.RunRequest]]:
     asked: set[str | None] = set()
     graph = house.definitions.resolve_asset_graph()
     while isinstance(
-        result := decide(lambda: look(house.lake), house.instance, house.settings, now, graph),
+        result := decide(lambda: read_ledger(house.lake), house.instance, house.settings, now, graph),
         dg.SensorResult,
     ):
         # As the daemon does: a run key is good for one run.

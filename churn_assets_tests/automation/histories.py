@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness import staleness
 from churn_assets.automation.staleness.label_dates import LabelDates
 from churn_assets.automation.staleness.plan import BY_MODEL, MODEL_NEWER, Plan, Step, covered_by
@@ -23,10 +24,10 @@ from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.event_days import event_days
 from churn_assets.lakehouse.commits import LogSince, WriteReport
-from churn_assets.lakehouse.computed_dates import looking, writing
-from churn_assets.lakehouse.computed_dates.looking import look
-from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION, Known, Row, parsed
-from churn_assets.lakehouse.withdrawn import OF_THE_PAST
+from churn_assets.lakehouse.computed_dates import checked_ledger, writing
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
+from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION, LedgerRows, Row, parse_parameters
+from churn_assets.lakehouse.withdrawn import LABELLED_TABLES
 from churn_assets.partitions import last_complete_day, last_label_date
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -84,8 +85,8 @@ class Platform:
         self.ledger = self
         self.landed: set[Event] = set()
         self.tables: dict[Table, Versions] = {}
-        self.notes = Known()
-        self.code = dict.fromkeys((table.asset_key for table in DATED), "1")
+        self.notes = LedgerRows()
+        self.code = dict.fromkeys((asset_key(table) for table in DATED), "1")
         self.production = 1
         # Dies when so many commits and notes have been begun or ended.
         self.lives: int | None = None
@@ -94,13 +95,13 @@ class Platform:
 
     # What the ledger asks of its store.
 
-    def known(self) -> Known:
+    def read(self) -> LedgerRows:
         return self.notes
 
-    def put(self, rows: Iterable[Row]) -> None:
+    def append(self, rows: Iterable[Row]) -> None:
         self._live()
-        number = self.notes.number + 1
-        self.notes = Known([*self.notes.rows(), *(row.numbered(number) for row in rows)])
+        number = self.notes.last_note + 1
+        self.notes = LedgerRows([*self.notes.all_rows(), *(row.numbered(number) for row in rows)])
         self._live()
 
     # What it asks of a lake.
@@ -161,7 +162,7 @@ class Platform:
         self.make_users()
 
     def make_users(self) -> None:
-        read = self.known().number
+        read = self.read().last_note
         first: dict[int, dt.date] = {}
         for day, found in self.content(EVENTS).items():
             for _, user, _ in found:
@@ -171,16 +172,16 @@ class Platform:
 
     def compute(self, step: Step) -> None:
         for table in step.tables:
-            read = self.known().number
+            read = self.read().last_note
             rows: Content = dict(self._rows(table, step.dates))
             # What comes now was not read.
             if self.meanwhile:
                 meanwhile, self.meanwhile = self.meanwhile, None
                 meanwhile()
             if not self.notes_when_reading_began:
-                read = self.known().number
+                read = self.read().last_note
             more: dict[str, object] = {MODEL_VERSION: self.production} if table is CHURN_PREDICTIONS else {}
-            self.write(table, rows, step.dates, writing.Origin(read, self.code[table.asset_key], more))
+            self.write(table, rows, step.dates, writing.Origin(read, self.code[asset_key(table)], more))
 
     def _rows(self, table: Table, dates: DateRange) -> Iterable[tuple[dt.date, frozenset[tuple[Any, ...]]]]:
         compute = TRANSFORMS[table]
@@ -195,7 +196,7 @@ class Platform:
     # Triggers.
 
     def plan(self) -> Plan:
-        return plan_from(look(self), self.settings, NOW, code_versions=self.code)  # type: ignore[arg-type]  # as above
+        return plan_from(read_ledger(self), self.settings, NOW, code_versions=self.code)  # type: ignore[arg-type]  # as above
 
     def run(self) -> None:
         """As ``churn run`` does."""
@@ -212,7 +213,7 @@ class Platform:
         """As the sensor does, so often, after an ingestion."""
         self.ingest()
         for _ in range(most):
-            if unsettled(look(self)):  # type: ignore[arg-type]  # as above
+            if unsettled(read_ledger(self)):  # type: ignore[arg-type]  # as above
                 return
             plan = self.plan()
             self._follow_the_model(plan)
@@ -235,13 +236,13 @@ class Platform:
 
     def _withdraw(self) -> None:
         last = last_label_date(self.settings, NOW)
-        for table in OF_THE_PAST:
+        for table in LABELLED_TABLES:
             for day in [day for day in self.partition_rows(table) if day > last]:
                 self.write(table, {day: frozenset()}, DateRange(day, day))
 
     def _follow_the_model(self, plan: Plan) -> None:
-        row = look(self).dates(CHURN_PREDICTIONS).get(plan.covered.end)  # type: ignore[arg-type]  # as above
-        by = parsed(row.parameters).get(MODEL_VERSION) if row else None
+        row = read_ledger(self).dates(CHURN_PREDICTIONS).get(plan.covered.end)  # type: ignore[arg-type]  # as above
+        by = parse_parameters(row.parameters).get(MODEL_VERSION) if row else None
         if by and by != str(self.production):
             plan.score_again(plan.covered.end, MODEL_NEWER)
 
@@ -431,7 +432,7 @@ class History:
         self.platform.settings = self.platform.settings.model_copy(update={"horizon_days": horizon})
 
     def change_the_code(self) -> None:
-        key = self._random.choice(DATED).asset_key
+        key = asset_key(self._random.choice(DATED))
         self.platform.code = {**self.platform.code, key: str(self._random.random())}
 
     def train(self) -> None:
@@ -477,7 +478,7 @@ class History:
 
     def lose_the_ledger(self) -> None:
         if self._random.random() < 0.2:
-            self.platform.notes = Known()
+            self.platform.notes = LedgerRows()
 
     def _any_table(self) -> Table:
         return self._random.choice((EVENTS, USERS, *DATED))
@@ -528,17 +529,17 @@ def _planned_is_not_newer(patch: pytest.MonkeyPatch) -> None:
 
 
 def _open_is_computed(patch: pytest.MonkeyPatch) -> None:
-    put = Platform.put
+    append = Platform.append
 
     def closed(self: Platform, rows: Iterable[Row]) -> None:
-        put(self, [row._replace(is_open=False) for row in rows])
+        append(self, [row._replace(is_open=False) for row in rows])
 
-    patch.setattr(Platform, "put", closed)
+    patch.setattr(Platform, "append", closed)
 
 
 def _every_table_is_believed(patch: pytest.MonkeyPatch) -> None:
-    for module in (looking, writing):
-        patch.setattr(module, "is_believed", _always(value=True))
+    for module in (checked_ledger, writing):
+        patch.setattr(module, "is_trusted", _always(value=True))
 
 
 def _versions_alone(patch: pytest.MonkeyPatch) -> None:
@@ -603,9 +604,11 @@ LEFT_OUT: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "another commit with the version of the note is another": _versions_alone,
     "commits that nobody noted count": _no_later_commits,
     "parameters count": _parameters_do_not_count,
-    "the other dates of an unknown table are open": _patching(writing._Before, "_unknown", _always(())),
+    "the other dates of an unknown table are open": _patching(
+        writing._TableBefore, "_unknown_dates", _always(())
+    ),
     "what a dead ingestion brought is noted": _patching(
-        writing._Before, "_changed_unnoticed", _always(frozenset())
+        writing._TableBefore, "_possibly_changed", _always(frozenset())
     ),
     "users note arrivals": _without(ARRIVALS),
     "users note other ages": _without(OTHER_AGES),

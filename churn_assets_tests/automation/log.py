@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.dates import DateRange
-from churn_assets.lakehouse.computed_dates.looking import Found
-from churn_assets.lakehouse.computed_dates.rows import Known, Row, name, parameters
-from churn_assets.lakehouse.freshness import OF_THE_PAST
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger
+from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row, ledger_name, parameters_text
+from churn_assets.lakehouse.freshness import LABELLED_TABLES
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     ARRIVALS,
@@ -37,14 +38,14 @@ class Log:
         self._settings = settings
 
     @property
-    def found(self) -> Found:
+    def found(self) -> CheckedLedger:
         """The ledger, and which tables it does not know."""
-        return Found(Known(self.rows), self.lost)
+        return CheckedLedger(LedgerRows(self.rows), self.lost)
 
     @property
     def number(self) -> int:
         """Of the last note."""
-        return self.found.known.number
+        return self.found.rows.last_note
 
     def wrote(
         self, key: dg.AssetKey, version: str = "1", read: dict[Table, str] | None = None, **more: Any
@@ -52,7 +53,7 @@ class Log:
         """One materialisation: its data version, and the data version of each upstream that it read."""
         tags = {"dagster/data_version": version}
         for upstream, found in (read or {}).items():
-            tags[f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"] = found
+            tags[f"dagster/input_data_version/{asset_key(upstream).to_user_string()}"] = found
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags, **more))
 
     def ingested(
@@ -65,33 +66,33 @@ class Log:
         bronze: Mapping[str, Any] | None = None,
     ) -> None:
         """All of an ingestion that brought events of these days, and whose users changed on those."""
-        self.wrote(LANDED_EVENTS.asset_key, version, metadata=bronze)
-        self.wrote(EVENTS.asset_key, version, {LANDED_EVENTS: version})
-        self.wrote(USERS.asset_key, version, {EVENTS: version})
+        self.wrote(asset_key(LANDED_EVENTS), version, metadata=bronze)
+        self.wrote(asset_key(EVENTS), version, {LANDED_EVENTS: version})
+        self.wrote(asset_key(USERS), version, {EVENTS: version})
         self.note(EVENTS, events)
         read = self.number
-        self.rows.append(Row(name(USERS), None).numbered(read + 1)._replace(read=read))
+        self.rows.append(Row(ledger_name(USERS), None).numbered(read + 1)._replace(read=read))
         self.note(USERS, arrivals, ARRIVALS)
         self.note(USERS, other_ages, OTHER_AGES)
 
     def note(self, table: Table, days: Days, heading: str = "", **more: Any) -> None:
         """One note of the ledger, by a writer that began to read a moment ago."""
         read, settings = self.number, self._settings
-        values = parameters(table, settings) if settings else None
-        row = Row(name(table, heading), None, rows=1, read=read, parameters=values)._replace(**more)
+        values = parameters_text(table, settings) if settings else None
+        row = Row(ledger_name(table, heading), None, rows=1, read=read, parameters=values)._replace(**more)
         self.rows += [row._replace(computed_date=day).numbered(read + 1) for day in days]
 
     def computed(self, table: Table, dates: Days, read: int | None = None, **more: Any) -> None:
         """These dates, by a run that began to read at this note of the ledger, or a moment ago."""
         dates = list(dates)
         for day in dates:
-            self.wrote(table.asset_key, "1", partition=day.isoformat(), **more)
+            self.wrote(asset_key(table), "1", partition=day.isoformat(), **more)
         self.note(table, dates, "", **({} if read is None else {"read": read}))
 
     def computed_all(self, dates: DateRange, horizon: int) -> None:
         """Everything of these dates, as a first run leaves it, and a model."""
         for table in DATED:
-            last = len(list(dates.days())) - (horizon if table in OF_THE_PAST else 0)
+            last = len(list(dates.days())) - (horizon if table in LABELLED_TABLES else 0)
             self.computed(table, list(dates.days())[:last])
         self.trained("1")
 
@@ -106,7 +107,7 @@ class Log:
 
     def noted(self, production: str) -> None:
         """What the alias names, as model_promotions finds it."""
-        self.wrote(MODEL_PROMOTIONS.asset_key, metadata={"champion": production})
+        self.wrote(asset_key(MODEL_PROMOTIONS), metadata={"champion": production})
 
     def scored(self, dates: Days, version: str) -> None:
         """Predictions that say which version made them."""

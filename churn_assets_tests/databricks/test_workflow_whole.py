@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from churn_assets.databricks.workflow import daily_job
-from churn_assets.lakehouse.unity import UnityLakehouse
+from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.model.candidates import estimators
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry

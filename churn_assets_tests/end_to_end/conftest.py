@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
 from churn_assets.dates import DateRange
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
@@ -42,7 +42,7 @@ class House:
     """A lake with its graph and its history; ``run`` is what ``churn run`` does."""
 
     settings: Settings
-    lake: Lakehouse
+    lake: FolderLakehouse
     instance: dg.DagsterInstance
     definitions: dg.Definitions
 
@@ -100,7 +100,7 @@ def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Ite
         if not mlflow.exists():
             mlflow.mkdir(parents=True)
             shutil.copy(made_database, mlflow)
-        lake = Lakehouse(settings, lambda: spark)
+        lake = FolderLakehouse(settings, lambda: spark)
         instance = instances.enter_context(dg.DagsterInstance.ephemeral())
         if history:
             remember(instance, history)

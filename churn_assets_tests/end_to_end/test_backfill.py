@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable
 
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -54,7 +54,7 @@ def finished(settings: Settings, *options: str) -> str:
 
 
 def location(settings: Settings, table: Table) -> Path:
-    return Lakehouse(settings, _no_engine).location(table)
+    return FolderLakehouse(settings, _no_engine).location(table)
 
 
 def content(settings: Settings, table: Table) -> pd.DataFrame:

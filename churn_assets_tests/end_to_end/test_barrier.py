@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
 from churn_assets.automation.runs.pipeline import QUIET, Pipeline, RunFailedError
@@ -21,7 +22,7 @@ from churn_assets.automation.triggers.schedules import PIPELINE_NAME
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import BlockedError
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -109,7 +110,7 @@ def computed_from_it(house: House, table: Table) -> set[tuple[str, dt.date]]:
 
 def asked_for(house: House) -> set[tuple[str, dt.date]]:
     """The tables and dates of the runs that the sensor would start."""
-    found = decide(lambda: look(house.lake), house.instance, house.settings, NOW)
+    found = decide(lambda: read_ledger(house.lake), house.instance, house.settings, NOW)
     requests = found.run_requests or [] if isinstance(found, dg.SensorResult) else []
     return {
         (key.path[-1], day)
@@ -155,7 +156,7 @@ def tasks(house: House) -> None:
 def test_the_ledger_names_the_check(broken: Broken) -> None:
     house, table = broken
 
-    found = look(house.lake).dates(table)
+    found = read_ledger(house.lake).dates(table)
 
     blocked = {day: row.blocked_by for day, row in found.items() if row.blocked_by}
     assert blocked == dict.fromkeys(BROKEN[table], "unique_key")
@@ -242,7 +243,7 @@ def mended(broken: Broken) -> Broken:
     for day in BROKEN[table]:
         job.execute_in_process(
             instance=house.instance,
-            asset_selection=[table.asset_key],
+            asset_selection=[asset_key(table)],
             partition_key=str(day),
             run_config=QUIET,
         )

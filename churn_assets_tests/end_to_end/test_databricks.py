@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import AGREES_WITH_BATCH
 from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
 from churn_assets.definitions import build_defs
@@ -116,7 +117,7 @@ def test_every_check_was_asked_on_the_cluster_and_passed(on_databricks: Clusterh
     history = on_databricks.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(checks))
     found: dict[Any, Any] = {key: record.event for key, record in history.items()}
 
-    ours = {table.asset_key for table in on_databricks.tables}
+    ours = {asset_key(table) for table in on_databricks.tables}
     assert set(found) == {key for key in checks if on_databricks.tables is TABLES or key.asset_key in ours}
     failed = [
         key.to_user_string()
@@ -131,7 +132,7 @@ def test_every_check_was_asked_on_the_cluster_and_passed(on_databricks: Clusterh
 
 def test_each_materialisation_says_where_it_ran_and_what_it_cost(on_databricks: Clusterhouse) -> None:
     for table in {EVENTS, USER_FEATURES, CHURN_PREDICTIONS}.intersection(on_databricks.tables):
-        event: Any = on_databricks.instance.get_latest_materialization_event(table.asset_key)
+        event: Any = on_databricks.instance.get_latest_materialization_event(asset_key(table))
         metadata = event.asset_materialization.metadata
 
         assert {"run_url", "run_id", "cluster", "execution_seconds", "dbu_estimate"} <= set(metadata)

@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 from churn_assets.automation.history.instance import UNFINISHED
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_PREDICTIONS,
@@ -56,7 +56,7 @@ def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 def commits(settings: Settings, table: Table, at_least: int) -> Callable[[], bool]:
     """Whether the table has been written to: version 0 is the empty table."""
-    folder = Lakehouse(settings, _no_engine).location(table) / "_delta_log"
+    folder = FolderLakehouse(settings, _no_engine).location(table) / "_delta_log"
     return (folder / f"{at_least:020}.json").exists
 
 
@@ -72,7 +72,7 @@ def unfinished(settings: Settings) -> int:
 
 
 def content(settings: Settings, table: Table) -> pd.DataFrame:
-    location = Lakehouse(settings, _no_engine).location(table)
+    location = FolderLakehouse(settings, _no_engine).location(table)
     rows = DeltaTable(location).to_pyarrow_table(columns=table.content_columns)
     return rows.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
 

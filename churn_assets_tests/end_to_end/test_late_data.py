@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG
 from churn_assets.automation.staleness.plan import BY_MODEL
 from churn_assets.dates import ONE_DAY, DateRange
@@ -101,7 +102,7 @@ def land(house: House, name: str, late: dict[int, Days]) -> None:
 
 def recomputed(requests: list[dg.RunRequest]) -> dict[Table, Days]:
     found: dict[Table, Days] = {}
-    by_key = {table.asset_key: table for table in TABLES}
+    by_key = {asset_key(table): table for table in TABLES}
     for request in requests:
         dates = days(
             dt.date.fromisoformat(request.tags[RANGE_START_TAG]),
@@ -170,7 +171,7 @@ def test_silver_says_which_dates_it_gained_and_every_later_date_reads_them(
 
     ingest(ahead)
 
-    event = ahead.instance.get_latest_materialization_event(EVENTS.asset_key)
+    event = ahead.instance.get_latest_materialization_event(asset_key(EVENTS))
     assert event is not None
     assert event.asset_materialization is not None
     said = {name: value.value for name, value in event.asset_materialization.metadata.items()}

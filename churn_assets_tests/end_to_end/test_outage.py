@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
 from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.automation.staleness.staleness import NOT_TO_LABEL
@@ -126,7 +127,7 @@ def test_a_backfill_over_the_outage_works_and_says_which_dates_have_no_label(
         "dagster/asset_partition_range_end": "2026-07-05",
     }
     result = shop.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=shop.instance, asset_selection=[CHURN_LABELS.asset_key], tags=tags, run_config=QUIET
+        instance=shop.instance, asset_selection=[asset_key(CHURN_LABELS)], tags=tags, run_config=QUIET
     )
 
     assert labelled_dates(shop) == [BEFORE, AFTER]

@@ -12,6 +12,7 @@ import pytest
 from dagster._core.test_utils import freeze_time
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.drift import FEATURE_CHECK
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
@@ -104,7 +105,7 @@ def computed_dates(house: House, table, run_ids: list[str]) -> list[dt.date]:
     return sorted(
         dt.date.fromisoformat(str(found.partition))
         for found in materialized
-        if found and found.asset_key == table.asset_key
+        if found and found.asset_key == asset_key(table)
     )
 
 
@@ -132,7 +133,7 @@ def test_every_line_is_an_event_a_quarantined_line_or_an_exact_duplicate(
         quarantined["reason"].value_counts().to_dict() == truth.quarantined["reason"].value_counts().to_dict()
     )
     assert landed > len(events) + len(quarantined)
-    check = dg.AssetCheckKey(EVENTS.asset_key, "row_conservation")
+    check = dg.AssetCheckKey(asset_key(EVENTS), "row_conservation")
     summary = house.instance.event_log_storage.get_asset_check_execution_history(check, limit=1)[0]
     assert summary.status.value == "SUCCEEDED"
 
@@ -187,7 +188,7 @@ def test_the_scores_are_those_of_the_production_model(house: House) -> None:
 
 
 def test_the_last_materialisation_of_scores_says_what_the_status_says(house: House) -> None:
-    event = house.instance.get_latest_materialization_event(CHURN_PREDICTIONS.asset_key)
+    event = house.instance.get_latest_materialization_event(asset_key(CHURN_PREDICTIONS))
     assert event is not None
     assert event.asset_materialization is not None
     shown, scores = event.asset_materialization.metadata, lake_status(house.lake).scores
@@ -228,7 +229,7 @@ def test_the_first_champion_is_noted_with_the_run_that_trained_it(house: House) 
     assert champions(house) == [(1, "gate")]
     events = [
         house.instance.get_latest_materialization_event(key)
-        for key in (CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key)
+        for key in (CHURN_PREDICTION_MODEL, asset_key(MODEL_PROMOTIONS))
     ]
     assert len({event and event.run_id for event in events}) == 1
 
@@ -404,7 +405,7 @@ def test_drift_asks_for_a_training_once_the_last_one_is_old_enough(
     with freeze_time(last):
         found.instance.report_runless_asset_event(dg.AssetMaterialization(CHURN_PREDICTION_MODEL))
     found.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(asset_key=FEATURE_DRIFT.asset_key, check_name=FEATURE_CHECK, passed=False)
+        dg.AssetCheckEvaluation(asset_key=asset_key(FEATURE_DRIFT), check_name=FEATURE_CHECK, passed=False)
     )
 
     report = Pipeline(found.definitions, found.lake, found.instance, lambda _: None).run_stage("train", NOW)
@@ -475,7 +476,7 @@ def test_an_immature_label_says_when_it_will_be_mature(house: House) -> None:
     with pytest.raises(ImmatureLabelError) as error:
         job.execute_in_process(
             instance=house.instance,
-            asset_selection=[CHURN_LABELS.asset_key],
+            asset_selection=[asset_key(CHURN_LABELS)],
             partition_key=str(LAST_DAY),
             run_config=QUIET,
         )

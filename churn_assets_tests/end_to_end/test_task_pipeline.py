@@ -11,12 +11,13 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.runs.task_pipeline import TaskPipeline
 from churn_assets.automation.staleness.plan import BY_MODEL, Reasons
 from churn_assets.automation.staleness.planning import code_versions, make_plan
 from churn_assets.automation.staleness.staleness import MISSING, UPSTREAM_NEWER
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -175,7 +176,7 @@ def test_what_a_death_after_the_activity_left_undone_is_found(featurized: House,
     land(featurized, "late", (3, 15))
     tasks(featurized).ingest()
     dying = tasks(featurized)
-    dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
+    dying._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
 
     assert planned(featurized) == {
         DAILY_SUMMARY: days(15, 15),
@@ -189,9 +190,9 @@ def test_what_a_death_before_the_labels_left_undone_is_found(featurized: House, 
     land(featurized, "late", (3, 15))
     tasks(featurized).ingest()
     dying = tasks(featurized)
-    dying._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(day(15), day(15)))
-    dying._materialize("months", [USER_MONTHLY_ACTIVITY.asset_key], DateRange(day(15), day(31)))
-    dying._materialize("features", [USER_FEATURES.asset_key], DateRange(day(15), day(LAST)))
+    dying._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
+    dying._materialize("months", [asset_key(USER_MONTHLY_ACTIVITY)], DateRange(day(15), day(31)))
+    dying._materialize("features", [asset_key(USER_FEATURES)], DateRange(day(15), day(LAST)))
 
     assert USER_FEATURES not in planned(featurized)
     # Of days 8 to 14 user 3 has stayed now, and of all later ones the features have changed.
@@ -236,9 +237,9 @@ def test_too_few_rows_train_nothing_and_say_so(featurized: House, tasks: Tasks) 
 
 
 @pytest.fixture
-def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
+def scored(make_settings: MakeSettings, spark: SparkSession) -> FolderLakehouse:
     """Two users on two days, scored by version 1 and labelled, and one on a third, scored by version 2."""
-    lake = Lakehouse(make_settings(horizon_days=2), lambda: spark)
+    lake = FolderLakehouse(make_settings(horizon_days=2), lambda: spark)
     dates = DateRange(day(1), day(3))
     # Somebody came on each of four days, so they are covered, and the first two can have labels.
     covered = DateRange(day(1), day(4))
@@ -270,17 +271,17 @@ def scored(make_settings: MakeSettings, spark: SparkSession) -> Lakehouse:
     return lake
 
 
-def behind(lake: Lakehouse) -> dict[Table, Reasons]:
+def behind(lake: FolderLakehouse) -> dict[Table, Reasons]:
     plan = make_plan(lake, NOW, scores=False).only(*BY_MODEL)
     return {table: reasons for table, reasons in plan.reasons.items() if reasons}
 
 
-def test_where_all_that_follows_scores_is_there_nothing_of_it_is_behind(scored: Lakehouse) -> None:
+def test_where_all_that_follows_scores_is_there_nothing_of_it_is_behind(scored: FolderLakehouse) -> None:
     assert behind(scored) == {}
 
 
 def test_a_label_that_changed_makes_the_outcomes_of_its_date_stale(
-    scored: Lakehouse, spark: SparkSession
+    scored: FolderLakehouse, spark: SparkSession
 ) -> None:
     came_back = [(1, day(2), 0), (2, day(2), 1)]
     scored.write(CHURN_LABELS, frame(spark, CHURN_LABELS, came_back), DateRange(day(2), day(2)))
@@ -288,14 +289,16 @@ def test_a_label_that_changed_makes_the_outcomes_of_its_date_stale(
     assert behind(scored) == {PREDICTION_OUTCOMES: {day(2): UPSTREAM_NEWER}}
 
 
-def test_a_new_label_makes_the_outcomes_of_its_date_missing(scored: Lakehouse, spark: SparkSession) -> None:
+def test_a_new_label_makes_the_outcomes_of_its_date_missing(
+    scored: FolderLakehouse, spark: SparkSession
+) -> None:
     scored.write(CHURN_LABELS, frame(spark, CHURN_LABELS, [(1, day(3), 0)]), DateRange(day(3), day(3)))
 
     assert behind(scored) == {PREDICTION_OUTCOMES: {day(3): MISSING}}
 
 
 def test_a_date_that_the_same_version_scored_again_has_what_is_said_of_the_scores_before(
-    scored: Lakehouse, spark: SparkSession
+    scored: FolderLakehouse, spark: SparkSession
 ) -> None:
     later = NOON + dt.timedelta(microseconds=1)
     rows = [(user, day(1), 0.2, False, later, 1) for user in (1, 2)]
@@ -306,7 +309,7 @@ def test_a_date_that_the_same_version_scored_again_has_what_is_said_of_the_score
 
 
 def test_a_date_that_another_version_scored_has_reasons_and_drift_of_the_version_before(
-    scored: Lakehouse, spark: SparkSession
+    scored: FolderLakehouse, spark: SparkSession
 ) -> None:
     rows = [(1, day(3), 0.1, False, NOON, 3)]
     scored.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), DateRange(day(3), day(3)))

@@ -21,6 +21,7 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect, sync_playwright
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.dates import ONE_DAY
 from churn_assets.sample.simulator import simulate
 from churn_assets.tables import TABLES, USER_FEATURES
@@ -36,7 +37,7 @@ DAYS, USERS, HORIZON = 40, 700, 7
 YESTERDAY = dt.datetime.now(dt.UTC).date() - ONE_DAY
 FIRST = YESTERDAY - (DAYS - 1) * ONE_DAY
 TEN_DATES = (YESTERDAY - 11 * ONE_DAY, YESTERDAY - 2 * ONE_DAY)
-FEATURES_PAGE = f"/assets/{'/'.join(USER_FEATURES.asset_key.path)}"
+FEATURES_PAGE = f"/assets/{'/'.join(asset_key(USER_FEATURES).path)}"
 # Each start of a process takes seconds, and more on a busy machine.
 PATIENCE = 400
 
@@ -161,7 +162,7 @@ def test_one_button_materialises_everything(ui: str, page: Page, shoot: Shoot) -
 
     assert failed_runs(ui) == []
     for table in TABLES:
-        page.goto(f"{ui}/assets/{'/'.join(table.asset_key.path)}")
+        page.goto(f"{ui}/assets/{'/'.join(asset_key(table).path)}")
         expect(page.get_by_text("Latest materialization")).to_be_visible()
         expect(page.get_by_text("Never materialized")).to_have_count(0)
     shoot("ui-predictions")

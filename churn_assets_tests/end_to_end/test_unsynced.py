@@ -11,6 +11,7 @@ from dagster._core.definitions.data_version import (
 )  # what the UI asks, exported nowhere else
 from dagster._core.loader import LoadingContextForTest  # what it is asked with
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.runs.pipeline import Pipeline
 from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.dates import ONE_DAY, DateRange
@@ -61,7 +62,7 @@ def unsynced(house: House, *tables: Table) -> Dates:
         table: {
             day
             for day in WHOLE.days()
-            if resolver.get_status(table.asset_key, day.isoformat()) == StaleStatus.STALE
+            if resolver.get_status(asset_key(table), day.isoformat()) == StaleStatus.STALE
         }
         for table in tables or DATED
     }
@@ -110,7 +111,7 @@ def test_after_a_late_event_the_same_dates_are_unsynced_as_are_planned(house: Ho
         CHURN_LABELS: looking_at_it,
     }
 
-    pipeline(house)._materialize("activity", [USER_DAILY_ACTIVITY.asset_key], DateRange(late, late))
+    pipeline(house)._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(late, late))
     readers = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES)
     assert unsynced(house, *readers) == planned(house, *readers)
     assert planned(house)[USER_MONTHLY_ACTIVITY] == {late, MONTH_END}

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from churn_assets.errors import ContractError, LakeError, LandingError
+from churn_assets.lakehouse.file_ledger import ahead_of
 from churn_assets.lakehouse.file_stream import relative
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.ledger import ahead_of
-from churn_assets.lakehouse.unity import UnityLakehouse
+from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.tables import LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.lakehouse.conftest import Cluster
@@ -95,7 +96,7 @@ def test_its_rows_are_those_of_a_lake_that_lists_its_files(
     }.items():
         (zone / name).parent.mkdir(exist_ok=True)
         (zone / name).write_bytes(content)
-    listing = Lakehouse(make_settings(landing_root=str(zone)), lambda: spark)
+    listing = FolderLakehouse(make_settings(landing_root=str(zone)), lambda: spark)
 
     ours, theirs = ingest(unity, at_noon), ingest(listing, at_noon)
 

@@ -12,13 +12,14 @@ from deltalake.transaction import AddAction
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError
 from churn_assets.lakehouse import writes
-from churn_assets.lakehouse.computed_dates import folder
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates import folder_store
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.computed_dates.rows import Row
 from churn_assets.lakehouse.computed_dates.writing import Origin
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.maintenance import maintain
-from churn_assets.lakehouse.unity import UnityLakehouse
+from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.tables import (
     ARRIVALS,
     CHURN_LABELS,
@@ -41,7 +42,7 @@ def house(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Lakeho
     """An empty lake: in folders, and in Unity Catalog."""
     if request.param == "folder":
         spark = request.getfixturevalue("spark")
-        return Lakehouse(make_settings(), lambda: spark)
+        return FolderLakehouse(make_settings(), lambda: spark)
     cluster: Cluster = request.getfixturevalue("cluster")
     return UnityLakehouse(make_settings(deployment="databricks"), lambda: cluster.session)
 
@@ -59,7 +60,7 @@ def activity(lake: Lakehouse, *days: dt.date, dates: DateRange = DATES, **more) 
 
 
 def notes(lake: Lakehouse, table: Table, heading: str = "") -> dict[dt.date, Row]:
-    return dict(look(lake).dates(table, heading))
+    return dict(read_ledger(lake).dates(table, heading))
 
 
 def dies(*_: object) -> None:
@@ -112,7 +113,7 @@ def test_users_note_who_came_and_when_those_were_active_who_are_older_now(house:
     write(house, USERS, [(1, day(-3), D, "DE"), (2, D, D, "DE")])
     assert set(notes(house, USERS, ARRIVALS)) == {day(-3), D}
     assert notes(house, USERS, OTHER_AGES) == {}
-    before = house.ledger.known().number
+    before = house.ledger.read().last_note
 
     write(house, EVENTS, [event(3, 2, day(-1))])
     write(house, USERS, [(1, day(-3), D, "FR"), (2, day(-1), D, "DE"), (3, day(-2), D, "DE")])
@@ -126,39 +127,39 @@ def test_users_note_who_came_and_when_those_were_active_who_are_older_now(house:
 
 
 def test_a_table_that_was_moved_away_is_not_believed_nor_what_is_made_in_its_place(
-    lake: Lakehouse,
+    lake: FolderLakehouse,
 ) -> None:
     activity(lake, D, day(-1))
     shutil.rmtree(lake.location(USER_DAILY_ACTIVITY))
 
-    assert set(look(lake).unknown) == {USER_DAILY_ACTIVITY}
+    assert set(read_ledger(lake).untrusted) == {USER_DAILY_ACTIVITY}
 
     activity(lake, D, dates=DateRange(D, D))
 
-    assert look(lake).unknown == {}
+    assert read_ledger(lake).untrusted == {}
     assert {on: row.is_open for on, row in notes(lake, USER_DAILY_ACTIVITY).items()} == {
         day(-1): True,
         D: False,
     }
 
 
-def test_a_table_that_went_back_to_an_earlier_version_is_not_believed(lake: Lakehouse) -> None:
+def test_a_table_that_went_back_to_an_earlier_version_is_not_believed(lake: FolderLakehouse) -> None:
     activity(lake, D)
     activity(lake, D, day(-1))
     DeltaTable(lake.location(USER_DAILY_ACTIVITY)).restore(1)
 
-    assert look(lake).unknown == {USER_DAILY_ACTIVITY: {D: 1}}
+    assert read_ledger(lake).untrusted == {USER_DAILY_ACTIVITY: {D: 1}}
 
 
-def test_a_table_that_somebody_else_wrote_is_not_believed(lake: Lakehouse) -> None:
+def test_a_table_that_somebody_else_wrote_is_not_believed(lake: FolderLakehouse) -> None:
     activity(lake, D)
     location = lake.location(USER_DAILY_ACTIVITY)
     write_deltalake(location, DeltaTable(location).to_pyarrow_table(), mode="append")
 
-    assert look(lake).unknown == {USER_DAILY_ACTIVITY: {D: 2}}
+    assert read_ledger(lake).untrusted == {USER_DAILY_ACTIVITY: {D: 2}}
 
 
-def test_maintenance_changes_nothing_that_is_known(lake: Lakehouse) -> None:
+def test_maintenance_changes_nothing_that_is_known(lake: FolderLakehouse) -> None:
     for number in range(10):
         write(lake, EVENTS, [event(number, 1, D)])
     before, version = notes(lake, EVENTS), lake.version(EVENTS)
@@ -191,19 +192,19 @@ def test_a_writer_that_dies_after_its_commit_leaves_a_table_that_nobody_knows(
     with pytest.raises(KeyboardInterrupt):
         activity(house, D, dates=DateRange(D, D))
 
-    assert set(look(house).unknown) == {USER_DAILY_ACTIVITY}
+    assert set(read_ledger(house).untrusted) == {USER_DAILY_ACTIVITY}
 
 
 def test_what_a_dead_ingestion_brought_is_noted_by_the_next_which_brings_nothing(
     house: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(house, EVENTS, [event(1, 1, day(-1)), event(2, 1, D)])
-    before = house.ledger.known().number
+    before = house.ledger.read().last_note
     with monkeypatch.context() as broken:
         broken.setattr(type(house), "_report", dies)
         with pytest.raises(KeyboardInterrupt):
             write(house, EVENTS, [event(3, 1, D)])
-    assert set(look(house).unknown) == {EVENTS}
+    assert set(read_ledger(house).untrusted) == {EVENTS}
 
     write(house, EVENTS, [event(3, 1, D)])
 
@@ -223,13 +224,13 @@ def test_a_write_that_was_refused_leaves_the_ledger_as_it_was(house: Lakehouse) 
     assert not any(row.is_open for row in found.values())
 
 
-def test_scores_from_before_there_was_a_ledger_stay_and_labels_are_open(lake: Lakehouse) -> None:
+def test_scores_from_before_there_was_a_ledger_stay_and_labels_are_open(lake: FolderLakehouse) -> None:
     scores = [(1, on, 0.2, False, NOON, 1) for on in (day(-1), D)]
     write(lake, CHURN_PREDICTIONS, scores, DATES)
     write(lake, CHURN_LABELS, [(1, day(-1), 0), (1, D, 1)], DATES)
     shutil.rmtree(lake.settings.lake_root / "main_catalog" / "ops")
     both = {day(-1): 1, D: 1}
-    assert look(lake).unknown == {CHURN_LABELS: both, CHURN_PREDICTIONS: both}
+    assert read_ledger(lake).untrusted == {CHURN_LABELS: both, CHURN_PREDICTIONS: both}
 
     write(lake, CHURN_PREDICTIONS, scores[1:], DateRange(D, D))
     write(lake, CHURN_LABELS, [(1, D, 1)], DateRange(D, D))
@@ -244,9 +245,9 @@ def test_scores_from_before_there_was_a_ledger_stay_and_labels_are_open(lake: La
 def test_of_writers_at_once_each_note_has_a_number_of_its_own(make_settings: MakeSettings) -> None:
     def note(name: str) -> None:
         # Each with a look of its own at the ledger, as other processes have.
-        ledger = Lakehouse(make_settings(), lambda: pytest.fail("no engine")).ledger
+        ledger = FolderLakehouse(make_settings(), lambda: pytest.fail("no engine")).ledger
         for number in range(10):
-            ledger.put([Row(name, day(number))])
+            ledger.append([Row(name, day(number))])
 
     writers = [threading.Thread(target=note, args=(name,)) for name in "abc"]
     for writer in writers:
@@ -254,39 +255,39 @@ def test_of_writers_at_once_each_note_has_a_number_of_its_own(make_settings: Mak
     for writer in writers:
         writer.join()
 
-    rows = Lakehouse(make_settings(), lambda: pytest.fail("no engine")).ledger.known().rows()
+    rows = FolderLakehouse(make_settings(), lambda: pytest.fail("no engine")).ledger.read().all_rows()
     assert sorted(row.noted for row in rows) == list(range(1, 31))
     assert all(row.changed == row.noted for row in rows)
 
 
 def test_a_commit_of_another_between_look_and_note_takes_no_number_twice(
-    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+    lake: FolderLakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = lake.ledger
     # Another machine has another lock.
-    other = folder.FolderStore(lake.location(folder.COMPUTED_DATES), lambda: lake.lock(USERS))
-    mine.put([Row("a", D)])
-    written = folder.FolderStore._written
+    other = folder_store.FolderStore(lake.location(folder_store.COMPUTED_DATES), lambda: lake.lock(USERS))
+    mine.append([Row("a", D)])
+    written = folder_store.FolderStore._write_file
 
-    def late(store: folder.FolderStore, rows: pa.Table) -> AddAction:
-        monkeypatch.setattr(folder.FolderStore, "_written", written)
-        other.put([Row("b", D)])
+    def late(store: folder_store.FolderStore, rows: pa.Table) -> AddAction:
+        monkeypatch.setattr(folder_store.FolderStore, "_write_file", written)
+        other.append([Row("b", D)])
         return written(store, rows)
 
-    monkeypatch.setattr(folder.FolderStore, "_written", late)
-    mine.put([Row("c", D)])
+    monkeypatch.setattr(folder_store.FolderStore, "_write_file", late)
+    mine.append([Row("c", D)])
 
-    assert {row.table_name: row.noted for row in mine.known().rows()} == {"a": 1, "b": 2, "c": 3}
+    assert {row.table_name: row.noted for row in mine.read().all_rows()} == {"a": 1, "b": 2, "c": 3}
 
 
-def test_the_ledger_stays_small(lake: Lakehouse) -> None:
+def test_the_ledger_stays_small(lake: FolderLakehouse) -> None:
     for number in range(100):
-        lake.ledger.put([Row("a", D, rows=number), Row("a", day(number + 1))])
+        lake.ledger.append([Row("a", D, rows=number), Row("a", day(number + 1))])
 
-    found = DeltaTable(lake.location(folder.COMPUTED_DATES))
-    assert len(found.file_uris()) <= folder.MANY_FILES
-    known = lake.ledger.known()
-    assert known.number == 100
-    assert [row.rows for row in known.rows() if row.computed_date == D] == [99]
+    found = DeltaTable(lake.location(folder_store.COMPUTED_DATES))
+    assert len(found.file_uris()) <= folder_store.MANY_FILES
+    known = lake.ledger.read()
+    assert known.last_note == 100
+    assert [row.rows for row in known.all_rows() if row.computed_date == D] == [99]
     # The other dates, and those rows that have been noted since the last time that all were put together.
-    assert found.to_pyarrow_table().num_rows <= 101 + 2 * folder.MANY_FILES
+    assert found.to_pyarrow_table().num_rows <= 101 + 2 * folder_store.MANY_FILES

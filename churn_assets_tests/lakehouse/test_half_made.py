@@ -6,12 +6,14 @@ from pyspark.sql import SparkSession
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import half_made
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import USER_DAILY_ACTIVITY
 from churn_assets_tests.rows import D, frame
 
 
-def test_a_table_whose_first_commit_never_came_is_made_anew(lake: Lakehouse, spark: SparkSession) -> None:
+def test_a_table_whose_first_commit_never_came_is_made_anew(
+    lake: FolderLakehouse, spark: SparkSession
+) -> None:
     location = lake.location(USER_DAILY_ACTIVITY)
     (location / "_delta_log").mkdir(parents=True)
     (location / "part-0.parquet").write_text("half a file")
@@ -24,7 +26,7 @@ def test_a_table_whose_first_commit_never_came_is_made_anew(lake: Lakehouse, spa
     assert [file.name for file in sorted(aside.iterdir())] == ["_delta_log", "part-0.parquet"]
 
 
-def test_a_log_that_has_lost_all_but_a_checkpoint_is_left_alone(lake: Lakehouse) -> None:
+def test_a_log_that_has_lost_all_but_a_checkpoint_is_left_alone(lake: FolderLakehouse) -> None:
     location = lake.location(USER_DAILY_ACTIVITY)
     (location / "old").mkdir(parents=True)
     (location / "_delta_log").mkdir()

@@ -13,10 +13,10 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 
 from churn_assets.errors import LakeError, LandingError
-from churn_assets.lakehouse import ingestion, ledger
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse import file_ledger, ingestion
+from churn_assets.lakehouse.file_ledger import append_new_files
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.landing_lines import read_lines
-from churn_assets.lakehouse.ledger import take_in
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import frame
@@ -28,18 +28,18 @@ def at_noon() -> dt.datetime:
     return NOON
 
 
-def land(lake: Lakehouse, name: str, *ids: str) -> None:
+def land(lake: FolderLakehouse, name: str, *ids: str) -> None:
     target = Path(lake.settings.landing_root) / name
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(f'{{"event_id":"{event_id}","user_id":1}}\n' for event_id in ids))
 
 
-def bronze(lake: Lakehouse) -> list[tuple[str, str]]:
+def bronze(lake: FolderLakehouse) -> list[tuple[str, str]]:
     rows = lake.read(LANDED_EVENTS).select("_source_file", "event_id").collect()
     return sorted((row[0], row[1]) for row in rows)
 
 
-def test_a_file_is_taken_in_once_however_often_one_asks(lake: Lakehouse) -> None:
+def test_a_file_is_taken_in_once_however_often_one_asks(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a", "b")
 
     first = ingestion.ingest(lake, at_noon)
@@ -49,7 +49,7 @@ def test_a_file_is_taken_in_once_however_often_one_asks(lake: Lakehouse) -> None
     assert bronze(lake) == [("day1.json", "a"), ("day1.json", "b")]
 
 
-def test_new_files_join_the_old_ones_in_one_commit(lake: Lakehouse) -> None:
+def test_new_files_join_the_old_ones_in_one_commit(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     ingestion.ingest(lake, at_noon)
     version = lake.version(LANDED_EVENTS)
@@ -62,7 +62,7 @@ def test_new_files_join_the_old_ones_in_one_commit(lake: Lakehouse) -> None:
     assert lake.version(LANDED_EVENTS) == version + 1
 
 
-def test_each_ingestion_is_later_than_the_last_even_if_the_clock_steps_back(lake: Lakehouse) -> None:
+def test_each_ingestion_is_later_than_the_last_even_if_the_clock_steps_back(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     ingestion.ingest(lake, at_noon)
     land(lake, "day2.json", "b")
@@ -75,7 +75,7 @@ def test_each_ingestion_is_later_than_the_last_even_if_the_clock_steps_back(lake
 
 
 def test_a_death_before_the_commit_leaves_nothing_and_the_next_ingestion_has_it_all(
-    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+    lake: FolderLakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(lake, "day1.json", "a")
     ingestion.ingest(lake, at_noon)
@@ -94,7 +94,7 @@ def test_a_death_before_the_commit_leaves_nothing_and_the_next_ingestion_has_it_
     assert bronze(lake) == [("day1.json", "a"), ("day2.json", "b")]
 
 
-def test_a_lost_checkpoint_doubles_nothing(lake: Lakehouse) -> None:
+def test_a_lost_checkpoint_doubles_nothing(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     ingestion.ingest(lake, at_noon)
     shutil.rmtree(lake.settings.lake_root / "_checkpoints", ignore_errors=True)
@@ -105,15 +105,15 @@ def test_a_lost_checkpoint_doubles_nothing(lake: Lakehouse) -> None:
     assert bronze(lake) == [("day1.json", "a"), ("day2.json", "b")]
 
 
-def test_what_another_deployment_took_in_is_not_taken_in_again(lake: Lakehouse) -> None:
+def test_what_another_deployment_took_in_is_not_taken_in_again(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     root = lake.settings.landing_root
-    take_in(lake, {"day1.json"}, lambda new: read_lines(lake.spark, root, new), at_noon)
+    append_new_files(lake, {"day1.json"}, lambda new: read_lines(lake.spark, root, new), at_noon)
 
     assert ingestion.ingest(lake, at_noon).files == 0
 
 
-def test_no_landing_zone_and_an_empty_one_are_one_line_each(lake: Lakehouse) -> None:
+def test_no_landing_zone_and_an_empty_one_are_one_line_each(lake: FolderLakehouse) -> None:
     with pytest.raises(LandingError, match="does not exist"):
         ingestion.ingest(lake, at_noon)
 
@@ -124,7 +124,7 @@ def test_no_landing_zone_and_an_empty_one_are_one_line_each(lake: Lakehouse) -> 
         ingestion.ingest(lake, at_noon)
 
 
-def test_a_landing_zone_that_was_cleared_after_ingestion_is_fine(lake: Lakehouse) -> None:
+def test_a_landing_zone_that_was_cleared_after_ingestion_is_fine(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     ingestion.ingest(lake, at_noon)
     (Path(lake.settings.landing_root) / "day1.json").unlink()
@@ -162,7 +162,7 @@ def test_a_bucket_is_a_landing_zone_too(
     client = boto3.client("s3")
     client.put_object(Bucket=bucket, Key="landing/day1.json", Body=b'{"event_id":"a","user_id":1}\n')
     client.put_object(Bucket=bucket, Key="landing/sub/day2.json", Body=b'{"event_id":"b","user_id":1}\n')
-    lake = Lakehouse(make_settings(landing_root="s3://events/landing"), lambda: spark)
+    lake = FolderLakehouse(make_settings(landing_root="s3://events/landing"), lambda: spark)
 
     first = ingestion.ingest(lake, at_noon)
     client.put_object(Bucket=bucket, Key="landing/day3.json", Body=b'{"event_id":"c","user_id":1}\n')
@@ -172,7 +172,7 @@ def test_a_bucket_is_a_landing_zone_too(
     assert bronze(lake) == [("day1.json", "a"), ("day3.json", "c"), ("sub/day2.json", "b")]
 
 
-def test_ten_small_files_are_each_there_once(lake: Lakehouse) -> None:
+def test_ten_small_files_are_each_there_once(lake: FolderLakehouse) -> None:
     for number in range(10):
         land(lake, f"{number}.json", *(f"{number}-{line}" for line in range(3)))
 
@@ -185,7 +185,7 @@ def test_ten_small_files_are_each_there_once(lake: Lakehouse) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named_the_rest_is_taken_in_and_it_is_tried_again(
-    lake: Lakehouse,
+    lake: FolderLakehouse,
 ) -> None:
     land(lake, "a.json", "a")
     land(lake, "z.json", "z")
@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_read_is_named_the_rest_is_taken_in_and_it_is_trie
 
 
 def test_a_file_that_only_a_worker_cannot_read_is_left_out_as_well(
-    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+    lake: FolderLakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
         land(lake, f"{number}.json", f"e{number}")
@@ -214,7 +214,7 @@ def test_a_file_that_only_a_worker_cannot_read_is_left_out_as_well(
             "/proc/self/mem" if name == "bad.json" else "bad.json"
         )
     # What is asked before anything is read.
-    monkeypatch.setattr(ledger, "unreadable", lambda *_: {})
+    monkeypatch.setattr(file_ledger, "unreadable", lambda *_: {})
 
     done = ingestion.ingest(lake, at_noon)
 
@@ -224,7 +224,7 @@ def test_a_file_that_only_a_worker_cannot_read_is_left_out_as_well(
     assert [name for name, _ in bronze(lake)] == ["0.json", "1.json", "2.json"]
 
 
-def test_odd_entries_stop_nothing(lake: Lakehouse) -> None:
+def test_odd_entries_stop_nothing(lake: FolderLakehouse) -> None:
     land(lake, "a.json", "a")
     root = Path(lake.settings.landing_root)
     (root / os.fsdecode(b"caf\xe9.json")).write_text("{}")
@@ -241,7 +241,7 @@ def test_odd_entries_stop_nothing(lake: Lakehouse) -> None:
 # Names of files.
 
 
-def test_old_lakes_take_in_what_they_passed_over_for_its_suffix_once(lake: Lakehouse) -> None:
+def test_old_lakes_take_in_what_they_passed_over_for_its_suffix_once(lake: FolderLakehouse) -> None:
     land(lake, "a.json", "a")
     ingestion.ingest(lake, at_noon)
     week_ago = at_noon().timestamp() - 30 * 86400
@@ -256,7 +256,7 @@ def test_old_lakes_take_in_what_they_passed_over_for_its_suffix_once(lake: Lakeh
     assert [name for name, _ in bronze(lake)] == ["C.JSON", "a.json", "b.jsonl", "d.ndjson"]
 
 
-def test_a_loop_of_links_multiplies_no_row(lake: Lakehouse) -> None:
+def test_a_loop_of_links_multiplies_no_row(lake: FolderLakehouse) -> None:
     land(lake, "sub/a.json", "a", "b")
     root = Path(lake.settings.landing_root)
     for name in ("up", "also up"):
@@ -268,7 +268,7 @@ def test_a_loop_of_links_multiplies_no_row(lake: Lakehouse) -> None:
     assert bronze(lake) == [("sub/a.json", "a"), ("sub/a.json", "b")]
 
 
-def test_a_link_to_a_sibling_multiplies_no_row(lake: Lakehouse) -> None:
+def test_a_link_to_a_sibling_multiplies_no_row(lake: FolderLakehouse) -> None:
     land(lake, "sub/a.json", "a")
     (Path(lake.settings.landing_root) / "again").symlink_to("sub")
 
@@ -278,7 +278,7 @@ def test_a_link_to_a_sibling_multiplies_no_row(lake: Lakehouse) -> None:
 
 
 def test_a_file_that_was_taken_in_by_a_link_is_not_taken_in_by_another_one(
-    lake: Lakehouse, tmp_path: Path
+    lake: FolderLakehouse, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -300,9 +300,9 @@ def test_a_file_that_was_taken_in_by_a_link_is_not_taken_in_by_another_one(
 # Lines.
 
 
-def test_a_line_that_is_too_long_is_one_corrupt_row(lake: Lakehouse) -> None:
+def test_a_line_that_is_too_long_is_one_corrupt_row(lake: FolderLakehouse) -> None:
     short = lake.settings.model_copy(update={"max_line_megabytes": 1})
-    lake = Lakehouse(short, lambda spark=lake.spark: spark)
+    lake = FolderLakehouse(short, lambda spark=lake.spark: spark)
     land(lake, "a.json", "a", "x" * 2**20, "b")
 
     ingestion.ingest(lake, at_noon)
@@ -318,7 +318,7 @@ def test_a_line_that_is_too_long_is_one_corrupt_row(lake: Lakehouse) -> None:
 # The clock.
 
 
-def test_a_ledger_ahead_of_the_clock_is_said_and_both_times_are_kept(lake: Lakehouse) -> None:
+def test_a_ledger_ahead_of_the_clock_is_said_and_both_times_are_kept(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     ahead = ingestion.ingest(lake, lambda: NOON + dt.timedelta(days=400))
     land(lake, "day2.json", "b")
@@ -331,8 +331,8 @@ def test_a_ledger_ahead_of_the_clock_is_said_and_both_times_are_kept(lake: Lakeh
     )
     behind = 400 * 86400 * 1_000_000 + 1
     assert sorted(tuple(row) for row in rows.collect())[1] == ("b", behind, int(NOON.timestamp() * 1e6))
-    assert ledger.ahead_of(lake, NOON) == dt.timedelta(days=400, microseconds=1)
-    assert ledger.ahead_of(lake, NOON + dt.timedelta(days=401)) == dt.timedelta()
+    assert file_ledger.ahead_of(lake, NOON) == dt.timedelta(days=400, microseconds=1)
+    assert file_ledger.ahead_of(lake, NOON + dt.timedelta(days=401)) == dt.timedelta()
 
 
 # Bronze lost.
@@ -340,7 +340,7 @@ def test_a_ledger_ahead_of_the_clock_is_said_and_both_times_are_kept(lake: Lakeh
 
 @pytest.mark.parametrize("stands", [EVENTS, QUARANTINED_EVENTS], ids=lambda table: table.name)
 def test_without_bronze_nothing_is_taken_in_where_what_was_made_of_it_stands(
-    lake: Lakehouse, spark: SparkSession, stands: Table
+    lake: FolderLakehouse, spark: SparkSession, stands: Table
 ) -> None:
     land(lake, "day1.json", "a")
     row = {

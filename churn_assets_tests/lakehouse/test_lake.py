@@ -13,9 +13,10 @@ from pyspark.sql import functions as F
 from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
-from churn_assets.lakehouse import lake as lake_module
+from churn_assets.lakehouse import folder_lake as lake_module
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.unity import UnityLakehouse
+from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.tables import EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
 from churn_assets_tests.conftest import MakeSettings
 
@@ -36,7 +37,7 @@ def spark(storage: str, spark: SparkSession, request: pytest.FixtureRequest) -> 
 @pytest.fixture
 def lake(storage: str, spark: SparkSession, make_settings: MakeSettings) -> Lakehouse:
     if storage == "folders":
-        return Lakehouse(make_settings(), lambda: spark)
+        return FolderLakehouse(make_settings(), lambda: spark)
     return UnityLakehouse(make_settings(deployment="databricks"), lambda: spark)
 
 
@@ -77,7 +78,7 @@ def two_days(lake: Lakehouse, spark: SparkSession) -> Lakehouse:
 def test_a_version_of_the_past_is_read_as_it_was(two_days: Lakehouse, spark: SparkSession) -> None:
     then, when = two_days.version(USER_DAILY_ACTIVITY), dt.datetime.now(dt.UTC)
     # On folders past a checkpoint of the log, which Sail writes every ten commits.
-    for user in range(3, 15 if type(two_days) is Lakehouse else 5):
+    for user in range(3, 15 if type(two_days) is FolderLakehouse else 5):
         when = dt.datetime.now(dt.UTC)
         two_days.write(USER_DAILY_ACTIVITY, activity(spark, (user, SECOND, 1, 0)), DateRange(SECOND, SECOND))
 
@@ -196,7 +197,7 @@ def test_a_merge_of_nothing_new_leaves_the_version(lake: Lakehouse, spark: Spark
 
 
 @in_folders
-def test_a_merge_rewrites_no_file(lake: Lakehouse, spark: SparkSession) -> None:
+def test_a_merge_rewrites_no_file(lake: FolderLakehouse, spark: SparkSession) -> None:
     lake.write(EVENTS, event(spark, "a", "2026-01-01"))
     before = set(DeltaTable(lake.location(EVENTS)).file_uris())
 
@@ -207,7 +208,7 @@ def test_a_merge_rewrites_no_file(lake: Lakehouse, spark: SparkSession) -> None:
 
 @in_folders
 @pytest.mark.parametrize("table", TABLES, ids=str)
-def test_every_table_on_disk_is_as_its_contract_says(lake: Lakehouse, table: Table) -> None:
+def test_every_table_on_disk_is_as_its_contract_says(lake: FolderLakehouse, table: Table) -> None:
     assert lake.read(table).count() == 0
 
     on_disk = DeltaTable(lake.location(table))
@@ -221,7 +222,7 @@ def test_every_table_on_disk_is_as_its_contract_says(lake: Lakehouse, table: Tab
 
 @in_folders
 def test_a_table_on_disk_with_other_columns_is_named_and_left_alone(
-    lake: Lakehouse, spark: SparkSession
+    lake: FolderLakehouse, spark: SparkSession
 ) -> None:
     location = lake.location(USERS)
     spark.sql("SELECT 1L AS user_id, 'x' AS nickname").write.format("delta").save(str(location))
@@ -305,7 +306,7 @@ def test_a_column_that_a_release_lets_be_null_may_be_null_in_the_table_that_is_t
         *(dataclasses.replace(one, nullable=one.nullable or one.name == "purchases") for one in columns),
     )
     lake = as_restarted(two_days, monkeypatch)
-    version, read = lake.version(loosened), lake.ledger.known().table(loosened)
+    version, read = lake.version(loosened), lake.ledger.read().table(loosened)
 
     lake.read(loosened)
 
@@ -326,16 +327,16 @@ def test_who_only_looks_learns_what_a_table_has_to_gain_and_changes_nothing(
     two_days: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = as_restarted(two_days, monkeypatch)
-    version, looking = lake.version(WITH_MOOD), lake.as_it_is()
+    version, looking = lake.version(WITH_MOOD), lake.read_only()
 
     assert looking.query("SELECT count(*) AS n FROM {activity}", activity=WITH_MOOD) == [{"n": 2}]
-    assert [column.name for column in looking.to_gain(WITH_MOOD)] == ["mood"]
+    assert [column.name for column in looking.missing_columns(WITH_MOOD)] == ["mood"]
     with pytest.raises(LakeError, match="is not there yet"):
         looking.read(USERS)
     assert (lake.version(WITH_MOOD), lake.version(USERS)) == (version, -1)
 
-    assert [column.name for column in lake.grow(WITH_MOOD)] == ["mood"]
-    assert lake.grow(WITH_MOOD) == lake.to_gain(WITH_MOOD) == []
+    assert [column.name for column in lake.add_missing_columns(WITH_MOOD)] == ["mood"]
+    assert lake.add_missing_columns(WITH_MOOD) == lake.missing_columns(WITH_MOOD) == []
     assert lake.version(WITH_MOOD) == version + 1
     assert lake.read(WITH_MOOD).columns[-1] == "mood"
 
@@ -406,7 +407,7 @@ def test_any_other_difference_is_refused_in_one_line_and_nothing_is_changed(
 def test_two_lakes_in_one_process_do_not_mix(
     two_days: Lakehouse, make_settings: MakeSettings, tmp_path: Path, spark: SparkSession
 ) -> None:
-    other = Lakehouse(make_settings(lake_root=tmp_path / "other"), lambda: spark)
+    other = FolderLakehouse(make_settings(lake_root=tmp_path / "other"), lambda: spark)
 
     assert users_by_day(other) == []
     assert users_by_day(two_days) == [(FIRST, 1), (SECOND, 2)]
@@ -417,7 +418,7 @@ def test_a_lake_that_cannot_be_written_is_one_line(
     make_settings: MakeSettings, tmp_path: Path, spark: SparkSession
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    lake = Lakehouse(make_settings(lake_root=tmp_path / "file" / "lake"), lambda: spark)
+    lake = FolderLakehouse(make_settings(lake_root=tmp_path / "file" / "lake"), lambda: spark)
 
     with pytest.raises(LakeError, match=r"cannot be written at .*Not a directory.*CHURN_LAKE_ROOT"):
         lake.read(USERS)

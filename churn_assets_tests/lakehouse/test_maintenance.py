@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse import ddl, maintenance
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.maintenance import maintain
 from churn_assets.tables import (
     CHURN_PREDICTIONS,
@@ -69,11 +69,11 @@ def promotion(spark: SparkSession, number: int) -> DataFrame:
     )
 
 
-def data_files(lake: Lakehouse, table: Table) -> set[str]:
+def data_files(lake: FolderLakehouse, table: Table) -> set[str]:
     return {str(path) for path in lake.location(table).glob("*/*.parquet") if "_delta_log" not in path.parts}
 
 
-def events_of(lake: Lakehouse, version: int | None = None) -> list[int]:
+def events_of(lake: FolderLakehouse, version: int | None = None) -> list[int]:
     rows = lake.read(USER_FEATURES, version=version).select("event_count_30d").collect()
     return [row[0] for row in rows]
 
@@ -81,20 +81,22 @@ def events_of(lake: Lakehouse, version: int | None = None) -> list[int]:
 @pytest.fixture(scope="module")
 def written_once(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, deployment: str) -> Path:
     """The folder of a lake that nobody changes: on Apache Spark, six writes take seconds."""
-    lake = Lakehouse(settings_in(tmp_path_factory.mktemp("rewritten"), deployment=deployment), lambda: spark)
+    lake = FolderLakehouse(
+        settings_in(tmp_path_factory.mktemp("rewritten"), deployment=deployment), lambda: spark
+    )
     for events in range(1, 7):
         lake.write(USER_FEATURES, features(spark, events), ONLY_DAY)
     return lake.settings.lake_root
 
 
 @pytest.fixture
-def rewritten(lake: Lakehouse, written_once: Path) -> Lakehouse:
+def rewritten(lake: FolderLakehouse, written_once: Path) -> FolderLakehouse:
     """user_features in versions 1 to 6, in each of which user 1 had as many events."""
     shutil.copytree(written_once, lake.settings.lake_root)
     return lake
 
 
-def test_the_files_of_a_version_that_a_model_needs_stay_and_the_others_go(rewritten: Lakehouse) -> None:
+def test_the_files_of_a_version_that_a_model_needs_stay_and_the_others_go(rewritten: FolderLakehouse) -> None:
     done = maintain(rewritten, USER_FEATURES, {2, 5}, retention_hours=0)
 
     assert done
@@ -104,21 +106,21 @@ def test_the_files_of_a_version_that_a_model_needs_stay_and_the_others_go(rewrit
         events_of(rewritten, 3)
 
 
-def test_what_is_not_old_enough_stays(rewritten: Lakehouse) -> None:
+def test_what_is_not_old_enough_stays(rewritten: FolderLakehouse) -> None:
     done = maintain(rewritten, USER_FEATURES, set(), retention_hours=168)
 
     assert done
     assert (done.removed_files, len(data_files(rewritten, USER_FEATURES))) == (0, 6)
 
 
-def test_a_clean_up_is_no_new_version(rewritten: Lakehouse) -> None:
+def test_a_clean_up_is_no_new_version(rewritten: FolderLakehouse) -> None:
     maintain(rewritten, USER_FEATURES, set(), retention_hours=0)
 
     assert rewritten.version(USER_FEATURES) == 6
     assert len(data_files(rewritten, USER_FEATURES)) == 1
 
 
-def test_a_second_clean_up_finds_nothing(rewritten: Lakehouse) -> None:
+def test_a_second_clean_up_finds_nothing(rewritten: FolderLakehouse) -> None:
     maintain(rewritten, USER_FEATURES, {2}, retention_hours=0)
     again = maintain(rewritten, USER_FEATURES, {2}, retention_hours=0)
 
@@ -126,7 +128,7 @@ def test_a_second_clean_up_finds_nothing(rewritten: Lakehouse) -> None:
     assert (again.removed_files, again.removed_bytes) == (0, 0)
 
 
-def test_a_dry_run_says_the_same_and_does_nothing(rewritten: Lakehouse) -> None:
+def test_a_dry_run_says_the_same_and_does_nothing(rewritten: FolderLakehouse) -> None:
     before = data_files(rewritten, USER_FEATURES)
 
     said = maintain(rewritten, USER_FEATURES, {2}, retention_hours=0, dry_run=True)
@@ -136,14 +138,14 @@ def test_a_dry_run_says_the_same_and_does_nothing(rewritten: Lakehouse) -> None:
     assert said.removed_bytes > 0
 
 
-def test_a_version_that_the_log_does_not_know_is_named_and_stops_nothing(rewritten: Lakehouse) -> None:
+def test_a_version_that_the_log_does_not_know_is_named_and_stops_nothing(rewritten: FolderLakehouse) -> None:
     done = maintain(rewritten, USER_FEATURES, {2, 99}, retention_hours=0)
 
     assert done
     assert (done.kept_versions, done.lost_versions, done.removed_files) == ((2,), (99,), 4)
 
 
-def test_a_file_that_a_killed_writer_left_goes_once_it_is_old(rewritten: Lakehouse) -> None:
+def test_a_file_that_a_killed_writer_left_goes_once_it_is_old(rewritten: FolderLakehouse) -> None:
     orphan = rewritten.location(USER_FEATURES) / f"feature_date={DAY}" / "part-orphan.parquet"
     orphan.write_bytes(b"half a file")
     maintain(rewritten, USER_FEATURES, set(), retention_hours=168)
@@ -156,7 +158,7 @@ def test_a_file_that_a_killed_writer_left_goes_once_it_is_old(rewritten: Lakehou
 
 
 def test_versions_stay_readable_when_their_log_is_older_than_what_engines_keep(
-    rewritten: Lakehouse, spark: SparkSession
+    rewritten: FolderLakehouse, spark: SparkSession
 ) -> None:
     for events in range(7, 12):
         rewritten.write(USER_FEATURES, features(spark, events), ONLY_DAY)
@@ -176,7 +178,7 @@ def test_versions_stay_readable_when_their_log_is_older_than_what_engines_keep(
 
 
 def test_a_table_from_before_gets_its_log_kept(
-    lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    lake: FolderLakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
         before.setattr(ddl, "TRAINED_ON", ())
@@ -191,7 +193,7 @@ def test_a_table_from_before_gets_its_log_kept(
 
 
 def test_many_small_files_of_a_date_become_one_and_the_table_goes_on(
-    lake: Lakehouse, spark: SparkSession
+    lake: FolderLakehouse, spark: SparkSession
 ) -> None:
     for number in range(maintenance.MANY_FILES):
         lake.write(EVENTS, event(spark, f"e{number}"))
@@ -209,7 +211,7 @@ def test_many_small_files_of_a_date_become_one_and_the_table_goes_on(
     assert lake.write(EVENTS, event(spark, "new")).rows == 1
 
 
-def test_few_files_are_left_alone(lake: Lakehouse, spark: SparkSession) -> None:
+def test_few_files_are_left_alone(lake: FolderLakehouse, spark: SparkSession) -> None:
     for number in range(2):
         lake.write(EVENTS, event(spark, f"e{number}"))
     version = lake.version(EVENTS)
@@ -221,7 +223,7 @@ def test_few_files_are_left_alone(lake: Lakehouse, spark: SparkSession) -> None:
 
 
 def test_bronze_keeps_every_line_and_the_files_that_it_has_taken_in(
-    lake: Lakehouse, spark: SparkSession
+    lake: FolderLakehouse, spark: SparkSession
 ) -> None:
     for number in range(maintenance.MANY_FILES):
         lake.write(LANDED_EVENTS, line(spark, f"e{number}"))
@@ -233,7 +235,7 @@ def test_bronze_keeps_every_line_and_the_files_that_it_has_taken_in(
     assert sorted(lake.read(LANDED_EVENTS).drop("_ingested_at", "_clock_at").collect(), key=str) == rows
 
 
-def test_a_table_without_partitions_is_merged_on_its_key(lake: Lakehouse, spark: SparkSession) -> None:
+def test_a_table_without_partitions_is_merged_on_its_key(lake: FolderLakehouse, spark: SparkSession) -> None:
     first = lake.write(MODEL_PROMOTIONS, promotion(spark, 1))
     both = lake.write(MODEL_PROMOTIONS, promotion(spark, 1).union(promotion(spark, 2)))
     again = lake.write(MODEL_PROMOTIONS, promotion(spark, 2))
@@ -248,7 +250,7 @@ def test_a_table_without_partitions_is_merged_on_its_key(lake: Lakehouse, spark:
     assert sorted(row["promotion"] for row in lake.read(MODEL_PROMOTIONS).collect()) == [1, 2]
 
 
-def test_a_table_that_nobody_wrote_is_left_alone(lake: Lakehouse, spark: SparkSession) -> None:
+def test_a_table_that_nobody_wrote_is_left_alone(lake: FolderLakehouse, spark: SparkSession) -> None:
     assert lake.read(USER_DAILY_ACTIVITY).count() == 0
 
     assert maintain(lake, USER_DAILY_ACTIVITY, set(), retention_hours=0) is None
@@ -256,7 +258,7 @@ def test_a_table_that_nobody_wrote_is_left_alone(lake: Lakehouse, spark: SparkSe
     assert lake.version(EVENTS) == -1
 
 
-def test_readers_find_a_checkpoint_of_the_log(rewritten: Lakehouse) -> None:
+def test_readers_find_a_checkpoint_of_the_log(rewritten: FolderLakehouse) -> None:
     maintain(rewritten, USER_FEATURES, set(), retention_hours=168)
     maintain(rewritten, USER_FEATURES, set(), retention_hours=168)
 
@@ -266,7 +268,7 @@ def test_readers_find_a_checkpoint_of_the_log(rewritten: Lakehouse) -> None:
 
 
 def test_the_features_that_the_last_scores_were_made_of_are_needed(
-    rewritten: Lakehouse, spark: SparkSession
+    rewritten: FolderLakehouse, spark: SparkSession
 ) -> None:
     assert maintenance.needed_by_scores(rewritten) == {}
     scores = spark.createDataFrame(
@@ -280,7 +282,7 @@ def test_the_features_that_the_last_scores_were_made_of_are_needed(
     assert maintenance.needed_by_scores(rewritten) == {USER_FEATURES: {6}}
 
 
-def test_managed_tables_that_models_read_keep_their_past_by_their_properties(lake: Lakehouse) -> None:
+def test_managed_tables_that_models_read_keep_their_past_by_their_properties(lake: FolderLakehouse) -> None:
     sql = list(maintenance.statements(lake, retention_hours=168))
 
     assert "OPTIMIZE main_catalog.clean.events" in sql

@@ -8,8 +8,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.ingestion import ingest
-from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.maintenance import maintain
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USER_DAILY_ACTIVITY
 from churn_assets_tests.conftest import MakeSettings
@@ -38,7 +38,7 @@ def test_a_lake_and_a_landing_zone_may_have_any_name(
     landing.mkdir(parents=True)
     event = {"event_id": "e1", "user_id": "1", "event_ts": "2026-01-01T10:00:00Z", "event_type": "login"}
     (landing / "a.json").write_text(json.dumps(event))
-    lake = Lakehouse(make_settings(lake_root=lake_root, landing_root=str(landing)), lambda: spark)
+    lake = FolderLakehouse(make_settings(lake_root=lake_root, landing_root=str(landing)), lambda: spark)
 
     taken = ingest(lake, now=lambda: NOW)
     lake.write(EVENTS, clean(lake.read(LANDED_EVENTS), lake.read(EVENTS)).events)

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from churn_assets import settings as settings_module
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import ModelError
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model import reproduce, training
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
@@ -33,11 +33,11 @@ DATES = DateRange(FIRST_DATE, FIRST_DATE + 14 * ONE_DAY)
 class Trained(NamedTuple):
     """A lake in which version 1 was trained, and which has changed three times since."""
 
-    lake: Lakehouse
+    lake: FolderLakehouse
     outcome: training.TrainingOutcome
 
 
-def rows_as_they_were(lake: Lakehouse, recipe: Recipe) -> Frames:
+def rows_as_they_were(lake: FolderLakehouse, recipe: Recipe) -> Frames:
     features, labels = (
         lake.read(table, recipe.dates, version=recipe.delta_versions[str(table)])
         for table in (USER_FEATURES, CHURN_LABELS)
@@ -45,7 +45,7 @@ def rows_as_they_were(lake: Lakehouse, recipe: Recipe) -> Frames:
     return dataset.frames(dataset.labelled_rows(features, labels), recipe.split, recipe.training_rows)
 
 
-def write_tables(lake: Lakehouse, users: int) -> None:
+def write_tables(lake: FolderLakehouse, users: int) -> None:
     """Features and labels of so many users, who follow the rule of ``labelled_frame``."""
     rows = lake.spark.createDataFrame(labelled_frame(users=users, dates=15), LABELLED_SCHEMA)
     # No model is trained on these.
@@ -56,14 +56,14 @@ def write_tables(lake: Lakehouse, users: int) -> None:
     lake.write(CHURN_LABELS, rows.select("user_id", "feature_date", "label"), DATES)
 
 
-def change_features(lake: Lakehouse) -> None:
+def change_features(lake: FolderLakehouse) -> None:
     """Every user gains a purchase, as if late events had come."""
     features = lake.read(USER_FEATURES)
     changed = features.withColumn("purchase_count_30d", F.col("purchase_count_30d") + 1)
     lake.write(USER_FEATURES, changed, DATES)
 
 
-def train(lake: Lakehouse, open_mlflow: OpenMlflow, estimator: str) -> training.TrainingOutcome:
+def train(lake: FolderLakehouse, open_mlflow: OpenMlflow, estimator: str) -> training.TrainingOutcome:
     """Train on what the tables hold now."""
     with open_mlflow(lake.settings) as mlflow:
         return training.train_and_register(
@@ -88,7 +88,7 @@ def trained(
         horizon_days=HORIZON_DAYS,
         spark_master="local[2]",
     )
-    lake = Lakehouse(settings, lambda: spark)
+    lake = FolderLakehouse(settings, lambda: spark)
     write_tables(lake, users=700)
     with mlflow_state_as_it_was():
         outcome = train(lake, open_mlflow, "hist_gradient_boosting")

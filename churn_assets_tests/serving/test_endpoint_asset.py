@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import (
     AGREES_WITH_BATCH,
     CHURN_PREDICTION_ENDPOINT,
@@ -20,7 +21,7 @@ from churn_assets.assets.endpoint import (
 )
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import EndpointError, ModelError
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
 from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features.online_store import OnlineStore
@@ -44,7 +45,7 @@ def features_of(user: int) -> list[int]:
 class House:
     """A lake whose last date is scored, and what runs the assets on it."""
 
-    lake: Lakehouse
+    lake: FolderLakehouse
     instance: dg.DagsterInstance
     endpoint: EndpointLocation
 
@@ -82,7 +83,7 @@ class House:
         self.lake.write(CHURN_PREDICTIONS, frame(self.lake.spark, CHURN_PREDICTIONS, rows), DateRange(D, D))
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization(
-                CHURN_PREDICTIONS.asset_key, partition=str(D), metadata={"model_version": version}
+                asset_key(CHURN_PREDICTIONS), partition=str(D), metadata={"model_version": version}
             )
         )
 
@@ -107,7 +108,7 @@ Move = Callable[..., House]
 def house(lake: Settings, spark: SparkSession, deployment: str, instance: dg.DagsterInstance) -> House:
     """Features of two dates; the last one scored by version 1, which is Production. No server runs."""
     settings = lake.model_copy(update={"endpoint_url": NOWHERE, "deployment": deployment})
-    tables = Lakehouse(settings, lambda: spark)
+    tables = FolderLakehouse(settings, lambda: spark)
     for date, users in ((day(-1), [1, 2, 99]), (D, USERS)):
         rows = [(user, date, *features_of(user)) for user in users]
         tables.write(USER_FEATURES, frame(spark, USER_FEATURES, rows), DateRange(date, date))
@@ -143,7 +144,9 @@ def test_the_latest_date_alone_is_published_for_lookups(house: House) -> None:
 def test_no_features_are_nothing_to_publish(
     lake: Settings, spark: SparkSession, house: House, tmp_path: Path
 ) -> None:
-    empty = Lakehouse(house.lake.settings.model_copy(update={"lake_root": tmp_path / "empty"}), lambda: spark)
+    empty = FolderLakehouse(
+        house.lake.settings.model_copy(update={"lake_root": tmp_path / "empty"}), lambda: spark
+    )
 
     with pytest.raises(EndpointError, match="user_features is empty, so there is nothing to publish"):
         replace(house, lake=empty).materialize(ONLINE_USER_FEATURES)
@@ -275,7 +278,7 @@ def test_nothing_is_deployed_before_there_are_predictions(
     settings = house.lake.settings.model_copy(update={"lake_root": tmp_path / "empty"})
 
     with pytest.raises(EndpointError, match="churn_predictions is empty, so the endpoint cannot be compared"):
-        replace(house, lake=Lakehouse(settings, lambda: spark)).materialize(CHURN_PREDICTION_ENDPOINT)
+        replace(house, lake=FolderLakehouse(settings, lambda: spark)).materialize(CHURN_PREDICTION_ENDPOINT)
 
 
 def test_nothing_is_deployed_without_a_production_model(
@@ -288,7 +291,7 @@ def test_nothing_is_deployed_without_a_production_model(
     settings = house.lake.settings.model_copy(update=other)
 
     with pytest.raises(ModelError, match="No Production model is registered, so there is nothing to serve"):
-        replace(house, lake=Lakehouse(settings, lambda: spark)).materialize(CHURN_PREDICTION_ENDPOINT)
+        replace(house, lake=FolderLakehouse(settings, lambda: spark)).materialize(CHURN_PREDICTION_ENDPOINT)
 
 
 def test_the_schedule_waits_for_the_first_deployment(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from churn_assets.assets.endpoint import (
 from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.definitions import build_defs
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
 from churn_assets.serving.contract import online_folder
 from churn_assets.serving.features.online_store import OnlineStore
@@ -41,7 +41,7 @@ class House:
     """A lake whose registry has three versions; too few rows ever land for a fourth."""
 
     settings: Settings
-    lake: Lakehouse
+    lake: FolderLakehouse
     instance: dg.DagsterInstance
 
     def land(self, name: str, *days: dt.date) -> None:
@@ -81,7 +81,7 @@ def house_in(folder: Path, spark: SparkSession, deployment: str, instance: dg.Da
         start_date=FIRST_DAY,
         landing_root=str(folder / "landing"),
     ).model_copy(update={"deployment": deployment})
-    return House(settings, Lakehouse(settings, lambda: spark), instance)
+    return House(settings, FolderLakehouse(settings, lambda: spark), instance)
 
 
 @pytest.fixture(scope="module")

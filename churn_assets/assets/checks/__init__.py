@@ -1,4 +1,4 @@
-"""Checks that say whether the numbers can be trusted."""
+"""Checks of whether the tables can be trusted."""
 
 import dagster as dg
 
@@ -12,7 +12,7 @@ __all__ = ["asset_checks"]
 
 
 def asset_checks() -> list[dg.AssetChecksDefinition]:
-    """All checks of the graph but those that an asset's own step yields."""
+    """Return all checks of the graph, except those that an asset's own step yields."""
     return [
         row_conservation(),
         readable_amounts(),

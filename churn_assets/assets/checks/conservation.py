@@ -1,25 +1,27 @@
-"""Whether every line that landed is accounted for, and every amount that was sent."""
+"""Checks that every landed line is accounted for, and that every amount can be read."""
 
 import dagster as dg
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets.transforms import accounting
 
 
 def row_conservation() -> dg.AssetChecksDefinition:
-    """Bronze = Silver + quarantine + exact duplicates."""
+    """Return the check that Bronze = Silver + quarantine + exact duplicates."""
 
     @dg.asset_check(
         name="row_conservation",
-        asset=EVENTS.asset_key,
-        additional_deps=[LANDED_EVENTS.asset_key, QUARANTINED_EVENTS.asset_key],
+        asset=asset_key(EVENTS),
+        additional_deps=[asset_key(LANDED_EVENTS), asset_key(QUARANTINED_EVENTS)],
         required_resource_keys=ON_SPARK,
         description="Every landed line is an event, in quarantine, or an exact duplicate of an event.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         frames = {table: lake.read(table) for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS)}
         delivered = (
             accounting.deliveries(frames[LANDED_EVENTS], frames[EVENTS]).count()
@@ -52,21 +54,22 @@ def row_conservation() -> dg.AssetChecksDefinition:
 
 
 def readable_amounts() -> dg.AssetChecksDefinition:
-    """Amounts that were sent are numbers."""
+    """Return the check that amounts are numbers."""
 
     @dg.asset_check(
         name="readable_amounts",
-        asset=EVENTS.asset_key,
-        additional_deps=[LANDED_EVENTS.asset_key],
+        asset=asset_key(EVENTS),
+        additional_deps=[asset_key(LANDED_EVENTS)],
         required_resource_keys=ON_SPARK,
         description="Each amount of the newest ingestion is a number such as 12.5. The events of others are "
         "there, without an amount. A warning; the number of all that ever landed is in its metadata.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        landed = context.resources.lakehouse.read(LANDED_EVENTS)
-        newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]
+        lake: Lakehouse = context.resources.lakehouse
+        landed = lake.read(LANDED_EVENTS)
+        newest = landed.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
         is_new = F.unix_micros("_ingested_at") == F.lit(newest)
-        found = (
+        counts = (
             accounting.unreadable_amounts(landed)
             .agg(
                 F.count(F.lit(1)).alias("ever"),
@@ -75,12 +78,14 @@ def readable_amounts() -> dg.AssetChecksDefinition:
             )
             .collect()[0]
         )
-        says = f"{found['new']:,} amounts are no numbers such as 12.5: {found['example']!r}, for example."
+        description = (
+            f"{counts['new']:,} amounts are no numbers such as 12.5: {counts['example']!r}, for example."
+        )
         return dg.AssetCheckResult(
-            passed=not found["new"],
+            passed=not counts["new"],
             severity=dg.AssetCheckSeverity.WARN,
-            description=says if found["new"] else None,
-            metadata={"unreadable_amounts": found["ever"], "in_newest_ingestion": found["new"]},
+            description=description if counts["new"] else None,
+            metadata={"unreadable_amounts": counts["ever"], "in_newest_ingestion": counts["new"]},
         )
 
     return check

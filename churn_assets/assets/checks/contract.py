@@ -1,4 +1,4 @@
-"""One step a table that says whether what a run wrote keeps the table's contract, in one pass over it."""
+"""The checks of a table's contract: one step for each table, in one pass over its rows."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,15 +8,17 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.volume import volumes
 from churn_assets.assets.common import ON_SPARK
+from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import note_checks
 from churn_assets.lakehouse.freshness import DATED_TABLES, last_date
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.partitions import dates_of_run, last_complete_day
+from churn_assets.partitions import last_complete_day
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -54,47 +56,48 @@ DESCRIPTIONS = {
 
 
 def contract_checks(table: Table) -> dg.AssetChecksDefinition:
-    """All checks of one table, as one step.
+    """Return all checks of one table, as one step.
 
-    In a run that writes the table they look at what it wrote: the dates of the run, or else the newest
-    ingestion. Executed alone they look at the whole table.
+    In a run that writes the table they check what it wrote: the dates of the run, or else the newest
+    ingestion. Executed alone they check the whole table.
     """
 
     @dg.multi_asset_check(
-        name=f"check_{'__'.join(table.asset_key.path)}",
+        name=f"check_{'__'.join(asset_key(table).path)}",
         specs=[_spec(table, name) for name in names(table)],
         required_resource_keys=ON_SPARK,
         can_subset=True,
     )
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        lake, selected = context.resources.lakehouse, {key.name for key in context.selected_asset_check_keys}
+        lake: Lakehouse = context.resources.lakehouse
+        selected = {key.name for key in context.selected_asset_check_keys}
         now, dates = dt.datetime.now(dt.UTC), _dates_of_run(context.run.tags, table)
         if selected - {VOLUME, LATEST_DATE, SILENT_DAYS}:
-            is_written = table.asset_key in context.job_def.asset_layer.selected_asset_keys
-            results = list(_of_rows(lake, table, dates, newest_only=is_written, selected=selected))
+            is_written = asset_key(table) in context.job_def.asset_layer.selected_asset_keys
+            results = list(_row_results(lake, table, dates, newest_only=is_written, selected=selected))
             if table in GATED:
-                # Before Dagster hears of it: who asks in between finds them unchecked.
-                _note(lake, table, dates, results)
+                # Before Dagster has the results: until then the ledger calls the rows unchecked.
+                _note_results(lake, table, dates, results)
             yield from results
         if VOLUME in selected:
-            yield _of_volume(lake, table, dates, last_complete_day(now))
+            yield _volume_result(lake, table, dates, last_complete_day(now))
         if SILENT_DAYS in selected:
-            yield _of_silent_days(lake, table, now)
+            yield _silent_days_result(lake, table, now)
         if LATEST_DATE in selected:
-            found = last_date(lake, table, now)
+            last = last_date(lake, table, now)
             yield dg.AssetCheckResult(
-                asset_key=table.asset_key,
+                asset_key=asset_key(table),
                 check_name=LATEST_DATE,
-                passed=found.is_fresh,
-                description=found.says,
-                metadata={"held": str(found.held), "due": str(found.due)},
+                passed=last.is_fresh,
+                description=last.says,
+                metadata={"held": str(last.date), "due": str(last.due)},
             )
 
     return check
 
 
 def names(table: Table) -> list[str]:
-    """The checks that a table has, by what its contract says."""
+    """Return the names of a table's checks, which follow from its contract."""
     has = {
         NOT_NULL: any(not column.nullable for column in table.columns),
         UNIQUE_KEY: bool(table.key),
@@ -110,10 +113,10 @@ def names(table: Table) -> list[str]:
 def _spec(table: Table, name: str) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(
         name,
-        asset=table.asset_key,
+        asset=asset_key(table),
         description=DESCRIPTIONS[name],
         blocking=table in GATED and name in BLOCKING_CHECKS,
-        additional_deps=[table.references.asset_key] if table.references and name == REFERENCES else None,
+        additional_deps=[asset_key(table.references)] if table.references and name == REFERENCES else None,
     )
 
 
@@ -121,7 +124,7 @@ def _dates_of_run(tags: Mapping[str, str], table: Table) -> DateRange | None:
     return dates_of_run(tags) if table.reads else None
 
 
-def _of_rows(
+def _row_results(
     lake: Lakehouse, table: Table, dates: DateRange | None, *, newest_only: bool, selected: set[str]
 ) -> Iterator[dg.AssetCheckResult]:
     rows, scope = lake.read(table, dates), f"{dates}" if dates else "whole table"
@@ -129,7 +132,7 @@ def _of_rows(
         rows, scope = _newest(rows), "newest ingestion"
     referenced = None
     if table.references:
-        # A table of the same dates is cut to them, too.
+        # A referenced table with the same dates is cut to them, too.
         same_dates = table.references.partition_column == table.partition_column
         referenced = lake.read(table.references, dates if same_dates else None)
     counted = conformance.violations(table, rows, referenced).collect()[0].asDict()
@@ -142,25 +145,27 @@ def _of_rows(
         REFERENCES: {f"not in {table.references}": counted[conformance.UNKNOWN] or 0},
     }
     for name in broken.keys() & selected:
-        found = {rule: n for rule, n in broken[name].items() if n}
-        metadata: dict[str, Any] = {"rows": counted[conformance.ROWS] or 0, "scope": scope, **found}
-        if found and name in (NOT_NULL, VALUES):
+        violations = {rule: n for rule, n in broken[name].items() if n}
+        metadata: dict[str, Any] = {"rows": counted[conformance.ROWS] or 0, "scope": scope, **violations}
+        if violations and name in (NOT_NULL, VALUES):
             metadata["examples"] = dg.MetadataValue.md(_as_markdown(conformance.examples(table, rows)))
         yield dg.AssetCheckResult(
-            asset_key=table.asset_key,
+            asset_key=asset_key(table),
             check_name=name,
-            passed=not found,
-            description="; ".join(f"{rule}: {n} of {metadata['rows']} rows" for rule, n in found.items())
+            passed=not violations,
+            description="; ".join(f"{rule}: {n} of {metadata['rows']} rows" for rule, n in violations.items())
             or None,
             metadata=metadata,
         )
 
 
-def _note(
+def _note_results(
     lake: Lakehouse, table: Table, dates: DateRange | None, results: Sequence[dg.AssetCheckResult]
 ) -> None:
-    """Put into the ledger what the blocking checks say, and of which dates."""
-    passed = {str(one.check_name): one.passed for one in results if one.check_name in BLOCKING_CHECKS}
+    """Note the results of the blocking checks in the ledger, with the dates that fail."""
+    passed = {
+        str(result.check_name): result.passed for result in results if result.check_name in BLOCKING_CHECKS
+    }
     failing = []
     if not all(passed.values()):
         failing = conformance.failing_dates(table, lake.read(table, dates)).collect()
@@ -168,38 +173,38 @@ def _note(
         note_checks(lake, table, dates, passed, {row["day"] for row in failing})
 
 
-def _of_volume(
+def _volume_result(
     lake: Lakehouse, table: Table, dates: DateRange | None, last_complete: dt.date
 ) -> dg.AssetCheckResult:
     rows_by_day = lake.partition_rows(table)
-    # A day that is not over has fewer events than others, and nothing is wrong with it.
+    # A day that is not over rightly has fewer events than others.
     last = min(max(rows_by_day, default=last_complete), last_complete)
-    found = volumes(rows_by_day, min(dates.end, last) if dates else last, dates.start if dates else None)
-    odd = [volume for volume in found if volume.is_odd]
+    judged = volumes(rows_by_day, min(dates.end, last) if dates else last, dates.start if dates else None)
+    odd = [volume for volume in judged if volume.is_odd]
     return dg.AssetCheckResult(
-        asset_key=table.asset_key,
+        asset_key=asset_key(table),
         check_name=VOLUME,
         passed=not odd,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(f"{v.day}: {v.rows} rows, usually {v.usual:g}" for v in odd) or None,
-        metadata={"dates": len(found), "odd_dates": len(odd)},
+        metadata={"dates": len(judged), "odd_dates": len(odd)},
     )
 
 
-def _of_silent_days(lake: Lakehouse, table: Table, now: dt.datetime) -> dg.AssetCheckResult:
-    own = coverage.judged(lake, now)
-    whole = DateRange(own.first, own.last) if own.first and own.last else None
-    lost = coverage.unlabelled(own, whole, lake.settings) if whole else []
+def _silent_days_result(lake: Lakehouse, table: Table, now: dt.datetime) -> dg.AssetCheckResult:
+    days = coverage.covered_days(lake, now)
+    dates = DateRange(days.first, days.last) if days.first and days.last else None
+    unlabelled = coverage.unlabelled(days, dates, lake.settings) if dates else []
     return dg.AssetCheckResult(
-        asset_key=table.asset_key,
+        asset_key=asset_key(table),
         check_name=SILENT_DAYS,
-        passed=not lost,
+        passed=not unlabelled,
         severity=dg.AssetCheckSeverity.WARN,
-        description=" ".join(coverage.in_words(own, lake.settings)) or None,
+        description=" ".join(coverage.in_words(days, lake.settings)) or None,
         metadata={
-            "silent_days": len(own.silent),
-            "silent": ", ".join(str(run) for run, _ in own.silences) or "none",
-            "unlabelled_dates": f"{len(lost)}: {ranges(lost)}" if lost else "0",
+            "silent_days": len(days.silent),
+            "silent": ", ".join(str(run) for run, _ in days.silences) or "none",
+            "unlabelled_dates": f"{len(unlabelled)}: {ranges(unlabelled)}" if unlabelled else "0",
         },
     )
 

@@ -1,4 +1,4 @@
-"""Whether the model is still as good as it was on its holdout: by outcomes, and before there are any."""
+"""Checks that the model is still as good as on its holdout: by outcomes, and before there are any."""
 
 import datetime as dt
 import math
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pyspark.sql import functions as F
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK
+from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.metrics.expected import expected_brier, expected_churn_rate, expected_roc_auc
@@ -23,14 +25,13 @@ from churn_assets.model.metrics.performance import (
     too_few,
 )
 from churn_assets.model.registry.versions import TrainedVersion, trained_versions
-from churn_assets.partitions import dates_of_run
 from churn_assets.tables import CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets.transforms.outcomes import counted_by_probability
 
 PERFORMANCE = "performance"
 EXPECTED_PERFORMANCE = "expected_performance"
 
-# So many out-of-time dates judge a version: what was long ago says little about today.
+# How many out-of-time dates a version is judged by: the distant past says little about today.
 LAST_DATES = 30
 
 Metadata = dict[str, Any]
@@ -41,11 +42,11 @@ class Judged(NamedTuple):
 
     version: int
     dates: DateRange
-    found: Performance
+    performance: Performance
 
 
 class Scored(NamedTuple):
-    """What the probabilities of one date lead one to expect."""
+    """The performance that the probabilities of one date lead one to expect."""
 
     version: int
     users: int
@@ -55,32 +56,36 @@ class Scored(NamedTuple):
 
 
 def performance() -> dg.AssetChecksDefinition:
-    """The check of outcomes: AUC against the holdout's, and calibration."""
+    """Return the check of outcomes: AUC against the holdout's, and calibration."""
 
     @dg.asset_check(
         name=PERFORMANCE,
-        asset=PREDICTION_OUTCOMES.asset_key,
+        asset=asset_key(PREDICTION_OUTCOMES),
         required_resource_keys=ON_SPARK,
         description="Over the last 30 out-of-time feature_dates, each version's AUC is not far below its "
         "holdout's, and its probabilities come true. Limits: CHURN_AUC_DROP_*, CHURN_CALIBRATION_*.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
-        judged = _judged(lake)
-        if not judged:
+        lake: Lakehouse = context.resources.lakehouse
+        versions = _judged_versions(lake)
+        if not versions:
             return dg.AssetCheckResult(passed=True, description="No out-of-time prediction has an outcome.")
-        trained = trained_versions(lake.settings, [one.version for one in judged])
+        trained = trained_versions(lake.settings, [judged.version for judged in versions])
         objections = {
-            one: complaints(one.found, _holdout_roc_auc(trained, one.version), lake.settings)
-            for one in judged
+            judged: complaints(judged.performance, _holdout_roc_auc(trained, judged.version), lake.settings)
+            for judged in versions
         }
-        levels = {complaint.level for found in objections.values() for complaint in found}
-        metadata = [_of_version(one, _holdout_roc_auc(trained, one.version)) for one in judged]
+        levels = {
+            complaint.level for version_complaints in objections.values() for complaint in version_complaints
+        }
+        metadata = [_figures(judged, _holdout_roc_auc(trained, judged.version)) for judged in versions]
         return dg.AssetCheckResult(
             passed=not levels,
             severity=dg.AssetCheckSeverity.ERROR if "fail" in levels else dg.AssetCheckSeverity.WARN,
-            description=" ".join(_in_words(one, found) for one, found in objections.items()),
-            # Of the newest version one by one, so that Dagster plots them; of all as a table.
+            description=" ".join(
+                _in_words(judged, version_complaints) for judged, version_complaints in objections.items()
+            ),
+            # The newest version's figures one by one, so that Dagster plots them; all versions' as a table.
             metadata=metadata[-1] | {"by_version": dg.MetadataValue.md(_as_markdown(metadata))},
         )
 
@@ -88,30 +93,30 @@ def performance() -> dg.AssetChecksDefinition:
 
 
 def expected_performance() -> dg.AssetChecksDefinition:
-    """The check of fresh predictions, a horizon before their labels: it warns and never fails."""
+    """Return the check of fresh predictions, a horizon before their labels: it warns and never fails."""
 
     @dg.asset_check(
         name=EXPECTED_PERFORMANCE,
-        asset=CHURN_PREDICTIONS.asset_key,
+        asset=asset_key(CHURN_PREDICTIONS),
         required_resource_keys=ON_SPARK,
         description="The AUC, Brier score and churn rate that the last date's probabilities lead one to "
         "expect. Warns where the AUC is further below the holdout's than CHURN_AUC_DROP_WARN.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         day = _last_day(context, lake)
         scored = _scored(lake, day) if day else None
         if day is None or scored is None:
             return dg.AssetCheckResult(passed=True, description="No user was scored.")
         holdout = _holdout_roc_auc(trained_versions(lake.settings, [scored.version]), scored.version)
         complaint = _objection(scored, holdout, lake)
-        who = f"Version {scored.version}, {day}"
+        subject = f"Version {scored.version}, {day}"
         return dg.AssetCheckResult(
             passed=complaint is None,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{who}: {complaint.says}."
+            description=f"{subject}: {complaint.says}."
             if complaint
-            else f"{who}: AUC {scored.roc_auc:.3f} expected.",
+            else f"{subject}: AUC {scored.roc_auc:.3f} expected.",
             metadata=_known(
                 {
                     "model_version": scored.version,
@@ -129,15 +134,15 @@ def expected_performance() -> dg.AssetChecksDefinition:
 
 
 def _scored(lake: Lakehouse, day: dt.date) -> Scored | None:
-    """What to expect of the scores of one date, which are of one version; None where there are none."""
+    """Return what to expect of the scores of one date, all of one version; None where there are none."""
     rows = lake.read(CHURN_PREDICTIONS, DateRange(day, day)).select("churn_probability", "model_version")
-    found = rows.toArrow()
-    if found.num_rows == 0:
+    scores = rows.toArrow()
+    if scores.num_rows == 0:
         return None
-    probability = found["churn_probability"].to_numpy()
+    probability = scores["churn_probability"].to_numpy()
     return Scored(
-        version=found["model_version"][0].as_py(),
-        users=found.num_rows,
+        version=scores["model_version"][0].as_py(),
+        users=scores.num_rows,
         roc_auc=expected_roc_auc(probability),
         brier=expected_brier(probability),
         churn_rate=expected_churn_rate(probability),
@@ -152,8 +157,8 @@ def _objection(scored: Scored, holdout_roc_auc: float | None, lake: Lakehouse) -
     return auc_complaint("expected AUC", scored.roc_auc, by_chance, holdout_roc_auc, lake.settings)
 
 
-def _judged(lake: Lakehouse) -> list[Judged]:
-    """Each version on those of the last out-of-time dates that it scored, oldest version first."""
+def _judged_versions(lake: Lakehouse) -> list[Judged]:
+    """Judge each version on the last out-of-time dates that it scored, oldest version first."""
     outcomes = lake.read(PREDICTION_OUTCOMES).where("is_out_of_time")
     scored = outcomes.groupBy("model_version", "feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
     last = sorted({row["feature_date"] for row in scored})[-LAST_DATES:]
@@ -172,7 +177,7 @@ def _judged(lake: Lakehouse) -> list[Judged]:
             squares=bins["squares"].to_numpy("float64"),
             churned_probability=bins["churned_probability"].to_numpy("float64"),
         )
-        # Labels of dates less than a horizon apart look at the same days.
+        # Horizons of dates that are close together share days.
         overlap = min(len(dates), lake.settings.horizon_days)
         judged.append(Judged(int(version), DateRange(dates[0], dates[-1]), realised(counts, overlap)))
     return judged
@@ -183,28 +188,29 @@ def _holdout_roc_auc(trained: Mapping[int, TrainedVersion], version: int) -> flo
 
 
 def _last_day(context: dg.AssetCheckExecutionContext, lake: Lakehouse) -> dt.date | None:
-    """The last date of the run, or of the table where the check runs alone."""
+    """Return the last date of the run, or of the table where the check runs alone."""
     if dates := dates_of_run(context.run.tags):
         return dates.end
     return lake.details(CHURN_PREDICTIONS).last_date if lake.version(CHURN_PREDICTIONS) >= 0 else None
 
 
-def _in_words(one: Judged, objections: list[Complaint]) -> str:
-    who = f"Version {one.version}, {one.dates}"
-    if too_few(one.found.rows, one.found.roc_auc):
-        return f"{who}: {one.found.rows} rows are too few, or all of one class, to judge it."
+def _in_words(judged: Judged, objections: list[Complaint]) -> str:
+    subject = f"Version {judged.version}, {judged.dates}"
+    if too_few(judged.performance.rows, judged.performance.roc_auc):
+        return f"{subject}: {judged.performance.rows} rows are too few, or all of one class, to judge it."
     if objections:
-        return f"{who}: {'; '.join(complaint.says for complaint in objections)}."
-    return f"{who}: AUC {one.found.roc_auc:.3f}, calibration error {one.found.calibration_error:.3f}."
+        return f"{subject}: {'; '.join(complaint.says for complaint in objections)}."
+    roc_auc, error = judged.performance.roc_auc, judged.performance.calibration_error
+    return f"{subject}: AUC {roc_auc:.3f}, calibration error {error:.3f}."
 
 
-def _of_version(one: Judged, holdout_roc_auc: float | None) -> Metadata:
-    figures = {"model_version": one.version, "dates": str(one.dates), **one.found._asdict()}
+def _figures(judged: Judged, holdout_roc_auc: float | None) -> Metadata:
+    figures = {"model_version": judged.version, "dates": str(judged.dates), **judged.performance._asdict()}
     return _known({**figures, "holdout_roc_auc": holdout_roc_auc})
 
 
 def _known(figures: Metadata) -> Metadata:
-    """Without what nobody knows; JSON has no NaN."""
+    """Return the figures that are known; JSON has no NaN."""
     return {
         name: value
         for name, value in figures.items()
@@ -214,7 +220,7 @@ def _known(figures: Metadata) -> Metadata:
 
 def _as_markdown(versions: list[Metadata]) -> str:
     columns = list(max(versions, key=len))
-    cells = [[_cell(one.get(name, "")) for name in columns] for one in versions]
+    cells = [[_cell(figures.get(name, "")) for name in columns] for figures in versions]
     return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *cells))
 
 

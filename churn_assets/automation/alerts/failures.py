@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 from dagster import DagsterEventType
 
+from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.automation.alerts.incidents import Incident
 from churn_assets.automation.history.failure_reasons import one_line
 from churn_assets.automation.staleness.freshness import last_written
-from churn_assets.partitions import dates_of_run
 from churn_assets.settings import Settings
 
 FAILURE_EVENTS = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}

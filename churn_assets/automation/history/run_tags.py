@@ -1,7 +1,7 @@
 """The tags by which runs are told apart: which dates, why, and which automation asked for them."""
 
+from churn_assets.assets.dagster_partitions import RUN_RANGE
 from churn_assets.dates import DateRange
-from churn_assets.partitions import RUN_RANGE
 
 # Why the dates are computed, for people: "upstream newer (3)".
 REASON_TAG = "churn/reason"

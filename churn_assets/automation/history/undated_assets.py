@@ -7,6 +7,7 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterEventType
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import scored_by
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
@@ -18,9 +19,9 @@ CHAMPION = "champion"
 
 def is_behind(instance: dg.DagsterInstance, table: Table, upstream: Table) -> bool:
     """Whether the last materialisation read another data version of its upstream than there is now."""
-    tag = f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"
-    read = _latest_tags(instance, table.asset_key).get(tag)
-    return read is None or read != _latest_tags(instance, upstream.asset_key).get(DATA_VERSION_TAG)
+    tag = f"dagster/input_data_version/{asset_key(upstream).to_user_string()}"
+    read = _latest_tags(instance, asset_key(table)).get(tag)
+    return read is None or read != _latest_tags(instance, asset_key(upstream)).get(DATA_VERSION_TAG)
 
 
 class Production(NamedTuple):
@@ -41,14 +42,14 @@ def production_model(instance: dg.DagsterInstance) -> Production | None:
         version = _tags(record).get(DATA_VERSION_TAG, "none")
         found.append((record.storage_id, version))
     if noted := noted_champion(instance):
-        found.append((latest_id(instance, MODEL_PROMOTIONS.asset_key), noted))
+        found.append((latest_id(instance, asset_key(MODEL_PROMOTIONS)), noted))
     id_, version = max(found, default=(0, "none"))
     return None if version == "none" else Production(version, id_)
 
 
 def noted_champion(instance: dg.DagsterInstance) -> str | None:
     """What model_promotions found to be Production last; None where it was never materialised."""
-    for record in _latest_records(instance, MODEL_PROMOTIONS.asset_key):
+    for record in _latest_records(instance, asset_key(MODEL_PROMOTIONS)):
         metadata = record.asset_materialization.metadata if record.asset_materialization else {}
         if CHAMPION in metadata:
             return str(metadata[CHAMPION].value)
@@ -87,7 +88,7 @@ def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:
 
 def _score_ids(instance: dg.DagsterInstance) -> Mapping[str, int]:
     return instance.get_latest_storage_id_by_partition(
-        CHURN_PREDICTIONS.asset_key, DagsterEventType.ASSET_MATERIALIZATION
+        asset_key(CHURN_PREDICTIONS), DagsterEventType.ASSET_MATERIALIZATION
     )
 
 

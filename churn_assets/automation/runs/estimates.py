@@ -8,6 +8,7 @@ from statistics import median
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
 from churn_assets.automation.staleness.plan import Step
 from churn_assets.databricks.compute.cost import dbu_estimate
@@ -40,7 +41,7 @@ class Estimator:
 
     def seconds(self, step: Step) -> float | None:
         """The estimate; None where no run like this one is known."""
-        keys = frozenset(table.asset_key for table in step.tables)
+        keys = frozenset(asset_key(table) for table in step.tables)
         dates = len(step.days)
         if keys in self._past:
             return seconds_of(self._past[keys][:LOOKED_AT], dates)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 import numpy as np
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.alerts.failures import failures
 from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.freshness import due_at, last_due_day
@@ -86,7 +87,7 @@ def sla_misses(
 
     What was due before anything was ever scored is history that was filled in, and no miss.
     """
-    key = CHURN_PREDICTIONS.asset_key
+    key = asset_key(CHURN_PREDICTIONS)
     first = instance.fetch_materializations(key, limit=1, ascending=True).records
     if not first:
         return []

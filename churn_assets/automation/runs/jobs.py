@@ -3,13 +3,14 @@
 import dagster as dg
 
 from churn_assets import tables
+from churn_assets.asset_keys import asset_key
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS
 
-INGESTED = [table.asset_key for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)]
+INGESTED = [asset_key(table) for table in (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)]
 # Dagster's names have no hyphens; Databricks' job is called churn-prediction-pipeline.
 PIPELINE_NAME = "churn_prediction_pipeline"
 
-DATED = [table.asset_key for table in tables.DATED]
+DATED = [asset_key(table) for table in tables.DATED]
 
 INGEST = dg.define_asset_job(
     "ingest_files",

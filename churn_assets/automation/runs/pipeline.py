@@ -7,6 +7,7 @@ from typing import Literal
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL, CONSTANT_FEATURES
 from churn_assets.automation.history.failure_reasons import one_line
@@ -25,9 +26,9 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import BlockedError, ChurnError, in_one_line
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
-from churn_assets.lakehouse.computed_dates.looking import look
+from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.withdrawn import withdraw_unripe
+from churn_assets.lakehouse.withdrawn import withdraw_immature
 from churn_assets.tables import (
     CHURN_LABELS,
     EVENTS,
@@ -169,18 +170,18 @@ class Pipeline:
         self._clean()
 
     def _take_in(self) -> None:
-        self._materialize("files to events", [LANDED_EVENTS.asset_key])
+        self._materialize("files to events", [asset_key(LANDED_EVENTS)])
         self.report.notes += last_notes(self._instance).lines()
 
     def _clean(self) -> None:
         # A write of what the ledger does not know notes all of it, though there be nothing new.
-        found = look(self._lake)
-        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in found.unknown:
-            self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
-            found = look(self._lake)
+        found = read_ledger(self._lake)
+        if is_behind(self._instance, EVENTS, LANDED_EVENTS) or EVENTS in found.untrusted:
+            self._materialize("events", [asset_key(EVENTS), asset_key(QUARANTINED_EVENTS)])
+            found = read_ledger(self._lake)
         of_other_code = made_by_other_code(self._instance, USERS, self._code_versions)
         if is_behind(self._instance, USERS, EVENTS) or unsettled(found) or of_other_code:
-            self._materialize("users", [USERS.asset_key])
+            self._materialize("users", [asset_key(USERS)])
 
     def _planned(
         self, now: dt.datetime, wanted: DateRange | None = None, scores_from: dt.date = dt.date.min
@@ -192,10 +193,10 @@ class Pipeline:
         return plan
 
     def _say_what_is_odd(self, now: dt.datetime) -> None:
-        self.report.notes += coverage.in_words(coverage.judged(self._lake, now), self._lake.settings)
+        self.report.notes += coverage.in_words(coverage.covered_days(self._lake, now), self._lake.settings)
 
     def _compute(self, plan: Plan, now: dt.datetime) -> None:
-        if withdrawn := withdraw_unripe(self._lake, now):
+        if withdrawn := withdraw_immature(self._lake, now):
             self._progress(f"labels of {withdrawn} dates whose horizon is not over")
         for step in plan.steps_without(*BY_MODEL):
             self._run_step(plan, step)
@@ -205,7 +206,7 @@ class Pipeline:
             self.report.notes.append(f"No model was trained: {reason}")
             return
         if self._labels_are_newer_than_the_model() or self._drift_asks_for_it():
-            self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
+            self._materialize("model", [CHURN_PREDICTION_MODEL, asset_key(MODEL_PROMOTIONS)])
             self._say_what_the_training_found()
 
     def _barrier(self) -> str | None:
@@ -247,7 +248,7 @@ class Pipeline:
             self._run_step(plan, step)
 
     def _note_promotions(self) -> None:
-        self._materialize("promotions", [MODEL_PROMOTIONS.asset_key])
+        self._materialize("promotions", [asset_key(MODEL_PROMOTIONS)])
 
     def _deploy(self) -> None:
         production = self._production()
@@ -256,7 +257,7 @@ class Pipeline:
 
     def _run_step(self, plan: Plan, step: Step) -> None:
         names = ", ".join(table.name for table in step.tables)
-        keys = [table.asset_key for table in step.tables]
+        keys = [asset_key(table) for table in step.tables]
         self._materialize(f"{names}: {step.dates}", keys, step.dates, plan.why(step))
 
     def _serve(self, serving: Serving, production: str) -> None:
@@ -303,7 +304,7 @@ class Pipeline:
 
     def _labels_are_newer_than_the_model(self) -> bool:
         labels = self._instance.get_latest_storage_id_by_partition(
-            CHURN_LABELS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+            asset_key(CHURN_LABELS), dg.DagsterEventType.ASSET_MATERIALIZATION
         )
         model = latest_id(self._instance, CHURN_PREDICTION_MODEL)
         return bool(labels) and max(labels.values()) > model

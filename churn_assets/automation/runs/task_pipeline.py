@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.runs.pipeline import Pipeline, about_constant_features
@@ -30,8 +31,8 @@ class TaskPipeline(Pipeline):
         """From the landing zone to Bronze, Silver, its quarantine, and users."""
         self._take_in()
         # All three take little where nothing is new, and a run that died between them leaves no trace.
-        self._materialize("events", [EVENTS.asset_key, QUARANTINED_EVENTS.asset_key])
-        self._materialize("users", [USERS.asset_key])
+        self._materialize("events", [asset_key(EVENTS), asset_key(QUARANTINED_EVENTS)])
+        self._materialize("users", [asset_key(USERS)])
 
     def featurize(self, now: dt.datetime) -> int:
         """Activity, summary, features and labels of the dates that are behind.
@@ -50,7 +51,7 @@ class TaskPipeline(Pipeline):
         if reason := self._barrier():
             self.report.notes.append(f"No model was trained: {reason}")
             return
-        self._materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
+        self._materialize("model", [CHURN_PREDICTION_MODEL, asset_key(MODEL_PROMOTIONS)])
         event = self._instance.get_latest_materialization_event(CHURN_PREDICTION_MODEL)
         if event and event.asset_materialization:
             told = event.asset_materialization.metadata

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import Assets
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
@@ -70,12 +71,12 @@ def expectations(settings: Settings, now: dt.datetime) -> dict[dg.AssetKey, Ever
         return {}
     due = EveryDay(int(DAILY_START.total_seconds()) // 60 + settings.sla_minutes)
     return {
-        **{table.asset_key: DAILY for table in TABLES},
+        **{asset_key(table): DAILY for table in TABLES},
         CHURN_PREDICTION_MODEL: MODEL,
         # Looked at whenever the model is trained; it gains no row where the champion stays.
-        MODEL_PROMOTIONS.asset_key: MODEL,
+        asset_key(MODEL_PROMOTIONS): MODEL,
         ONLINE_USER_FEATURES: DAILY,
-        CHURN_PREDICTIONS.asset_key: due,
+        asset_key(CHURN_PREDICTIONS): due,
         CHURN_PREDICTION_ENDPOINT: due,
     }
 
@@ -105,7 +106,7 @@ def freshness(lake: Lakehouse, instance: dg.DagsterInstance, now: dt.datetime) -
     """Every asset of which freshness is expected: by when it was written, and by the last date it holds."""
     expected = expectations(lake.settings, now)
     written = last_written(instance, list(expected))
-    dates = {table.asset_key: last_date(lake, table, now) for table in DATED_TABLES}
+    dates = {asset_key(table): last_date(lake, table, now) for table in DATED_TABLES}
     return [
         _of_one(key, expectation, written.get(key), dates.get(key), now)
         for key, expectation in expected.items()

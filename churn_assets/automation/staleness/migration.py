@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness.plan import Plan
 from churn_assets.automation.staleness.planning import code_versions, make_plan
 from churn_assets.automation.staleness.staleness import CODE_CHANGED, CodeVersions
@@ -49,7 +50,7 @@ def changes(
         ContractError: a table differs from its contract in what it cannot gain.
     """
     versions = code_versions(definitions.resolve_asset_graph())
-    columns = {table: lake.to_gain(table) for table in TABLES}
+    columns = {table: lake.missing_columns(table) for table in TABLES}
     dates = _dates(lake, versions, now)
     found = [
         Change(
@@ -72,24 +73,24 @@ def grow(lake: Lakehouse) -> dict[Table, list[Column]]:
     Raises:
         ContractError: as ``changes``; no table has gained anything.
     """
-    lacking = {table: found for table in TABLES if (found := lake.to_gain(table))}
+    lacking = {table: found for table in TABLES if (found := lake.missing_columns(table))}
     for table in lacking:
-        lake.grow(table)
+        lake.add_missing_columns(table)
     return lacking
 
 
 def made_by_other_code(instance: dg.DagsterInstance, table: Table, versions: CodeVersions) -> bool:
     """Whether a table that is replaced as a whole was made last by another transform than today's."""
-    event = instance.get_latest_materialization_event(table.asset_key)
+    event = instance.get_latest_materialization_event(asset_key(table))
     if event is None or event.asset_materialization is None:
         return False
     made_by = (event.asset_materialization.tags or {}).get("dagster/code_version")
-    return made_by is not None and made_by != versions.get(table.asset_key, made_by)
+    return made_by is not None and made_by != versions.get(asset_key(table), made_by)
 
 
 def _dates(lake: Lakehouse, versions: CodeVersions, now: dt.datetime) -> dict[Table, Dates]:
     try:
-        plan = make_plan(lake.as_it_is(), now, code_versions=versions)
+        plan = make_plan(lake.read_only(), now, code_versions=versions)
     except DateRangeError:
         # No event has been taken in, so no date is computed by anything.
         return {}

@@ -13,7 +13,7 @@ from churn_assets.automation.staleness.staleness import CodeVersions, Question, 
 from churn_assets.dates import DateRange
 from churn_assets.errors import DateRangeError
 from churn_assets.event_days import event_days
-from churn_assets.lakehouse.computed_dates.looking import Found, look
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger, read_ledger
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.partitions import last_complete_day
 from churn_assets.settings import Settings
@@ -48,11 +48,11 @@ def make_plan(
     Raises:
         DateRangeError: the data does not cover the dates, or the first windows would be cut off.
     """
-    return plan_from(look(lake), lake.settings, now, wanted, **asked)
+    return plan_from(read_ledger(lake), lake.settings, now, wanted, **asked)
 
 
 def plan_from(
-    found: Found,
+    found: CheckedLedger,
     settings: Settings,
     now: dt.datetime,
     wanted: DateRange | None = None,
@@ -77,14 +77,14 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
     Raises:
         DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
     """
-    return covered_by(events_by_day(look(lake)), lake.settings, now)
+    return covered_by(events_by_day(read_ledger(lake)), lake.settings, now)
 
 
-def events_by_day(found: Found) -> dict[dt.date, int]:
+def events_by_day(found: CheckedLedger) -> dict[dt.date, int]:
     """How many events Silver holds of each day."""
-    if EVENTS in found.unknown:
-        return dict(found.unknown[EVENTS])
-    return {day: row.rows or 0 for day, row in found.known.dates(EVENTS).items()}
+    if EVENTS in found.untrusted:
+        return dict(found.untrusted[EVENTS])
+    return {day: row.rows or 0 for day, row in found.rows.dates(EVENTS).items()}
 
 
 def code_versions(graph: BaseAssetGraph) -> CodeVersions:

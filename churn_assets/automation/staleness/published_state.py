@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES, scored_by
 from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.lakehouse.lake import Lakehouse
@@ -50,7 +51,7 @@ class Serving:
         if deployed is None or _data_version(deployed) != self._production:
             return True
         predictions = self._instance.get_latest_storage_id_by_partition(
-            CHURN_PREDICTIONS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+            asset_key(CHURN_PREDICTIONS), dg.DagsterEventType.ASSET_MATERIALIZATION
         )
         upstream = [*predictions.values(), self._storage_id(ONLINE_USER_FEATURES)]
         return max(upstream) > self._storage_id(CHURN_PREDICTION_ENDPOINT)

@@ -7,6 +7,7 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )  # what the history of a check is asked by, exported nowhere else
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.drift import FEATURE_CHECK, SCORE_CHECK
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.tables import FEATURE_DRIFT
@@ -16,7 +17,9 @@ from churn_assets.tables import FEATURE_DRIFT
 # until then each training would see the same rows again.
 RETRAIN_AFTER = dt.timedelta(hours=20)
 
-DRIFT_CHECKS = tuple(dg.AssetCheckKey(FEATURE_DRIFT.asset_key, name) for name in (FEATURE_CHECK, SCORE_CHECK))
+DRIFT_CHECKS = tuple(
+    dg.AssetCheckKey(asset_key(FEATURE_DRIFT), name) for name in (FEATURE_CHECK, SCORE_CHECK)
+)
 
 _DONE = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 

@@ -14,13 +14,14 @@ from itertools import accumulate
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness.label_dates import LabelDates
 from churn_assets.automation.staleness.plan import Plan, Reasons
 from churn_assets.contracts import Reads
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.computed_dates import rows
-from churn_assets.lakehouse.computed_dates.looking import Found
-from churn_assets.lakehouse.computed_dates.rows import Row, parsed
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger
+from churn_assets.lakehouse.computed_dates.rows import Row, parse_parameters
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -68,18 +69,18 @@ class Question:
     scores_from: dt.date = dt.date.min
 
 
-def unsettled(found: Found) -> str | None:
+def unsettled(found: CheckedLedger) -> str | None:
     """What comes first: Silver or users that nobody knows, or users of other events; None if nothing."""
     for table in (EVENTS, USERS):
-        if table in found.unknown:
+        if table in found.untrusted:
             return f"{table.name} changed, and nobody has noted how"
-    users = found.known.table(USERS)
-    if users and any(row.changed > users.read for row in found.known.dates(EVENTS).values()):
+    users = found.rows.table(USERS)
+    if users and any(row.changed > users.read for row in found.rows.dates(EVENTS).values()):
         return "events are newer than users"
     return None
 
 
-def stale_dates(found: Found, question: Question) -> Plan:
+def stale_dates(found: CheckedLedger, question: Question) -> Plan:
     """The dates to compute, each with the reason, and those that wait for a check to pass."""
     plan = Plan(question.covered)
     for table in DATED:
@@ -95,13 +96,13 @@ def stale_dates(found: Found, question: Question) -> Plan:
 class _Asked:
     """One table, with what the plan says of those before it."""
 
-    def __init__(self, found: Found, question: Question, plan: Plan, table: Table) -> None:
+    def __init__(self, found: CheckedLedger, question: Question, plan: Plan, table: Table) -> None:
         self._question, self._table, self._plan = question, table, plan
         self._own = found.dates(table)
-        self._held = found.unknown.get(table, {})
+        self._held = found.untrusted.get(table, {})
         self._reads = [_Upstream(reads, found, plan, question.settings) for reads in table.reads]
         self._parameters = {name: str(getattr(question.settings, name)) for name in table.parameters}
-        self._code = question.code_versions.get(table.asset_key)
+        self._code = question.code_versions.get(asset_key(table))
         self._labelled = _Labels(self._own, found, question) if table is CHURN_LABELS else None
 
     def dates(self) -> Iterator[dt.date]:
@@ -160,7 +161,7 @@ class _Asked:
         return self._labelled is None or day in self._question.labels.wanted
 
     def _behind(self, row: Row, day: dt.date) -> str | None:
-        made_with = parsed(row.parameters)
+        made_with = parse_parameters(row.parameters)
         for name, value in self._parameters.items():
             if made_with.get(name) != value:
                 return f"{name.removesuffix('_days').replace('_', ' ')} changed"
@@ -174,12 +175,12 @@ class _Asked:
 class _Upstream:
     """What a table reads of another."""
 
-    def __init__(self, reads: Reads, found: Found, plan: Plan, settings: Settings) -> None:
+    def __init__(self, reads: Reads, found: CheckedLedger, plan: Plan, settings: Settings) -> None:
         self._reads, self._settings = reads, settings
         self._rows = found.dates(reads.upstream, reads.heading)
         self._planned: Reasons = plan.reasons.get(reads.upstream, {})
         # What is history is there, though nobody knows since when.
-        kept = found.unknown.get(reads.upstream, {}) if reads.upstream.keeps_past else {}
+        kept = found.untrusted.get(reads.upstream, {}) if reads.upstream.keeps_past else {}
         self._kept = kept
         # When each of its dates changed; what is open, will be computed, or is kept, later than anything.
         changed = {day: LATER if row.is_open else row.changed for day, row in self._rows.items()}
@@ -190,7 +191,7 @@ class _Upstream:
         )
         self._is_dated = reads.upstream in DATED
         # Of what is no date of ours nobody will plan it.
-        self._is_unknown = reads.upstream in found.unknown and not self._is_dated
+        self._is_unknown = reads.upstream in found.untrusted and not self._is_dated
 
     def is_there(self, day: dt.date) -> bool:
         """Whether the same date of the upstream is computed, or will be, where that is what is read."""
@@ -236,7 +237,7 @@ class _Upstream:
 class _Labels:
     """What is special about labels: which dates have them depends on days that no single date reads."""
 
-    def __init__(self, own: Mapping[dt.date, Row], found: Found, question: Question) -> None:
+    def __init__(self, own: Mapping[dt.date, Row], found: CheckedLedger, question: Question) -> None:
         self._own, self._dates = own, question.labels
         self._features = found.dates(CHURN_LABELS.reads[0].upstream)
 

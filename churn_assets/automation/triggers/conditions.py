@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from dagster import AutomationCondition
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.history.undated_assets import last_scores_are_of_production
@@ -81,13 +82,13 @@ def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> Any:
 def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
     """How many rows the labels' partitions say they have, counted from the newest until it is enough."""
     ids = instance.get_latest_storage_id_by_partition(
-        CHURN_LABELS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        asset_key(CHURN_LABELS), dg.DagsterEventType.ASSET_MATERIALIZATION
     )
     newest = sorted(ids.values(), reverse=True)
     rows = 0
     for start in range(0, len(newest), 50):
         some = newest[start : start + 50]
-        wanted = dg.AssetRecordsFilter(CHURN_LABELS.asset_key, storage_ids=some)
+        wanted = dg.AssetRecordsFilter(asset_key(CHURN_LABELS), storage_ids=some)
         for record in instance.fetch_materializations(wanted, limit=len(some)).records:
             materialized = record.asset_materialization
             count = materialized.metadata.get("dagster/partition_row_count") if materialized else None
@@ -105,7 +106,7 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     updated = AutomationCondition.any_deps_updated().since_last_handled()
     new_labels = (
         AutomationCondition.any_deps_updated()
-        .allow(dg.AssetSelection.assets(CHURN_LABELS.asset_key))
+        .allow(dg.AssetSelection.assets(asset_key(CHURN_LABELS)))
         .since(AutomationCondition.newly_updated())
     )
     trains = new_labels.with_label("new labels") | DriftFailed()
@@ -118,7 +119,7 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     )
     return {
         # An ingestion makes them too; this is for events that somebody cleaned by hand.
-        USERS.asset_key: (updated & idle).with_label("events are newer"),
+        asset_key(USERS): (updated & idle).with_label("events are newer"),
         CHURN_PREDICTION_MODEL: (
             trains
             & EnoughLabels()
@@ -129,7 +130,7 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
             & ~AutomationCondition.execution_failed()
         ).with_label("new labels or drift"),
         # The graph's own trainings make it in their run; this is for a model trained by hand.
-        MODEL_PROMOTIONS.asset_key: (updated & idle).with_label("the model was trained"),
+        asset_key(MODEL_PROMOTIONS): (updated & idle).with_label("the model was trained"),
         ONLINE_USER_FEATURES: (updated & checked & idle).with_label("features are newer"),
         CHURN_PREDICTION_ENDPOINT: (scores_updated & ScoredByProduction() & idle).with_label(
             "predictions or online features are newer"

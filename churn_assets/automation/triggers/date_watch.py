@@ -4,6 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.contract import LATEST_DATE
 from churn_assets.automation.staleness.freshness import last_written
 from churn_assets.lakehouse.freshness import DATED_TABLES, LastDate, last_date
@@ -16,8 +17,8 @@ LONGEST_RUN = 3600
 
 
 def date_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensor. None on Databricks: a look at a table takes a cluster there; runs check their tables."""
-    if settings.deployment == "databricks":
+    """The sensor. None for a remote lake, where reading metadata costs a cluster: runs check their tables."""
+    if lakehouse(settings).is_remote:
         return []
 
     @dg.sensor(
@@ -40,12 +41,12 @@ def record_last_dates(lake: Lakehouse, instance: dg.DagsterInstance, now: dt.dat
     Reads Delta logs only, and starts neither an engine nor a run. A table that was never materialised is left
     out.
     """
-    made = last_written(instance, [table.asset_key for table in DATED_TABLES])
+    made = last_written(instance, [asset_key(table) for table in DATED_TABLES])
     changed = []
-    for table in (table for table in DATED_TABLES if table.asset_key in made):
+    for table in (table for table in DATED_TABLES if asset_key(table) in made):
         found = last_date(lake, table, now)
         before = instance.get_latest_asset_check_evaluation_record(
-            dg.AssetCheckKey(table.asset_key, LATEST_DATE)
+            dg.AssetCheckKey(asset_key(table), LATEST_DATE)
         )
         evaluation = before.evaluation if before else None
         if (
@@ -59,11 +60,11 @@ def record_last_dates(lake: Lakehouse, instance: dg.DagsterInstance, now: dt.dat
             continue
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
-                asset_key=table.asset_key,
+                asset_key=asset_key(table),
                 check_name=LATEST_DATE,
                 passed=found.is_fresh,
                 description=found.says,
-                metadata={"held": str(found.held), "due": str(found.due)},
+                metadata={"held": str(found.date), "due": str(found.due)},
             )
         )
         changed.append(found)

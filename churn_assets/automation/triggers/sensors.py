@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.history.undated_assets import is_behind, latest_id
@@ -51,7 +52,7 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         if wait := at_work(instance, settings, now, INGESTED) or backing_off(instance, INGEST_STEP, now):
             return dg.SkipReason(wait)
         # What has landed, and what Bronze has seen, are the whole state: a cursor would only repeat it.
-        bronze_id = latest_id(instance, LANDED_EVENTS.asset_key)
+        bronze_id = latest_id(instance, asset_key(LANDED_EVENTS))
         return dg.RunRequest(
             run_key=f"{state}, {why}, {bronze_id}, {attempt(instance, INGEST_STEP)}",
             # All that the job has, said again: who looks at the run then knows what it computes.
@@ -77,7 +78,7 @@ def _observe(instance: dg.DagsterInstance, state: str) -> None:
 def _why_ingest(instance: dg.DagsterInstance, state: str) -> str | None:
     if state.startswith("0 files"):
         return None
-    event = instance.get_latest_materialization_event(LANDED_EVENTS.asset_key)
+    event = instance.get_latest_materialization_event(asset_key(LANDED_EVENTS))
     metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
     seen = metadata.get(METADATA_NAME)
     if seen is None or seen.value != state:

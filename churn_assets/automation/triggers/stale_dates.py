@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from churn_assets import tables
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG, range_tags
 from churn_assets.automation.history.undated_assets import latest_id, production_model, scored_by_another
 from churn_assets.automation.runs.jobs import DATED
@@ -21,7 +22,7 @@ from churn_assets.automation.staleness.planning import BaseAssetGraph, code_vers
 from churn_assets.automation.staleness.staleness import unsettled
 from churn_assets.automation.triggers.attempts import at_work, attempt, backing_off
 from churn_assets.errors import DateRangeError
-from churn_assets.lakehouse.computed_dates.looking import Found, look
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger, read_ledger
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
@@ -64,7 +65,7 @@ def tick(
     world = _world(context.instance, settings, now, graph)
     if context.cursor == world:
         return dg.SkipReason("All dates were current, and nothing has happened since.")
-    result = decide(lambda: look(lakehouse(settings)), context.instance, settings, now, graph)
+    result = decide(lambda: read_ledger(lakehouse(settings)), context.instance, settings, now, graph)
     context.update_cursor(world if isinstance(result, AllCurrent) else "")
     return result
 
@@ -87,7 +88,7 @@ def _world(
 
 
 def decide(
-    ledger: Callable[[], Found],
+    ledger: Callable[[], CheckedLedger],
     instance: dg.DagsterInstance,
     settings: Settings,
     now: dt.datetime,
@@ -101,7 +102,7 @@ def decide(
     if busy := at_work(instance, settings, now, DATED):
         return dg.SkipReason(busy)
     found = ledger()
-    if not found.known.number:
+    if not found.rows.last_note:
         return dg.SkipReason("Nothing has been taken in yet.")
     if first := unsettled(found):
         return dg.SkipReason(f"An ingestion comes first: {first}.")
@@ -126,23 +127,23 @@ def decide(
     return dg.SkipReason(reasons) if reasons else AllCurrent(f"All dates of {plan.covered} are current.")
 
 
-def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: Found) -> dg.RunRequest:
+def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: CheckedLedger) -> dg.RunRequest:
     name = ", ".join(table.name for table in step.tables)
-    read = found.known.number
+    read = found.rows.last_note
     production = production_model(instance) if CHURN_PREDICTIONS in step.tables else None
     why = plan.why(step)
     return dg.RunRequest(
         # Of what it reads and of the attempt: an unchanged world never asks for the same run twice.
         run_key=f"{name}: {step.dates}, {why}, {read}, {production}, {attempt(instance, name)}",
-        asset_selection=[table.asset_key for table in step.tables],
+        asset_selection=[asset_key(table) for table in step.tables],
         tags={**range_tags(step.dates), STEP_TAG: name, REASON_TAG: why},
     )
 
 
-def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: Found) -> dg.RunRequest:
+def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: CheckedLedger) -> dg.RunRequest:
     name = step.key.to_user_string()
     tags = {STEP_TAG: name, REASON_TAG: step.why}
-    read = f"{found.known.number}, {latest_id(instance, step.key)}"
+    read = f"{found.rows.last_note}, {latest_id(instance, step.key)}"
     return dg.RunRequest(
         run_key=f"{name}: {step.dates}, {step.why}, {read}, {attempt(instance, name)}",
         asset_selection=[step.key],
@@ -151,10 +152,10 @@ def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: Found
     )
 
 
-def not_to_read(plan: Plan, found: Found) -> dict[dg.AssetKey, set[dt.date]]:
+def not_to_read(plan: Plan, found: CheckedLedger) -> dict[dg.AssetKey, set[dt.date]]:
     """Dates of our tables that are stale, or whose rows fail a blocking check."""
     return {
-        table.asset_key: {
+        asset_key(table): {
             *plan.reasons.get(table, {}),
             *plan.held.get(table, {}),
             *(day for day, row in found.dates(table).items() if row.blocked_by),

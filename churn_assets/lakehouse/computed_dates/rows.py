@@ -1,4 +1,4 @@
-"""What the ledger holds: a row a table and date, and one a table. No engine, no clock."""
+"""What the ledger holds: a row for each table and date, and one for each table. No engine, no clock."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -7,12 +7,12 @@ from typing import NamedTuple, Protocol, Self
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
 
-# In ``changed``: by the note that this row is put down with, whichever number it gets.
-NOW = -1
+# In ``changed``: the number of the note that adds the row, which is not known before.
+THIS_NOTE = -1
 
 MODEL_VERSION = "model_version"
 
-# In ``blocked_by``: written by a run whose checks have not said anything yet.
+# In ``blocked_by``: written by a run whose checks have not reported yet.
 UNCHECKED = "unchecked"
 
 
@@ -21,8 +21,8 @@ class Row(NamedTuple):
 
     table_name: str
     computed_date: dt.date | None
-    noted: int = NOW
-    changed: int = NOW
+    noted: int = THIS_NOTE
+    changed: int = THIS_NOTE
     read: int = 0
     is_open: bool = False
     rows: int | None = None
@@ -33,52 +33,52 @@ class Row(NamedTuple):
     blocked_by: str | None = None
 
     def numbered(self, number: int) -> Self:
-        """The row as the note of this number puts it down."""
-        changed = number if self.changed == NOW else self.changed
+        """Return the row as part of the note of this number."""
+        changed = number if self.changed == THIS_NOTE else self.changed
         return self._replace(noted=number, changed=changed)
 
 
-class Known:
-    """All rows, of each table and date the last one."""
+class LedgerRows:
+    """The ledger's current rows: the last one of each table and date. ``last_note`` is the highest number."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self.number = 0
+        self.last_note = 0
         self._by_table: dict[str, dict[dt.date | None, Row]] = {}
         for row in rows:
-            of_table = self._by_table.setdefault(row.table_name, {})
-            before = of_table.get(row.computed_date)
+            table_rows = self._by_table.setdefault(row.table_name, {})
+            before = table_rows.get(row.computed_date)
             if before is None or before.noted <= row.noted:
-                of_table[row.computed_date] = row
-            self.number = max(self.number, row.noted)
+                table_rows[row.computed_date] = row
+            self.last_note = max(self.last_note, row.noted)
 
     def dates(self, table: Table, heading: str = "") -> Mapping[dt.date, Row]:
-        """The rows of its dates."""
-        found = self._by_table.get(name(table, heading), {})
-        return {day: row for day, row in found.items() if day is not None}
+        """Return the rows of the table's dates, or of the days of one kind of change."""
+        rows = self._by_table.get(ledger_name(table, heading), {})
+        return {day: row for day, row in rows.items() if day is not None}
 
     def table(self, table: Table) -> Row | None:
-        """The table's own row: which id and version the ledger knows."""
-        return self._by_table.get(name(table), {}).get(None)
+        """Return the table's own row: which commit and version the ledger knows."""
+        return self._by_table.get(ledger_name(table), {}).get(None)
 
-    def rows(self) -> list[Row]:
-        """Every row."""
-        return [row for of_table in self._by_table.values() for row in of_table.values()]
+    def all_rows(self) -> list[Row]:
+        """Return every row."""
+        return [row for table_rows in self._by_table.values() for row in table_rows.values()]
 
 
-class Store(Protocol):
+class LedgerStore(Protocol):
     """Where the rows are kept."""
 
-    def known(self) -> Known:
-        """What it holds now."""
+    def read(self) -> LedgerRows:
+        """Return the current rows; none where there is no ledger yet."""
         ...
 
-    def put(self, rows: Iterable[Row]) -> None:
-        """Put rows down as one note, whose number is one more than any before, whoever else is at it."""
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add rows as one note, numbered one above all before it, whoever else writes at the same time."""
         ...
 
 
-def name(table: Table, heading: str = "") -> str:
-    """What the ledger calls a table, or one kind of change in it."""
+def ledger_name(table: Table, heading: str = "") -> str:
+    """Return the ledger's name for a table, or for one kind of change in it."""
     return f"{table}/{heading}" if heading else str(table)
 
 
@@ -87,12 +87,12 @@ def is_noted(table: Table) -> bool:
     return bool(table.reads or table.headings) or table.partition_column == "event_date"
 
 
-def parameters(table: Table, settings: Settings, more: Mapping[str, object] | None = None) -> str:
-    """The settings behind a table's rows, and what else its writer says, as text."""
-    values = {name: getattr(settings, name) for name in table.parameters} | dict(more or {})
+def parameters_text(table: Table, settings: Settings, extra: Mapping[str, object] | None = None) -> str:
+    """Return the settings behind a table's rows, and its writer's ``extra`` parameters, as text."""
+    values = {name: getattr(settings, name) for name in table.parameters} | dict(extra or {})
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def parsed(text: str | None) -> dict[str, str]:
-    """The parameters of a row, by name."""
-    return dict(one.split("=", 1) for one in text.split(", ")) if text else {}
+def parse_parameters(text: str | None) -> dict[str, str]:
+    """Return the parameters of a row, by name."""
+    return dict(parameter.split("=", 1) for parameter in text.split(", ")) if text else {}

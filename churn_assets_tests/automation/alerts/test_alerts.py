@@ -9,17 +9,18 @@ import pytest
 from dagster import AssetCheckEvaluation, AssetMaterialization
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.contract import LATEST_DATE, VALUES
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE
 from churn_assets.automation.alerts.alerts import alert_sensors
 from churn_assets.dates import ONE_DAY
 from churn_assets.errors import ContractError
-from churn_assets.partitions import ONE_RUN_PER_RANGE
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES, USERS
 from churn_assets_tests.automation.receivers import Mailbox, mail_server, webhook
 from churn_assets_tests.conftest import MakeSettings
 
-FEATURES, PREDICTIONS = USER_FEATURES.asset_key, CHURN_PREDICTIONS.asset_key
+FEATURES, PREDICTIONS = asset_key(USER_FEATURES), asset_key(CHURN_PREDICTIONS)
 DATES = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-02-01")
 
 
@@ -39,7 +40,7 @@ class Graph:
         def user_features() -> None:
             self._break()
 
-        @dg.asset(key=USERS.asset_key)
+        @dg.asset(key=asset_key(USERS))
         def users() -> None:
             self._break()
 
@@ -142,8 +143,8 @@ def graph(make_settings: MakeSettings, instance: dg.DagsterInstance, mailbox: Ma
 
 
 def test_a_broken_transform_is_one_mail_with_its_reason_and_its_run(graph: Graph, mailbox: Mailbox) -> None:
-    graph.run(USERS.asset_key)
-    run_id = graph.run(USERS.asset_key, error=ContractError("users would gain columns ['x']. Drop them."))
+    graph.run(asset_key(USERS))
+    run_id = graph.run(asset_key(USERS), error=ContractError("users would gain columns ['x']. Drop them."))
 
     graph.tick()
 
@@ -157,7 +158,7 @@ def test_a_broken_transform_is_one_mail_with_its_reason_and_its_run(graph: Graph
 
 def test_it_stays_one_mail_however_often_it_fails_and_is_looked_at(graph: Graph, mailbox: Mailbox) -> None:
     for _ in range(3):
-        graph.run(USERS.asset_key, error=ValueError("no"))
+        graph.run(asset_key(USERS), error=ValueError("no"))
         graph.tick()
         graph.tick()
 
@@ -165,9 +166,9 @@ def test_it_stays_one_mail_however_often_it_fails_and_is_looked_at(graph: Graph,
 
 
 def test_one_recovery_mail_after_the_fix_and_a_new_failure_is_news(graph: Graph, mailbox: Mailbox) -> None:
-    graph.run(USERS.asset_key, error=ValueError("no"))
+    graph.run(asset_key(USERS), error=ValueError("no"))
     graph.tick()
-    graph.run(USERS.asset_key)
+    graph.run(asset_key(USERS))
 
     graph.tick()
     graph.tick()
@@ -175,7 +176,7 @@ def test_one_recovery_mail_after_the_fix_and_a_new_failure_is_news(graph: Graph,
     assert mailbox.subjects[1:] == ["[churn] Recovered: main_catalog.clean.users failed"]
     assert "It was: ValueError: no" in mailbox.mails[1].get_content()
 
-    graph.run(USERS.asset_key, error=ValueError("again"))
+    graph.run(asset_key(USERS), error=ValueError("again"))
     graph.tick()
     assert len(mailbox.mails) == 3
 
@@ -195,7 +196,7 @@ def test_another_date_that_works_is_no_recovery(graph: Graph, mailbox: Mailbox) 
 
 
 def test_what_failed_before_the_first_look_is_history(graph: Graph, mailbox: Mailbox) -> None:
-    graph.run(USERS.asset_key, error=ValueError("no"))
+    graph.run(asset_key(USERS), error=ValueError("no"))
     graph.cursor = None
 
     graph.tick()
@@ -296,7 +297,7 @@ def test_an_alert_waits_for_a_mail_server_that_is_down_and_the_webhook_does_not(
         port = down.port
     with webhook() as hook:
         graph.settings = graph.settings.model_copy(update={"smtp_port": port, "alert_webhook": hook.url})
-        graph.run(USERS.asset_key, error=ValueError("no"))
+        graph.run(asset_key(USERS), error=ValueError("no"))
 
         says = graph.tick()
         assert f"127.0.0.1:{port} took no mail" in says

@@ -6,6 +6,7 @@ import time
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import range_tags
 from churn_assets.automation.runs.estimates import Estimator, Past, dbu, seconds_of
 from churn_assets.automation.staleness.plan import Step
@@ -43,7 +44,7 @@ def test_a_range_that_took_less_than_a_date_makes_no_date_cost_less_than_nothing
 
 
 def run_of(instance: dg.DagsterInstance, tables: list, count: int) -> None:
-    keys = frozenset(table.asset_key for table in tables)
+    keys = frozenset(asset_key(table) for table in tables)
     run = instance.add_run(
         dg.DagsterRun(
             "job", status=dg.DagsterRunStatus.STARTING, asset_selection=keys, tags=range_tags(dates(count))

@@ -8,13 +8,14 @@ import pytest
 from dagster import AssetMaterialization
 from dagster._core.test_utils import freeze_time
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.runs.history import SlaMiss, durations, latest_runs, sla_misses
 from churn_assets.errors import ModelError
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
 from churn_assets_tests.conftest import MakeSettings
 
-KEY = CHURN_PREDICTIONS.asset_key
+KEY = asset_key(CHURN_PREDICTIONS)
 # Predictions are due at 07:00 UTC of the next day.
 NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
 

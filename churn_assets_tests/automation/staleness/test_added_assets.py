@@ -5,11 +5,12 @@ import datetime as dt
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key
+from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.definitions import build_defs
-from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import USER_FEATURES, USERS
 from churn_assets_tests.automation.log import Log
@@ -58,14 +59,14 @@ def asked(log: Log, settings: Settings, *mine: dg.AssetsDefinition) -> list[tupl
 
 def _key(table_name: str) -> dg.AssetKey | None:
     key = dg.AssetKey(table_name.split("."))
-    return None if key == USERS.asset_key or "/" in table_name else key
+    return None if key == asset_key(USERS) or "/" in table_name else key
 
 
 def weekly_sums(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
-        deps=[dg.AssetDep(USER_FEATURES.asset_key)],
+        deps=[dg.AssetDep(asset_key(USER_FEATURES))],
     )
     def mine() -> None: ...
 
@@ -99,7 +100,7 @@ def test_dates_that_fail_a_blocking_check_are_not_read(log: Log, settings: Setti
 
 
 def test_one_without_partitions_follows_what_it_reads(log: Log, settings: Settings) -> None:
-    @dg.asset(deps=[USERS.asset_key])
+    @dg.asset(deps=[asset_key(USERS)])
     def my_users() -> None: ...
 
     merged = dg.Definitions.merge(build_defs(settings), dg.Definitions(assets=[my_users]))
@@ -107,11 +108,11 @@ def test_one_without_partitions_follows_what_it_reads(log: Log, settings: Settin
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
     assert sensor.default_condition
     follows = my_users.with_attributes(automation_condition=sensor.default_condition)
-    upstream = dg.AssetsDefinition(specs=[dg.AssetSpec(USERS.asset_key)])
+    upstream = dg.AssetsDefinition(specs=[dg.AssetSpec(asset_key(USERS))])
     graph, mine = dg.Definitions(assets=[follows, upstream]), dg.AssetSelection.assets(my_users.key)
     log.wrote(my_users.key)
     first = dg.evaluate_automation_conditions(graph, log.instance, asset_selection=mine)
-    log.wrote(USERS.asset_key, "2")
+    log.wrote(asset_key(USERS), "2")
 
     again = dg.evaluate_automation_conditions(graph, log.instance, asset_selection=mine, cursor=first.cursor)
 

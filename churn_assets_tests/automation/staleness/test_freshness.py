@@ -12,6 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.staleness.freshness import (
     FRESH,
@@ -99,13 +100,13 @@ def test_our_answer_is_the_one_of_dagsters_daemon(
 def test_every_table_and_the_endpoint_have_a_policy(make_settings: MakeSettings) -> None:
     expected = expectations(make_settings(), TODAY)
 
-    assert {table.asset_key for table in TABLES} < set(expected)
+    assert {asset_key(table) for table in TABLES} < set(expected)
     assert expected[dg.AssetKey("churn_prediction_endpoint")] == EveryDay(420)
-    assert expected[CHURN_PREDICTIONS.asset_key] == EveryDay(420)
+    assert expected[asset_key(CHURN_PREDICTIONS)] == EveryDay(420)
 
 
 def test_the_sla_moves_the_deadline_of_the_predictions(make_settings: MakeSettings) -> None:
-    assert expectations(make_settings(sla_minutes=135), TODAY)[CHURN_PREDICTIONS.asset_key] == EveryDay(495)
+    assert expectations(make_settings(sla_minutes=135), TODAY)[asset_key(CHURN_PREDICTIONS)] == EveryDay(495)
 
 
 def test_of_a_history_that_has_ended_nothing_is_expected(make_settings: MakeSettings) -> None:
@@ -114,7 +115,7 @@ def test_of_a_history_that_has_ended_nothing_is_expected(make_settings: MakeSett
 
 
 def test_assets_get_their_policies_and_others_stay_as_they_are(make_settings: MakeSettings) -> None:
-    ours, other = dg.AssetSpec(CHURN_PREDICTIONS.asset_key), dg.AssetSpec("other")
+    ours, other = dg.AssetSpec(asset_key(CHURN_PREDICTIONS)), dg.AssetSpec("other")
 
     changed = with_freshness([ours, other], make_settings())
 
@@ -142,9 +143,9 @@ def test_a_backfill_of_last_month_does_not_look_fresh(
     old = dt.date(2026, 2, 1)
     rows = frame(spark, CHURN_PREDICTIONS, [(1, old, 0.1, False, NOON, 1)])
     lake.write(CHURN_PREDICTIONS, rows, DateRange(old, old))
-    materialise(instance, CHURN_PREDICTIONS.asset_key, SEVEN + HOUR)
+    materialise(instance, asset_key(CHURN_PREDICTIONS), SEVEN + HOUR)
 
-    found = of(freshness(lake, instance, SEVEN + 2 * HOUR), CHURN_PREDICTIONS.asset_key)
+    found = of(freshness(lake, instance, SEVEN + 2 * HOUR), asset_key(CHURN_PREDICTIONS))
 
     assert (found.state, found.says) == (STALE, "feature_date 2026-02-01, due 2026-03-09: 36 days behind")
 
@@ -155,9 +156,9 @@ def test_predictions_of_yesterday_written_this_morning_are_fresh(
     yesterday = dt.date(2026, 3, 9)
     rows = frame(spark, CHURN_PREDICTIONS, [(1, yesterday, 0.1, False, NOON, 1)])
     lake.write(CHURN_PREDICTIONS, rows, DateRange(yesterday, yesterday))
-    materialise(instance, CHURN_PREDICTIONS.asset_key, SEVEN - HOUR)
+    materialise(instance, asset_key(CHURN_PREDICTIONS), SEVEN - HOUR)
 
-    found = of(freshness(lake, instance, SEVEN), CHURN_PREDICTIONS.asset_key)
+    found = of(freshness(lake, instance, SEVEN), asset_key(CHURN_PREDICTIONS))
 
     assert (found.state, found.says) == (FRESH, "")
     assert found.written_at == SEVEN - HOUR
@@ -172,9 +173,11 @@ def test_what_needs_the_horizon_is_due_a_horizon_later(
     lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance, table: Table, row: tuple
 ) -> None:
     lake.write(table, frame(spark, table, [row]), DateRange(MATURE, MATURE))
-    materialise(instance, table.asset_key, SEVEN)
+    materialise(instance, asset_key(table), SEVEN)
 
-    states = [of(freshness(lake, instance, now), table.asset_key).state for now in (SEVEN, SEVEN + 24 * HOUR)]
+    states = [
+        of(freshness(lake, instance, now), asset_key(table)).state for now in (SEVEN, SEVEN + 24 * HOUR)
+    ]
 
     assert states == [FRESH, STALE]
 
@@ -182,7 +185,7 @@ def test_what_needs_the_horizon_is_due_a_horizon_later(
 def test_who_is_champion_is_expected_as_often_as_a_training(make_settings: MakeSettings) -> None:
     expected = expectations(make_settings(), TODAY)
 
-    assert expected[MODEL_PROMOTIONS.asset_key] == expected[CHURN_PREDICTION_MODEL]
+    assert expected[asset_key(MODEL_PROMOTIONS)] == expected[CHURN_PREDICTION_MODEL]
 
 
 def test_what_was_never_made_is_unknown(lake: Lakehouse, instance: dg.DagsterInstance) -> None:

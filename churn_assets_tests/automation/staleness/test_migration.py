@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.staleness import migration
 from churn_assets.automation.staleness.migration import changes, grow, made_by_other_code
 from churn_assets.contracts import Column
@@ -78,10 +79,10 @@ def test_no_table_gains_anything_where_one_is_refused(
 def test_a_table_without_dates_is_of_other_code_if_its_last_run_had_another_version(
     instance: dg.DagsterInstance, now: str, is_other: bool
 ) -> None:
-    @dg.asset(key=USERS.asset_key, code_version="one")
+    @dg.asset(key=asset_key(USERS), code_version="one")
     def users() -> None: ...
 
-    versions = {USERS.asset_key: now}
+    versions = {asset_key(USERS): now}
     assert not made_by_other_code(instance, USERS, versions)
     dg.materialize([users], instance=instance)
 

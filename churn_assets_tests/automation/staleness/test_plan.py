@@ -11,7 +11,7 @@ from churn_assets.automation.staleness.planning import covered_dates
 from churn_assets.automation.staleness.staleness import MISSING
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
-from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -96,8 +96,8 @@ def test_a_date_that_waits_for_a_check_is_not_scored_again() -> None:
 def events_on(make_settings: MakeSettings, spark: SparkSession):
     """A lake whose Silver has one event on each of these days."""
 
-    def make(days: Iterable[dt.date], **overrides) -> Lakehouse:
-        lake = Lakehouse(make_settings(start_date=START, **overrides), lambda: spark)
+    def make(days: Iterable[dt.date], **overrides) -> FolderLakehouse:
+        lake = FolderLakehouse(make_settings(start_date=START, **overrides), lambda: spark)
         rows = [
             (f"e-{i}", 1, dt.datetime.combine(day, dt.time(12), dt.UTC), day, "page_view", "DE", NOON)
             for i, day in enumerate(days)
@@ -181,7 +181,7 @@ def test_events_of_today_only_say_that_the_day_must_be_over(events_on) -> None:
 
 
 def test_a_silver_without_events_says_that_there_is_none(
-    make_settings: MakeSettings, lake: Lakehouse
+    make_settings: MakeSettings, lake: FolderLakehouse
 ) -> None:
     lake.read(EVENTS)
 

@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 import pytest
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.contract import BLOCKING_CHECKS, NOT_NULL
 from churn_assets.assets.drift import FEATURE_CHECK, SCORE_CHECK
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
@@ -28,7 +29,7 @@ from churn_assets_tests.automation.log import Log
 from churn_assets_tests.conftest import MakeSettings
 
 START = dt.date(2026, 1, 1)
-MODEL = {CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key}
+MODEL = {CHURN_PREDICTION_MODEL, asset_key(MODEL_PROMOTIONS)}
 
 
 class Evaluation:
@@ -75,7 +76,7 @@ def checked(log: Log, table: Table, *, passed: bool, check: str = NOT_NULL) -> N
     for name in BLOCKING_CHECKS:
         log.instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
-                asset_key=table.asset_key, check_name=name, passed=passed or name != check, blocking=True
+                asset_key=asset_key(table), check_name=name, passed=passed or name != check, blocking=True
             )
         )
 
@@ -89,7 +90,7 @@ def judged(log: Log, check: str, *, passed: bool, warns: bool = False) -> None:
     """What a drift check of a run says."""
     log.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
-            asset_key=FEATURE_DRIFT.asset_key,
+            asset_key=asset_key(FEATURE_DRIFT),
             check_name=check,
             passed=passed,
             severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
@@ -106,9 +107,9 @@ def test_nothing_new_asks_for_nothing(ticks: Evaluation) -> None:
 
 
 def test_events_cleaned_by_hand_make_users(ticks: Evaluation, log: Log) -> None:
-    log.wrote(EVENTS.asset_key, "2")
+    log.wrote(asset_key(EVENTS), "2")
 
-    assert ticks.requested() == {USERS.asset_key}
+    assert ticks.requested() == {asset_key(USERS)}
 
 
 def test_new_features_are_published(ticks: Evaluation, log: Log) -> None:
@@ -257,7 +258,7 @@ def test_a_training_that_failed_is_not_tried_again_with_every_tick(log: Log, tic
 def test_a_model_that_was_trained_by_hand_is_noted(log: Log, ticks: Evaluation) -> None:
     log.wrote(CHURN_PREDICTION_MODEL, "1")
 
-    assert ticks.requested() == {MODEL_PROMOTIONS.asset_key}
+    assert ticks.requested() == {asset_key(MODEL_PROMOTIONS)}
     assert ticks.requested() == set()
 
 

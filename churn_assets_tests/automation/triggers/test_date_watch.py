@@ -6,6 +6,7 @@ import dagster as dg
 from dagster import AssetMaterialization
 from pyspark.sql import SparkSession
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.contract import LATEST_DATE
 from churn_assets.automation.triggers.date_watch import date_sensors, record_last_dates
 from churn_assets.dates import ONE_DAY, DateRange
@@ -14,7 +15,7 @@ from churn_assets.tables import CHURN_PREDICTIONS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import NOON, D, frame
 
-KEY = CHURN_PREDICTIONS.asset_key
+KEY = asset_key(CHURN_PREDICTIONS)
 # Predictions of D are due on the next day at 07:00 UTC.
 MORNING = dt.datetime(2026, 3, 11, 8, tzinfo=dt.UTC)
 

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData  # what a worker writes its process id in
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.automation.history.dead_runs import GRACE, STARTED_HERE_TAG, bury
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG
@@ -140,13 +141,13 @@ def test_an_ingestion_that_died_before_silver_is_finished(
     land(landing, "a.json")
     took_in(log, settings)
     seen = {METADATA_NAME: landing_state(settings.landing_root)}
-    log.wrote(LANDED_EVENTS.asset_key, "2", metadata=seen)
+    log.wrote(asset_key(LANDED_EVENTS), "2", metadata=seen)
 
     request = tick(log, settings)
     assert isinstance(request, dg.RunRequest)
     assert request.tags[REASON_TAG] == "an ingestion was not finished"
 
-    log.wrote(EVENTS.asset_key, "2", {LANDED_EVENTS: "2"})
+    log.wrote(asset_key(EVENTS), "2", {LANDED_EVENTS: "2"})
     later = tick(log, settings)
     assert isinstance(later, dg.RunRequest)
 

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from filelock import FileLock
 
+from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG, STEP_TAG
 from churn_assets.automation.triggers import stale_dates
 from churn_assets.automation.triggers.stale_dates import decide, tick
@@ -77,7 +78,7 @@ def skipped(log: Log, settings: Settings, now: dt.datetime = NOW) -> str:
 
 
 def run_of(log: Log, status: dg.DagsterRunStatus, **more) -> dg.DagsterRun:
-    keys = more.pop("keys", frozenset({USER_FEATURES.asset_key}))
+    keys = more.pop("keys", frozenset({asset_key(USER_FEATURES)}))
     return log.instance.add_run(dg.DagsterRun("job", status=status, asset_selection=keys, **more))
 
 
@@ -87,7 +88,7 @@ def test_where_all_was_current_the_ledger_is_asked_again_only_once_something_has
     # On Databricks each look wakes a SQL warehouse.
     looks: list[None] = []
     monkeypatch.setattr(stale_dates, "lakehouse", lambda _: None)
-    monkeypatch.setattr(stale_dates, "look", lambda _: looks.append(None) or log.found)
+    monkeypatch.setattr(stale_dates, "read_ledger", lambda _: looks.append(None) or log.found)
     context = dg.build_sensor_context(instance=log.instance)
 
     def looks_of_tick(settings: Settings = settings, now: dt.datetime = NOW) -> int:
@@ -302,7 +303,7 @@ def test_while_a_run_of_these_tables_is_at_hand_no_other_starts(
 
 def test_runs_of_other_assets_are_nobodys_business(log: Log, settings: Settings) -> None:
     log.ingested([day(9)], "2")
-    run_of(log, dg.DagsterRunStatus.STARTED, keys=frozenset({EVENTS.asset_key}))
+    run_of(log, dg.DagsterRunStatus.STARTED, keys=frozenset({asset_key(EVENTS)}))
 
     assert len(asked(log, settings)) == 1
 

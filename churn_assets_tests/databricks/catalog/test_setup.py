@@ -12,7 +12,7 @@ from churn_assets.databricks.catalog.catalog_check import missing
 from churn_assets.databricks.catalog.warehouse import StatementFailedError, Warehouse
 from churn_assets.doctor import examine
 from churn_assets.errors import SettingsError, WorkspaceError
-from churn_assets.lakehouse.unity import UnityLakehouse
+from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, USERS
 from churn_assets_tests.conftest import MakeSettings

@@ -1,27 +1,25 @@
-"""What is noted of users, who have no date: which days count another number of them, and which other ages."""
+"""Changes of users, who have no date: days with another number of new users, or of users of another age."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from churn_assets.lakehouse.computed_dates.lake_with_ledger import LakeWithLedger
 from churn_assets.tables import ARRIVALS, EVENTS, OTHER_AGES, USERS
 
-if TYPE_CHECKING:
-    from churn_assets.lakehouse.lake import Lakehouse
-
-Headings = dict[str, set[dt.date]]
+# The days that each kind of change concerns, by heading: see ``Table.headings``.
+DaysByHeading = dict[str, set[dt.date]]
 
 
-def changes_since(lake: "Lakehouse", version: int) -> Headings:
+def changes_since(lake: LakeWithLedger, version: int) -> DaysByHeading:
     """Compare the users with those of an earlier version.
 
     Returns:
-        ``arrivals``: the days on which somebody's first day was, or is now. ``other_ages``: days on which
-        somebody was active who was known before, and has another first day now.
+        ``arrivals``: the days that were, or are now, the first day of a user. ``other_ages``: the active days
+        of users who were known before and now have another first day.
     """
     if version == 0:
-        # There were none.
+        # The table had no rows yet.
         first_days = lake.read(USERS).select("first_seen_date").distinct().collect()
         return {ARRIVALS: {row["first_seen_date"] for row in first_days}, OTHER_AGES: set()}
     columns = [F.col("user_id"), F.col("first_seen_date")]
@@ -29,9 +27,9 @@ def changes_since(lake: "Lakehouse", version: int) -> Headings:
     after = lake.read(USERS).select(columns[0], columns[1].alias("is"))
     moved = before.join(after, "user_id", "full").where(~F.col("was").eqNullSafe(F.col("is")))
     days = [(row["was"], row["is"]) for row in moved.select("was", "is").distinct().collect()]
-    found: Headings = {ARRIVALS: {day for both in days for day in both if day}, OTHER_AGES: set()}
+    changes: DaysByHeading = {ARRIVALS: {day for pair in days for day in pair if day}, OTHER_AGES: set()}
     if any(was and now for was, now in days):
         older = moved.where(F.col("was").isNotNull() & F.col("is").isNotNull()).select("user_id")
         active = lake.read(EVENTS).join(older, "user_id", "left_semi").select("event_date").distinct()
-        found[OTHER_AGES] = {row["event_date"] for row in active.collect()}
-    return found
+        changes[OTHER_AGES] = {row["event_date"] for row in active.collect()}
+    return changes

@@ -1,8 +1,8 @@
 """The lake on Databricks: managed tables of Unity Catalog, by their three-level names.
 
 Nothing here touches a file. What a table is and what a write did come from SQL (``DESCRIBE HISTORY``,
-``DESCRIBE DETAIL``, counts by partition), so that a cluster's session can say it, and a SQL warehouse too for
-a process that has no session.
+``DESCRIBE DETAIL``, counts by partition), which a cluster's session runs or, for a process without a session,
+a SQL warehouse.
 """
 
 import datetime as dt
@@ -11,8 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -22,222 +20,196 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError, LakeError
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import MAINTENANCE, LogSince, TableDetails, WriteReport, nothing_written
-from churn_assets.lakehouse.computed_dates.rows import Store
-from churn_assets.lakehouse.computed_dates.unity import UnityStore
-from churn_assets.lakehouse.lake import FindsFilesBy, Lakehouse, Totals, with_gained_columns
+from churn_assets.lakehouse.computed_dates.rows import LedgerStore
+from churn_assets.lakehouse.computed_dates.unity_store import UnityStore
+from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
 from churn_assets.lakehouse.writes import retrying_conflicts
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
 
-# What an engine says of a table that another process creates just now, and how long that may take.
-ALREADY_THERE = re.compile("already exists|ALREADY_EXISTS", re.IGNORECASE)
-PATIENCE_SECONDS = 10
+# An engine's message where another process is creating the same table, and how long that may take.
+ALREADY_EXISTS = re.compile("already exists|ALREADY_EXISTS", re.IGNORECASE)
+CREATION_SECONDS = 10
 
-# Runs one statement and gives its rows as plain values.
+# Runs one statement and returns its rows as plain values.
 RunSql = Callable[[str], list[dict[str, Any]]]
 
-# What Databricks says where a table, its schema or its catalog is not there.
+# Databricks' error classes where a table, its schema or its catalog does not exist.
 NO_TABLE = ("TABLE_OR_VIEW_NOT_FOUND",)
 NO_SCHEMA = ("SCHEMA_NOT_FOUND", "NO_SUCH_CATALOG", "CATALOG_NOT_FOUND")
 REFUSED = ("INSUFFICIENT_PERMISSIONS", "PERMISSION_DENIED")
 
-# A write is followed by at most a compaction or two; with others at work, by a few commits more.
+# A write is followed by at most a compaction or two and, with other writers, by a few commits more.
 HISTORY_LIMIT = 20
 
 
 class UnityLakehouse(Lakehouse):
     """The tables of a ``databricks`` deployment.
 
-    A table that is missing is created by its contract; catalogs, schemas, volumes and grants are what
-    ``churn setup --databricks`` makes. There are no locks: Dagster's pools let one run at a time write a
-    table, and a commit that lost to another is tried again.
+    ``churn setup --databricks`` makes catalogs, schemas, volumes and grants; tables are created here. There
+    are no locks: Dagster's pools let one run at a time write a table, and a commit that lost to another is
+    tried again.
+
+    Args:
+        settings: the deployment's.
+        session: returns the cluster's own session.
+        run_sql: runs statements elsewhere, as on a SQL warehouse; the session runs them without it.
     """
 
     def __init__(
         self, settings: Settings, session: Callable[[], SparkSession], run_sql: RunSql | None = None
     ) -> None:
-        """On a cluster.
-
-        Args:
-            settings: the deployment's.
-            session: gives the cluster's own session.
-            run_sql: runs statements elsewhere, as on a SQL warehouse; in the session, without it.
-        """
         super().__init__(settings, session)
         self._run_sql = run_sql or self._in_session
         self._opened: set[Table] = set()
 
     @property
-    def finds_files_by(self) -> FindsFilesBy:
+    def is_remote(self) -> bool:
+        """Always: a cluster or a warehouse answers."""
+        return True
+
+    @property
+    def finds_files_by(self) -> FileDiscovery:
         """Auto Loader, whose checkpoint lies in the volume."""
         return "auto loader"
 
-    def location(self, table: Table) -> Path:
-        """There is none: Unity Catalog decides where a managed table lies.
-
-        Raises:
-            LakeError: always.
-        """
-        raise LakeError(f"{self.table_name(table)} is a managed table and has no folder. Use its name.")
-
     def checkpoint(self, table: Table) -> str:
-        """A folder of the volume for each table."""
+        """Return a folder in the volume's ``_checkpoints``."""
         return f"{self.settings.databricks_volume}/_checkpoints/{self.table_name(table)}"
 
-    def lock(self, table: Table) -> AbstractContextManager[Any]:  # noqa: ARG002 - the base class asks for it
-        """None: see the class."""
+    def lock(self, table: Table) -> AbstractContextManager[Any]:  # noqa: ARG002 - folders have one a table
+        """Return no lock: see the class."""
         return nullcontext()
 
     def version(self, table: Table) -> int:
-        """The table's Delta version, -1 if there is no table yet."""
+        """Return the version of the last commit in the table's history, -1 if there is no table yet."""
         try:
             history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT 1")
         except Exception as error:
-            if _says(error, NO_TABLE + NO_SCHEMA):
+            if _mentions(error, NO_TABLE + NO_SCHEMA):
                 return -1
             raise
         return int(history[0]["version"])
 
-    @cached_property
-    def ledger(self) -> Store:
-        """Which dates are computed, from what: every write notes itself there."""
-        return UnityStore(
-            self.table_name(COMPUTED_DATES),
-            retrying_conflicts(self._sql),
-            make=lambda: self._open(COMPUTED_DATES),
-            exists=lambda: self.version(COMPUTED_DATES) >= 0,
-        )
-
     def log_since(self, table: Table, version: int) -> LogSince | None:
-        """What the table's history says of a version and what came after; None without a table."""
+        """Read the end of the table's history."""
         try:
             history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT {HISTORY_LIMIT}")
         except Exception as error:
-            if _says(error, NO_TABLE + NO_SCHEMA):
+            if _mentions(error, NO_TABLE + NO_SCHEMA):
                 return None
             raise
-        # A name has one table, and no two commits of it one time. Naive, as PySpark collects it, means this
-        # machine's zone.
+        # A commit is known by its time, as a name has one table and no two commits of it have the same time.
+        # Naive, as PySpark collects it, means this machine's zone.
         times = {int(row["version"]): row["timestamp"].astimezone(dt.UTC).isoformat() for row in history}
         changing = {int(row["version"]) for row in history if row["operation"] not in MAINTENANCE}
         commit = times.get(version)
-        return LogSince(commit, sorted(one for one in changing if one > version) if commit else None)
+        return LogSince(commit, sorted(later for later in changing if later > version) if commit else None)
 
     def version_at(self, table: Table, when: dt.datetime) -> int:
-        """The table's Delta version at a time: what a reader found then. 0 before its first commit."""
+        """Look the time up in the table's history."""
         history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)}")
         # Naive, as PySpark collects it, means this machine's zone.
         versions = [int(row["version"]) for row in history if row["timestamp"].astimezone(dt.UTC) <= when]
         return max(versions, default=0)
 
-    def _past(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:  # noqa: ARG002 - Delta prunes by the cut that follows
-        past = self.spark.sql(f"SELECT * FROM {self.table_name(table)} VERSION AS OF {version}")  # noqa: S608 - names of a contract
-        return with_gained_columns(table, past)
-
     def partition_rows(self, table: Table) -> dict[dt.date, int]:
-        """How many rows each date of the partition column has; nothing where there is no table."""
+        """Count by the partition column, for which Databricks reads the log only."""
         return self._partition_rows(table) if self.version(table) >= 0 else {}
 
     def details(self, table: Table) -> TableDetails:
-        """Rows, dates, version, bytes and last change of a table that exists."""
+        """Return rows, dates, version, bytes and last change of a table that exists."""
         name = self.table_name(table)
         day = f"`{table.partition_column}`" if table.partition_column else "CAST(NULL AS DATE)"
-        found = self._sql(f"SELECT count(*) AS n, min({day}) AS first, max({day}) AS last FROM {name}")[0]  # noqa: S608 - names of a contract and of settings that allow no quote
-        last = self._sql(f"DESCRIBE HISTORY {name} LIMIT 1")[0]
+        counts = self._sql(f"SELECT count(*) AS n, min({day}) AS first, max({day}) AS last FROM {name}")[0]  # noqa: S608 - names of a contract and of settings that allow no quote
+        commit = self._sql(f"DESCRIBE HISTORY {name} LIMIT 1")[0]
         return TableDetails(
-            rows=int(found["n"]),
-            first_date=found["first"],
-            last_date=found["last"],
-            version=int(last["version"]),
+            rows=int(counts["n"]),
+            first_date=counts["first"],
+            last_date=counts["last"],
+            version=int(commit["version"]),
             bytes=int(self._sql(f"DESCRIBE DETAIL {name}")[0]["sizeInBytes"]),
             # Naive, as PySpark collects it, means this machine's zone.
-            changed_at=last["timestamp"].astimezone(dt.UTC).replace(microsecond=0),
+            changed_at=commit["timestamp"].astimezone(dt.UTC).replace(microsecond=0),
         )
 
     def totals(self, table: Table, day: dt.date, columns: Sequence[str]) -> Totals:
-        """Rows of one date, and sums of numeric or boolean columns of it."""
+        """Count and sum in one statement."""
         sums = ", ".join(f"sum(CAST(`{name}` AS DOUBLE)) AS `{name}`" for name in columns)
-        found = self._sql(
+        row = self._sql(
             f"SELECT count(*) AS n, {sums} FROM {self.table_name(table)} "  # noqa: S608 - as above
             f"WHERE `{table.partition_column}` = date'{day}'"
         )[0]
-        return Totals(int(found["n"]), {name: float(found[name] or 0) for name in columns})
+        return Totals(int(row["n"]), {name: float(row[name] or 0) for name in columns})
 
-    def latest(self, table: Table, column: str, day: dt.date) -> dt.datetime:
-        """The greatest timestamp in a column of a date that has rows."""
-        found = self._sql(
+    def latest_timestamp(self, table: Table, column: str, day: dt.date) -> dt.datetime:
+        """Ask for the timestamp in microseconds, which are in no time zone."""
+        row = self._sql(
             f"SELECT unix_micros(max(`{column}`)) AS micros FROM {self.table_name(table)} "  # noqa: S608 - as above
             f"WHERE `{table.partition_column}` = date'{day}'"
         )[0]
-        return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(found["micros"]))
+        return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=int(row["micros"]))
 
-    def rows_from(self, table: Table, day: dt.date, column: str, least: float) -> int:
-        """How many rows of one date have at least so much in a numeric column."""
-        found = self._sql(
+    def count_at_least(self, table: Table, day: dt.date, column: str, minimum: float) -> int:
+        """Count in one statement."""
+        row = self._sql(
             f"SELECT count(*) AS n FROM {self.table_name(table)} "  # noqa: S608 - as above
-            f"WHERE `{table.partition_column}` = date'{day}' AND `{column}` >= CAST('{least!r}' AS DOUBLE)"
+            f"WHERE `{table.partition_column}` = date'{day}' AND `{column}` >= CAST('{minimum!r}' AS DOUBLE)"
         )[0]
-        return int(found["n"])
+        return int(row["n"])
 
-    def first_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
-        """Any few rows, of one date of the partition column if it is given."""
+    def sample_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
+        """Return any few rows, or any few of one date of the partition column."""
         of_day = f"WHERE `{table.partition_column}` = date'{day}'" if day and table.partition_column else ""
         return self._sql(f"SELECT * FROM {self.table_name(table)} {of_day} LIMIT {limit}")  # noqa: S608 - as above
 
     def query(self, sql: str, **tables: Table) -> list[dict[str, Any]]:
-        """The rows of a small result, of tables that exist or are created empty."""
+        """Run the query where statements run."""
         return self._sql(sql.format(**{name: self._open(table) for name, table in tables.items()}))
 
     def require_contract(self, table: Table) -> None:
-        """Compare a table that exists with its contract; columns that it gains may still be to come.
+        """Compare the described columns and partitions with the contract.
 
         Raises:
             ContractError: names, types or the partition column differ.
         """
-        name, found = self.table_name(table), self._columns(table)
+        name = self.table_name(table)
         detail = self._sql(f"DESCRIBE DETAIL {name}")[0]
-        if differing := ddl.differences(table, found, _parsed(detail["partitionColumns"])):
+        if differing := ddl.differences(table, self._columns(table), _parsed(detail["partitionColumns"])):
             raise ContractError(
                 f"The table {name} is not {table}: {'; '.join(differing)}. Its contract is "
                 f"tables.{table.constant}: rename or drop the table and run again, or set other catalogs. "
                 f"{ddl.KEEP}"
             )
 
-    def _columns(self, table: Table) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for row in self._sql(f"DESCRIBE TABLE {self.table_name(table)}"):
-            # After the columns comes what the table is partitioned or clustered by.
-            if not row["col_name"] or row["col_name"].startswith("#"):
-                break
-            found[row["col_name"]] = row["data_type"]
-        return found
-
     def require_writable(self) -> str:
-        """Say which catalogs and schemas are used.
+        """Return a line with the schemas that are used.
 
         Raises:
-            LakeError: one of them is not there, or may not be used.
+            LakeError: one of them does not exist, or may not be used.
         """
         schemas = list(ddl.schemas(self.settings))
         for schema in schemas:
             try:
                 self._sql(f"DESCRIBE SCHEMA {schema}")
             except Exception as error:
-                raise (self._mendable(error, schema) or error) from error
+                raise (self._actionable(error, schema) or error) from error
         return f"{', '.join(schemas)} can be used"
 
-    def _report(self, table: Table, before: int, seconds: float, dates: DateRange | None) -> WriteReport:
+    def _report(
+        self, table: Table, version_before: int, seconds: float, dates: DateRange | None
+    ) -> WriteReport:
         name = self.table_name(table)
         history = self._sql(f"DESCRIBE HISTORY {name} LIMIT {HISTORY_LIMIT}")
         commits = [
             (int(row["version"]), _parsed(row["operationMetrics"]) or {})
             for row in history
-            if int(row["version"]) > before and row["operation"] not in MAINTENANCE
+            if int(row["version"]) > version_before and row["operation"] not in MAINTENANCE
         ]
         rows = sum(_rows(metrics) for _, metrics in commits)
         if not commits or (table.write_mode is WriteMode.MERGE_NEW and rows == 0):
-            # Databricks may commit a merge that inserts nothing; for whoever reads the table it is none.
-            return nothing_written(table, before, seconds, dates)
+            # Databricks may commit a merge that inserts nothing, which to readers is no commit.
+            return nothing_written(table, version_before, seconds, dates)
         after = max(version for version, _ in commits)
         return WriteReport(
             table=table,
@@ -245,11 +217,25 @@ class UnityLakehouse(Lakehouse):
             rows=rows,
             bytes=sum(_bytes(metrics) for _, metrics in commits),
             seconds=seconds,
-            rows_by_partition=self._gained(table, before, after, dates),
+            rows_by_partition=self._rows_gained(table, version_before, after, dates),
         )
 
-    def _gained(self, table: Table, before: int, after: int, dates: DateRange | None) -> dict[dt.date, int]:
-        """Rows of each replaced date, or those that each date gained, counted in the two versions."""
+    def _columns(self, table: Table) -> dict[str, str]:
+        columns: dict[str, str] = {}
+        for row in self._sql(f"DESCRIBE TABLE {self.table_name(table)}"):
+            # After the columns comes what the table is partitioned or clustered by.
+            if not row["col_name"] or row["col_name"].startswith("#"):
+                break
+            columns[row["col_name"]] = row["data_type"]
+        return columns
+
+    def _read_version(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:  # noqa: ARG002 - Delta prunes by the filter that follows
+        return self.spark.sql(f"SELECT * FROM {self.table_name(table)} VERSION AS OF {version}")  # noqa: S608 - names of a contract
+
+    def _rows_gained(
+        self, table: Table, before: int, after: int, dates: DateRange | None
+    ) -> dict[dt.date, int]:
+        """Count the rows of each replaced date, or those that each date gained between two versions."""
         if table.partition_column is None:
             return {}
         now = self._partition_rows(table, f"VERSION AS OF {after}", dates)
@@ -262,7 +248,7 @@ class UnityLakehouse(Lakehouse):
     def _partition_rows(
         self, table: Table, version: str = "", dates: DateRange | None = None
     ) -> dict[dt.date, int]:
-        # Of partition columns and counts Databricks reads the log only, no data.
+        # For partition columns and counts Databricks reads the log only.
         column = f"`{table.partition_column}`"
         inside = f"WHERE {column} >= date'{dates.start}' AND {column} <= date'{dates.end}'" if dates else ""
         counted = self._sql(
@@ -271,17 +257,25 @@ class UnityLakehouse(Lakehouse):
         )
         return {row["day"]: int(row["n"]) for row in counted}
 
+    def _ledger_store(self) -> LedgerStore:
+        return UnityStore(
+            self.table_name(COMPUTED_DATES),
+            retrying_conflicts(self._sql),
+            create=lambda: self._open(COMPUTED_DATES),
+            exists=lambda: self.version(COMPUTED_DATES) >= 0,
+        )
+
     def _open(self, table: Table) -> str:
         name = self.table_name(table)
         if table not in self._opened:
             if self.version(table) < 0:
-                self._require_that_tables_are_made(table)
+                self._require_may_create(table)
                 self._create(table, name)
-            elif self._only_looks:
+            elif self._is_read_only:
                 self.require_contract(table)
                 return name
             else:
-                self._grow(table)
+                self._upgrade(table)
             self._opened.add(table)
         return name
 
@@ -289,29 +283,29 @@ class UnityLakehouse(Lakehouse):
         try:
             self._sql(ddl.create_managed_table(table, name))
         except Exception as error:
-            # IF NOT EXISTS looks before it creates, and another process may have been faster.
-            if not ALREADY_THERE.search(str(error)) or not self._appears(table):
+            # IF NOT EXISTS checks before it creates, and another process may have been faster.
+            if not ALREADY_EXISTS.search(str(error)) or not self._appears(table):
                 raise
 
     def _appears(self, table: Table) -> bool:
-        """Whether a table that another process has begun to create is there soon."""
-        looking = Retrying(
+        """Wait for a table that another process has begun to create; whether it exists in the end."""
+        wait_for = Retrying(
             retry=retry_if_result(lambda version: version < 0),
-            stop=stop_after_delay(PATIENCE_SECONDS),
+            stop=stop_after_delay(CREATION_SECONDS),
             wait=wait_fixed(0.2),
             retry_error_callback=lambda _: -1,
         )
-        return looking(self.version, table) >= 0
+        return wait_for(self.version, table) >= 0
 
-    def _loosen(self, table: Table) -> None:
-        for column in self._too_strict(table):
-            # Said twice, as by two processes at once, it is as true.
+    def _drop_not_null(self, table: Table) -> None:
+        for column in self._not_null_columns(table):
+            # Two processes may both say so: the second changes nothing.
             retrying_conflicts(self._sql)(
                 f"ALTER TABLE {self.table_name(table)} ALTER COLUMN `{column}` DROP NOT NULL"
             )
 
-    def _too_strict(self, table: Table) -> list[str]:
-        """The columns that refuse a NULL, which the contract has come to allow."""
+    def _not_null_columns(self, table: Table) -> list[str]:
+        """Return the columns that refuse a NULL though the contract now allows it."""
         nullable = {column.name for column in table.columns if column.nullable}
         if not nullable:
             return []
@@ -331,26 +325,26 @@ class UnityLakehouse(Lakehouse):
             self._sql(statement)
         except Exception:
             # There are no locks: another process may have been faster.
-            if ddl.gained_columns(table, self._columns(table)):
+            if ddl.missing_columns(table, self._columns(table)):
                 raise
 
     def _sql(self, statement: str) -> list[dict[str, Any]]:
         try:
             return self._run_sql(statement)
         except Exception as error:
-            # A missing table is somebody's question; a missing schema is nobody's.
-            if statement.startswith("CREATE") or _says(error, REFUSED):
-                raise (self._mendable(error, statement.partition("(")[0].strip()) or error) from error
+            # Whether a table exists is a question that callers ask; a missing schema is a mistake to report.
+            if statement.startswith("CREATE") or _mentions(error, REFUSED):
+                raise (self._actionable(error, statement.partition("(")[0].strip()) or error) from error
             raise
 
     @staticmethod
-    def _mendable(error: Exception, what: str) -> LakeError | None:
-        said = " ".join(str(error).split())[:300]
-        if _says(error, NO_SCHEMA):
-            return LakeError(f"{what}: {said} Create catalogs and schemas with: churn setup --databricks")
-        if _says(error, REFUSED):
+    def _actionable(error: Exception, what: str) -> LakeError | None:
+        message = " ".join(str(error).split())[:300]
+        if _mentions(error, NO_SCHEMA):
+            return LakeError(f"{what}: {message} Create catalogs and schemas with: churn setup --databricks")
+        if _mentions(error, REFUSED):
             return LakeError(
-                f"{what}: {said} Ask for the grants that this prints: churn setup --databricks --dry-run"
+                f"{what}: {message} Ask for the grants that this prints: churn setup --databricks --dry-run"
             )
         return None
 
@@ -358,17 +352,17 @@ class UnityLakehouse(Lakehouse):
         return [row.asDict() for row in self.spark.sql(statement).collect()]
 
 
-def _says(error: Exception, signs: tuple[str, ...]) -> bool:
+def _mentions(error: Exception, signs: tuple[str, ...]) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
 def _parsed(value: Any) -> Any:
-    """Maps and arrays, which a warehouse gives as JSON."""
+    """Decode maps and arrays, which a warehouse returns as JSON."""
     return json.loads(value) if isinstance(value, str) else value
 
 
 def _rows(metrics: dict[str, str]) -> int:
-    # A merge's numOutputRows counts rows that it copied, too.
+    # A merge's numOutputRows also counts rows that it copied.
     return int(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0)))
 
 

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from churn_assets import plain_paths
 from churn_assets.lakehouse import ddl, half_made
-from churn_assets.lakehouse.computed_dates.rows import Known, Row
+from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row
 from churn_assets.tables import COMPUTED_DATES
 
 TYPES = {"string": pa.string(), "date": pa.date32(), "bigint": pa.int64(), "boolean": pa.bool_()}
@@ -24,16 +24,16 @@ SCHEMA = pa.schema(
     [pa.field(column.name, TYPES[column.type], column.nullable) for column in COMPUTED_DATES.columns]
 )
 
-# Each note appends a file; from so many on, a note writes all rows that count as one.
+# Each note appends a file; once there are so many, a note rewrites all current rows as one file.
 MANY_FILES = 32
-# What other processes may still read of files that such a note has left behind.
+# How long other processes may still read the files that such a note replaces.
 KEPT_HOURS = 1
 
-# A commit that lost to another is no good: its number has been given.
-ALONE = CommitProperties(max_commit_retries=0)
+# A commit that lost to another must not be rebased: the other note has the same number.
+WITHOUT_REBASE = CommitProperties(max_commit_retries=0)
 CHECKPOINTS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=True)
 
-TRYING_AGAIN = Retrying(
+RETRYING = Retrying(
     retry=retry_if_exception_type((CommitFailedError, DeltaError, FileNotFoundError)),
     stop=stop_after_attempt(8),
     wait=wait_random_exponential(multiplier=0.02, max=1),
@@ -47,80 +47,81 @@ class FolderStore:
     def __init__(self, location: Path, lock: Callable[[], AbstractContextManager[Any]]) -> None:
         self._location = location
         self._lock = lock
-        self._read: tuple[str, int, Known] | None = None
+        # The table's id and version, and its rows.
+        self._cached: tuple[str, int, LedgerRows] | None = None
 
-    def known(self) -> Known:
-        """What it holds now; nothing where there is no ledger."""
-        return TRYING_AGAIN(self._look)
+    def read(self) -> LedgerRows:
+        """Return the current rows; none where there is no ledger yet."""
+        return RETRYING(self._read)
 
-    def put(self, rows: Iterable[Row]) -> None:
-        """Put rows down as one note."""
-        TRYING_AGAIN(self._put, list(rows))
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add rows as one note."""
+        RETRYING(self._append, list(rows))
 
-    def _look(self) -> Known:
+    def _read(self) -> LedgerRows:
         if not DeltaTable.is_deltatable(str(self._location)):
-            return Known()
-        return self._known(DeltaTable(self._named))
+            return LedgerRows()
+        return self._rows_of(DeltaTable(self._plain_location))
 
     @property
-    def _named(self) -> Path:
-        # delta-rs writes to a URL, in which a name such as a[b] is none.
+    def _plain_location(self) -> Path:
+        # delta-rs writes to a URL, in which a name such as a[b] is not allowed.
         return plain_paths.for_engine(self._location)
 
-    def _put(self, rows: list[Row]) -> None:
+    def _append(self, rows: list[Row]) -> None:
         with self._lock():
-            delta = self._opened()
-            known = self._known(delta)
+            delta = self._open()
+            current = self._rows_of(delta)
             # The note's number is safe: the commit fails if any other came since this was read.
-            noted = [row.numbered(known.number + 1) for row in rows]
-            many = len(delta.file_uris()) >= MANY_FILES
-            found = Known([*known.rows(), *noted])
-            # Not by write_deltalake, which panics where a folder's name is no URL's, such as a[b].
+            noted = [row.numbered(current.last_note + 1) for row in rows]
+            is_rewritten = len(delta.file_uris()) >= MANY_FILES
+            written = LedgerRows([*current.all_rows(), *noted]).all_rows() if is_rewritten else noted
+            # Not by write_deltalake, which panics where a folder's name cannot stand in a URL, such as a[b].
             delta.create_write_transaction(
-                [self._written(_as_arrow(found.rows() if many else noted))],
-                "overwrite" if many else "append",
+                [self._write_file(_as_arrow(written))],
+                "overwrite" if is_rewritten else "append",
                 SCHEMA,
-                commit_properties=ALONE,
+                commit_properties=WITHOUT_REBASE,
                 post_commithook_properties=CHECKPOINTS,
             )
-            if many:
+            if is_rewritten:
                 delta.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
 
-    def _written(self, rows: pa.Table) -> AddAction:
-        """A file with these rows, which counts once it is committed."""
+    def _write_file(self, rows: pa.Table) -> AddAction:
+        """Write a file with these rows, which counts once it is committed."""
         path = self._location / f"part-{uuid.uuid4()}.zstd.parquet"
         papq.write_table(rows, path, compression="zstd")
-        found = path.stat()
+        file = path.stat()
         stats = orjson.dumps({"numRecords": len(rows)}).decode()
-        return AddAction(path.name, found.st_size, {}, int(found.st_mtime * 1000), True, stats)
+        return AddAction(path.name, file.st_size, {}, int(file.st_mtime * 1000), True, stats)
 
-    def _opened(self) -> DeltaTable:
+    def _open(self) -> DeltaTable:
         if not DeltaTable.is_deltatable(str(self._location)):
             half_made.put_aside(self._location)
-            # A link must lead somewhere.
+            # The link for delta-rs needs a folder to lead to.
             self._location.mkdir(parents=True, exist_ok=True)
             return DeltaTable.create(
-                self._named,
+                self._plain_location,
                 SCHEMA,
                 mode="ignore",
                 description=COMPUTED_DATES.comment,
             )
         ddl.add_columns_on_disk(COMPUTED_DATES, self._location)
-        return DeltaTable(self._named)
+        return DeltaTable(self._plain_location)
 
-    def _known(self, delta: DeltaTable) -> Known:
-        at = (str(delta.metadata().id), delta.version())
-        if self._read is None or self._read[:2] != at:
-            found = delta.to_pyarrow_table().to_pydict()
+    def _rows_of(self, delta: DeltaTable) -> LedgerRows:
+        key = (str(delta.metadata().id), delta.version())
+        if self._cached is None or self._cached[:2] != key:
+            by_column = delta.to_pyarrow_table().to_pydict()
             # A ledger of an earlier release may lack the last columns.
-            nothing = [None] * len(found["noted"])
-            columns = [found.get(name, nothing) for name in SCHEMA.names]
-            self._read = (*at, Known(map(Row._make, zip(*columns, strict=True))))
-        return self._read[2]
+            nulls = [None] * len(by_column["noted"])
+            columns = [by_column.get(name, nulls) for name in SCHEMA.names]
+            self._cached = (*key, LedgerRows(map(Row._make, zip(*columns, strict=True))))
+        return self._cached[2]
 
 
 def _as_arrow(rows: Iterable[Row]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     return pa.table(
-        [pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], SCHEMA
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA
     )

@@ -1,8 +1,8 @@
-"""Bronze as the ledger of what has been taken in.
+"""Bronze as the ledger of ingested files.
 
-A file whose name is in Bronze has been taken in, and all files of one batch come in one Delta commit, so
-there is nothing in between. Whatever finds the files, the ledger has the last word: a lost checkpoint, a
-crash between commit and checkpoint, or a change of deployment doubles nothing.
+A file has been ingested if its name is in Bronze, and all files of a batch come in one Delta commit, so none
+is ever there in part. However files are found, the ledger decides: a lost checkpoint, a crash between commit
+and checkpoint, or a change of deployment duplicates no line.
 """
 
 import datetime as dt
@@ -16,13 +16,13 @@ from churn_assets.errors import LakeError
 from churn_assets.lakehouse.commits import WriteReport
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import Listing
-from churn_assets.lakehouse.landing_folder import taken_in_by_another_name, unreadable
+from churn_assets.lakehouse.landing_folder import ingested_by_another_name, unreadable
 from churn_assets.lakehouse.landing_lines import unreadable_file
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 from churn_assets.transforms.parsing import landed_events
 
 Clock = Callable[[], dt.datetime]
-# From names of files to their lines, as ``landing_lines.read_lines`` gives them.
+# From names of files to their lines, as ``landing_lines.read_lines`` returns them.
 ReadLines = Callable[[list[str]], DataFrame]
 
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -30,74 +30,77 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
-class TakenIn:
-    """What one batch brought.
+class AppendedFiles:
+    """The result of one batch.
 
     Attributes:
         files: how many files were new and are in Bronze now.
         write: the commit; None where nothing was new.
-        held: all names that are in Bronze now.
-        left_out: files that could not be read, with the reason; nothing of them is in Bronze.
+        ingested: the names of all files in Bronze now.
+        left_out: files that could not be read, with the reason; no line of theirs is in Bronze.
         ahead: how far the ledger was ahead of the clock, zero where it was not.
     """
 
     files: int = 0
     write: WriteReport | None = None
-    held: frozenset[str] = frozenset()
+    ingested: frozenset[str] = frozenset()
     left_out: dict[str, str] = field(default_factory=dict)
     ahead: dt.timedelta = dt.timedelta()
 
 
-def take_in(
-    lake: Lakehouse, found: set[str], read: ReadLines, now: Clock, listing: Listing | None = None
-) -> TakenIn:
-    """Append those of the files that Bronze does not hold, with nobody else doing so in between.
+def append_new_files(
+    lake: Lakehouse, names: set[str], read: ReadLines, now: Clock, listing: Listing | None = None
+) -> AppendedFiles:
+    """Append the lines of the files that Bronze does not have yet, under Bronze's lock.
 
-    A file that cannot be read is left out whole, and the others are taken in without it.
+    A file that cannot be read is left out as a whole, and the others are ingested without it.
 
     Args:
         lake: where Bronze is.
-        found: names of files.
-        read: gives the lines of files.
+        names: the files' names.
+        read: returns the lines of files.
         now: the clock.
-        listing: the landing zone, where it can be looked at from here.
+        listing: the landing zone, where it can be listed from here.
     """
     with lake.lock(LANDED_EVENTS):
-        known, last = _ledger(lake)
+        known, last = _ingested_files(lake)
         ahead = max(last - now(), dt.timedelta()) if last else dt.timedelta()
-        new, left_out = _readable(found - known, known, listing)
+        new, left_out = _readable(names - known, known, listing)
         while new:
             clock = now()
-            # Rising even where the clock steps back: what was taken in since is found by this column.
+            # Rising even where the clock steps back: Silver finds new lines by this column.
             ingested_at = max(clock, last + MICROSECOND) if last else clock
             try:
                 written = lake.write(LANDED_EVENTS, landed_events(read(new), ingested_at, clock))
             except Exception as error:
-                # A disk that fails half-way through a file, or a worker that may not read what we may.
-                bad = unreadable_file(error)
-                if bad is None or bad[0] not in new:
+                # A disk that fails in the middle of a file, or a worker without this process's permissions.
+                unreadable_entry = unreadable_file(error)
+                if unreadable_entry is None or unreadable_entry[0] not in new:
                     raise
-                left_out[bad[0]] = f"cannot be read: {bad[1]}"
-                new.remove(bad[0])
+                name, reason = unreadable_entry
+                left_out[name] = f"cannot be read: {reason}"
+                new.remove(name)
             else:
-                return TakenIn(len(new), written, frozenset(known.union(new)), left_out, ahead)
-        return TakenIn(held=frozenset(known), left_out=left_out, ahead=ahead)
+                return AppendedFiles(len(new), written, frozenset(known.union(new)), left_out, ahead)
+        return AppendedFiles(ingested=frozenset(known), left_out=left_out, ahead=ahead)
 
 
 def require_ledger(lake: Lakehouse) -> None:
-    """See that what Silver was made from is there.
+    """Require that the lines exist from which Silver was made.
 
     Raises:
-        LakeError: Bronze is gone and Silver or its quarantine stands: all files would be taken in again, and
-            every line that was quarantined would be a second time.
+        LakeError: Bronze is empty and Silver or its quarantine is not: all files would be ingested again, and
+            every quarantined line would be there twice.
     """
     if _rows(lake, LANDED_EVENTS):
         return
-    made_from_it = [table for table in (EVENTS, QUARANTINED_EVENTS) if _rows(lake, table)]
-    if made_from_it:
-        held = " and ".join(f"{lake.table_name(table)} {_rows(lake, table):,} rows" for table in made_from_it)
+    made_from_bronze = [table for table in (EVENTS, QUARANTINED_EVENTS) if _rows(lake, table)]
+    if made_from_bronze:
+        counts = " and ".join(
+            f"{lake.table_name(table)} {_rows(lake, table):,} rows" for table in made_from_bronze
+        )
         raise LakeError(
-            f"Bronze, {lake.table_name(LANDED_EVENTS)}, holds no line, and {held} that were made from it. "
+            f"Bronze, {lake.table_name(LANDED_EVENTS)}, holds no line, and {counts} that were made from it. "
             "Restore it from a backup; or, to take in every file of the landing zone again, move "
             f"{lake.table_name(EVENTS)} and {lake.table_name(QUARANTINED_EVENTS)} away as well, or start "
             "another lake (CHURN_LAKE_ROOT)."
@@ -105,18 +108,18 @@ def require_ledger(lake: Lakehouse) -> None:
 
 
 def ahead_of(lake: Lakehouse, now: dt.datetime) -> dt.timedelta:
-    """How far the last ingestion's stamp is ahead of the clock; zero where it is not. Needs no engine."""
+    """Return how far the last ingestion's timestamp is ahead of the clock; zero where it is not."""
     days = lake.partition_rows(LANDED_EVENTS)
     if not days or max(days) < now.astimezone(dt.UTC).date():
         return dt.timedelta()
-    return max(lake.latest(LANDED_EVENTS, "_ingested_at", max(days)) - now, dt.timedelta())
+    return max(lake.latest_timestamp(LANDED_EVENTS, "_ingested_at", max(days)) - now, dt.timedelta())
 
 
 def _readable(new: set[str], known: set[str], listing: Listing | None) -> tuple[list[str], dict[str, str]]:
     if listing is None or listing.folder is None:
         return sorted(new), {}
     if new and listing.has_aliases:
-        new = new - taken_in_by_another_name(listing.folder, new, known - new)
+        new = new - ingested_by_another_name(listing.folder, new, known - new)
     left_out = unreadable(listing.folder, new)
     return sorted(new - left_out.keys()), left_out
 
@@ -124,12 +127,12 @@ def _readable(new: set[str], known: set[str], listing: Listing | None) -> tuple[
 def _rows(lake: Lakehouse, table: Table) -> int:
     if lake.version(table) < 1:
         return 0
-    # Opened first, as a table of other columns is another mistake, and has its own line.
+    # Opened first, as a table with other columns is a different mistake with its own message.
     lake.read(table)
     return sum(lake.partition_rows(table).values())
 
 
-def _ledger(lake: Lakehouse) -> tuple[set[str], dt.datetime | None]:
+def _ingested_files(lake: Lakehouse) -> tuple[set[str], dt.datetime | None]:
     rows = (
         lake.read(LANDED_EVENTS).groupBy("_source_file").agg(F.unix_micros(F.max("_ingested_at"))).collect()
     )
