@@ -29,7 +29,7 @@ def backfill(
     from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.automation.staleness.plan import Plan
     from churn_assets.automation.staleness.planning import code_versions, make_plan
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()

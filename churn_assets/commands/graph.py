@@ -35,7 +35,7 @@ def run(
     """Compute everything that is new, landing zone to scores."""
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs.pipeline import Pipeline
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 

@@ -27,7 +27,7 @@ def migrate(
     """
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.staleness.migration import changes, grow
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()

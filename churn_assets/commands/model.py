@@ -26,9 +26,9 @@ def rollback(
     from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
     from churn_assets.assets.promotions import recorded_promotions
     from churn_assets.automation.history.instance import dagster_instance
-    from churn_assets.automation.history.lake_lock import somebody_is
+    from churn_assets.automation.history.lake_lock import is_locked
     from churn_assets.automation.runs.pipeline import Pipeline
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.model.registry.rollback import roll_back
     from churn_assets.resources import lakehouse
 
@@ -36,7 +36,7 @@ def rollback(
     lake = lakehouse(settings)
     with console.steps() as step, dagster_instance(settings) as instance:
         # Before the alias moves: a run at work scores and deploys what it began with.
-        if somebody_is(settings, instance):
+        if is_locked(settings, instance):
             raise LakeError("Another churn run is at work on this lake. Wait for it, then roll back.")
         step("alias")
         moved = roll_back(settings, recorded_promotions(lake), str(to) if to else None)

@@ -11,7 +11,7 @@ from typing import cast
 import dagster as dg
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.runs.pipeline import RunFailedError
+from churn_assets.automation.runs.runner import RunFailedError
 from churn_assets.automation.runs.task_pipeline import TaskPipeline
 from churn_assets.databricks.workflow.tasks import (
     ENTRY_POINT,
@@ -22,8 +22,8 @@ from churn_assets.databricks.workflow.tasks import (
     leave_task_value,
     require_cluster,
 )
-from churn_assets.definitions import build_defs
 from churn_assets.errors import ChurnError
+from churn_assets.graph import build_defs
 from churn_assets.resources import lakehouse
 
 

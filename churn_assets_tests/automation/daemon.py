@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from churn_assets.automation.history.run_tags import RANGE_START_TAG
-from churn_assets.automation.runs.pipeline import QUIET
+from churn_assets.automation.runs.runner import QUIET
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.lakehouse.computed_dates.looking import look
 from churn_assets_tests.end_to_end.conftest import House

@@ -1,6 +1,6 @@
 import dagster as dg
 
-from churn_assets.automation.runs.pipeline import about_constant_features
+from churn_assets.automation.runs.stages import about_constant_features
 
 
 def test_a_training_that_met_constant_features_leaves_a_line_with_their_names() -> None:

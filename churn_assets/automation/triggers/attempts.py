@@ -9,8 +9,8 @@ from dagster._core.execution.backfill import (
     BulkActionStatus,
 )  # what get_backfills takes, exported nowhere else
 
-from churn_assets.automation.history.dead_runs import bury
-from churn_assets.automation.history.lake_lock import somebody_is
+from churn_assets.automation.history.dead_runs import fail_dead_runs
+from churn_assets.automation.history.lake_lock import is_locked
 from churn_assets.automation.history.run_tags import STEP_TAG
 from churn_assets.automation.runs.jobs import DATED, INGEST, INGESTED, PIPELINE_NAME
 from churn_assets.settings import Settings
@@ -40,8 +40,8 @@ def at_work(
 
     Whoever started it: a sensor, a person, ``churn run``. What has died is cleared away first.
     """
-    bury(instance, now)
-    if somebody_is(settings, instance):
+    fail_dead_runs(instance, now)
+    if is_locked(settings, instance):
         return "A churn run is at work on this lake."
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
         computed = OF_WHOLE_JOBS.get(run.job_name) if run.asset_selection is None else run.asset_selection

@@ -12,10 +12,14 @@ from dagster import AutomationCondition
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.automation.history.log_reader import materializations, storage_ids_by_partition
 from churn_assets.automation.history.undated_assets import last_scores_are_of_production
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.data.dataset import MINIMUM_ROWS
 from churn_assets.tables import CHURN_LABELS, MODEL_PROMOTIONS, USERS
+
+# Records of the event log that are read at once.
+BATCH = 50
 
 
 class EnoughLabels(AutomationCondition):
@@ -80,17 +84,15 @@ def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> Any:
 
 def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
     """How many rows the labels' partitions say they have, counted from the newest until it is enough."""
-    ids = instance.get_latest_storage_id_by_partition(
-        CHURN_LABELS.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
-    )
+    ids = storage_ids_by_partition(instance, CHURN_LABELS.asset_key)
     newest = sorted(ids.values(), reverse=True)
     rows = 0
-    for start in range(0, len(newest), 50):
-        some = newest[start : start + 50]
-        wanted = dg.AssetRecordsFilter(CHURN_LABELS.asset_key, storage_ids=some)
-        for record in instance.fetch_materializations(wanted, limit=len(some)).records:
-            materialized = record.asset_materialization
-            count = materialized.metadata.get("dagster/partition_row_count") if materialized else None
+    for start in range(0, len(newest), BATCH):
+        batch = newest[start : start + BATCH]
+        in_batch = dg.AssetRecordsFilter(CHURN_LABELS.asset_key, storage_ids=batch)
+        for record in materializations(instance, in_batch, len(batch)):
+            materialization = record.asset_materialization
+            count = materialization.metadata.get("dagster/partition_row_count") if materialization else None
             rows += int(str(count.value)) if count else 0
         if rows >= enough:
             break

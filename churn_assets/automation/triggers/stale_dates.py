@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from churn_assets import tables
+from churn_assets.automation.history.log_reader import latest_event_id, latest_storage_id
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG, range_tags
-from churn_assets.automation.history.undated_assets import latest_id, production_model, scored_by_another
+from churn_assets.automation.history.undated_assets import production_model, scored_by_another
 from churn_assets.automation.runs.jobs import DATED
-from churn_assets.automation.staleness.added_assets import OthersStep, others_steps
+from churn_assets.automation.staleness.added_assets import AddedStep, added_steps
 from churn_assets.automation.staleness.plan import MODEL_NEWER, Plan, Step
 from churn_assets.automation.staleness.planning import BaseAssetGraph, code_versions, plan_from
 from churn_assets.automation.staleness.staleness import unsettled
@@ -77,7 +78,7 @@ def _world(
     The hour is for days that end, and for tables that somebody changed behind Dagster's back.
     """
     names = {"start_date", "end_date", *(name for table in tables.DATED for name in table.parameters)}
-    parts = [str(instance.event_log_storage.get_maximum_record_id()), f"{now:%Y-%m-%dT%H}"]
+    parts = [str(latest_event_id(instance)), f"{now:%Y-%m-%dT%H}"]
     parts += [f"{name}={getattr(settings, name)}" for name in sorted(names)]
     parts += [
         f"{key.to_user_string()}={code}"
@@ -115,8 +116,8 @@ def decide(
     if production and scored_by_another(instance, plan.covered.end, production):
         plan.score_again(plan.covered.end, MODEL_NEWER)
     wanted = [_request(instance, plan, step, found) for step in ready_steps(plan)]
-    others = others_steps(graph, instance, DATED, not_to_read(plan, found)) if graph else []
-    wanted += [_others_request(instance, step, found) for step in others]
+    added = added_steps(graph, instance, DATED, not_to_read(plan, found)) if graph else []
+    wanted += [_added_request(instance, step, found) for step in added]
     waits = [backing_off(instance, request.tags[STEP_TAG], now) for request in wanted]
     requests = [request for request, wait in zip(wanted, waits, strict=True) if wait is None]
     waiting = [wait for wait in waits if wait]
@@ -139,10 +140,10 @@ def _request(instance: dg.DagsterInstance, plan: Plan, step: Step, found: Found)
     )
 
 
-def _others_request(instance: dg.DagsterInstance, step: OthersStep, found: Found) -> dg.RunRequest:
+def _added_request(instance: dg.DagsterInstance, step: AddedStep, found: Found) -> dg.RunRequest:
     name = step.key.to_user_string()
     tags = {STEP_TAG: name, REASON_TAG: step.why}
-    read = f"{found.known.number}, {latest_id(instance, step.key)}"
+    read = f"{found.known.number}, {latest_storage_id(instance, step.key)}"
     return dg.RunRequest(
         run_key=f"{name}: {step.dates}, {step.why}, {read}, {attempt(instance, name)}",
         asset_selection=[step.key],

@@ -8,7 +8,7 @@ import pytest
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.partitions import ONE_RUN_PER_RANGE, feature_dates
 from churn_assets.settings import Settings
 from churn_assets.tables import USER_FEATURES, USERS

@@ -11,8 +11,8 @@ from churn_assets.automation.staleness import migration
 from churn_assets.automation.staleness.migration import changes, grow, made_by_other_code
 from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
-from churn_assets.definitions import build_defs
 from churn_assets.errors import ContractError
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import TABLES, USER_DAILY_ACTIVITY, USERS
 from churn_assets_tests.rows import D, day, frame

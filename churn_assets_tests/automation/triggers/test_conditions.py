@@ -12,7 +12,7 @@ from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER
 from churn_assets.automation.triggers.conditions import labelled_rows
 from churn_assets.dates import ONE_DAY
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,

@@ -9,11 +9,11 @@ import pytest
 from dagster._core.events import EngineEventData  # what a worker writes its process id in
 
 from churn_assets.assets.bronze import LANDING_EVENTS
-from churn_assets.automation.history.dead_runs import GRACE, STARTED_HERE_TAG, bury
+from churn_assets.automation.history.dead_runs import GRACE, STARTED_HERE_TAG, fail_dead_runs
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.runs.jobs import INGESTED
 from churn_assets.automation.triggers.sensors import landing_sensor
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS
@@ -200,8 +200,8 @@ def test_a_worker_that_is_gone_does_not_hold_things_up_for_ever(
     log.instance.report_engine_event("Started process", run, EngineEventData({"pid": "999999999"}))
     now = dt.datetime.now(dt.UTC)
 
-    assert bury(log.instance, now) == []
-    assert bury(log.instance, now + 2 * GRACE) == [run.run_id]
+    assert fail_dead_runs(log.instance, now) == []
+    assert fail_dead_runs(log.instance, now + 2 * GRACE) == [run.run_id]
 
     found = log.instance.get_run_by_id(run.run_id)
     assert found is not None
@@ -214,4 +214,4 @@ def test_a_worker_that_lives_is_left_alone(log: Log) -> None:
     )
     log.instance.report_engine_event("Started process", run, EngineEventData({"pid": str(os.getpid())}))
 
-    assert bury(log.instance, dt.datetime.now(dt.UTC) + 2 * GRACE) == []
+    assert fail_dead_runs(log.instance, dt.datetime.now(dt.UTC) + 2 * GRACE) == []
