@@ -21,7 +21,11 @@ from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts.alerts import alert_sensors
 from churn_assets.automation.runs.jobs import INGEST
 from churn_assets.automation.staleness.freshness import with_freshness
-from churn_assets.automation.triggers.conditions import automation_sensor, others_sensor, with_conditions
+from churn_assets.automation.triggers.conditions import (
+    added_assets_sensor,
+    automation_sensor,
+    with_conditions,
+)
 from churn_assets.automation.triggers.date_watch import date_sensors
 from churn_assets.automation.triggers.schedules import pipeline_job, pipeline_schedule
 from churn_assets.automation.triggers.sensors import sensors
@@ -61,7 +65,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
             *date_sensors(settings),
             *sensors(settings),
             automation_sensor(ours),
-            others_sensor(ours),
+            added_assets_sensor(ours),
         ],
         resources={**resources(settings), **overrides},
         # One process a run: its steps share an engine that has started.

@@ -180,8 +180,8 @@ def test_the_sensor_asks_for_nothing_that_reads_it(broken: Broken) -> None:
     house, table = broken
 
     assert asked_for(house) & waiting(table) == set()
-    held = make_plan(house.lake, NOW).held
-    assert set(READERS[table]) <= set(held)
+    blocked = make_plan(house.lake, NOW).blocked
+    assert set(READERS[table]) <= set(blocked)
 
 
 def test_the_daily_job_trains_nothing_and_is_not_tried_again(broken: Broken) -> None:

@@ -127,7 +127,7 @@ class Pipeline:
         """
         with self._lock():
             self._record_promotions()
-            production = self._production()
+            production = self._stages.production_version()
             last = Serving(self._lake, self._instance, production).last_scored() if production else None
             if last:
                 self._score(Plan(DateRange(last, last)), DateRange(last, last))
@@ -171,7 +171,7 @@ class Pipeline:
         self.report.notes += about_constant_features(metadata)
 
     def _score(self, plan: Plan, dates: DateRange) -> None:
-        production = self._production()
+        production = self._stages.production_version()
         if production is None:
             self.report.notes.append(
                 f"Nothing was scored: there is no Production model yet ({self._why_no_model()})."
@@ -190,7 +190,7 @@ class Pipeline:
         self.runner.materialize("promotions", [MODEL_PROMOTIONS.asset_key])
 
     def _deploy(self) -> None:
-        production = self._production()
+        production = self._stages.production_version()
         if production is None:
             return
         serving = Serving(self._lake, self._instance, production)
@@ -213,12 +213,6 @@ class Pipeline:
     def _drift_needs_a_training(self) -> bool:
         # By the real clock, as the event log's times are.
         return is_due(self._instance, dt.datetime.now(dt.UTC)) and bool(drift_since_training(self._instance))
-
-    def _production(self) -> str | None:
-        from churn_assets.model.registry import registry
-
-        version = registry.production_version(self._lake.settings)
-        return str(version.version) if version else None
 
     def _why_no_model(self) -> str:
         metadata = latest_metadata(self._instance, CHURN_PREDICTION_MODEL)

@@ -61,6 +61,13 @@ class Stages:
         for step in plan.only(*BY_MODEL).steps():
             self._runner.run_step(plan, step)
 
+    def production_version(self) -> str | None:
+        """Return the version that the registry names Production, None if there is none."""
+        from churn_assets.model.registry import registry
+
+        version = registry.production_version(self._lake.settings)
+        return str(version.version) if version else None
+
     def why_not_to_train(self) -> str | None:
         """Return why no model may learn from today's features and labels, in a sentence; None if one may."""
         return next((reason for table in GATED if (reason := blocked(self._lake, table))), None)

@@ -72,7 +72,7 @@ class TaskPipeline:
 
     def score(self, now: dt.datetime) -> None:
         """Score the last complete feature_date, and those without scores since the first that has some."""
-        if not self._has_a_model():
+        if self._stages.production_version() is None:
             self.report.notes.append("Nothing was scored: there is no Production model yet.")
             return
         scored = [day for day, rows in self._lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
@@ -85,13 +85,8 @@ class TaskPipeline:
 
     def deploy(self) -> None:
         """Deploy the Production version to the endpoint, and compare its answers with the scores."""
-        if not self._has_a_model():
+        if self._stages.production_version() is None:
             self.report.notes.append("Nothing was deployed: there is no Production model yet.")
             return
         self.runner.materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
         self._stages.require_trainable()
-
-    def _has_a_model(self) -> bool:
-        from churn_assets.model.registry import registry
-
-        return registry.production_version(self._lake.settings) is not None

@@ -84,7 +84,7 @@ def test_nothing_to_do_is_no_run() -> None:
 
 
 def test_a_date_that_waits_for_a_check_is_not_scored_again() -> None:
-    plan = Plan(DateRange(january(1), january(3)), held={CHURN_PREDICTIONS: {january(3): "features fail"}})
+    plan = Plan(DateRange(january(1), january(3)), blocked={CHURN_PREDICTIONS: {january(3): "features fail"}})
 
     plan.score_again(january(2), MODEL_NEWER)
     plan.score_again(january(3), MODEL_NEWER)
