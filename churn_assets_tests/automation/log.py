@@ -37,22 +37,22 @@ class Log:
         self._settings = settings
 
     @property
-    def found(self) -> Found:
+    def ledger(self) -> Found:
         """The ledger, and which tables it does not know."""
         return Found(Known(self.rows), self.lost)
 
     @property
     def number(self) -> int:
         """Of the last note."""
-        return self.found.known.number
+        return self.ledger.known.number
 
     def wrote(
         self, key: dg.AssetKey, version: str = "1", read: dict[Table, str] | None = None, **more: Any
     ) -> None:
         """One materialisation: its data version, and the data version of each upstream that it read."""
         tags = {"dagster/data_version": version}
-        for upstream, found in (read or {}).items():
-            tags[f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"] = found
+        for upstream, data_version in (read or {}).items():
+            tags[f"dagster/input_data_version/{upstream.asset_key.to_user_string()}"] = data_version
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags, **more))
 
     def ingested(
@@ -114,5 +114,5 @@ class Log:
 
     def id(self, key: dg.AssetKey) -> int:
         """The storage id of the last materialisation."""
-        found = self.instance.fetch_materializations(key, limit=1).records
-        return found[0].storage_id if found else 0
+        records = self.instance.fetch_materializations(key, limit=1).records
+        return records[0].storage_id if records else 0

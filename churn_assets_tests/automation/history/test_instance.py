@@ -25,8 +25,8 @@ def history(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> Ite
     settings = make_settings()
     # The instance exports it; so that the next test finds what was there before.
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home_folder))
-    with dagster_instance(settings) as found:
-        yield found
+    with dagster_instance(settings) as instance:
+        yield instance
 
 
 def run_of(history: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[str, str]) -> str:
@@ -138,9 +138,9 @@ def home(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def runs_in(settings: Settings) -> int:
     """How many runs the history holds; it takes one more."""
-    with dagster_instance(settings) as found:
-        found.add_run(dg.DagsterRun(job_name="job"))
-        return found.get_runs_count()
+    with dagster_instance(settings) as instance:
+        instance.add_run(dg.DagsterRun(job_name="job"))
+        return instance.get_runs_count()
 
 
 def test_databases_are_put_in_their_place_whole_and_the_configuration_last(

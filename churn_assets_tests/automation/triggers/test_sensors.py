@@ -104,8 +104,8 @@ def test_what_has_landed_is_the_landing_zones_data_version(
     log: Log, settings: Settings, landing: Path
 ) -> None:
     def observed() -> list[str | None]:
-        found = log.instance.fetch_observations(LANDING_EVENTS, limit=10).records
-        return [(one.asset_observation.tags or {}).get("dagster/data_version") for one in found]  # type: ignore[union-attr]  # an observation has one
+        records = log.instance.fetch_observations(LANDING_EVENTS, limit=10).records
+        return [(record.asset_observation.tags or {}).get("dagster/data_version") for record in records]  # type: ignore[union-attr]  # an observation has one
 
     land(landing, "a.json")
     tick(log, settings)
@@ -170,7 +170,7 @@ def test_no_landing_zone_is_no_error(log: Log, settings: Settings) -> None:
 def test_what_keeps_the_data_fresh_runs_without_being_switched_on(settings: Settings) -> None:
     repository = build_defs(settings).get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    schedule = next(found for found in repository.schedule_defs if "pipeline" in found.name)
+    schedule = next(schedule for schedule in repository.schedule_defs if "pipeline" in schedule.name)
 
     for name in ("landing_zone", "stale_dates", "automation"):
         assert sensors[name].default_status == dg.DefaultSensorStatus.RUNNING, name
@@ -203,9 +203,9 @@ def test_a_worker_that_is_gone_does_not_hold_things_up_for_ever(
     assert fail_dead_runs(log.instance, now) == []
     assert fail_dead_runs(log.instance, now + 2 * GRACE) == [run.run_id]
 
-    found = log.instance.get_run_by_id(run.run_id)
-    assert found is not None
-    assert found.status == dg.DagsterRunStatus.FAILURE
+    failed = log.instance.get_run_by_id(run.run_id)
+    assert failed is not None
+    assert failed.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_a_worker_that_lives_is_left_alone(log: Log) -> None:
