@@ -153,7 +153,8 @@ class Pipeline:
             self.runner.materialize("users", [USERS.asset_key])
 
     def _train(self) -> None:
-        if not self._stages.may_train():
+        if reason := self._stages.why_not_to_train():
+            self.report.notes.append(f"No model was trained: {reason}")
             return
         if self._labels_are_newer_than_the_model() or self._drift_needs_a_training():
             self.runner.materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])

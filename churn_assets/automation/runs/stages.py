@@ -72,13 +72,6 @@ class Stages:
         """Return why no model may learn from today's features and labels, in a sentence; None if one may."""
         return next((reason for table in GATED if (reason := blocked(self._lake, table))), None)
 
-    def may_train(self) -> bool:
-        """Whether a model may learn from today's features and labels; if not, the report says why."""
-        reason = self.why_not_to_train()
-        if reason:
-            self._runner.report.notes.append(f"No model was trained: {reason}")
-        return reason is None
-
     def require_trainable(self) -> None:
         """Fail a run that had to leave the model out, once all that does not read it is done.
 

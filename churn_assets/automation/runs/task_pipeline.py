@@ -63,7 +63,8 @@ class TaskPipeline:
 
     def train(self) -> None:
         """Train a new version, if the labelled dates allow one; it becomes Production if it is better."""
-        if not self._stages.may_train():
+        if reason := self._stages.why_not_to_train():
+            self.report.notes.append(f"No model was trained: {reason}")
             return
         self.runner.materialize("model", [CHURN_PREDICTION_MODEL, MODEL_PROMOTIONS.asset_key])
         metadata = latest_metadata(self.runner.instance, CHURN_PREDICTION_MODEL)
