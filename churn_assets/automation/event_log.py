@@ -10,6 +10,7 @@ This module must stay where it is: the ``dagster.yaml`` of every lake names it. 
 ``history.log_reader``.
 """
 
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,5 +87,5 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             self._engines.clear()
 
 
-def _sync_at_checkpoints_only(connection: Any, _record: object) -> None:
+def _sync_at_checkpoints_only(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")

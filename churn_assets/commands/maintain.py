@@ -22,7 +22,9 @@ def maintain(
     retention_hours: Annotated[
         int,
         typer.Option(
-            "--retention-hours", min=0, help="Keep what tables no longer use for so long, for who reads it."
+            "--retention-hours",
+            min=0,
+            help="Keep files that tables no longer use for so long, for their readers.",
         ),
     ] = WEEK_HOURS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,

@@ -22,8 +22,8 @@ def migrate(
 ) -> None:
     """Say what this release changes in the tables, and give them their new columns.
 
-    Dates that are to be computed again are computed by churn run, which adds the columns as well if nobody
-    did: nothing has to be done by hand, and no folder moved.
+    Dates that are to be computed again are computed by churn run, which also adds the columns if they are
+    missing: nothing has to be done by hand, and no folder moved.
     """
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.staleness.migration import changes, grow

@@ -1,4 +1,4 @@
-"""What each task of the Databricks job does: a part of ``churn run``, in a process of its own."""
+"""What each task of the Databricks job does: a part of ``churn run``, in a separate process."""
 
 import datetime as dt
 

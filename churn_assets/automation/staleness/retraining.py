@@ -32,7 +32,7 @@ def drift_since_training(instance: dg.DagsterInstance) -> str | None:
     """Return the message of a drift check that has failed since the last training, None if none has.
 
     Only the latest result of each check counts, and only if it is an error, not a warning. The training
-    answered an earlier one: until a date has been scored since, nobody knows whether the drift is over.
+    answered an earlier one: until a date has been scored since, it is not known whether the drift is over.
     """
     last = last_training(instance)
     for key in DRIFT_CHECKS:

@@ -73,7 +73,7 @@ def unsettled(ledger: Found) -> str | None:
     """Return why Silver or users must be written before any date is planned, None if both are current."""
     for table in (EVENTS, USERS):
         if table in ledger.unknown:
-            return f"{table.name} changed, and nobody has noted how"
+            return f"{table.name} changed, and the ledger does not say how"
     users = ledger.known.table(USERS)
     if users and any(row.changed > users.read for row in ledger.known.dates(EVENTS).values()):
         return "events are newer than users"

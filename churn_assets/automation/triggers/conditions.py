@@ -5,11 +5,11 @@ The dated tables have a sensor instead: see ``stale_dates``.
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition
 
+from churn_assets.assets.common import Assets
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.history.log_reader import materializations, storage_ids_by_partition
@@ -139,7 +139,7 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     }
 
 
-def with_conditions(assets: Iterable[Any]) -> list[Any]:
+def with_conditions(assets: Assets) -> Assets:
     """Return the same assets, with a condition where they have one."""
     by_key = conditions()
 
@@ -179,7 +179,7 @@ def added_assets_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSe
             default_condition=HasNoPartitions() & follows,
             default_status=dg.DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=30,
-            description="Keeps assets current that somebody has added, where they have no partitions.",
+            description="Keeps added assets current that have no partitions.",
         )
 
 
