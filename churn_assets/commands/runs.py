@@ -7,7 +7,7 @@ import typer
 from rich.table import Table as RichTable
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.runs.history import Duration, RunSummary, SlaMiss
+from churn_assets.automation.runs.past_runs import Duration, RunSummary, SlaMiss
 from churn_assets.console import out
 
 UTC_MINUTES = "%Y-%m-%d %H:%M"
@@ -18,16 +18,16 @@ def runs(
 ) -> None:
     """Show the latest runs, seconds of each step, late predictions; exit 1 if the last run failed."""
     from churn_assets.automation.history.instance import dagster_instance
-    from churn_assets.automation.runs import history
+    from churn_assets.automation.runs import past_runs
 
     settings = settings_module.load()
     if not (settings.dagster_home_folder / "dagster.yaml").exists():
         out.print(f"Nothing has run yet with its history in {settings.dagster_home_folder}. Run: churn run")
         return
     with dagster_instance(settings) as instance:
-        latest = history.latest_runs(instance, settings, limit)
-        durations = history.durations(instance)
-        misses = history.sla_misses(instance, settings, dt.datetime.now(dt.UTC))
+        latest = past_runs.latest_runs(instance, settings, limit)
+        durations = past_runs.durations(instance)
+        misses = past_runs.sla_misses(instance, settings, dt.datetime.now(dt.UTC))
     _print_runs(latest)
     _print_durations(durations)
     _print_misses(misses)

@@ -8,7 +8,7 @@ import pytest
 from dagster import AssetMaterialization
 from dagster._core.test_utils import freeze_time
 
-from churn_assets.automation.runs.history import SlaMiss, durations, latest_runs, sla_misses
+from churn_assets.automation.runs.past_runs import SlaMiss, durations, latest_runs, sla_misses
 from churn_assets.errors import ModelError
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
