@@ -97,7 +97,7 @@ def measure(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Ticks and evaluations, each as often as a median needs."""
     from churn_assets.automation.triggers.sensors import landing_sensor
     from churn_assets.automation.triggers.stale_dates import decide
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
 
     landing = Path(settings.landing_root)
     landing.mkdir()

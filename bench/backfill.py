@@ -6,8 +6,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deltalake import DeltaTable
 
@@ -15,6 +16,11 @@ from bench.lakes import HORIZON, START, settings_of, simulated
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, DAILY_SUMMARY, USER_DAILY_ACTIVITY, USER_FEATURES, Table
+
+if TYPE_CHECKING:
+    from churn_assets.automation.runs.pipeline import Pipeline
+
+T = TypeVar("T")
 
 DATES = 120
 MEASURED = 10
@@ -29,11 +35,11 @@ def prepare(folder: Path) -> None:
     pipeline(settings, lambda made: made.run_stage("ingest", dt.datetime.now(dt.UTC)))
 
 
-def pipeline(settings: Settings, work: Any) -> Any:
+def pipeline(settings: Settings, work: Callable[["Pipeline"], T]) -> T:
     """Do something with this lake's pipeline, in its own Dagster instance."""
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs.pipeline import Pipeline
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.resources import lakehouse
 
     with dagster_instance(settings) as instance:
@@ -48,10 +54,10 @@ def worker(folder: Path, dates: DateRange, tables: str) -> None:
     steps = all_of_them if tables == "all" else [Step((USER_DAILY_ACTIVITY,), dates)]
     plan = Plan(dates, {table: dict.fromkeys(dates.days(), "asked for") for table in TABLES})
 
-    def work(made: Any) -> None:
+    def work(made: "Pipeline") -> None:
         # As a sensor's or a backfill's run does, with no plan to make.
         for step in steps:
-            made._run_step(plan, step)
+            made.runner.run_step(plan, step)
 
     started = time.perf_counter()
     pipeline(settings_of(folder), work)

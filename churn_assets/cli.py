@@ -12,13 +12,14 @@ from churn_assets import plain_paths, settings, terminal
 from churn_assets.commands import (
     backfill,
     events,
-    graph,
     imports,
     maintain,
     migrate,
     model,
+    run,
     runs,
     services,
+    status,
     workspace,
 )
 from churn_assets.console import err
@@ -34,8 +35,8 @@ app = typer.Typer(
 )
 app.command()(events.simulate)
 app.command("import")(imports.import_)
-app.command()(graph.run)
-app.command()(graph.status)
+app.command()(run.run)
+app.command()(status.status)
 app.command()(backfill.backfill)
 app.command()(runs.runs)
 app.command()(model.rollback)
@@ -50,38 +51,38 @@ app.add_typer(workspace.workflow, name="workflow", help="The pipeline as a Datab
 
 
 def main() -> None:
-    """Run the command line; what went wrong is one line on stderr, its details are in the lake's log."""
-    # Imports make a million objects that stay; looking through them again and again costs a tenth of a run.
+    """Run the command line: an error is one line on stderr, with its details in the lake's log."""
+    # Imports create a million objects that stay; scanning them again and again takes a tenth of a run.
     gc.set_threshold(100_000, 50, 50)
-    people = terminal.turn_away()
-    if people:
-        err.file = people.stream
+    redirected = terminal.redirect_stderr()
+    if redirected:
+        err.file = redirected.stream
     try:
         app()
     except SystemExit as ended:
-        if people and ended.code == WRONG_USAGE:
-            people.show()
+        if redirected and ended.code == WRONG_USAGE:
+            redirected.replay()
         raise
     except ChurnError as error:
-        if people:
+        if redirected:
             traceback.print_exception(error)
-        _say(str(error))
+        _print_error(str(error))
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the end of the line, and of every error
         log = None
-        if people:
+        if redirected:
             traceback.print_exception(error)
-            log = people.keep(_logs() or plain_paths.own_folder())
+            log = redirected.append_to_log(_logs() or plain_paths.own_folder())
         kept = f" The trace is in {log}." if log else ""
-        _say(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this.{kept}")
+        _print_error(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this.{kept}")
         sys.exit(1)
     finally:
-        if people and (logs := _logs()):
-            people.keep(logs)
+        if redirected and (logs := _logs()):
+            redirected.append_to_log(logs)
 
 
 def _logs() -> Path | None:
-    """The lake's folder for logs; None where there is no lake, as looking leaves no trace."""
+    """Return the lake's folder for logs, None if there is no lake: commands that only read create none."""
     try:
         lake = settings.load().lake_root
     except ChurnError:
@@ -89,5 +90,5 @@ def _logs() -> Path | None:
     return lake / "logs" if lake.is_dir() else None
 
 
-def _say(what: str) -> None:
-    err.print(Text.assemble(("churn:", "red"), " ", " ".join(what.splitlines())), soft_wrap=True)
+def _print_error(message: str) -> None:
+    err.print(Text.assemble(("churn:", "red"), " ", " ".join(message.splitlines())), soft_wrap=True)

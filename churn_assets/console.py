@@ -1,4 +1,4 @@
-"""How the command line shows things: progress on stderr, results on stdout."""
+"""The output of the command line: progress on stderr, results on stdout."""
 
 import sys
 import time
@@ -16,15 +16,15 @@ from churn_assets.model.data.churn_definition import ANY, ChurnDefinition
 from churn_assets.settings import Settings
 from churn_assets.status import ModelStatus, Status
 
-# Lines that a program reads are not broken at 80 columns.
-# No markup and no emoji: paths may hold [b] and :smile:.
+# No line breaks at 80 columns where a program may read the output.
+# No markup and no emoji: paths may contain [b] and :smile:.
 out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told how much of how much is done, and goes away at the end."""
+    """Show a progress bar until the block ends; the yielded function takes the amount done and the total."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     # Without a terminal it would leave an empty line in the log.
     with Progress(
@@ -36,7 +36,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Shows what is being done, and leaves a line with its seconds when the next thing starts."""
+    """Show the current step, and print a line with its seconds when the next one starts."""
     current: list[tuple[str, float]] = []
 
     def finish() -> None:
@@ -45,7 +45,7 @@ def steps() -> Iterator[Callable[[str], None]]:
             err.print(f"  {what} ({time.monotonic() - since:.1f} s)", soft_wrap=True)
 
     spinner = Spinner("dots", Text("starting"))
-    # Not rich's own status, which lets what others write to stderr appear above it.
+    # Not rich's own status, which lets other output on stderr appear above it.
     with Live(spinner, console=err, transient=True, redirect_stderr=False):
 
         def step(what: str) -> None:
@@ -57,12 +57,12 @@ def steps() -> Iterator[Callable[[str], None]]:
         finish()
 
 
-def print_tables(found: Status) -> None:
-    """One line a table."""
+def print_tables(status: Status) -> None:
+    """Print a line for each table."""
     table = RichTable("table", "dates", box=None, pad_edge=False)
     for heading in ("rows", "version", "size", "changed (UTC)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in found.tables:
+    for row in status.tables:
         table.add_row(
             row.table,
             f"{row.first_date} to {row.last_date}" if row.first_date else "",
@@ -74,26 +74,26 @@ def print_tables(found: Status) -> None:
     out.print(table)
 
 
-def print_landing(found: Status) -> None:
-    """What lies in the landing zone and is not taken in, and whether Bronze is ahead of the clock."""
-    for line in found.landing.lines() if found.landing else ():
-        # A file's name may hold what reads as markup.
+def print_landing(status: Status) -> None:
+    """Print the files that cannot be taken in, and whether Bronze is ahead of the clock."""
+    for line in status.landing.lines() if status.landing else ():
+        # A file's name may look like markup.
         out.print(line, soft_wrap=True, markup=False)
 
 
 def _definition(model: ModelStatus, settings: Settings) -> str:
-    """What churn means to it, and that this is something else than the settings want, if so."""
+    """Return the model's churn definition, and how the settings differ from it; empty if unknown."""
     if model.horizon_days is None:
         return ""
-    found = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
-    others = found.unlike(ChurnDefinition.of(settings))
-    other = f" ({', '.join(others)}: churn run)" if others else ""
-    return f"{found}{other}, "
+    definition = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
+    differences = definition.unlike(ChurnDefinition.of(settings))
+    other = f" ({', '.join(differences)}: churn run)" if differences else ""
+    return f"{definition}{other}, "
 
 
-def print_summary(found: Status, settings: Settings) -> None:
-    """What a person wants to know after a run: counts, the AUC, the latest scores, where things are."""
-    rows = {row.table: row.rows for row in found.tables}
+def print_summary(status: Status, settings: Settings) -> None:
+    """Print what matters after a run: counts, the AUC, the latest scores, and where things are."""
+    rows = {row.table: row.rows for row in status.tables}
     silver = f"{settings.main_catalog}.clean"
     out.print(
         f"{rows.get(f'{settings.raw_catalog}.landing.events', 0):,} lines landed: "
@@ -101,17 +101,17 @@ def print_summary(found: Status, settings: Settings) -> None:
         f"{rows.get(f'{silver}.quarantined_events', 0):,} quarantined; "
         f"{rows.get(f'{silver}.users', 0):,} users."
     )
-    if found.model:
-        metrics = found.model.metrics
+    if status.model:
+        metrics = status.model.metrics
         out.print(
-            f"Production model: version {found.model.version}, {_definition(found.model, settings)}"
+            f"Production model: version {status.model.version}, {_definition(status.model, settings)}"
             f"out-of-time AUC {metrics.get('roc_auc', 0):.3f} "
             f"(recency alone {metrics.get('recency_roc_auc', 0):.3f}), "
             f"PR-AUC {metrics.get('pr_auc', 0):.3f}."
         )
-        out.print(f"Why it is Production, and how good: {found.model.report}", soft_wrap=True)
-    if found.scores:
-        scores = found.scores
+        out.print(f"Why it is Production, and how good: {status.model.report}", soft_wrap=True)
+    if status.scores:
+        scores = status.scores
         out.print(
             f"Predictions for {scores.feature_date}: {scores.users:,} users, "
             f"{scores.predicted_churn:,} predicted to churn, "
@@ -121,13 +121,15 @@ def print_summary(found: Status, settings: Settings) -> None:
             f"Expected to churn, as the sum of the probabilities: {scores.expected_churn:,.0f}. "
             f"Worth contacting, from {scores.contact_threshold:.3g} on: {scores.worth_contacting:,}."
         )
-    if found.endpoint and found.endpoint.version:
-        endpoint = found.endpoint
+    if status.endpoint and status.endpoint.version:
+        endpoint = status.endpoint
         update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""
         out.print(
             f"Endpoint {endpoint.url}: {endpoint.state}, serves version {endpoint.version}{update}.",
             soft_wrap=True,
         )
-    elif found.endpoint:
-        out.print(f"Endpoint {found.endpoint.url}: {found.endpoint.state}. Serve: make serve", soft_wrap=True)
+    elif status.endpoint:
+        out.print(
+            f"Endpoint {status.endpoint.url}: {status.endpoint.state}. Serve: make serve", soft_wrap=True
+        )
     out.print(f"Tables are in {settings.lake_root}. Graph, lineage and runs: make dev")

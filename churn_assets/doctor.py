@@ -1,4 +1,4 @@
-"""What this machine lacks for a deployment, and how to mend it."""
+"""Checks of what a deployment needs on this machine, each with the way to fix what is missing."""
 
 import datetime as dt
 import platform
@@ -33,7 +33,7 @@ OLDEST_JAVA = 17
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: whether it is well, and what was found or is to be done."""
+    """The result of one check: whether all is well, and what was found or has to be done."""
 
     name: str
     is_well: bool
@@ -41,29 +41,29 @@ class Finding:
 
 
 def examine(lake: Lakehouse) -> Iterator[Finding]:
-    """Look at everything that the deployment needs, in the order in which a run needs it."""
+    """Check everything that the deployment needs, in the order in which a run needs it."""
     yield Finding("Python", is_well=True, says=platform.python_version())
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
     yield Finding("packages", is_well=True, says=packages)
     if not isinstance(lake, FolderLakehouse):
         from churn_assets.databricks import preflight
 
-        # Engine, files and tables are remote: only the workspace can be asked from here.
-        for name, question in preflight.questions(lake.settings).items():
-            yield _asked(name, question)
-        yield _asked("Unity Catalog", lambda: _catalog(lake.settings))
+        # The workspace can be queried from here; engine, files and tables are over there.
+        for name, check in preflight.questions(lake.settings).items():
+            yield _finding(name, check)
+        yield _finding("Unity Catalog", lambda: _catalog(lake.settings))
     else:
-        yield _asked("engine", lambda: _engine(lake))
-        yield _asked("lake", lake.require_writable)
-        yield _asked("landing zone", lambda: _landing(lake))
-        yield _asked("tables", lambda: _contracts(lake))
-        yield _asked("ledger", lambda: _ledger(lake))
-    yield _asked("alerts", lambda: _alerts(lake.settings))
+        yield _finding("engine", lambda: _engine(lake))
+        yield _finding("lake", lake.require_writable)
+        yield _finding("landing zone", lambda: _landing(lake))
+        yield _finding("tables", lambda: _contracts(lake))
+        yield _finding("ledger", lambda: _ledger(lake))
+    yield _finding("alerts", lambda: _alerts(lake.settings))
 
 
-def _asked(name: str, question: Callable[[], str]) -> Finding:
+def _finding(name: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(name, is_well=True, says=question())
+        return Finding(name, is_well=True, says=check())
     except ChurnError as error:
         return Finding(name, is_well=False, says=str(error))
 
@@ -97,19 +97,21 @@ def _catalog(settings: Settings) -> str:
 
 
 def java_version(java: str) -> int | None:
-    """The major version of a java, None where it cannot be read."""
-    asked = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    found = re.search(r'version "(?:1\.)?(\d+)', asked.stderr)
-    return int(found.group(1)) if found else None
+    """Return the major version of a Java executable, None if it cannot be read."""
+    process = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    match = re.search(r'version "(?:1\.)?(\d+)', process.stderr)
+    return int(match.group(1)) if match else None
 
 
 def _alerts(settings: Settings) -> str:
     if bool(settings.alert_emails) != bool(settings.smtp_host):
-        given, missing = "CHURN_ALERT_EMAILS", "CHURN_SMTP_HOST"
+        is_set, missing = "CHURN_ALERT_EMAILS", "CHURN_SMTP_HOST"
         if settings.smtp_host:
-            given, missing = missing, given
-        raise SettingsError(f"{given} is set and {missing} is not, so no mail is sent. Set both, or neither.")
-    told = ["a webhook"] if settings.alert_webhook else []
+            is_set, missing = missing, is_set
+        raise SettingsError(
+            f"{is_set} is set and {missing} is not, so no mail is sent. Set both, or neither."
+        )
+    receivers = ["a webhook"] if settings.alert_webhook else []
     if settings.smtp_host:
         server = (settings.smtp_host, settings.smtp_port)
         try:
@@ -119,12 +121,12 @@ def _alerts(settings: Settings) -> str:
                 f"The mail server {server[0]}:{server[1]} does not answer ({error}). "
                 "Check CHURN_SMTP_HOST and CHURN_SMTP_PORT."
             ) from error
-        told.insert(0, f"{settings.alert_emails} by {server[0]}:{server[1]}")
-    if not told:
+        receivers.insert(0, f"{settings.alert_emails} by {server[0]}:{server[1]}")
+    if not receivers:
         return (
             "off: set CHURN_ALERT_EMAILS and CHURN_SMTP_HOST, or CHURN_ALERT_WEBHOOK, to be told of failures"
         )
-    return f"to {' and '.join(told)}"
+    return f"to {' and '.join(receivers)}"
 
 
 def _landing(lake: Lakehouse) -> str:
@@ -132,11 +134,11 @@ def _landing(lake: Lakehouse) -> str:
         return f"{lake.settings.landing_root} is listed on the cluster, by Auto Loader"
     listing = list_files(lake.settings.landing_root)
     others = f", {listing.ignored} others ignored" if listing.ignored else ""
-    found = f"{lake.settings.landing_root} has {len(listing.files)} event files{others}"
+    contents = f"{lake.settings.landing_root} has {len(listing.files)} event files{others}"
     if listing.left_out:
-        cannot = "; ".join(f"{name} {reason}" for name, reason in listing.left_out.items())
-        raise LandingError(f"{found}, and what cannot be taken in: {cannot}. Mend or move it.")
-    return found
+        refused = "; ".join(f"{name} {reason}" for name, reason in listing.left_out.items())
+        raise LandingError(f"{contents}, and what cannot be taken in: {refused}. Mend or move it.")
+    return contents
 
 
 def _ledger(lake: Lakehouse) -> str:
@@ -148,7 +150,7 @@ def _ledger(lake: Lakehouse) -> str:
 
 
 def _contracts(lake: Lakehouse) -> str:
-    there = [table for table in TABLES if lake.version(table) >= 0]
-    for table in there:
+    existing = [table for table in TABLES if lake.version(table) >= 0]
+    for table in existing:
         lake.require_contract(table)
-    return f"{len(there)} of {len(TABLES)} exist, all as their contracts say"
+    return f"{len(existing)} of {len(TABLES)} exist, all as their contracts say"

@@ -1,4 +1,4 @@
-"""How the lake is, read from its tables' metadata and the model registry: of folders, without an engine."""
+"""The state of the lake, from its tables' metadata and the model registry; a folder lake needs no engine."""
 
 import datetime as dt
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +16,7 @@ from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One table: rows, first and last date of its partition column, version, bytes, last change (UTC)."""
+    """One table: rows, first and last partition date, Delta version, bytes, and last change (UTC)."""
 
     table: str
     rows: int
@@ -29,10 +29,10 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The Production model: its version, when it was registered, its metrics on the holdout, its report.
+    """The Production model: its version, when it was registered, its holdout metrics and its report.
 
-    ``horizon_days`` is how far ahead its labels looked, ``label_event_types`` the events that counted; None
-    where nobody noted it. ``report`` is a file of this lake, or a URI in MLflow.
+    ``horizon_days`` is the horizon of its labels in days, and ``label_event_types`` are the events that
+    counted; None if its training did not record them. ``report`` is a file of this lake, or a URI in MLflow.
     """
 
     version: str
@@ -45,9 +45,9 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class ScoreStatus:
-    """The latest feature_date's predictions.
+    """The predictions of the latest feature_date.
 
-    ``predicted_churn`` are the users with a probability of at least 0.5, ``expected_churn`` is the sum of all
+    ``predicted_churn`` counts users with a probability of at least 0.5, ``expected_churn`` is the sum of all
     probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability
     from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and CHURN_SAVE_RATE.
     """
@@ -63,7 +63,7 @@ class ScoreStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that ``churn status`` shows; ``days`` is what is odd about the days of the events."""
+    """Everything that ``churn status`` shows; ``days`` are warnings about the days of the events."""
 
     tables: list[TableStatus] = field(default_factory=list)
     model: ModelStatus | None = None
@@ -73,17 +73,17 @@ class Status:
     days: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
 
 def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNotes | None = None) -> Status:
-    """Look at every table that exists, the Production model, the latest scores and the landing zone.
+    """Return the state of all tables, the Production model, the latest scores and the landing zone.
 
     Args:
-        lake: what is looked at.
-        now: the clock; without it Bronze's stamps are not compared with it.
-        last: what the last ingestion said of the landing zone, if that is known.
+        lake: the lake.
+        now: the clock; without it, Bronze's timestamps are not compared with it.
+        last: the last ingestion's notes on the landing zone, if known.
 
     Raises:
         LakeError: the lake is no folder.
@@ -104,7 +104,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
 def _landing_notes(
     lake: Lakehouse, now: dt.datetime | None, last: LandingNotes | None
 ) -> LandingNotes | None:
-    """The landing zone as it is now, with what only an ingestion could find unreadable."""
+    """Return notes on the landing zone of now, with files that only the last ingestion knew as unreadable."""
     ahead = ahead_of(lake, now) if now else dt.timedelta()
     if lake.finds_files_by == "auto loader":
         return LandingNotes.of(None, ahead)
@@ -112,8 +112,8 @@ def _landing_notes(
         listing = list_files(lake.settings.landing_root)
     except LandingError:
         return LandingNotes.of(None, ahead) if ahead else None
-    there = set(listing.files)
-    unread = {name: reason for name, reason in (last.left_out if last else {}).items() if name in there}
+    landed = set(listing.files)
+    unread = {name: reason for name, reason in (last.left_out if last else {}).items() if name in landed}
     return LandingNotes.of(replace(listing, left_out=unread | listing.left_out), ahead)
 
 
@@ -126,7 +126,7 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
     from churn_assets.model.registry.quiet import quieten
     from churn_assets.model.report import place
 
-    # Not configure first: it makes the database where there is none, and looking must leave no trace.
+    # configure() comes later: it creates the database if there is none, and status must create nothing.
     quieten()
     version = registry.production_version(lake.settings)
     if version is None:
@@ -157,12 +157,12 @@ def _score_status(lake: Lakehouse) -> ScoreStatus | None:
 
 
 def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
-    """The scores of a date, as Dagster shows them beside its materialisation; none where there are none."""
-    found = _scores_of(lake, day)
-    if found is None:
+    """Return a date's scores as metadata of its materialisation, empty if it has none."""
+    scores = _scores_of(lake, day)
+    if scores is None:
         return {}
     names = ("predicted_churn", "expected_churn", "worth_contacting", "contact_threshold")
-    return {name: getattr(found, name) for name in names}
+    return {name: getattr(scores, name) for name in names}
 
 
 def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:

@@ -1,7 +1,7 @@
-"""The terminal is for people: what engines and libraries write to stderr goes to a log.
+"""Keeps the terminal free of what engines and libraries write to stderr: that goes to a log.
 
-Rust, Java, gRPC, workers, warnings and loggers all write to file descriptor 2, so that is what is turned
-away; the command line's own lines go to the terminal as before.
+Rust, Java, gRPC, workers, warnings and loggers all write to file descriptor 2, so that is what is redirected.
+The command line's own lines go to the terminal as before.
 """
 
 import os
@@ -16,34 +16,34 @@ LARGEST_LOG = 10_000_000
 STDERR = 2
 
 
-class Terminal:
-    """Where people read, while file descriptor 2 leads to a log."""
+class RedirectedStderr:
+    """File descriptor 2 redirected to a temporary file; ``stream`` still leads to the terminal."""
 
     def __init__(self) -> None:
         self._fd = os.dup(STDERR)
         self.stream: TextIO = os.fdopen(os.dup(self._fd), "w", buffering=1, errors="replace")
-        # In a file without a name until there is something worth keeping: looking leaves no trace.
-        self._noise: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed in give_back
+        # Without a name until there is something to keep: commands that only read create no file.
+        self._noise: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - used until the process ends
         sys.stderr.flush()
         os.dup2(self._noise.fileno(), STDERR)
 
-    def give_back(self) -> None:
-        """Let file descriptor 2 be the terminal again."""
+    def restore(self) -> None:
+        """Make file descriptor 2 the terminal again."""
         sys.stderr.flush()
         os.dup2(self._fd, STDERR)
 
-    def show(self) -> None:
-        """What was turned away is for people after all: how a command is used."""
+    def replay(self) -> None:
+        """Write what was redirected to the terminal after all, as for the usage of a command."""
         sys.stderr.flush()
         self._noise.seek(0)
         self.stream.write(self._noise.read().decode(errors="replace"))
         self.stream.flush()
 
-    def keep(self, folder: Path) -> Path | None:
-        """Append what was turned away to the folder's log, making both where there is something to write.
+    def append_to_log(self, folder: Path) -> Path | None:
+        """Append what was redirected to the folder's log, and create both if there is something to write.
 
         Returns:
-            The log, None where there was nothing to write or it cannot be written.
+            The log, None if there was nothing to write or it cannot be written.
         """
         with suppress(OSError):
             sys.stderr.flush()
@@ -62,23 +62,23 @@ class Terminal:
         return None
 
 
-_TURNED_AWAY: list[Terminal] = []
+_REDIRECTED: list[RedirectedStderr] = []
 
 
-def turn_away() -> Terminal | None:
-    """From now on only the command line's own lines reach the terminal, up to the end of the process.
+def redirect_stderr() -> RedirectedStderr | None:
+    """Let only the command line's own lines reach the terminal until the process ends.
 
     Returns:
-        None where stderr is not the process's own, as under a test.
+        None if stderr is not the process's own, as under a test.
     """
     with suppress(OSError, ValueError, AttributeError):
         if sys.stderr.fileno() == STDERR:
-            _TURNED_AWAY.append(Terminal())
-            return _TURNED_AWAY[-1]
+            _REDIRECTED.append(RedirectedStderr())
+            return _REDIRECTED[-1]
     return None
 
 
-def give_back() -> None:
-    """For what becomes another program, whose stderr is its own."""
-    while _TURNED_AWAY:
-        _TURNED_AWAY.pop().give_back()
+def restore_stderr() -> None:
+    """Undo the redirection, before this process becomes another program."""
+    while _REDIRECTED:
+        _REDIRECTED.pop().restore()

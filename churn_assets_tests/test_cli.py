@@ -80,7 +80,7 @@ def process(deployment: str, tmp_path: Path) -> Churn:
         pytest.skip("each command would start a Spark of its own")
 
     def run(*arguments: str, **environment: str) -> Answer:
-        asked = subprocess.run(
+        process = subprocess.run(
             [CHURN, *arguments],
             cwd=tmp_path,
             env={"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **environment},
@@ -89,7 +89,7 @@ def process(deployment: str, tmp_path: Path) -> Churn:
             timeout=120,
             check=False,
         )
-        return Answer(asked.returncode, asked.stdout, asked.stderr)
+        return Answer(process.returncode, process.stdout, process.stderr)
 
     return run
 
@@ -168,10 +168,10 @@ def test_status_is_the_same_for_programs(churn: Churn) -> None:
 
     answer = churn("status", "--json")
 
-    found = json.loads(answer.out)
+    status = json.loads(answer.out)
     assert answer.exit_code == 0
-    assert (found["model"], found["scores"]) == (None, None)
-    rows = {row["table"]: row for row in found["tables"]}
+    assert (status["model"], status["scores"]) == (None, None)
+    rows = {row["table"]: row for row in status["tables"]}
     assert {name: row["rows"] for name, row in rows.items()} == {
         "raw_catalog.landing.events": 3,
         "main_catalog.clean.events": 2,
@@ -192,7 +192,7 @@ def test_status_is_the_same_for_programs(churn: Churn) -> None:
     assert [step.split("(")[0].strip() for step in again.err.splitlines()] == ["files to events"]
     later = json.loads(churn("status", "--json").out)
     # But Bronze's, which has been looked after once more.
-    assert {**later, "freshness": None} == {**found, "freshness": None}
+    assert {**later, "freshness": None} == {**status, "freshness": None}
 
 
 # Sample data.
@@ -269,7 +269,7 @@ def test_what_is_not_taken_in_is_named_by_run_and_status_until_it_is(churn: Chur
     (landing / "gone.json").symlink_to("nowhere")
     (landing / "sick.json").symlink_to("/proc/self/mem")
 
-    ran, status, found = churn("run"), churn("status"), json.loads(churn("status", "--json").out)
+    ran, status, as_json = churn("run"), churn("status"), json.loads(churn("status", "--json").out)
 
     assert ran.exit_code == 0
     for answer in (ran, status):
@@ -278,9 +278,9 @@ def test_what_is_not_taken_in_is_named_by_run_and_status_until_it_is(churn: Chur
             "sick.json cannot be read: Input/output error. They are tried again each time."
         ) in answer.out
         assert "4 files or folders were passed over: [bold].parquet, a.csv, b.txt and 1 more. " in answer.out
-    assert found["landing"]["left_out_count"] == 2
-    assert list(found["landing"]["left_out"]) == ["gone.json", "sick.json"]
-    assert found["landing"]["passed_over_names"] == ["[bold].parquet", "a.csv", "b.txt", "d.xml"]
+    assert as_json["landing"]["left_out_count"] == 2
+    assert list(as_json["landing"]["left_out"]) == ["gone.json", "sick.json"]
+    assert as_json["landing"]["passed_over_names"] == ["[bold].parquet", "a.csv", "b.txt", "d.xml"]
 
     for name in ("gone.json", "sick.json"):
         (landing / name).unlink()
@@ -443,7 +443,7 @@ def test_nothing_lands_where_the_landing_zone_is_a_file(churn: Churn, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("customer,when\nanna,2026-01-05 10:00:00\n", "--hash-user-id"),
         ("client,when\n7,2026-01-05 10:00:00\n", "customer"),
@@ -451,14 +451,14 @@ def test_nothing_lands_where_the_landing_zone_is_a_file(churn: Churn, tmp_path: 
     ids=["ids that are no integers", "a column that is not there"],
 )
 def test_a_file_that_cannot_be_imported_lands_nothing(
-    churn: Churn, content: str, said: str, spark: SparkSession
+    churn: Churn, content: str, message: str, spark: SparkSession
 ) -> None:
     Path("sales.csv").write_text(content)
 
     answer = churn("import", "sales.csv", "--user-id", "customer", "--event-ts", "when")
 
     assert answer.exit_code == 1
-    assert said in answer.reason
+    assert message in answer.reason
     assert files(Path("lake")) == []
 
 

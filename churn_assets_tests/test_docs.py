@@ -9,7 +9,7 @@ import typer
 from pydantic import AliasChoices
 
 from churn_assets.cli import app
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.settings import Settings
 from churn_assets.tables import QUARANTINE_REASONS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings

@@ -25,7 +25,7 @@ Examine = Callable[..., dict[str, Finding]]
 @pytest.fixture
 def examine(spark: SparkSession) -> Examine:
     def run(settings: Settings) -> dict[str, Finding]:
-        return {found.name: found for found in doctor.examine(FolderLakehouse(settings, lambda: spark))}
+        return {finding.name: finding for finding in doctor.examine(FolderLakehouse(settings, lambda: spark))}
 
     return run
 
@@ -33,10 +33,10 @@ def examine(spark: SparkSession) -> Examine:
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
     """Where all is well: one event file has landed."""
-    found = make_settings()
-    Path(found.landing_root).mkdir()
-    Path(found.landing_root, "events.json").touch()
-    return found
+    settings = make_settings()
+    Path(settings.landing_root).mkdir()
+    Path(settings.landing_root, "events.json").touch()
+    return settings
 
 
 @pytest.fixture
@@ -55,26 +55,26 @@ def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 
 def ill(findings: dict[str, Finding]) -> list[str]:
-    return [name for name, found in findings.items() if not found.is_well]
+    return [name for name, finding in findings.items() if not finding.is_well]
 
 
 def test_where_all_is_well_nothing_is_to_be_mended(examine: Examine, settings: Settings) -> None:
-    found = examine(settings)
+    findings = examine(settings)
 
-    assert ill(found) == []
-    assert "has 1 event files" in found["landing zone"].says
-    assert found["tables"].says == "0 of 14 exist, all as their contracts say"
-    assert " answers 1" in found["engine"].says
+    assert ill(findings) == []
+    assert "has 1 event files" in findings["landing zone"].says
+    assert findings["tables"].says == "0 of 14 exist, all as their contracts say"
+    assert " answers 1" in findings["engine"].says
 
 
 def test_a_missing_landing_zone_is_to_be_mended_and_the_rest_is_still_looked_at(
     examine: Examine, make_settings: MakeSettings
 ) -> None:
-    found = examine(make_settings())
+    findings = examine(make_settings())
 
-    assert ill(found) == ["landing zone"]
-    assert "Create it" in found["landing zone"].says
-    assert list(found)[-1] == "alerts"
+    assert ill(findings) == ["landing zone"]
+    assert "Create it" in findings["landing zone"].says
+    assert list(findings)[-1] == "alerts"
 
 
 def test_files_that_count_for_nothing_are_counted(examine: Examine, settings: Settings) -> None:
@@ -86,20 +86,20 @@ def test_files_that_count_for_nothing_are_counted(examine: Examine, settings: Se
 def test_a_lake_that_cannot_be_written_is_to_be_mended(examine: Examine, settings: Settings) -> None:
     settings.lake_root.touch()
 
-    found = examine(settings)
+    findings = examine(settings)
 
-    assert ill(found) == ["lake"]
-    assert "CHURN_LAKE_ROOT" in found["lake"].says
+    assert ill(findings) == ["lake"]
+    assert "CHURN_LAKE_ROOT" in findings["lake"].says
 
 
 def test_a_table_of_other_columns_is_to_be_mended(examine: Examine, settings: Settings) -> None:
     folder = settings.lake_root / USERS.catalog / USERS.schema / USERS.name
     write_deltalake(folder, pa.table({"user_id": ["a"]}))
 
-    found = examine(settings)
+    findings = examine(settings)
 
-    assert ill(found) == ["tables"]
-    assert "user_id string instead of bigint" in found["tables"].says
+    assert ill(findings) == ["tables"]
+    assert "user_id string instead of bigint" in findings["tables"].says
 
 
 def test_an_old_java_is_to_be_replaced(
@@ -107,10 +107,10 @@ def test_an_old_java_is_to_be_replaced(
 ) -> None:
     java('openjdk version "11.0.2" 2019-01-15')
 
-    found = examine(settings.model_copy(update={"deployment": "spark"}))
+    findings = examine(settings.model_copy(update={"deployment": "spark"}))
 
-    assert "engine" in ill(found)
-    assert found["engine"].says.startswith("Java 11 is installed; Apache Spark 4 needs Java 17 or newer.")
+    assert "engine" in ill(findings)
+    assert findings["engine"].says.startswith("Java 11 is installed; Apache Spark 4 needs Java 17 or newer.")
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_an_engine_that_does_not_start_is_a_finding_and_no_crash(settings: Setti
     def missing() -> SparkSession:
         raise EnvironmentNotReadyError("no java")
 
-    found = {finding.name: finding for finding in doctor.examine(FolderLakehouse(settings, missing))}
+    findings = {finding.name: finding for finding in doctor.examine(FolderLakehouse(settings, missing))}
 
-    assert ill(found) == ["engine"]
-    assert found["engine"].says == "no java"
+    assert ill(findings) == ["engine"]
+    assert findings["engine"].says == "no java"
 
 
 @pytest.mark.parametrize(("landed", "exit_code"), [(True, 0), (False, 1)])
@@ -182,26 +182,26 @@ def test_the_exit_code_says_whether_there_is_something_to_mend(  # noqa: PLR0917
 
 
 def test_without_settings_alerts_are_off_and_that_is_said(examine: Examine, settings: Settings) -> None:
-    found = examine(settings)["alerts"]
+    finding = examine(settings)["alerts"]
 
-    assert found.is_well
-    assert found.says.startswith("off: set CHURN_ALERT_EMAILS and CHURN_SMTP_HOST, or CHURN_ALERT_WEBHOOK")
+    assert finding.is_well
+    assert finding.says.startswith("off: set CHURN_ALERT_EMAILS and CHURN_SMTP_HOST, or CHURN_ALERT_WEBHOOK")
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("overrides", "says"),
     [
         ({"alert_emails": "a@example.com"}, "CHURN_ALERT_EMAILS is set and CHURN_SMTP_HOST is not"),
         ({"smtp_host": "mail.example.com"}, "CHURN_SMTP_HOST is set and CHURN_ALERT_EMAILS is not"),
     ],
 )
 def test_half_of_the_settings_for_mail_is_to_be_mended(
-    examine: Examine, settings: Settings, given: dict[str, str], says: str
+    examine: Examine, settings: Settings, overrides: dict[str, str], says: str
 ) -> None:
-    found = examine(settings.model_copy(update=given))
+    findings = examine(settings.model_copy(update=overrides))
 
-    assert ill(found) == ["alerts"]
-    assert found["alerts"].says.startswith(says)
+    assert ill(findings) == ["alerts"]
+    assert findings["alerts"].says.startswith(says)
 
 
 def test_a_mail_server_is_asked_and_one_that_is_down_is_to_be_mended(

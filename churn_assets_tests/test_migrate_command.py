@@ -61,12 +61,12 @@ def test_a_new_lake_has_nothing_to_migrate_and_none_is_made(churn: Churn, tmp_pa
 def test_columns_are_said_then_added_then_there(churn: Churn, write_users: Callable[[Table], None]) -> None:
     write_users(replace(USERS, columns=USERS.columns[:-1]))
 
-    said, added, again = churn("--dry-run"), churn(), churn("--dry-run")
+    preview, added, again = churn("--dry-run"), churn(), churn("--dry-run")
 
-    assert {said.exit_code, added.exit_code, again.exit_code} == {0}
-    assert "main_catalog.clean.users: gains source_user_id (string)\n" in said.stdout
-    assert "main_catalog.clean.events: is new\n" in said.stdout
-    assert "Nothing was changed." in said.stdout
+    assert {preview.exit_code, added.exit_code, again.exit_code} == {0}
+    assert "main_catalog.clean.users: gains source_user_id (string)\n" in preview.stdout
+    assert "main_catalog.clean.events: is new\n" in preview.stdout
+    assert "Nothing was changed." in preview.stdout
     assert "main_catalog.clean.users: gained source_user_id (string)\n" in added.stdout
     assert "clean.users" not in again.stdout
 

@@ -47,10 +47,10 @@ def run(error: Exception | None = None) -> str:
 def test_before_anything_ran_there_is_nothing_to_show_and_nothing_is_made(
     churn: Churn, tmp_path: Path
 ) -> None:
-    found = churn("runs")
+    result = churn("runs")
 
-    assert found.exit_code == 0
-    assert "Nothing has run yet" in found.stdout
+    assert result.exit_code == 0
+    assert "Nothing has run yet" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -58,11 +58,11 @@ def test_a_failed_last_run_is_an_alert_with_its_page_and_exit_code_1(churn: Chur
     run()
     run_id = run(ModelError("No model. Train one."))
 
-    found = churn("runs", "--limit", "2")
+    result = churn("runs", "--limit", "2")
 
     url = f"http://127.0.0.1:3000/runs/{run_id}"
-    lines = found.stdout.splitlines()
-    assert found.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
     assert lines[0].startswith("FAILURE ")
     assert lines[0].endswith(url)
     assert lines[1] == f"ALERT: main_catalog.clean.users failed: No model. Train one. - {url}"
@@ -76,10 +76,10 @@ def test_a_failure_that_is_over_is_shown_and_is_no_failure_of_the_command(churn:
     run(ModelError("No model. Train one."))
     run()
 
-    found = churn("runs")
+    result = churn("runs")
 
-    assert found.exit_code == 0
-    assert found.stdout.count("ALERT:") == 1
+    assert result.exit_code == 0
+    assert result.stdout.count("ALERT:") == 1
     assert churn("runs", "--limit", "1").stdout.count("ALERT:") == 0
     assert churn("runs", "--limit", "0").exit_code == 2
 
@@ -106,9 +106,9 @@ def test_status_says_what_is_fresh_and_looking_leaves_no_trace(churn: Churn, tmp
     assert list(tmp_path.iterdir()) == []
 
     run()
-    found = json.loads(churn("status", "--json").stdout)["freshness"]
+    freshness = json.loads(churn("status", "--json").stdout)["freshness"]
 
-    states = {one["asset"]: one["state"] for one in found}
+    states = {asset["asset"]: asset["state"] for asset in freshness}
     assert states.pop("main_catalog.clean.users") == "fresh"
     assert set(states.values()) == {"unknown"}
     assert "main_catalog.gold.churn_predictions" in states

@@ -46,9 +46,9 @@ def predict(lake: FolderLakehouse, spark: SparkSession, *rows: tuple[int, dt.dat
 
 def test_looking_at_an_empty_lake_makes_nothing(make_settings: MakeSettings, tmp_path: Path) -> None:
     # On a port that nothing listens on, and nothing of this machine's.
-    found = seen_without_engine(make_settings(endpoint_url="http://127.0.0.1:9"))
+    status = seen_without_engine(make_settings(endpoint_url="http://127.0.0.1:9"))
 
-    assert found == Status(endpoint=EndpointStatus("http://127.0.0.1:9", "not running"))
+    assert status == Status(endpoint=EndpointStatus("http://127.0.0.1:9", "not running"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -59,31 +59,31 @@ def test_rows_dates_version_and_bytes_are_those_of_the_latest_version(
     before = dt.datetime.now(dt.UTC).replace(microsecond=0)
     predict(lake, spark, (1, FIRST, 0.4))
 
-    found = only_table(seen_without_engine(lake.settings))
+    row = only_table(seen_without_engine(lake.settings))
 
-    assert (found.table, found.rows, found.version) == ("main_catalog.gold.churn_predictions", 2, 2)
-    assert (found.first_date, found.last_date) == (FIRST, SECOND)
+    assert (row.table, row.rows, row.version) == ("main_catalog.gold.churn_predictions", 2, 2)
+    assert (row.first_date, row.last_date) == (FIRST, SECOND)
     files = lake.location(CHURN_PREDICTIONS).rglob("*.parquet")
     # One file of the two dates has been replaced, and is still there for older versions.
-    assert 0 < found.bytes < sum(file.stat().st_size for file in files)
-    assert before <= found.changed_at <= dt.datetime.now(dt.UTC)
+    assert 0 < row.bytes < sum(file.stat().st_size for file in files)
+    assert before <= row.changed_at <= dt.datetime.now(dt.UTC)
 
 
 def test_a_table_without_dates_has_none(lake: FolderLakehouse, spark: SparkSession) -> None:
     lake.write(USERS, frame(spark, USERS, [(1, FIRST, SECOND, "DE")]))
 
-    found = only_table(seen_without_engine(lake.settings))
+    row = only_table(seen_without_engine(lake.settings))
 
-    assert (found.rows, found.first_date, found.last_date) == (1, None, None)
+    assert (row.rows, row.first_date, row.last_date) == (1, None, None)
 
 
 def test_a_table_that_has_no_row_yet_is_there_with_none(lake: FolderLakehouse) -> None:
     lake.read(QUARANTINED_EVENTS)
 
-    found = only_table(seen_without_engine(lake.settings))
+    row = only_table(seen_without_engine(lake.settings))
 
-    assert (found.rows, found.bytes, found.version) == (0, 0, 0)
-    assert (found.first_date, found.last_date) == (None, None)
+    assert (row.rows, row.bytes, row.version) == (0, 0, 0)
+    assert (row.first_date, row.last_date) == (None, None)
 
 
 def test_the_scores_are_those_of_the_last_date_only(lake: FolderLakehouse, spark: SparkSession) -> None:
@@ -164,9 +164,9 @@ def test_tables_carry_the_names_of_the_catalogs_in_the_settings(
     lake.write(USERS, frame(spark, USERS, [(1, FIRST, SECOND, "DE")]))
     (settings.lake_root / "main_catalog").rename(settings.lake_root / "churn_prod")
 
-    found = only_table(seen_without_engine(make_settings(main_catalog="churn_prod")))
+    row = only_table(seen_without_engine(make_settings(main_catalog="churn_prod")))
 
-    assert found.table == "churn_prod.clean.users"
+    assert row.table == "churn_prod.clean.users"
 
 
 def test_a_lake_that_is_a_file_is_said(make_settings: MakeSettings, tmp_path: Path) -> None:

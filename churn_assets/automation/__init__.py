@@ -1,1 +1,1 @@
-"""What runs without being asked, and where Dagster writes down what ran."""
+"""Everything that starts runs, decides what they compute, and alerts of failures; and Dagster's history."""

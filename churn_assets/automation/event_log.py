@@ -1,13 +1,16 @@
-"""Dagster's own SQLite event log, with its connections kept open.
+"""Dagster's own SQLite event log storage, with its connections kept open.
 
-A range of dates is one run with an event a partition. Dagster opens and closes the database twice an event,
-and SQLite syncs the disk each time: 374 dates of one asset cost 6 s on an idle disk and 48 s on a busy one.
-With one open connection a database, and synchronous=NORMAL as SQLite advises for write-ahead logs, they cost
-2 s. A power cut may lose the last events of the history, never corrupt it; no table depends on it.
+A range of dates is one run with an event for each partition. Dagster opens and closes the database twice for
+each event, and SQLite syncs the disk each time: 374 dates of one asset cost 6 s on an idle disk and 48 s on a
+busy one. With one open connection for each database, and synchronous=NORMAL as SQLite advises for write-ahead
+logs, they cost 2 s. A power cut may lose the last events of the history, never corrupt it; no table depends
+on it.
 
-The ``dagster.yaml`` of every lake names this module: it stays where it is.
+This module must stay where it is: the ``dagster.yaml`` of every lake names it. What the log holds is read by
+``history.log_reader``.
 """
 
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,12 +28,12 @@ from dagster._serdes import ConfigurableClassData  # the type that ConfigurableC
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-# The index and the run in hand; a webserver reads many runs and must not hold a file of each.
+# The index and the current run; a webserver reads many runs and must not keep a file open for each.
 OPEN_DATABASES = 4
 
 
 class PooledSqliteEventLogStorage(SqliteEventLogStorage):
-    """``SqliteEventLogStorage`` for one machine: same files, one open connection each."""
+    """``SqliteEventLogStorage`` for one machine, with the same files and one open connection to each."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -40,7 +43,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
-        """Take DAGSTER_HOME as ``base_dir`` and use the folder that Dagster uses by default below it."""
+        """Use Dagster's default folder below ``base_dir``, which is DAGSTER_HOME."""
         return cls(str(Path(config_value["base_dir"]) / "history" / "runs"), inst_data)
 
     @contextmanager
@@ -68,7 +71,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         return self._engines[shard]
 
     def wipe(self) -> None:
-        """Forget every run. Their files are removed, so nothing may go on writing to them."""
+        """Delete all runs, after closing their files, which are removed."""
         self._close()
         super().wipe()
 
@@ -84,5 +87,5 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             self._engines.clear()
 
 
-def _sync_at_checkpoints_only(connection: Any, _record: object) -> None:
+def _sync_at_checkpoints_only(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")

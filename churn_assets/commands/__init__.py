@@ -1,1 +1,1 @@
-"""What each command of ``churn`` does; ``cli.py`` names them."""
+"""The commands of ``churn``, which ``cli.py`` registers."""

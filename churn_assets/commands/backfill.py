@@ -1,4 +1,4 @@
-"""``churn backfill``: bring a range of feature_dates up to date, or say what that would take."""
+"""``churn backfill``: bring a range of feature_dates up to date, or estimate what that would take."""
 
 import datetime as dt
 import time
@@ -29,7 +29,7 @@ def backfill(
     from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.automation.staleness.plan import Plan
     from churn_assets.automation.staleness.planning import code_versions, make_plan
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()
@@ -62,22 +62,24 @@ def backfill(
         out.print(note)
 
 
-def _print(found: BackfillPlan, wanted: DateRange) -> None:
-    if not found.runs:
+def _print(backfill_plan: BackfillPlan, wanted: DateRange) -> None:
+    if not backfill_plan.runs:
         out.print(f"Nothing of {wanted} is stale.")
         return
     table = RichTable("run", "dates", "why", box=None, pad_edge=False)
     for heading in ("dates", "rows now", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for run in found.runs:
+    for run in backfill_plan.runs:
         days = len(list(run.dates.days()))
         seconds = "?" if run.seconds is None else f"{run.seconds:,.1f}"
         table.add_row(", ".join(run.tables), str(run.dates), run.why, str(days), f"{run.rows_now:,}", seconds)
     out.print(table)
-    for name, reasons in found.stale.items():
+    for name, reasons in backfill_plan.stale.items():
         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
         out.print(f"{name}: {sum(reasons.values())} stale dates ({counts})")
-    known = found.seconds is not None
-    estimate = f"about {found.seconds:,.0f} s" if known else "no run of the past tells how long"
-    cost = "" if found.dbu is None else f", {found.dbu:,.2f} DBU"
-    out.print(f"{len(found.runs)} runs, {estimate}{cost} (from {found.told_by_runs} runs of the past).")
+    total = backfill_plan.seconds
+    estimate = f"about {total:,.0f} s" if total is not None else "no run of the past tells how long"
+    cost = "" if backfill_plan.dbu is None else f", {backfill_plan.dbu:,.2f} DBU"
+    out.print(
+        f"{len(backfill_plan.runs)} runs, {estimate}{cost} (from {backfill_plan.past_runs} runs of the past)."
+    )

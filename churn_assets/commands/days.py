@@ -1,4 +1,4 @@
-"""Days as people type them."""
+"""The option type of a day, and the day it is."""
 
 import datetime as dt
 from typing import Annotated
@@ -9,5 +9,5 @@ Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
 
 def today() -> dt.date:
-    """The UTC day that it is."""
+    """Return today's date in UTC."""
     return dt.datetime.now(dt.UTC).date()

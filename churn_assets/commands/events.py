@@ -1,4 +1,4 @@
-"""Simulated events for the landing zone."""
+"""``churn simulate``: land simulated events."""
 
 import datetime as dt
 import os
@@ -99,7 +99,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 class Live(NamedTuple):
-    """What --follow takes from the other options."""
+    """The options that --follow shares with the rest of the command."""
 
     users: int
     seed: int
@@ -121,7 +121,7 @@ def _rate_change(date: dt.datetime | None, factor: float | None) -> "RateChange 
 
 
 def _follow(settings: Settings, live: Live) -> None:
-    """Land a file every few seconds until Ctrl-C or SIGTERM, which are how this ends well."""
+    """Land a file every few seconds until Ctrl-C or SIGTERM, which end it with success."""
     from churn_assets.sample.follow import follow, simulated_days
 
     sample = simulated_days(settings.landing_root)
@@ -162,7 +162,7 @@ def _has_landed(settings: Settings) -> bool:
 
 
 def _with_sample_start(settings: Settings) -> Settings:
-    """Sample data is alive: it starts 180 days back, and .env says so to every later command."""
+    """Return settings that start 180 days ago, and write that start to .env for every later command."""
     if "start_date" in settings.model_fields_set:
         return settings
     start = today() - SAMPLE_DAYS * ONE_DAY
@@ -171,7 +171,7 @@ def _with_sample_start(settings: Settings) -> Settings:
         before = env.read_text() if env.exists() else ""
         if before and not before.endswith("\n"):
             before += "\n"
-        # Whole at once, and where a link leads: half of it would be other settings.
+        # Replaced as a whole, and behind a link if it is one: half a file would be other settings.
         target = env.resolve()
         draft = target.with_name(f".{target.name}-{os.getpid()}")
         draft.write_text(f"{before}CHURN_START_DATE={start}\n")

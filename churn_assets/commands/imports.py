@@ -1,4 +1,4 @@
-"""One's own event log into the landing zone, and out of it again."""
+"""``churn import``: bring an event log into the landing zone, or take an import back."""
 
 import datetime as dt
 from pathlib import Path
@@ -163,7 +163,7 @@ def _print_rows(report: "ImportReport") -> None:
 
 
 def _print_check(report: "ImportReport", event_ts: str, landed: str) -> None:
-    """What a person looks at to see whether the options were right."""
+    """Print the counts and dates that show whether the options were right."""
     for note in report.notes:
         _say(f"  written as   {note}")
     summary = report.summary
@@ -196,9 +196,9 @@ def _to_be_quarantined(report: "ImportReport") -> str:
         "user_id": report.without_user_id,
         "usable event_ts": report.without_event_ts,
     }
-    found = ", ".join(f"{count:,} without {name}" for name, count in missing.items() if count)
+    lacks = ", ".join(f"{count:,} without {name}" for name, count in missing.items() if count)
     return (
-        f"They will be quarantined where they lack something: {found}." if found else "None lacks anything."
+        f"They will be quarantined where they lack something: {lacks}." if lacks else "None lacks anything."
     )
 
 
@@ -216,7 +216,7 @@ def _print_next(report: "ImportReport", settings: Settings, dry_run: bool) -> No
 
 
 def _should_start(first: dt.date, settings: Settings) -> bool:
-    """Whether the first feature_date is not the first day of the data, nor chosen to be before it."""
+    """Whether CHURN_START_DATE should be set: it misses the first day of the data and was not chosen to."""
     is_chosen = "start_date" in settings.model_fields_set
     return first < settings.start_date or (first > settings.start_date and not is_chosen)
 

@@ -1,4 +1,4 @@
-"""``churn maintain``: small files put together, a checkpoint of each log, and the unneeded past removed."""
+"""``churn maintain``: merge small files, write a checkpoint of each log, remove files that nothing needs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,9 @@ def maintain(
     retention_hours: Annotated[
         int,
         typer.Option(
-            "--retention-hours", min=0, help="Keep what tables no longer use for so long, for who reads it."
+            "--retention-hours",
+            min=0,
+            help="Keep files that tables no longer use for so long, for their readers.",
         ),
     ] = WEEK_HOURS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
@@ -43,7 +45,7 @@ def maintain(
             soft_wrap=True,
         )
         return
-    found: list[MaintenanceReport] = []
+    results: list[MaintenanceReport] = []
     with console.steps() as step:
         step("what registered versions need")
         needed = _needed(lake)
@@ -52,8 +54,8 @@ def maintain(
             done = maintenance.maintain(
                 lake, table, needed.get(table, set()), retention_hours, dry_run=dry_run
             )
-            found += [done] if done else []
-    _show(found, lake, dry_run=dry_run)
+            results += [done] if done else []
+    _show(results, lake, dry_run=dry_run)
 
 
 def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
@@ -67,26 +69,26 @@ def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
     return needed
 
 
-def _show(found: "list[MaintenanceReport]", lake: "Lakehouse", *, dry_run: bool) -> None:
+def _show(results: "list[MaintenanceReport]", lake: "Lakehouse", *, dry_run: bool) -> None:
     shown = RichTable("table", box=None, pad_edge=False)
     for heading in ("files merged", "files removed", "freed", "versions kept"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    for one in found:
+    for result in results:
         shown.add_row(
-            lake.table_name(one.table),
-            str(one.merged_files),
-            str(one.removed_files),
-            f"{one.removed_bytes / 1e6:,.1f} MB",
-            str(len(one.kept_versions)),
+            lake.table_name(result.table),
+            str(result.merged_files),
+            str(result.removed_files),
+            f"{result.removed_bytes / 1e6:,.1f} MB",
+            str(len(result.kept_versions)),
         )
     out.print(shown)
-    freed = sum(one.removed_bytes for one in found) / 1e6
+    freed = sum(result.removed_bytes for result in results) / 1e6
     out.print(f"{'Would free' if dry_run else 'Freed'} {freed:,.1f} MB.")
-    for one in found:
-        if one.lost_versions:
+    for result in results:
+        if result.lost_versions:
             out.print(
-                f"{lake.table_name(one.table)} no longer knows Delta versions "
-                f"{', '.join(map(str, one.lost_versions))}, which model versions were trained on: these can "
-                "no longer be reproduced.",
+                f"{lake.table_name(result.table)} no longer knows Delta versions "
+                f"{', '.join(map(str, result.lost_versions))}, which model versions were trained on: "
+                "these can no longer be reproduced.",
                 soft_wrap=True,
             )

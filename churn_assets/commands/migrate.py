@@ -22,12 +22,12 @@ def migrate(
 ) -> None:
     """Say what this release changes in the tables, and give them their new columns.
 
-    Dates that are to be computed again are computed by churn run, which adds the columns as well if nobody
-    did: nothing has to be done by hand, and no folder moved.
+    Dates that are to be computed again are computed by churn run, which also adds the columns if they are
+    missing: nothing has to be done by hand, and no folder moved.
     """
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.staleness.migration import changes, grow
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()
@@ -37,13 +37,13 @@ def migrate(
         return
     with console.steps() as step, dagster_instance(settings) as instance:
         step("tables and dates")
-        found = changes(lake, instance, build_defs(settings), dt.datetime.now(dt.UTC))
+        changed = changes(lake, instance, build_defs(settings), dt.datetime.now(dt.UTC))
         if not dry_run:
             step("columns")
             grow(lake)
-    for change in found:
+    for change in changed:
         out.print(_line(lake, change, gained=not dry_run), soft_wrap=True, markup=False)
-    out.print(_what_next(found, dry_run=dry_run), soft_wrap=True)
+    out.print(_what_next(changed, dry_run=dry_run), soft_wrap=True)
 
 
 def _has_tables(lake: "Lakehouse") -> bool:
@@ -71,10 +71,10 @@ def _columns(columns: "Sequence[Column]") -> str:
     return ", ".join(f"{column.name} ({column.type})" for column in columns)
 
 
-def _what_next(found: "Sequence[Change]", *, dry_run: bool) -> str:
-    if not found:
+def _what_next(changed: "Sequence[Change]", *, dry_run: bool) -> str:
+    if not changed:
         return "Nothing to do: all tables are as this release wants them."
-    if not any(change.columns for change in found):
+    if not any(change.columns for change in changed):
         return "No table lacks a column. Compute what is to be computed: churn run"
     if dry_run:
         return "Nothing was changed. Columns: churn migrate. Columns and dates: churn run"

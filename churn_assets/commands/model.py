@@ -1,4 +1,4 @@
-"""A version of the model: put the previous one back, or make one again from what it was trained on."""
+"""``churn rollback`` and ``churn reproduce``: put an earlier version back, or train a version again."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +7,7 @@ import typer
 from churn_assets import console
 from churn_assets import settings as settings_module
 from churn_assets.console import out
-from churn_assets.errors import LakeError, ModelError
+from churn_assets.errors import LakeError, ModelError, in_one_line
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES, Table
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ def rollback(
     from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
     from churn_assets.assets.promotions import recorded_promotions
     from churn_assets.automation.history.instance import dagster_instance
-    from churn_assets.automation.history.lake_lock import somebody_is
+    from churn_assets.automation.history.lake_lock import is_locked
     from churn_assets.automation.runs.pipeline import Pipeline
-    from churn_assets.definitions import build_defs
+    from churn_assets.graph import build_defs
     from churn_assets.model.registry.rollback import roll_back
     from churn_assets.resources import lakehouse
 
     settings = settings_module.load()
     lake = lakehouse(settings)
     with console.steps() as step, dagster_instance(settings) as instance:
-        # Before the alias moves: a run at work scores and deploys what it began with.
-        if somebody_is(settings, instance):
+        # Checked before the alias moves: a run at work scores and deploys the version that it began with.
+        if is_locked(settings, instance):
             raise LakeError("Another churn run is at work on this lake. Wait for it, then roll back.")
         step("alias")
         moved = roll_back(settings, recorded_promotions(lake), str(to) if to else None)
@@ -69,21 +69,21 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
         )
         rows = dataset.frames(labelled, recipe.split, recipe.training_rows)
         step("training and predictions")
-        found = model.compare(settings, recipe, rows)
+        comparison = model.compare(settings, recipe, rows)
     out.print(
         f"Version {version}: {recipe.spec['estimator']}, horizon {recipe.horizon_days} days, trained on "
         f"{recipe.split.train} ({len(rows.train):,} rows), held out {recipe.split.holdout} "
-        f"({found.rows:,} rows); {_versions(lake, recipe)}.",
+        f"({comparison.rows:,} rows); {_versions(lake, recipe)}.",
         soft_wrap=True,
     )
     if others := model.other_code(recipe):
         out.print(f"The code is not that of then: {'; '.join(others)}.", soft_wrap=True)
-    if not found.equal:
+    if not comparison.equal:
         raise ModelError(
-            f"Version {version} comes out differently: largest difference {found.largest:.3g}, of user "
-            f"{found.user_id} on {found.feature_date}. {_why(others)}"
+            f"Version {version} comes out differently: largest difference {comparison.largest:.3g}, of user "
+            f"{comparison.user_id} on {comparison.feature_date}. {_why(others)}"
         )
-    out.print(f"equal: the largest difference is {found.largest:.3g}.")
+    out.print(f"equal: the largest difference is {comparison.largest:.3g}.")
 
 
 def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame":
@@ -96,11 +96,10 @@ def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame"
     try:
         return lake.read(table, recipe.dates, version=version)
     except (DeltaError, OSError, PySparkException) as error:
-        said = " ".join(str(error).split())[:150]
         raise ModelError(
-            f"Delta version {version} of {table} is gone ({said}), so version {recipe.version} cannot be "
-            "made again: only a backup brings it back. Clean up with churn maintain alone, which "
-            "keeps what registered versions need."
+            f"Delta version {version} of {table} is gone ({in_one_line(error)}), so version "
+            f"{recipe.version} cannot be made again: only a backup brings it back. Clean up with churn "
+            "maintain alone, which keeps what registered versions need."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What has run, how long it took, and what came too late."""
+"""``churn runs``: the latest runs, how long their steps took, and predictions that came late."""
 
 import datetime as dt
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 from rich.table import Table as RichTable
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.runs.history import Duration, RunSummary, SlaMiss
+from churn_assets.automation.runs.past_runs import Duration, RunSummary, SlaMiss
 from churn_assets.console import out
 
 UTC_MINUTES = "%Y-%m-%d %H:%M"
@@ -18,18 +18,18 @@ def runs(
 ) -> None:
     """Show the latest runs, seconds of each step, late predictions; exit 1 if the last run failed."""
     from churn_assets.automation.history.instance import dagster_instance
-    from churn_assets.automation.runs import history
+    from churn_assets.automation.runs import past_runs
 
     settings = settings_module.load()
     if not (settings.dagster_home_folder / "dagster.yaml").exists():
         out.print(f"Nothing has run yet with its history in {settings.dagster_home_folder}. Run: churn run")
         return
     with dagster_instance(settings) as instance:
-        latest = history.latest_runs(instance, settings, limit)
-        took = history.durations(instance)
-        misses = history.sla_misses(instance, settings, dt.datetime.now(dt.UTC))
+        latest = past_runs.latest_runs(instance, settings, limit)
+        durations = past_runs.durations(instance)
+        misses = past_runs.sla_misses(instance, settings, dt.datetime.now(dt.UTC))
     _print_runs(latest)
-    _print_durations(took)
+    _print_durations(durations)
     _print_misses(misses)
     ended = [run for run in latest if run.seconds is not None or run.has_failed]
     if ended and ended[0].has_failed:
@@ -45,13 +45,13 @@ def _print_runs(latest: list[RunSummary]) -> None:
             out.print(f"ALERT: {reason} - {run.url}", soft_wrap=True, markup=False)
 
 
-def _print_durations(took: list[Duration]) -> None:
+def _print_durations(durations: list[Duration]) -> None:
     table = RichTable("step", box=None, pad_edge=False)
     for heading in ("runs", "p50 s", "p95 s"):
         table.add_column(heading, justify="right")
-    for one in took:
-        table.add_row(one.step, str(one.runs), f"{one.p50:.2f}", f"{one.p95:.2f}")
-    if took:
+    for duration in durations:
+        table.add_row(duration.step, str(duration.runs), f"{duration.p50:.2f}", f"{duration.p95:.2f}")
+    if durations:
         out.print()
         out.print(table)
 

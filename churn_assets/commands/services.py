@@ -1,4 +1,4 @@
-"""What runs until it is stopped, and what it needs."""
+"""``churn serve`` and ``churn dev``, which run until they are stopped, and ``churn doctor``."""
 
 import os
 import sys
@@ -15,9 +15,9 @@ from churn_assets.console import out
 
 def serve() -> None:
     """Serve the Production model over HTTP at CHURN_ENDPOINT_URL, until stopped."""
-    # A process of its own, in place of this one: its workers start small and signals reach it.
+    # It replaces this process: its workers start small and signals reach it.
     command = [sys.executable, "-m", "churn_assets.serving.server.main"]
-    terminal.give_back()
+    terminal.restore_stderr()
     os.execv(command[0], command)  # noqa: S606 - ourselves
 
 
@@ -33,8 +33,8 @@ def dev(
         ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
     )
     command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
-    # In place of this process, so that Ctrl-C and signals reach Dagster itself.
-    terminal.give_back()
+    # It replaces this process, so that Ctrl-C and signals reach Dagster itself.
+    terminal.restore_stderr()
     os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
 
 

@@ -1,6 +1,6 @@
 """The entry point of the wheel on the job's cluster: ``churn-task NAME``.
 
-Without the command line's libraries, which a cluster does not have.
+It imports none of the command line's libraries, which a cluster does not have.
 """
 
 import datetime as dt
@@ -11,7 +11,7 @@ from typing import cast
 import dagster as dg
 
 from churn_assets import settings as settings_module
-from churn_assets.automation.runs.pipeline import RunFailedError
+from churn_assets.automation.runs.runner import RunFailedError
 from churn_assets.automation.runs.task_pipeline import TaskPipeline
 from churn_assets.databricks.workflow.tasks import (
     ENTRY_POINT,
@@ -22,8 +22,8 @@ from churn_assets.databricks.workflow.tasks import (
     leave_task_value,
     require_cluster,
 )
-from churn_assets.definitions import build_defs
 from churn_assets.errors import ChurnError
+from churn_assets.graph import build_defs
 from churn_assets.resources import lakehouse
 
 
@@ -31,10 +31,10 @@ def main() -> None:
     """Run the task that the first argument names.
 
     Raises:
-        SystemExit: with the one line that says why it failed, which the job shows as the task's error; with 2
-            where the argument is no task.
+        SystemExit: with one line that says why it failed, which the job shows as the task's error; with 2 if
+            the argument is no task.
     """
-    # Returns where all is well: a Databricks driver takes any exit for a failure.
+    # A success returns: a Databricks driver takes any exit for a failure.
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name == KEEP:
         _say("The endpoint was left as it is.")
@@ -47,17 +47,17 @@ def main() -> None:
     except RunFailedError as error:
         traceback.print_exception(error)
         # The history of this process ends with it.
-        said = str(error).partition(" Its run in Dagster")[0]
-        raise SystemExit(f"{said} The task's log has the whole trace.") from error
+        reason = str(error).partition(" Its run in Dagster")[0]
+        raise SystemExit(f"{reason} The task's log has the whole trace.") from error
     except ChurnError as error:
         raise SystemExit(str(error)) from error
 
 
 def run_task(name: TaskName) -> None:
-    """Run one task, and say what it does as it goes.
+    """Run one task, and print its steps as it goes.
 
     Args:
-        name: of the task.
+        name: the name of the task.
 
     Raises:
         ChurnError: in one line, what stopped it.

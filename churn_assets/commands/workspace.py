@@ -1,4 +1,4 @@
-"""The Databricks workspace: what it needs, and the job that runs the pipeline without Dagster's daemon."""
+"""``churn setup`` and ``churn workflow``: what a Databricks workspace needs, and the job that runs there."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +33,7 @@ def setup(
         out.print("Nothing to set up for local and spark. For a workspace: churn setup --databricks")
         return
     if dry_run:
-        # Not through rich, which would break lines and read brackets.
+        # Not through rich, which would break lines and interpret brackets.
         typer.echo(unity.render(unity.plan(settings)))
         return
     with console.steps() as step:
@@ -49,7 +49,7 @@ def create(
     from churn_assets.databricks.client import workspace_client
     from churn_assets.databricks.workflow import daily_job as job
 
-    settings = _of_a_workspace()
+    settings = _workspace_settings()
     job_id = job.create(workspace_client(settings), settings, paused=paused)
     out.print(f"Job {job_id} is as it should be. Run it: churn workflow run")
 
@@ -63,7 +63,7 @@ def run(
     from churn_assets.databricks.workflow import daily_job as job
     from churn_assets.databricks.workflow.status import exit_code, report
 
-    settings = _of_a_workspace()
+    settings = _workspace_settings()
     ended = job.run(workspace_client(settings), settings, wait=wait, progress=typer.echo)
     typer.echo("\n".join(report([ended])))
     raise typer.Exit(exit_code([ended]))
@@ -78,7 +78,7 @@ def status(
     from churn_assets.databricks.workflow import daily_job as job
     from churn_assets.databricks.workflow.status import exit_code, report
 
-    runs = job.status(workspace_client(_of_a_workspace()), limit)
+    runs = job.status(workspace_client(_workspace_settings()), limit)
     typer.echo("\n".join(report(runs)) if runs else "The job has not run yet: churn workflow run")
     raise typer.Exit(exit_code(runs))
 
@@ -89,7 +89,7 @@ def delete() -> None:
     from churn_assets.databricks.client import workspace_client
     from churn_assets.databricks.workflow import daily_job as job
 
-    settings = _of_a_workspace()
+    settings = _workspace_settings()
     job_id = job.delete(workspace_client(settings), settings)
     out.print(f"Job {job_id} is deleted." if job_id else "There was no such job.")
 
@@ -104,14 +104,14 @@ def export(
     from churn_assets.databricks.workflow import bundle
     from churn_assets.databricks.workflow.daily_job import scope_keys
 
-    settings = _of_a_workspace()
+    settings = _workspace_settings()
     scoped = settings.databricks_secret_scope
     keys = scope_keys(workspace_client(settings), settings) if scoped else frozenset[str]()
     folder.mkdir(parents=True, exist_ok=True)
     out.print(f"Wrote {bundle.export(settings, folder, keys, paused=paused)}.", soft_wrap=True)
 
 
-def _of_a_workspace() -> Settings:
+def _workspace_settings() -> Settings:
     settings = settings_module.load()
     if settings.deployment != "databricks":
         raise SettingsError(WORKSPACE_ONLY.format(deployment=settings.deployment))

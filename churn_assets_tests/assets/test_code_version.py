@@ -12,7 +12,7 @@ from churn_assets import tables
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets import code_version as module
 from churn_assets.assets.code_version import code_version
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.tables import EVENTS, MODEL_PROMOTIONS, TABLES, USERS
 from churn_assets_tests.conftest import MakeSettings
 

@@ -12,7 +12,7 @@ from churn_assets.asset_keys import asset_key, by_date_key
 from churn_assets.assets.bronze import LANDING_EVENTS
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.io_manager import MONTHS
 from churn_assets.tables import (
     CHURN_LABELS,

@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from churn_assets.automation.history.run_tags import RANGE_START_TAG
-from churn_assets.automation.runs.pipeline import QUIET
+from churn_assets.automation.runs.runner import QUIET
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets_tests.end_to_end.conftest import House
@@ -18,16 +18,16 @@ def until_current(house: House, now: dt.datetime) -> list[list[dg.RunRequest]]:
         The requests of each tick that had any.
     """
     waves: list[list[dg.RunRequest]] = []
-    asked: set[str | None] = set()
+    run_keys: set[str | None] = set()
     graph = house.definitions.resolve_asset_graph()
     while isinstance(
         result := decide(lambda: read_ledger(house.lake), house.instance, house.settings, now, graph),
         dg.SensorResult,
     ):
         # As the daemon does: a run key is good for one run.
-        wave = [request for request in result.run_requests or [] if request.run_key not in asked]
+        wave = [request for request in result.run_requests or [] if request.run_key not in run_keys]
         assert wave, f"the same runs are asked for again: {result.run_requests}"
-        asked.update(request.run_key for request in wave)
+        run_keys.update(request.run_key for request in wave)
         for request in wave:
             run(house, request)
         waves.append(wave)

@@ -563,13 +563,13 @@ def _no_later_commits(patch: pytest.MonkeyPatch) -> None:
 
 
 def _parameters_do_not_count(patch: pytest.MonkeyPatch) -> None:
-    behind = staleness._Asked._behind
+    behind = staleness._TableDates._behind
 
     def without(self: Any, row: Row, day: dt.date) -> str | None:
         self._parameters = {}
         return behind(self, row, day)
 
-    patch.setattr(staleness._Asked, "_behind", without)
+    patch.setattr(staleness._TableDates, "_behind", without)
 
 
 def _without(heading: str) -> Callable[[pytest.MonkeyPatch], None]:
@@ -583,12 +583,12 @@ def _without(heading: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def _outcomes_stay(patch: pytest.MonkeyPatch) -> None:
-    is_left_over = staleness._Asked._is_left_over
+    is_left_over = staleness._TableDates._is_left_over
 
     def of_labels_alone(self: Any, day: dt.date) -> bool:
         return bool(self._labelled) and is_left_over(self, day)
 
-    patch.setattr(staleness._Asked, "_is_left_over", of_labels_alone)
+    patch.setattr(staleness._TableDates, "_is_left_over", of_labels_alone)
 
 
 def _patching(of: type, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
@@ -613,11 +613,11 @@ LEFT_OUT: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "users note arrivals": _without(ARRIVALS),
     "users note other ages": _without(OTHER_AGES),
     "labels that are not to be are taken away": _patching(
-        staleness._Labels, "superfluous", _always(value=False)
+        staleness._Labels, "is_superfluous", _always(value=False)
     ),
     "outcomes of labels that are gone are taken away": _outcomes_stay,
     "labels that an outage kept away are made up for": _patching(
-        staleness._Labels, "lacking", _always(value=False)
+        staleness._Labels, "is_lacking", _always(value=False)
     ),
 }
 

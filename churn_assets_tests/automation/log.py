@@ -38,22 +38,22 @@ class Log:
         self._settings = settings
 
     @property
-    def found(self) -> CheckedLedger:
+    def ledger(self) -> CheckedLedger:
         """The ledger, and which tables it does not know."""
         return CheckedLedger(LedgerRows(self.rows), self.lost)
 
     @property
     def number(self) -> int:
         """Of the last note."""
-        return self.found.rows.last_note
+        return self.ledger.rows.last_note
 
     def wrote(
         self, key: dg.AssetKey, version: str = "1", read: dict[Table, str] | None = None, **more: Any
     ) -> None:
         """One materialisation: its data version, and the data version of each upstream that it read."""
         tags = {"dagster/data_version": version}
-        for upstream, found in (read or {}).items():
-            tags[f"dagster/input_data_version/{asset_key(upstream).to_user_string()}"] = found
+        for upstream, data_version in (read or {}).items():
+            tags[f"dagster/input_data_version/{asset_key(upstream).to_user_string()}"] = data_version
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags, **more))
 
     def ingested(
@@ -115,5 +115,5 @@ class Log:
 
     def id(self, key: dg.AssetKey) -> int:
         """The storage id of the last materialisation."""
-        found = self.instance.fetch_materializations(key, limit=1).records
-        return found[0].storage_id if found else 0
+        records = self.instance.fetch_materializations(key, limit=1).records
+        return records[0].storage_id if records else 0

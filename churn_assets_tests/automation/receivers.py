@@ -54,8 +54,8 @@ def mail_server(
     """A server on this machine; with ``login`` it takes mail only after one, with a context only in TLS."""
 
     def authenticate(*args: Any) -> AuthResult:
-        found = args[-1]
-        good = isinstance(found, LoginPassword) and (found.login, found.password) == (
+        credentials = args[-1]
+        good = isinstance(credentials, LoginPassword) and (credentials.login, credentials.password) == (
             USER.encode(),
             PASSWORD.encode(),
         )

@@ -110,12 +110,12 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open f
 def test_a_range_of_dates_is_recorded_as_dagsters_own_storage_records_it(
     open_instance: OpenInstance,
 ) -> None:
-    found = []
+    outcomes = []
     for pooled in (True, False):
         with open_instance(f"pooled-{pooled}", pooled=pooled) as instance:
-            found.append((recorded(instance, materialize(instance)), answers(instance)))
+            outcomes.append((recorded(instance, materialize(instance)), answers(instance)))
 
-    ours, dagsters = found
+    ours, dagsters = outcomes
     assert ours == dagsters
     assert ours[1]["partitions"] == DAYS
     assert ours[1]["check"] == ["SUCCEEDED"]
@@ -144,9 +144,9 @@ def test_another_process_sees_what_this_one_has_just_written(open_instance: Open
     with open_instance() as instance:
         run_id = materialize(instance)
         # While this process holds its connections open, as dagster dev's webserver does.
-        asked = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+        process = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
 
-        assert asked.stdout.splitlines() == [str(DAYS), str([len(instance.all_logs(run_id))])]
+        assert process.stdout.splitlines() == [str(DAYS), str([len(instance.all_logs(run_id))])]
 
 
 @on_linux

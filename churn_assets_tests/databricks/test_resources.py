@@ -9,8 +9,8 @@ import pytest
 
 from churn_assets import settings as settings_module
 from churn_assets.databricks.session import ClusterSpark, NoSpark
-from churn_assets.definitions import build_defs
 from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.resources import resources
 from churn_assets_tests.databricks.tiny import REPOSITORY

@@ -15,9 +15,10 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import PipelineReport
 from churn_assets.dates import DateRange
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
 from churn_assets.sample.simulator import simulate

@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
-from churn_assets.automation.runs.pipeline import QUIET, Pipeline, RunFailedError
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import QUIET, RunFailedError, Runner
 from churn_assets.automation.runs.task_pipeline import TaskPipeline
 from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.automation.triggers.schedules import PIPELINE_NAME
@@ -180,8 +181,8 @@ def test_the_sensor_asks_for_nothing_that_reads_it(broken: Broken) -> None:
     house, table = broken
 
     assert asked_for(house) & waiting(table) == set()
-    held = make_plan(house.lake, NOW).held
-    assert set(READERS[table]) <= set(held)
+    blocked = make_plan(house.lake, NOW).blocked
+    assert set(READERS[table]) <= set(blocked)
 
 
 def test_the_daily_job_trains_nothing_and_is_not_tried_again(broken: Broken) -> None:
@@ -218,7 +219,7 @@ def test_the_tasks_of_the_databricks_job_train_nothing(
         assert "No model was trained" in task.report.notes[-1]
         assert CHURN_PREDICTION_MODEL.path[0] not in task.report.computed
         # Last, as in churn run, so that what reads neither goes on.
-        monkeypatch.setattr(task, "_materialize", lambda *_: None)
+        monkeypatch.setattr(task.runner, "materialize", lambda *_: None)
         with pytest.raises(BlockedError, match=r"^Everything else is done"):
             task.deploy()
     assert computed_from_it(house, table) == set()
@@ -263,13 +264,11 @@ def test_once_the_check_passes_all_others_go_on(
     house, table = mended
     started: set[tuple[str, dt.date | None]] = set()
 
-    def noted(
-        _: Pipeline, what: str, keys: list[dg.AssetKey], dates: DateRange | None = None, why=""
-    ) -> None:
+    def noted(_: Runner, what: str, keys: list[dg.AssetKey], dates: DateRange | None = None, why="") -> None:
         started.update((key.path[-1], day) for key in keys for day in (dates.days() if dates else [None]))
 
     # What one of them computes is no longer there for the next to do.
-    monkeypatch.setattr(Pipeline, "_materialize", noted)
+    monkeypatch.setattr(Runner, "materialize", noted)
     way(house)
 
     assert started >= waiting(table)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import QUIET, PipelineReport
 from churn_assets.automation.runs.task_pipeline import TaskPipeline
 from churn_assets.automation.triggers.schedules import PIPELINE_NAME
 from churn_assets.errors import LakeError

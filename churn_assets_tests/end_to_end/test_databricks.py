@@ -17,8 +17,9 @@ import pytest
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.endpoint import AGREES_WITH_BATCH
-from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
-from churn_assets.definitions import build_defs
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import PipelineReport
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from churn_assets.automation.history.instance import UNFINISHED
+from churn_assets.automation.history.dead_runs import UNFINISHED
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import (

@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets.asset_keys import asset_key
-from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import QUIET, PipelineReport
 from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.automation.staleness.staleness import NOT_TO_LABEL
 from churn_assets.dates import ONE_DAY, DateRange, contiguous_ranges

@@ -16,7 +16,8 @@ from churn_assets.asset_keys import asset_key
 from churn_assets.assets.drift import FEATURE_CHECK
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.runs.pipeline import QUIET, Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import QUIET, PipelineReport
 from churn_assets.automation.staleness.plan import BY_MODEL
 from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER

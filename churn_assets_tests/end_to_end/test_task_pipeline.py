@@ -176,7 +176,7 @@ def test_what_a_death_after_the_activity_left_undone_is_found(featurized: House,
     land(featurized, "late", (3, 15))
     tasks(featurized).ingest()
     dying = tasks(featurized)
-    dying._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
+    dying.runner.materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
 
     assert planned(featurized) == {
         DAILY_SUMMARY: days(15, 15),
@@ -190,9 +190,9 @@ def test_what_a_death_before_the_labels_left_undone_is_found(featurized: House, 
     land(featurized, "late", (3, 15))
     tasks(featurized).ingest()
     dying = tasks(featurized)
-    dying._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
-    dying._materialize("months", [asset_key(USER_MONTHLY_ACTIVITY)], DateRange(day(15), day(31)))
-    dying._materialize("features", [asset_key(USER_FEATURES)], DateRange(day(15), day(LAST)))
+    dying.runner.materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(day(15), day(15)))
+    dying.runner.materialize("months", [asset_key(USER_MONTHLY_ACTIVITY)], DateRange(day(15), day(31)))
+    dying.runner.materialize("features", [asset_key(USER_FEATURES)], DateRange(day(15), day(LAST)))
 
     assert USER_FEATURES not in planned(featurized)
     # Of days 8 to 14 user 3 has stayed now, and of all later ones the features have changed.

@@ -111,7 +111,7 @@ def test_after_a_late_event_the_same_dates_are_unsynced_as_are_planned(house: Ho
         CHURN_LABELS: looking_at_it,
     }
 
-    pipeline(house)._materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(late, late))
+    pipeline(house).runner.materialize("activity", [asset_key(USER_DAILY_ACTIVITY)], DateRange(late, late))
     readers = (USER_DAILY_ACTIVITY, DAILY_SUMMARY, USER_MONTHLY_ACTIVITY, USER_FEATURES)
     assert unsynced(house, *readers) == planned(house, *readers)
     assert planned(house)[USER_MONTHLY_ACTIVITY] == {late, MONTH_END}

@@ -16,7 +16,7 @@ from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.runs.pipeline import Pipeline
 from churn_assets.automation.staleness.migration import changes
 from churn_assets.commands.model import reproduce
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.registry import registry
 from churn_assets.resources import lakehouse

@@ -17,9 +17,10 @@ from churn_assets.assets.endpoint import (
     endpoint_assets,
     scored_by,
 )
-from churn_assets.automation.runs.pipeline import Pipeline, PipelineReport
+from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.runs.runner import PipelineReport
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
 from churn_assets.serving.contract import online_folder

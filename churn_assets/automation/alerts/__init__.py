@@ -1,1 +1,1 @@
-"""Who is told of what is wrong, once: incidents, failures, mail and webhook."""
+"""Alerts, one for each incident: failed runs, stale assets, failed checks, and the channels they go to."""

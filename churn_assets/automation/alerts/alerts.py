@@ -1,65 +1,67 @@
-"""The sensor that alerts of failed runs, stale assets and failed checks: when one begins and when it ends."""
+"""The sensor that alerts of failed runs, stale assets and failed checks, and again when each is over."""
 
 import datetime as dt
 from collections.abc import Sequence
 
 import dagster as dg
 
-from churn_assets.automation.alerts.channels import Channel, channels
+from churn_assets.automation.alerts.channel import Channel
+from churn_assets.automation.alerts.channels import channels
 from churn_assets.automation.alerts.failures import failures, has_worked_since
 from churn_assets.automation.alerts.incidents import AlertState
-from churn_assets.automation.alerts.lasting_problems import CHECK, STALE, standing_incidents
+from churn_assets.automation.alerts.lasting_problems import CHECK, STALE, lasting_incidents
 from churn_assets.settings import Settings
 
 INTERVAL_SECONDS = 30
-# A run may be written down a little later than its time says.
+# A run may be recorded a little later than its timestamp says.
 OVERLAP = dt.timedelta(minutes=2)
 RECENT_RUNS = 200
 
 
 def alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """The sensor, if the settings say whom to tell."""
-    found = channels(settings)
-    if not found:
+    """Return the sensor, or none if the settings name no channel."""
+    receivers = channels(settings)
+    if not receivers:
         return []
+    names = " and ".join(channel.name for channel in receivers)
 
     @dg.sensor(
         name="alerts",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Tells {' and '.join(channel.name for channel in found)} of failed runs, stale assets "
-        "and failed checks, and when each is over.",
+        description=f"Tells {names} of failed runs, stale assets and failed checks, and when each is over.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         repository = context.repository_def
         if repository is None:
             return dg.SkipReason("There are no definitions to look at.")
         state = AlertState.model_validate_json(context.cursor) if context.cursor else AlertState()
-        said = tick(state, context.instance, repository, settings, found, dt.datetime.now(dt.UTC))
-        # An alert that was not taken waits in the cursor: it survives a restart, and fails no tick.
+        now = dt.datetime.now(dt.UTC)
+        errors = tick(state, context.instance, repository, settings, receivers, now)
+        # An undelivered alert waits in the cursor: it survives a restart, and fails no tick.
         context.update_cursor(state.model_dump_json())
-        for line in said:
+        for line in errors:
             context.log.warning(line)
         waiting = f", {len(state.outbox)} alerts wait" if state.outbox else ""
-        return dg.SkipReason(f"{len(state.open)} incidents are open{waiting}. {' '.join(said)}".strip())
+        return dg.SkipReason(f"{len(state.open)} incidents are open{waiting}. {' '.join(errors)}".strip())
 
     return [alerts]
 
 
-def tick(  # noqa: PLR0913, PLR0917 - what it looks at, whom it tells, and when
+def tick(  # noqa: PLR0913, PLR0917 - what it reads, the channels, and the clock
     state: AlertState,
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     settings: Settings,
-    told: Sequence[Channel],
+    receivers: Sequence[Channel],
     now: dt.datetime,
 ) -> list[str]:
-    """Look at everything, and alert of what has changed since the state was left.
+    """Send alerts of what has changed since the state was saved.
 
-    Failures from before the first tick are history; what is stale or fails its checks then is not.
+    Failures from before the first tick are history; assets that are stale or fail a check then are not.
 
     Returns:
-        What channels said that took no alert; it stays in the state.
+        The errors of channels that took no alert; these alerts stay in the state.
     """
     graph = repository.asset_graph
 
@@ -74,16 +76,16 @@ def tick(  # noqa: PLR0913, PLR0917 - what it looks at, whom it tells, and when
         state.recent_runs = [*state.recent_runs, record.dagster_run.run_id][-RECENT_RUNS:]
         for incident in failures(instance, record, settings, is_partitioned):
             if not incident.blocked:
-                state.opened(incident, told, now)
+                state.opened(incident, receivers, now)
     state.looked_at = now
-    standing = standing_incidents(instance, settings, graph.get_all_asset_keys(), graph.asset_check_keys, now)
-    for incident in standing.values():
-        state.opened(incident, told, now)
+    lasting = lasting_incidents(instance, settings, graph.get_all_asset_keys(), graph.asset_check_keys, now)
+    for incident in lasting.values():
+        state.opened(incident, receivers, now)
     over = [
         id_
         for id_, incident in state.open.items()
-        if (id_.startswith((STALE, CHECK)) and id_ not in standing)
+        if (id_.startswith((STALE, CHECK)) and id_ not in lasting)
         or (incident.job and has_worked_since(instance, incident))
     ]
-    state.closed(over, told, now)
-    return state.deliver(told, now)
+    state.closed(over, receivers, now)
+    return state.deliver(receivers, now)

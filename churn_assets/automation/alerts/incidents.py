@@ -1,13 +1,13 @@
-"""What is wrong now, and what is still to be said: one alert when an incident opens, one when it is over."""
+"""Open incidents and undelivered alerts: one alert when an incident opens, one when it is over."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, Field
 
-from churn_assets.automation.alerts.channels import Channel, DeliveryError
+from churn_assets.automation.alerts.channel import Channel, DeliveryError
 
-# A server that was down for longer is told nothing of yesterday.
+# A mail server that was down for longer gets no alerts of yesterday.
 LONGEST_DELAY = dt.timedelta(days=1)
 
 UTC_MINUTES = "%Y-%m-%d %H:%M UTC"
@@ -16,9 +16,9 @@ UTC_MINUTES = "%Y-%m-%d %H:%M UTC"
 class Incident(BaseModel):
     """One thing that is wrong.
 
-    ``id`` stays the same while it is wrong. ``what`` is a few words for the subject, ``says`` the reason in
-    one line, ``last_good`` when it was well (UTC). A failure also has the run's partitions and job,
-    and whether it was ``blocked`` by a check, which is an incident of its own.
+    ``id`` stays the same while it is open. ``what`` is a few words for the subject, ``says`` the reason in
+    one line, ``last_good`` when all was well (UTC). A failure also has the run's partitions and job, and
+    whether a check ``blocked`` it, which is a separate incident.
     """
 
     id: str
@@ -34,11 +34,11 @@ class Incident(BaseModel):
     selection: list[str] = Field(default_factory=list)
 
     def alert(self) -> tuple[str, str]:
-        """Subject and text of the alert."""
+        """Return subject and text of the alert."""
         return f"[churn] {self.what}", self._text(f"{self.what}: {self.says}")
 
     def recovery(self, now: dt.datetime) -> tuple[str, str]:
-        """Subject and text of the all-clear."""
+        """Return subject and text of the all-clear."""
         return f"[churn] Recovered: {self.what}", self._text(
             f"Well again since {now:{UTC_MINUTES}}. It was: {self.says}"
         )
@@ -64,7 +64,7 @@ class Message(BaseModel):
 
 
 class AlertState(BaseModel):
-    """What is remembered from tick to tick, as a sensor's cursor."""
+    """The sensor's cursor: open incidents, undelivered alerts, and the failed runs already seen."""
 
     open: dict[str, Incident] = Field(default_factory=dict)
     outbox: list[Message] = Field(default_factory=list)
@@ -72,25 +72,25 @@ class AlertState(BaseModel):
     recent_runs: list[str] = Field(default_factory=list)
 
     def opened(self, incident: Incident, channels: Sequence[Channel], now: dt.datetime) -> None:
-        """Alert, unless this one is open already; its partitions are then added."""
+        """Open an incident and queue its alert; if it is open already, only add its partitions."""
         if known := self.open.get(incident.id):
             known.partitions = sorted({*known.partitions, *incident.partitions})
-            # A recovery is looked for after the last failure.
+            # A recovery counts only after the last failure.
             known.since = incident.since if incident.job else known.since
             return
         self.open[incident.id] = incident
         self._enqueue(incident.alert(), channels, now)
 
     def closed(self, ids: Iterable[str], channels: Sequence[Channel], now: dt.datetime) -> None:
-        """Say that these are over."""
-        for one in list(ids):
-            self._enqueue(self.open.pop(one).recovery(now), channels, now)
+        """Close incidents and queue their all-clears."""
+        for id_ in list(ids):
+            self._enqueue(self.open.pop(id_).recovery(now), channels, now)
 
     def deliver(self, channels: Sequence[Channel], now: dt.datetime) -> list[str]:
-        """Send what waits, oldest first. A channel that takes nothing is asked once, and again next time.
+        """Send the queued alerts, oldest first; a channel that fails once is tried again only next time.
 
         Returns:
-            What the channels said that took nothing.
+            The errors of the channels that failed.
         """
         by_name = {channel.name: channel for channel in channels}
         failed: dict[str, str] = {}

@@ -9,14 +9,14 @@ from email.utils import formatdate, make_msgid
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from churn_assets.automation.alerts.channels import DeliveryError
+from churn_assets.automation.alerts.channel import DeliveryError
 from churn_assets.settings import Settings
 
 TIMEOUT_SECONDS = 8
 
 
 class Mail:
-    """Sends to ``CHURN_ALERT_EMAILS`` through ``CHURN_SMTP_HOST``."""
+    """Sends alerts to ``CHURN_ALERT_EMAILS`` through ``CHURN_SMTP_HOST``."""
 
     name = "mail"
 
@@ -28,7 +28,7 @@ class Mail:
         """Send one mail to all recipients.
 
         Raises:
-            DeliveryError: the server did not take it, also the second time.
+            DeliveryError: the server did not take it, at the second attempt either.
         """
         # Unfolded: a long subject would come out with a blank before it.
         message = EmailMessage(policy.SMTP.clone(max_line_length=998))
@@ -37,7 +37,7 @@ class Mail:
         message["To"] = ", ".join(self.recipients)
         message["Date"] = formatdate(localtime=False)
         message["Message-ID"] = make_msgid("churn", domain=message["From"].partition("@")[2] or None)
-        # Mail programs answer neither for nobody nor while somebody is on holiday.
+        # It keeps out-of-office programs from replying.
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(body)
         try:
@@ -45,7 +45,7 @@ class Mail:
         except (OSError, smtplib.SMTPException) as error:
             raise DeliveryError(
                 f"{self._settings.smtp_host}:{self._settings.smtp_port} took no mail "
-                f"({type(error).__name__}: {_said(error)}). Check CHURN_SMTP_* and CHURN_ALERT_EMAILS."
+                f"({type(error).__name__}: {_reason(error)}). Check CHURN_SMTP_* and CHURN_ALERT_EMAILS."
             ) from error
 
     @retry(
@@ -62,7 +62,7 @@ class Mail:
 
     def _connection(self) -> smtplib.SMTP:
         host, port = self._settings.smtp_host, self._settings.smtp_port
-        # The system's certificates; a server with another one is not told anything.
+        # Only the system's certificates: a server that no one of them vouches for gets no password.
         if self._settings.smtp_security == "tls":
             return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=ssl.create_default_context())
         server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
@@ -75,11 +75,11 @@ class Mail:
         return server
 
     def _sender(self) -> str:
-        given = self._settings.smtp_from or self._settings.smtp_user
-        return given if "@" in given else f"churn@{socket.getfqdn()}"
+        sender = self._settings.smtp_from or self._settings.smtp_user
+        return sender if "@" in sender else f"churn@{socket.getfqdn()}"
 
 
-def _said(error: Exception) -> str:
-    said = error.smtp_error if isinstance(error, smtplib.SMTPResponseException) else str(error)
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+def _reason(error: Exception) -> str:
+    reply = error.smtp_error if isinstance(error, smtplib.SMTPResponseException) else str(error)
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
     return " ".join(text.split())[:200]

@@ -3,20 +3,20 @@
 import requests
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
-from churn_assets.automation.alerts.channels import DeliveryError
+from churn_assets.automation.alerts.channel import DeliveryError
 
 TIMEOUT_SECONDS = 8
 TOO_MANY_REQUESTS = 429
 FIRST_SERVER_ERROR = 500
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     if not isinstance(error, requests.RequestException):
         return False
-    answer = error.response
-    if answer is None:
+    response = error.response
+    if response is None:
         return isinstance(error, requests.ConnectionError | requests.Timeout)
-    return answer.status_code == TOO_MANY_REQUESTS or answer.status_code >= FIRST_SERVER_ERROR
+    return response.status_code == TOO_MANY_REQUESTS or response.status_code >= FIRST_SERVER_ERROR
 
 
 class Webhook:
@@ -31,18 +31,18 @@ class Webhook:
         """Post one alert.
 
         Raises:
-            DeliveryError: it was refused, or was not taken, also the second time.
+            DeliveryError: it was refused, or not taken at the second attempt either.
         """
         try:
             self._post({"text": f"*{subject}*\n{body}"})
         except requests.RequestException as error:
-            answer = error.response
-            what = f"answered {answer.status_code}" if answer is not None else f"{type(error).__name__}"
-            # Not what the exception says: it quotes the URL. Nor "from error", for the same reason.
+            response = error.response
+            what = f"answered {response.status_code}" if response is not None else f"{type(error).__name__}"
+            # Neither the exception's text nor "from error": both would quote the URL.
             raise DeliveryError(f"The webhook took no alert ({what}). Check CHURN_ALERT_WEBHOOK.") from None
 
     @retry(
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(_is_temporary),
         stop=stop_after_attempt(2),
         wait=wait_fixed(0.5),
         reraise=True,

@@ -1,1 +1,1 @@
-"""What Dagster keeps: its instance and log, the lake's lock, tags of runs, and runs whose process died."""
+"""What Dagster keeps: its instance, the reader of its log, the lake's lock, tags of runs, and dead runs."""

@@ -1,9 +1,9 @@
-"""Runs whose worker was killed, and which nobody else would ever declare dead.
+"""Runs whose process was killed, and which Dagster alone would leave "started" for ever.
 
 Dagster's launcher for one machine does not watch its workers. After a power cut, or a ``kill -9`` of
 ``churn dev`` with all its children, their runs stay "started": they hold a slot of the queue and the pools of
-their tables, and every trigger waits for them. A worker writes its process id into the log of its run; if no
-such process is there, or a later one has its number, the run is over.
+their tables, and every trigger waits for them. A worker writes its process id into the log of its run; if
+there is no such process, or a later one has its number, the run is over.
 """
 
 import datetime as dt
@@ -12,33 +12,55 @@ import dagster as dg
 import psutil
 from dagster import DagsterEventType
 
+from churn_assets.automation.history.run_tags import STARTED_BY_CLI
+
 # Dagster's launcher for one machine puts it on the runs that it starts as processes here.
 STARTED_HERE_TAG = ".dagster/grpc_info"
 # A worker that has just been started may not have written its id yet.
 GRACE = dt.timedelta(seconds=30)
 
+AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, *AT_WORK]
 
-def bury(instance: dg.DagsterInstance, now: dt.datetime) -> list[str]:
-    """Mark runs of dead workers as failed, and free the pools that they hold; Dagster then starts them again.
+
+def fail_dead_runs(instance: dg.DagsterInstance, now: dt.datetime) -> list[str]:
+    """Mark runs of dead workers as failed and free the pools that they hold; Dagster then starts them again.
 
     Returns:
         The ids of the runs.
     """
-    at_work = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
     dead = []
-    for record in instance.get_run_records(at_work):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=AT_WORK)):
         run = record.dagster_run
-        recent = now - record.update_timestamp.replace(tzinfo=dt.UTC) < GRACE
-        if recent or STARTED_HERE_TAG not in run.tags or _is_alive(instance, run.run_id):
+        is_recent = now - record.update_timestamp.replace(tzinfo=dt.UTC) < GRACE
+        if is_recent or STARTED_HERE_TAG not in run.tags or _is_alive(instance, run.run_id):
             continue
-        instance.report_run_failed(run, "The process that ran it is gone.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        _fail(instance, run)
         dead.append(run.run_id)
     return dead
 
 
+def fail_dead_cli_runs(instance: dg.DagsterInstance) -> int:
+    """Mark runs of a killed ``churn run`` as failed and free the pools that they hold.
+
+    Call it only while holding the lake's lock: a live ``churn run`` would hold it.
+
+    Returns:
+        The number of runs.
+    """
+    dead = instance.get_runs(dg.RunsFilter(tags=STARTED_BY_CLI, statuses=UNFINISHED))
+    for run in dead:
+        _fail(instance, run)
+    return len(dead)
+
+
+def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    instance.report_run_failed(run, "The process that ran it is gone.")
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
 def _is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the last process that said it works on the run is there; yes, if none has said so."""
+    """Whether the last process that registered for the run still exists; True if none has registered."""
     for entry in reversed(instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT)):
         pid = entry.dagster_event.engine_event_data.metadata.get("pid") if entry.dagster_event else None
         if pid is None:

@@ -1,4 +1,4 @@
-"""The one line of an error that helps: ours where there is one, else what went wrong first."""
+"""The one line of a recorded error that helps: our own message if there is one, else the first cause's."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -13,27 +13,27 @@ class RecordedError(Protocol):
 
     @property
     def message(self) -> str:
-        """Class and text."""
+        """The error's class and text."""
         ...
 
     @property
     def cls_name(self) -> str | None:
-        """Its class."""
+        """The name of the error's class."""
         ...
 
     @property
     def cause(self) -> "RecordedError | None":
-        """What it was raised from."""
+        """The error that it was raised from."""
         ...
 
     @property
     def context(self) -> "RecordedError | None":
-        """What was being handled when it was raised."""
+        """The error that was being handled when it was raised."""
         ...
 
 
 def one_line(error: RecordedError) -> str:
-    """The text of the first ``ChurnError`` in the chain, or else class and text of its last link."""
+    """Return the text of the chain's first ``ChurnError``, or else class and text of its last link."""
     links = list(_chain(error))
     ours = _names_of(ChurnError)
     for link in links:

@@ -1,4 +1,4 @@
-"""Dagster's instance of this lake: its history, beside the tables unless ``DAGSTER_HOME`` says otherwise."""
+"""This lake's Dagster instance: its history, beside the tables unless ``DAGSTER_HOME`` says otherwise."""
 
 import os
 import shutil
@@ -14,16 +14,11 @@ from churn_assets import plain_paths
 from churn_assets.errors import LakeError
 from churn_assets.settings import Settings
 
-# Runs that this command started carry the tag; those of dagster dev's daemon do not.
-STARTED_BY_CLI = {"churn/started_by": "cli"}
-
 CONFIGURATION = "dagster.yaml"
-
-UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def prepare_dagster_home(settings: Settings) -> None:
-    """Make the instance's folder and configuration; this process and its children then know where it is.
+    """Create the instance's folder and configuration, and set DAGSTER_HOME for this process and its children.
 
     Raises:
         LakeError: the folder cannot be written.
@@ -42,26 +37,26 @@ def prepare_dagster_home(settings: Settings) -> None:
 
 
 def _is_made(home: Path) -> bool:
-    """Whether there is a configuration, and not the beginning of one that a kill cut off."""
+    """Whether the configuration is there and whole, not cut off by a kill."""
     configuration = home / CONFIGURATION
     if not configuration.exists():
         return False
-    found, tracked = configuration.read_text(), _tracked()
-    # An empty one may be somebody's choice, and Dagster runs with it.
-    return not found or found == tracked or not tracked.startswith(found)
+    text, packaged = configuration.read_text(), _packaged()
+    # An empty one may be deliberate, and Dagster runs with it.
+    return not text or text == packaged or not packaged.startswith(text)
 
 
 def _make(home: Path) -> None:
-    """Make the databases in a folder aside and put each in its place whole, the configuration last."""
+    """Create the databases in a draft folder and move each into place whole, the configuration last."""
     with FileLock(home / ".lock"):
         if _is_made(home):
             return
         draft = home / ".new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        (draft / CONFIGURATION).write_text(_tracked())
+        (draft / CONFIGURATION).write_text(_packaged())
         before = os.environ.get("DAGSTER_HOME")
-        # The configuration names its databases by the variable.
+        # The configuration finds its databases through this variable.
         os.environ["DAGSTER_HOME"] = _in_url(draft)
         try:
             with dg.DagsterInstance.from_config(_in_url(draft)) as instance:
@@ -73,13 +68,13 @@ def _make(home: Path) -> None:
                 del os.environ["DAGSTER_HOME"]
             else:
                 os.environ["DAGSTER_HOME"] = before
-        for made in sorted(draft.iterdir(), key=lambda path: path.name == CONFIGURATION):
-            if made.name == CONFIGURATION or not (home / made.name).exists():
-                made.replace(home / made.name)
+        for path in sorted(draft.iterdir(), key=lambda path: path.name == CONFIGURATION):
+            if path.name == CONFIGURATION or not (home / path.name).exists():
+                path.replace(home / path.name)
         shutil.rmtree(draft)
 
 
-def _tracked() -> str:
+def _packaged() -> str:
     return (resources.files("churn_assets") / CONFIGURATION).read_text()
 
 
@@ -89,23 +84,7 @@ def _in_url(folder: Path) -> str:
 
 @contextmanager
 def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance, made at its first use."""
+    """Open the instance, creating it on first use."""
     prepare_dagster_home(settings)
     with dg.DagsterInstance.get() as instance:
         yield instance
-
-
-def bury_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Mark runs of a killed ``churn run`` as failed and free the pools that they hold, or nobody ever would.
-
-    Only for who holds the lock that such a run would hold if it were alive.
-
-    Returns:
-        How many there were.
-    """
-    filters = dg.RunsFilter(tags=STARTED_BY_CLI, statuses=UNFINISHED)
-    dead = instance.get_runs(filters)
-    for run in dead:
-        instance.report_run_failed(run, "The process that ran it is gone.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return len(dead)

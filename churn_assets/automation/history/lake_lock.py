@@ -1,20 +1,24 @@
-"""One at a time: what runs in a process of its own, as ``churn run`` does, holds this lake's lock."""
+"""The lake's lock, by which commands that run the graph in their own process take turns."""
 
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from churn_assets.automation.history.instance import bury_dead_runs
+from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
 from churn_assets.settings import Settings
 
-# A sensor's look at the lock takes milliseconds, and must turn nobody away.
+# A sensor holds the lock for milliseconds to test it; no command may be refused for that.
 PATIENCE_SECONDS = 0.5
 
 
-class Alone:
-    """Holds the lock; what an earlier, killed holder left behind is cleared away."""
+class LakeLock:
+    """A context manager that holds the lock, and first fails the runs that a killed holder left behind.
+
+    Raises:
+        BusyError: on entry, another process holds the lock.
+    """
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
@@ -27,19 +31,19 @@ class Alone:
             raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
-        bury_dead_runs(self._instance)
+        fail_dead_cli_runs(self._instance)
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
 
-def somebody_is(settings: Settings, instance: dg.DagsterInstance) -> bool:
-    """Whether somebody holds the lock. If nobody does, what a killed holder left behind is cleared away."""
+def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
+    """Whether a process holds the lock; if none does, fail the runs that a killed holder left behind."""
     if not _path(settings).exists():
         return False
     try:
         with FileLock(_path(settings), timeout=0):
-            bury_dead_runs(instance)
+            fail_dead_cli_runs(instance)
     except Timeout:
         return True
     return False

@@ -1,4 +1,4 @@
-"""The tags by which runs are told apart: which dates, why, and which automation asked for them."""
+"""The tags that tell runs apart: which dates they compute, why, and what started them."""
 
 from churn_assets.assets.dagster_partitions import RUN_RANGE
 from churn_assets.dates import DateRange
@@ -7,10 +7,12 @@ from churn_assets.dates import DateRange
 REASON_TAG = "churn/reason"
 # Which step of the automation a run is; its failures make it wait.
 STEP_TAG = "churn/automation_step"
+# On the runs of churn run and its kind; those of dagster dev's daemon do not carry it.
+STARTED_BY_CLI = {"churn/started_by": "cli"}
 
 RANGE_START_TAG, RANGE_END_TAG = RUN_RANGE
 
 
 def range_tags(dates: DateRange) -> dict[str, str]:
-    """Make one run of a range of dates."""
+    """Return the tags that make a range of dates one run."""
     return {RANGE_START_TAG: dates.start.isoformat(), RANGE_END_TAG: dates.end.isoformat()}

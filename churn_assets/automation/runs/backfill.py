@@ -1,7 +1,7 @@
-"""Bringing a range of feature_dates up to date: what it would do, and doing it.
+"""What a backfill of a range of feature_dates would run, in numbers.
 
-There is no state of a backfill: what is stale is worked out anew each time, so that one that was killed goes
-on where it was when the same command is given again.
+A backfill has no state: what is stale is worked out anew each time, so that the same command goes on where a
+killed one stopped.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ from churn_assets.tables import Table
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: tables, dates, why, rows that these dates hold now, and seconds by runs of the past."""
+    """One run: tables, dates, reason, rows that these dates hold now, and estimated seconds."""
 
     tables: tuple[str, ...]
     dates: DateRange
@@ -32,17 +32,21 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class BackfillPlan:
-    """What a backfill would do; ``seconds`` and ``dbu`` are None where the past does not tell."""
+    """The runs and stale dates of a backfill.
+
+    ``stale`` counts dates by table and reason. ``seconds`` and ``dbu`` are estimates from ``past_runs`` runs,
+    None if these are not enough.
+    """
 
     runs: list[PlannedRun]
     stale: dict[str, dict[str, int]]
     seconds: float | None
     dbu: float | None
-    told_by_runs: int
+    past_runs: int
 
 
 def describe(plan: Plan, lake: Lakehouse, instance: dg.DagsterInstance) -> BackfillPlan:
-    """Put a plan into numbers."""
+    """Count and estimate the runs of a plan."""
     estimator = Estimator(instance)
     rows = {table: lake.partition_rows(table) for table in plan.reasons}
     runs = [_run(plan, step, rows, estimator) for step in plan.steps()]
@@ -51,13 +55,13 @@ def describe(plan: Plan, lake: Lakehouse, instance: dg.DagsterInstance) -> Backf
     return BackfillPlan(
         runs=runs,
         stale={
-            table.name: dict(sorted(Counter(found.values()).items()))
-            for table, found in plan.reasons.items()
-            if found
+            table.name: dict(sorted(Counter(reasons.values()).items()))
+            for table, reasons in plan.reasons.items()
+            if reasons
         },
         seconds=seconds,
         dbu=_dbu(lake.settings, seconds),
-        told_by_runs=estimator.runs(),
+        past_runs=estimator.runs(),
     )
 
 

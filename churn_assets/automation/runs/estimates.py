@@ -1,4 +1,4 @@
-"""How long steps will take, from how long they took: the runs in Dagster's history, no guess of ours."""
+"""Estimates of how long steps will take, from the runs in Dagster's history."""
 
 import datetime as dt
 from collections import defaultdict
@@ -15,52 +15,52 @@ from churn_assets.databricks.compute.cost import dbu_estimate
 from churn_assets.dates import DateRange
 from churn_assets.settings import Settings
 
-# Enough for a median; a longer look back would mix in other machines and other sizes of data.
-LOOKED_AT = 60
+# Enough for a median; more runs would mix in other machines and other sizes of data.
+RECENT_RUNS = 60
 
 
 @dataclass(frozen=True)
-class Past:
-    """One run of the past: for how many dates, and how long it took."""
+class PastRun:
+    """A successful run: its number of dates and its seconds."""
 
     dates: int
     seconds: float
 
 
 class Estimator:
-    """Says how long a step takes: a fixed part, and one for each of its dates."""
+    """Estimates the seconds of a step: a fixed part, and a part for each of its dates."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
-        self._past: dict[frozenset[dg.AssetKey], list[Past]] = defaultdict(list)
+        self._past: dict[frozenset[dg.AssetKey], list[PastRun]] = defaultdict(list)
         succeeded = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])
-        for record in instance.get_run_records(succeeded, limit=LOOKED_AT * 5):
+        for record in instance.get_run_records(succeeded, limit=RECENT_RUNS * 5):
             run, start, end = record.dagster_run, record.start_time, record.end_time
             dates = _dates(run.tags)
             if dates and run.asset_selection and start and end:
-                self._past[frozenset(run.asset_selection)].append(Past(dates, end - start))
+                self._past[frozenset(run.asset_selection)].append(PastRun(dates, end - start))
 
     def seconds(self, step: Step) -> float | None:
-        """The estimate; None where no run like this one is known."""
+        """Return the estimate, None if no similar run is recorded."""
         keys = frozenset(asset_key(table) for table in step.tables)
         dates = len(step.days)
         if keys in self._past:
-            return seconds_of(self._past[keys][:LOOKED_AT], dates)
-        # Tables that shared no run yet: as one after the other.
+            return seconds_of(self._past[keys][:RECENT_RUNS], dates)
+        # Tables that have shared no run yet: the sum of their own runs.
         alone = [self._past.get(frozenset([key])) for key in keys]
-        known = [seconds_of(past[:LOOKED_AT], dates) for past in alone if past]
+        known = [seconds_of(past[:RECENT_RUNS], dates) for past in alone if past]
         if len(known) == len(keys):
             return sum(known)
-        # Or they shared one with others, which then is an upper bound.
+        # Tables that have shared a run only with more tables: that is an upper bound.
         wider = [past for others, past in self._past.items() if keys < others]
-        return min((seconds_of(past[:LOOKED_AT], dates) for past in wider), default=None)
+        return min((seconds_of(past[:RECENT_RUNS], dates) for past in wider), default=None)
 
     def runs(self) -> int:
-        """How many runs of the past there are to tell from."""
+        """Return the number of past runs that estimates are made from."""
         return sum(len(past) for past in self._past.values())
 
 
 def dbu(settings: Settings, seconds: float) -> float | None:
-    """What that many seconds cost on Databricks, in DBU; None elsewhere, or where the rate is not known."""
+    """Return the cost of these seconds on Databricks in DBU, None elsewhere or if the rate is not known."""
     if settings.deployment != "databricks":
         return None
     return dbu_estimate(
@@ -71,11 +71,11 @@ def dbu(settings: Settings, seconds: float) -> float | None:
     )
 
 
-def seconds_of(past: Sequence[Past], dates: int) -> float:
-    """The line through the runs, by medians: a run that was slow for another reason moves it little.
+def seconds_of(past: Sequence[PastRun], dates: int) -> float:
+    """Return the seconds for ``dates`` dates on a line of medians, which one slow run moves little.
 
-    Of runs of one size only, their median, in proportion for more dates: a bound from above, as a range of
-    dates costs less than its dates one by one.
+    Runs of a single size give their median, scaled up for more dates: an upper bound, as a range of dates
+    takes less than its dates one by one.
     """
     by_size = {size: median(run.seconds for run in runs) for size, runs in _by_size(past).items()}
     if len(by_size) == 1:
@@ -91,11 +91,11 @@ def seconds_of(past: Sequence[Past], dates: int) -> float:
     return max(median(by_size[size] - slope * size for size in sizes), 0.0) + slope * dates
 
 
-def _by_size(past: Iterable[Past]) -> dict[int, list[Past]]:
-    found: dict[int, list[Past]] = defaultdict(list)
+def _by_size(past: Iterable[PastRun]) -> dict[int, list[PastRun]]:
+    by_size: dict[int, list[PastRun]] = defaultdict(list)
     for run in past:
-        found[run.dates].append(run)
-    return found
+        by_size[run.dates].append(run)
+    return by_size
 
 
 def _dates(tags: Mapping[str, str]) -> int:

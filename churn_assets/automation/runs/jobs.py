@@ -1,4 +1,4 @@
-"""The jobs: what a sensor, a schedule or a person starts as a whole."""
+"""The ingestion job, and the assets that each job computes."""
 
 import dagster as dg
 

@@ -1,7 +1,7 @@
-"""Partitioned assets that somebody has added to the graph: kept current without being listed anywhere.
+"""Partitioned assets that users of the platform add to the graph: kept current without being listed.
 
-The ledger knows nothing of them, as they do not write through the lake. What Dagster's event log knows is
-enough for an asset by date that nobody else writes: whether a partition is there, and whether one that it
+The ledger knows nothing of them, as they do not write through the lake. Dagster's event log is enough for a
+partitioned asset that nothing else writes: it says whether a partition is there, and whether one that it
 reads was materialised later.
 """
 
@@ -11,18 +11,17 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from churn_assets.automation.history.log_reader import storage_ids_by_partition
 from churn_assets.automation.staleness.planning import BaseAssetGraph
 from churn_assets.automation.staleness.staleness import MISSING, UPSTREAM_NEWER
 from churn_assets.dates import DateRange, contiguous_ranges
 
-# Where each date is a run of its own, no more of them at once.
+# The limit per tick for assets whose every date is a separate run.
 MOST_RUNS = 10
 
-Ids = Mapping[str, int]
 
-
-class OthersStep(NamedTuple):
-    """One run of an asset that is not ours: its dates, whether as one range, and why."""
+class AddedStep(NamedTuple):
+    """One run of an added asset: its dates, whether they are one range, and why it runs."""
 
     key: dg.AssetKey
     dates: DateRange
@@ -30,21 +29,21 @@ class OthersStep(NamedTuple):
     why: str
 
 
-def others_steps(
+def added_steps(
     graph: BaseAssetGraph,
     instance: dg.DagsterInstance,
     ours: Collection[dg.AssetKey],
     not_yet: Mapping[dg.AssetKey, Collection[dt.date]],
-) -> list[OthersStep]:
-    """What is to run of assets that are not ours.
+) -> list[AddedStep]:
+    """Return the runs that bring added assets up to date.
 
     Args:
-        graph: of the code location.
+        graph: the graph of the code location.
         instance: where materialisations are recorded.
         ours: assets that the ledger knows.
-        not_yet: dates of these that are stale, or fail a blocking check: nobody is to read them.
+        not_yet: dates of these that are stale or fail a blocking check, and must not be read.
     """
-    found: list[OthersStep] = []
+    steps: list[AddedStep] = []
     waiting = {key: set(map(str, dates)) for key, dates in not_yet.items()}
     for key in graph.toposorted_asset_keys:
         node = graph.get(key)
@@ -58,11 +57,11 @@ def others_steps(
             ranges = contiguous_ranges(dt.date.fromisoformat(day) for day in stale if stale[day] == why)
             policy = node.backfill_policy
             if policy and policy.max_partitions_per_run is None:
-                found += [OthersStep(key, dates, True, why) for dates in ranges]
+                steps += [AddedStep(key, dates, True, why) for dates in ranges]
             else:
                 single = [day for dates in ranges for day in dates.days()][:MOST_RUNS]
-                found += [OthersStep(key, DateRange(day, day), False, why) for day in single]
-    return found
+                steps += [AddedStep(key, DateRange(day, day), False, why) for day in single]
+    return steps
 
 
 def _stale(
@@ -71,18 +70,20 @@ def _stale(
     key: dg.AssetKey,
     waiting: Mapping[dg.AssetKey, Collection[str]],
 ) -> Iterator[tuple[str, str]]:
-    """The partitions to materialise, each with the reason: of which all is there that they read."""
+    """Yield the partitions to materialise and the reason, of those whose upstream partitions all exist."""
     node = graph.get(key)
-    own = _ids(instance, key)
+    own = storage_ids_by_partition(instance, key)
     parents = [parent for parent in node.parent_keys if graph.get(parent).partitions_def]
-    ids = {parent: _ids(instance, parent) for parent in parents}
+    ids = {parent: storage_ids_by_partition(instance, parent) for parent in parents}
     for day in node.partitions_def.get_partition_keys() if node.partitions_def else ():
-        read = [(parent, one) for parent in parents for one in _reads(graph, key, parent, day)]
-        if not read or any(one in waiting.get(parent, ()) or one not in ids[parent] for parent, one in read):
+        read = [(parent, date) for parent in parents for date in _reads(graph, key, parent, day)]
+        if not read or any(
+            date in waiting.get(parent, ()) or date not in ids[parent] for parent, date in read
+        ):
             continue
         if day not in own:
             yield day, MISSING
-        elif max(ids[parent][one] for parent, one in read) > own[day]:
+        elif max(ids[parent][date] for parent, date in read) > own[day]:
             yield day, UPSTREAM_NEWER
 
 
@@ -94,7 +95,3 @@ def _reads(graph: BaseAssetGraph, key: dg.AssetKey, parent: dg.AssetKey, day: st
         node.partitions_def.subset_with_partition_keys([day]), node.partitions_def, upstream
     )
     return set(mapped.partitions_subset.get_partition_keys())
-
-
-def _ids(instance: dg.DagsterInstance, key: dg.AssetKey) -> Ids:
-    return instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)

@@ -1,4 +1,4 @@
-"""Which feature_dates are to have labels, and which may hold labels that they are not to have."""
+"""Which feature_dates are to have labels, and which may hold labels that they should not have."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -14,14 +14,18 @@ from churn_assets.transforms.labels import last_labelled_date
 
 @dataclass(frozen=True)
 class LabelDates:
-    """``wanted``: whose horizon is over and says enough. ``possible``: of which Dagster has a partition."""
+    """The feature_dates that have labels.
+
+    ``wanted`` are those whose horizon is over and has no outage that hides what users did. ``possible`` are
+    those that have a Dagster partition.
+    """
 
     wanted: frozenset[dt.date]
     possible: DateRange
 
     @classmethod
     def of(cls, own: EventDays, covered: DateRange, settings: Settings, now: dt.datetime) -> Self:
-        """Of a log's days, what the settings and the data cover, and the clock."""
+        """Work them out from the days of the events, the dates that the data covers, and the clock."""
         horizon = settings.horizon_days
         mature = DateRange(covered.start, last_labelled_date(covered.end, horizon))
         wanted = frozenset(mature.days()) - set(unlabelled(own, mature, settings))

@@ -1,7 +1,7 @@
 """What this release changes in a lake of an earlier one: tables, their columns, and dates computed again.
 
 Nothing here is needed for the change itself. A table gains its columns when it is opened, and dates that
-other code computed are stale to everything that looks for stale dates; this says so beforehand.
+other code computed count as stale anyway; this module says so beforehand.
 """
 
 import datetime as dt
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from churn_assets.asset_keys import asset_key
+from churn_assets.automation.history.log_reader import latest_tags
 from churn_assets.automation.staleness.plan import Plan
 from churn_assets.automation.staleness.planning import code_versions, make_plan
 from churn_assets.automation.staleness.staleness import CODE_CHANGED, CodeVersions
@@ -24,9 +25,9 @@ Dates = Mapping[str, list[dt.date]]
 
 @dataclass(frozen=True)
 class Change:
-    """What a table has before it: to be made, columns to gain, and dates to compute, by reason.
+    """What a release changes in one table: whether it is new, columns to add, dates to compute by reason.
 
-    ``rewritten`` says why a table without dates is made again, empty where it is not.
+    ``rewritten`` says why a table without dates is made again, and is empty if it is not.
     """
 
     table: Table
@@ -42,7 +43,7 @@ class Change:
 def changes(
     lake: Lakehouse, instance: dg.DagsterInstance, definitions: dg.Definitions, now: dt.datetime
 ) -> list[Change]:
-    """What each table has before it, in the order of the graph; only looks.
+    """Return the tables that this release changes, in the order of the graph, and change nothing.
 
     The dates are those of the events that have been taken in.
 
@@ -52,7 +53,7 @@ def changes(
     versions = code_versions(definitions.resolve_asset_graph())
     columns = {table: lake.missing_columns(table) for table in TABLES}
     dates = _dates(lake, versions, now)
-    found = [
+    every_table = [
         Change(
             table,
             is_new=lake.version(table) < 0,
@@ -64,27 +65,27 @@ def changes(
         )
         for table in TABLES
     ]
-    return [change for change in found if change]
+    return [change for change in every_table if change]
 
 
 def grow(lake: Lakehouse) -> dict[Table, list[Column]]:
-    """Let each table gain its columns now; those that did, with the columns.
+    """Add the columns that tables lack.
+
+    Returns:
+        The tables that lacked any, with the columns.
 
     Raises:
-        ContractError: as ``changes``; no table has gained anything.
+        ContractError: as ``changes``; no table has been changed.
     """
-    lacking = {table: found for table in TABLES if (found := lake.missing_columns(table))}
-    for table in lacking:
+    missing = {table: columns for table in TABLES if (columns := lake.missing_columns(table))}
+    for table in missing:
         lake.add_missing_columns(table)
-    return lacking
+    return missing
 
 
 def made_by_other_code(instance: dg.DagsterInstance, table: Table, versions: CodeVersions) -> bool:
-    """Whether a table that is replaced as a whole was made last by another transform than today's."""
-    event = instance.get_latest_materialization_event(asset_key(table))
-    if event is None or event.asset_materialization is None:
-        return False
-    made_by = (event.asset_materialization.tags or {}).get("dagster/code_version")
+    """Whether a table that is replaced as a whole was last made by another transform than today's."""
+    made_by = latest_tags(instance, asset_key(table)).get("dagster/code_version")
     return made_by is not None and made_by != versions.get(asset_key(table), made_by)
 
 

@@ -1,4 +1,7 @@
-"""What is to be computed, as runs: which dates of which tables, and why. What is stale is ``staleness``."""
+"""A plan of what is to be computed: which dates of which tables, why, and in which runs.
+
+Which dates are stale is decided in ``staleness``.
+"""
 
 import datetime as dt
 from collections import Counter
@@ -21,9 +24,9 @@ from churn_assets.tables import (
 
 MODEL_NEWER = "model newer"
 
-# Predictions, and what is said of every date of them.
+# Predictions, and the tables that are made for every scored date.
 SCORES = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)
-# All that needs a model.
+# All tables that need a model.
 BY_MODEL = (*SCORES, PREDICTION_OUTCOMES)
 
 Reasons = dict[dt.date, str]
@@ -38,64 +41,69 @@ class Step:
 
     @property
     def days(self) -> frozenset[dt.date]:
-        """Each of the dates."""
+        """The dates as a set."""
         return frozenset(self.dates.days())
 
 
 @dataclass
 class Plan:
-    """The dates to compute, each with the reason, by table in the order of the graph.
+    """The dates to compute, each with its reason, by table in the order of the graph.
 
-    ``held``: dates that are stale and wait, as what they read fails a blocking check, which is named.
+    ``blocked`` are stale dates that wait, each with the failed blocking check of a table that it reads.
     """
 
     covered: DateRange
     reasons: dict[Table, Reasons] = field(default_factory=dict)
-    held: dict[Table, Reasons] = field(default_factory=dict)
+    blocked: dict[Table, Reasons] = field(default_factory=dict)
 
     def only(self, *tables: Table) -> "Plan":
-        """The part of the plan that computes these tables."""
+        """Return the part of the plan that computes these tables."""
         return Plan(
             self.covered,
-            {table: found for table, found in self.reasons.items() if table in tables},
-            {table: found for table, found in self.held.items() if table in tables},
+            {table: dates for table, dates in self.reasons.items() if table in tables},
+            {table: dates for table, dates in self.blocked.items() if table in tables},
         )
 
     def steps_without(self, *tables: Table) -> list[Step]:
-        """The steps of all other tables."""
+        """Return the steps of all other tables."""
         return self.only(*(table for table in self.reasons if table not in tables)).steps()
 
     def score_again(self, day: dt.date, reason: str) -> None:
-        """Score this date, whatever was planned for it, and say anew what is said of it; unless it waits."""
-        if day in self.held.get(CHURN_PREDICTIONS, {}):
+        """Add this date to the tables of scores, whatever was planned for it, unless it waits for a check."""
+        if day in self.blocked.get(CHURN_PREDICTIONS, {}):
             return
         for table in SCORES:
             self.reasons.setdefault(table, {}).setdefault(day, reason)
 
     def why(self, step: Step) -> str:
-        """The reasons of a step, each with its number of dates of all its tables."""
+        """Return the reasons of a step, each with its number of dates over all its tables."""
         counted: Counter[str] = Counter()
         for table in step.tables:
             counted.update(reason for day, reason in self.reasons[table].items() if day in step.days)
         return ", ".join(f"{reason} ({count})" for reason, count in sorted(counted.items()))
 
     def steps(self) -> list[Step]:
-        """One run for each contiguous range; neighbours in the graph with equal ranges share their runs."""
+        """Return a run for each contiguous range; neighbours in the graph with equal ranges share runs."""
         steps: list[Step] = []
         pending: list[Table] = []
         ranges: list[DateRange] = []
         for table, reasons in self.reasons.items():
-            found = contiguous_ranges(reasons)
-            if found != ranges:
+            own_ranges = contiguous_ranges(reasons)
+            if own_ranges != ranges:
                 steps.extend(Step(tuple(pending), dates) for dates in ranges)
-                pending, ranges = [], found
+                pending, ranges = [], own_ranges
             pending.append(table)
         steps.extend(Step(tuple(pending), dates) for dates in ranges)
         return steps
 
 
 def covered_by(events: Mapping[dt.date, int], settings: Settings, now: dt.datetime) -> DateRange:
-    """The feature_dates that the data covers, from the number of events that Silver holds of each day.
+    """Return the feature_dates that the data covers.
+
+    Args:
+        events: the number of events that Silver holds of each day.
+        settings: for the first and last feature_date.
+        now: the clock, for which days are over.
 
     Raises:
         DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
@@ -114,16 +122,16 @@ def covered_by(events: Mapping[dt.date, int], settings: Settings, now: dt.dateti
             f"would miss events. Set CHURN_START_DATE={first} (in the environment or .env) and run again."
         )
     if not inside:
-        found = f"the first of them is of {days[0]}" if days else "there is none yet"
+        first_event = f"the first of them is of {days[0]}" if days else "there is none yet"
         raise DateRangeError(
-            f"No event from {settings.start_date} to {last if days else 'now'}: {found}. "
+            f"No event from {settings.start_date} to {last if days else 'now'}: {first_event}. "
             "Land events of complete UTC days, or change CHURN_START_DATE and CHURN_END_DATE."
         )
     return DateRange(max(settings.start_date, inside[0]), last)
 
 
 def _first_day_in_reach(days: list[dt.date], start: dt.date) -> dt.date:
-    """The start from which no window misses an event, found at once and not a window further each time."""
+    """Return the latest start from which no window misses an event, in one pass over the days."""
     first = start
     for day in sorted((day for day in days if day < start), reverse=True):
         if day < first - (FEATURE_WINDOW_DAYS - 1) * ONE_DAY:

@@ -20,12 +20,13 @@ from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS
 
 
-class Asked(TypedDict, total=False):
-    """What the one who asks may leave open; the defaults are those of ``Question``.
+class PlanOptions(TypedDict, total=False):
+    """The parts of a ``Question`` that a caller may leave out; the defaults are those of ``Question``.
 
-    ``code_versions``: of the tables' transforms as they are now; dates that others computed are stale then.
-    ``scores``: whether there is a model to score with. ``scores_again``: score all of these dates, though
-    past predictions are history. ``scores_from``: dates before it are not scored, though they never were.
+    ``code_versions``: the versions of the tables' transforms as they are now; dates that other code computed
+    are then stale. ``scores``: whether there is a model to score with. ``scores_again``: score all of these
+    dates, though past predictions are history. ``scores_from``: dates before it are not scored, even if they
+    never were.
     """
 
     code_versions: CodeVersions
@@ -35,44 +36,44 @@ class Asked(TypedDict, total=False):
 
 
 def make_plan(
-    lake: Lakehouse, now: dt.datetime, wanted: DateRange | None = None, **asked: Unpack[Asked]
+    lake: Lakehouse, now: dt.datetime, wanted: DateRange | None = None, **options: Unpack[PlanOptions]
 ) -> Plan:
-    """Find what is to be computed. It reads the ledger, and the logs of tables that the ledger does not know.
+    """Plan what is to be computed. Reads the ledger, and the logs of tables that the ledger does not know.
 
     Args:
         lake: Silver and users are current.
         now: the clock, for which days are over.
         wanted: feature_dates to bring up to date; all that the data covers, without it.
-        asked: see ``Asked``.
+        options: see ``PlanOptions``.
 
     Raises:
         DateRangeError: the data does not cover the dates, or the first windows would be cut off.
     """
-    return plan_from(read_ledger(lake), lake.settings, now, wanted, **asked)
+    return plan_from(read_ledger(lake), lake.settings, now, wanted, **options)
 
 
 def plan_from(
-    found: CheckedLedger,
+    ledger: CheckedLedger,
     settings: Settings,
     now: dt.datetime,
     wanted: DateRange | None = None,
-    **asked: Unpack[Asked],
+    **options: Unpack[PlanOptions],
 ) -> Plan:
-    """The same from a ledger that was read before.
+    """Plan as ``make_plan`` does, from a ledger that has been read already.
 
     Raises:
         DateRangeError: as ``make_plan``.
     """
-    events = events_by_day(found)
+    events = events_by_day(ledger)
     covered = covered_by(events, settings, now)
     if wanted and not covered.start <= wanted.start <= wanted.end <= covered.end:
         raise DateRangeError(f"Data covers {covered}, not all of {wanted}. Ask for dates in that range.")
     labels = LabelDates.of(event_days(events, last_complete_day(now)), covered, settings, now)
-    return stale_dates(found, Question(settings, covered, labels, wanted, **asked))
+    return stale_dates(ledger, Question(settings, covered, labels, wanted, **options))
 
 
 def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
-    """The feature_dates that the data covers: from its first day to its last complete one.
+    """Return the feature_dates that the data covers: from its first day to its last complete one.
 
     Raises:
         DateRangeError: no event lies in the dates of the settings, or the first windows would be cut off.
@@ -80,14 +81,14 @@ def covered_dates(lake: Lakehouse, now: dt.datetime) -> DateRange:
     return covered_by(events_by_day(read_ledger(lake)), lake.settings, now)
 
 
-def events_by_day(found: CheckedLedger) -> dict[dt.date, int]:
-    """How many events Silver holds of each day."""
-    if EVENTS in found.untrusted:
-        return dict(found.untrusted[EVENTS])
-    return {day: row.rows or 0 for day, row in found.rows.dates(EVENTS).items()}
+def events_by_day(ledger: CheckedLedger) -> dict[dt.date, int]:
+    """Return the number of events that Silver holds of each day."""
+    if EVENTS in ledger.untrusted:
+        return dict(ledger.untrusted[EVENTS])
+    return {day: row.rows or 0 for day, row in ledger.rows.dates(EVENTS).items()}
 
 
 def code_versions(graph: BaseAssetGraph) -> CodeVersions:
-    """Of each asset's transform, as it is now."""
+    """Return the code version of each asset's transform, as it is now."""
     versions = {key: graph.get(key).code_version for key in graph.get_all_asset_keys()}
     return {key: version for key, version in versions.items() if version}

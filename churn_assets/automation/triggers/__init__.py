@@ -1,1 +1,1 @@
-"""What starts runs: conditions, sensors and schedules, and when they have to wait."""
+"""What starts runs: conditions, sensors and schedules, and the rules by which they wait."""

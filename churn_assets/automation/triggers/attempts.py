@@ -1,4 +1,4 @@
-"""When the automation may start something: nobody else is at it, and it has not just failed."""
+"""When the automation may start a run: nothing else computes the same assets, and it has not just failed."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -9,8 +9,8 @@ from dagster._core.execution.backfill import (
     BulkActionStatus,
 )  # what get_backfills takes, exported nowhere else
 
-from churn_assets.automation.history.dead_runs import bury
-from churn_assets.automation.history.lake_lock import somebody_is
+from churn_assets.automation.history.dead_runs import fail_dead_runs
+from churn_assets.automation.history.lake_lock import is_locked
 from churn_assets.automation.history.run_tags import STEP_TAG
 from churn_assets.automation.runs.jobs import DATED, INGEST, INGESTED, PIPELINE_NAME
 from churn_assets.settings import Settings
@@ -23,42 +23,42 @@ AT_WORK = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
-# A run of a whole job does not say what it computes; other jobs than these compute no table.
-OF_WHOLE_JOBS = {INGEST.name: INGESTED, PIPELINE_NAME: [*INGESTED, *DATED]}
+# A run of a whole job does not list its assets; other jobs than these compute no table.
+ASSETS_OF_JOBS = {INGEST.name: INGESTED, PIPELINE_NAME: [*INGESTED, *DATED]}
 
-# After one failure, then twice as long after each further one, up to the last.
+# The wait after one failure; it doubles with each further one, up to the longest.
 FIRST_WAIT = dt.timedelta(minutes=5)
 LONGEST_WAIT = dt.timedelta(hours=6)
 # More failures in a row than this make no difference.
-LOOKED_AT = 10
+RECENT_ATTEMPTS = 10
 
 
 def at_work(
     instance: dg.DagsterInstance, settings: Settings, now: dt.datetime, keys: Collection[dg.AssetKey]
 ) -> str | None:
-    """Who computes one of these assets at the moment, in a sentence; None where nobody does.
+    """Return what is computing one of these assets, in a sentence; None if nothing is.
 
-    Whoever started it: a sensor, a person, ``churn run``. What has died is cleared away first.
+    A sensor, a person or ``churn run`` may have started it. Runs of dead processes are failed first.
     """
-    bury(instance, now)
-    if somebody_is(settings, instance):
+    fail_dead_runs(instance, now)
+    if is_locked(settings, instance):
         return "A churn run is at work on this lake."
     for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
-        computed = OF_WHOLE_JOBS.get(run.job_name) if run.asset_selection is None else run.asset_selection
+        computed = ASSETS_OF_JOBS.get(run.job_name) if run.asset_selection is None else run.asset_selection
         shared = set(keys) & set(computed or [])
         if shared:
-            found = ", ".join(sorted(key.path[-1] for key in shared))
-            return f"Run {run.run_id[:8]} computes {found}."
-    # Between two of its runs a backfill has none, and what it will compute next looks stale.
-    at_hand = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
-    for backfill in instance.get_backfills(at_hand):
+            names = ", ".join(sorted(key.path[-1] for key in shared))
+            return f"Run {run.run_id[:8]} computes {names}."
+    # Between two of its runs a backfill has none, and the dates that it will compute next look stale.
+    unfinished = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    for backfill in instance.get_backfills(unfinished):
         if set(keys) & set(backfill.asset_selection or []):
             return f"Backfill {backfill.backfill_id} is at work."
     return None
 
 
 def backing_off(instance: dg.DagsterInstance, step: str, now: dt.datetime) -> str | None:
-    """Until when a step that failed the last times is left alone, in a sentence; None where it may run.
+    """Return when a step that has just failed may run again, in a sentence; None if it may run now.
 
     Args:
         instance: where its runs are recorded.
@@ -79,7 +79,7 @@ def backing_off(instance: dg.DagsterInstance, step: str, now: dt.datetime) -> st
 
 
 def attempt(instance: dg.DagsterInstance, step: str) -> str:
-    """What tells this attempt from the one before: the run that failed, if that did."""
+    """Return what tells this attempt from the one before: the run that failed, or "first"."""
     ended = _ended(instance, step)
     if ended and ended[0].dagster_run.status == dg.DagsterRunStatus.FAILURE:
         return f"after {ended[0].dagster_run.run_id[:8]}"
@@ -87,7 +87,9 @@ def attempt(instance: dg.DagsterInstance, step: str) -> str:
 
 
 def _ended(instance: dg.DagsterInstance, step: str) -> list[dg.RunRecord]:
-    """The last runs of the step that are over, the newest first."""
+    """Return the step's last finished runs, the newest first."""
     over = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-    records = instance.get_run_records(dg.RunsFilter(tags={STEP_TAG: step}, statuses=over), limit=LOOKED_AT)
+    records = instance.get_run_records(
+        dg.RunsFilter(tags={STEP_TAG: step}, statuses=over), limit=RECENT_ATTEMPTS
+    )
     return list(records)

@@ -1,97 +1,99 @@
-"""What keeps itself current by a condition of its own: users, the model, and what is served.
+"""The conditions that keep undated assets current: users, the model, and what is served.
 
 The dated tables have a sensor instead: see ``stale_dates``.
 """
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import dagster as dg
 from dagster import AutomationCondition
 
 from churn_assets.asset_keys import asset_key
+from churn_assets.assets.common import Assets
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
+from churn_assets.automation.history.log_reader import materializations, storage_ids_by_partition
 from churn_assets.automation.history.undated_assets import last_scores_are_of_production
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.data.dataset import MINIMUM_ROWS
 from churn_assets.tables import CHURN_LABELS, MODEL_PROMOTIONS, USERS
 
+# Records of the event log that are read at once.
+BATCH = 50
+
 
 class EnoughLabels(AutomationCondition):
-    """There are as many labelled rows as a training takes, by what the labels' runs have written down."""
+    """True when there are enough labelled rows for a training, by the row counts that label runs recorded."""
 
     @property
     def name(self) -> str:
-        """For the UI."""
+        """The condition's name in the UI."""
         return f"at least {MINIMUM_ROWS:,} labelled rows"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """All of the asset, or nothing."""
+        """Select all of the asset, or nothing."""
         enough = labelled_rows(context.asset_graph_view.instance, MINIMUM_ROWS) >= MINIMUM_ROWS
-        return dg.AutomationResult(context, _all_or_nothing(context, holds=enough))
+        return _all_or_nothing(context, holds=enough)
 
 
 class NotTrainedLately(AutomationCondition):
-    """The last training, successful or skipped, is long enough ago."""
+    """True when the last training, successful or skipped, is long enough ago."""
 
     @property
     def name(self) -> str:
-        """For the UI."""
+        """The condition's name in the UI."""
         return f"not trained in the last {RETRAIN_AFTER.total_seconds() / 3600:.0f} hours"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """All of the asset, or nothing."""
+        """Select all of the asset, or nothing."""
         due = is_due(context.asset_graph_view.instance, context.evaluation_time)
-        return dg.AutomationResult(context, _all_or_nothing(context, holds=due))
+        return _all_or_nothing(context, holds=due)
 
 
 class DriftFailed(AutomationCondition):
-    """A drift check has failed since the last training, as an error and not as a warning."""
+    """True when a drift check has failed since the last training, as an error and not as a warning."""
 
     @property
     def name(self) -> str:
-        """For the UI."""
+        """The condition's name in the UI."""
         return "a drift check has failed since the last training"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """All of the asset, or nothing."""
+        """Select all of the asset, or nothing."""
         failed = drift_since_training(context.asset_graph_view.instance) is not None
-        return dg.AutomationResult(context, _all_or_nothing(context, holds=failed))
+        return _all_or_nothing(context, holds=failed)
 
 
 class ScoredByProduction(AutomationCondition):
-    """There is a Production model, and the last date has been scored with it."""
+    """True when there is a Production model, and the last date has been scored with it."""
 
     @property
     def name(self) -> str:
-        """For the UI."""
+        """The condition's name in the UI."""
         return "the last scores are the Production model's"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """All of the asset, or nothing."""
+        """Select all of the asset, or nothing."""
         agree = last_scores_are_of_production(context.asset_graph_view.instance)
-        return dg.AutomationResult(context, _all_or_nothing(context, holds=agree))
+        return _all_or_nothing(context, holds=agree)
 
 
-def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> Any:
-    return context.candidate_subset if holds else context.get_empty_subset()
+def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> dg.AutomationResult:
+    return dg.AutomationResult(context, context.candidate_subset if holds else context.get_empty_subset())
 
 
 def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
-    """How many rows the labels' partitions say they have, counted from the newest until it is enough."""
-    ids = instance.get_latest_storage_id_by_partition(
-        asset_key(CHURN_LABELS), dg.DagsterEventType.ASSET_MATERIALIZATION
-    )
+    """Return the rows that the labels' partitions record, counted from the newest until there are enough."""
+    ids = storage_ids_by_partition(instance, asset_key(CHURN_LABELS))
     newest = sorted(ids.values(), reverse=True)
     rows = 0
-    for start in range(0, len(newest), 50):
-        some = newest[start : start + 50]
-        wanted = dg.AssetRecordsFilter(asset_key(CHURN_LABELS), storage_ids=some)
-        for record in instance.fetch_materializations(wanted, limit=len(some)).records:
-            materialized = record.asset_materialization
-            count = materialized.metadata.get("dagster/partition_row_count") if materialized else None
+    for start in range(0, len(newest), BATCH):
+        batch = newest[start : start + BATCH]
+        in_batch = dg.AssetRecordsFilter(asset_key(CHURN_LABELS), storage_ids=batch)
+        for record in materializations(instance, in_batch, len(batch)):
+            materialization = record.asset_materialization
+            count = materialization.metadata.get("dagster/partition_row_count") if materialization else None
             rows += int(str(count.value)) if count else 0
         if rows >= enough:
             break
@@ -99,8 +101,8 @@ def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
 
 
 def conditions() -> dict[dg.AssetKey, AutomationCondition]:
-    """The condition of each asset that has one."""
-    # What failed them in another run is no better for this one.
+    """Return the condition of each asset that has one."""
+    # A run would fail on upstream data that has failed its checks.
     checked = AutomationCondition.all_deps_blocking_checks_passed()
     idle = ~AutomationCondition.in_progress() & ~AutomationCondition.any_deps_in_progress()
     updated = AutomationCondition.any_deps_updated().since_last_handled()
@@ -110,15 +112,15 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
         .since(AutomationCondition.newly_updated())
     )
     trains = new_labels.with_label("new labels") | DriftFailed()
-    # Not of the model: a training that promotes nothing leaves what is served as it is, and after one that
-    # does the last date is scored again, with which the endpoint must agree.
+    # Not the model: a training without a promotion changes nothing that is served, and after a promotion the
+    # last date is scored again, and the endpoint must agree with those scores.
     scores_updated = (
         AutomationCondition.any_deps_updated()
         .ignore(dg.AssetSelection.assets(CHURN_PREDICTION_MODEL))
         .since_last_handled()
     )
     return {
-        # An ingestion makes them too; this is for events that somebody cleaned by hand.
+        # An ingestion makes them too; this is for events that were cleaned by hand.
         asset_key(USERS): (updated & idle).with_label("events are newer"),
         CHURN_PREDICTION_MODEL: (
             trains
@@ -126,10 +128,10 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
             & NotTrainedLately()
             & checked
             & idle
-            # Else it would be tried again every half minute; the daily job trains what is due.
+            # It would be tried again every half minute; the daily job trains what is due.
             & ~AutomationCondition.execution_failed()
         ).with_label("new labels or drift"),
-        # The graph's own trainings make it in their run; this is for a model trained by hand.
+        # Trainings that the graph starts make it in the same run; this is for a model trained by hand.
         asset_key(MODEL_PROMOTIONS): (updated & idle).with_label("the model was trained"),
         ONLINE_USER_FEATURES: (updated & checked & idle).with_label("features are newer"),
         CHURN_PREDICTION_ENDPOINT: (scores_updated & ScoredByProduction() & idle).with_label(
@@ -138,37 +140,37 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     }
 
 
-def with_conditions(assets: Iterable[Any]) -> list[Any]:
-    """The same assets; those that can keep themselves current know when."""
-    found = conditions()
+def with_conditions(assets: Assets) -> Assets:
+    """Return the same assets, with a condition where they have one."""
+    by_key = conditions()
 
     def conditioned(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.key not in found:
+        if spec.key not in by_key:
             return spec
-        return spec.replace_attributes(automation_condition=found[spec.key])
+        return spec.replace_attributes(automation_condition=by_key[spec.key])
 
     return list(dg.map_asset_specs(conditioned, assets))
 
 
 class HasNoPartitions(AutomationCondition):
-    """The asset has no partitions: those that have are kept current by date."""
+    """True of assets without partitions: those with are kept current by date."""
 
     @property
     def name(self) -> str:
-        """For the UI."""
+        """The condition's name in the UI."""
         return "without partitions"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """All of the asset, or nothing."""
+        """Select all of the asset, or nothing."""
         whole = context.partitions_def is None
-        return dg.AutomationResult(context, _all_or_nothing(context, holds=whole))
+        return _all_or_nothing(context, holds=whole)
 
 
-def others_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
-    """What others add to the graph follows what it reads, unless it has a condition of its own."""
+def added_assets_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor by which added assets follow their upstream, unless they have their own condition."""
     follows = AutomationCondition.eager() & AutomationCondition.all_deps_blocking_checks_passed()
     with warnings.catch_warnings():
-        # As below; and the documented way to have a condition for what has none.
+        # As below; and the documented way to give assets a default condition.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.AutomationConditionSensorDefinition(
             name="other_assets",
@@ -178,14 +180,14 @@ def others_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDe
             default_condition=HasNoPartitions() & follows,
             default_status=dg.DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=30,
-            description="Keeps assets current that somebody has added, where they have no partitions.",
+            description="Keeps added assets current that have no partitions.",
         )
 
 
 def automation_sensor(ours: Iterable[dg.AssetKey]) -> dg.AutomationConditionSensorDefinition:
-    """What evaluates the conditions: in the code location, as the daemon knows none of these classes."""
+    """Return the sensor that evaluates the conditions: here, as the daemon knows none of these classes."""
     with warnings.catch_warnings():
-        # That one parameter is beta, and the documented way to have conditions of one's own.
+        # Only that parameter is beta, and it is the documented way to use custom conditions.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.AutomationConditionSensorDefinition(
             name="automation",

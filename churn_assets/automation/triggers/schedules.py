@@ -1,4 +1,4 @@
-"""The daily job: the article's pipeline, at 06:00 UTC, whatever sensors and conditions have done before."""
+"""The daily job: the whole pipeline at 06:00 UTC, whatever sensors and conditions have done before."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -13,34 +13,34 @@ from churn_assets.settings import Settings
 
 PIPELINE_CRON = "0 6 * * *"
 
-# Another churn run, or a table that a run of a sensor holds, is over in a minute or two.
+# Another churn run, or a sensor's run that holds a table, is over in a minute or two.
 BUSY = dg.RetryPolicy(max_retries=3, delay=60)
 
 MakeDefinitions = Callable[[], dg.Definitions]
 
 
-def pipeline_job(settings: Settings, definitions: MakeDefinitions) -> dg.JobDefinition:
-    """Ingest, featurize, train, score, deploy: each a step, and each step runs of just what is behind.
+def pipeline_job(settings: Settings, make_definitions: MakeDefinitions) -> dg.JobDefinition:
+    """Return the job: ingest, featurize, train, score and deploy as steps that each run just what is stale.
 
     One run of assets cannot do it: today's features, the labels of a horizon ago and a late event's dates are
     different ranges, and a run has one. See docs/adr/0013.
 
     Args:
-        settings: the deployment's.
-        definitions: makes the graph, in the process of the run.
+        settings: the settings of the deployment.
+        make_definitions: builds the graph, in the process of the run.
     """
 
-    def step(stage: Stage, says: str, **ins: dg.In) -> dg.OpDefinition:
-        @dg.op(name=stage, description=says, ins=ins, out=dg.Out(dg.Nothing), retry_policy=BUSY)
+    def step(stage: Stage, description: str, **ins: dg.In) -> dg.OpDefinition:
+        @dg.op(name=stage, description=description, ins=ins, out=dg.Out(dg.Nothing), retry_policy=BUSY)
         def run(context: dg.OpExecutionContext) -> None:
             progress = context.log.info
-            pipeline = Pipeline(definitions(), lakehouse(settings), context.instance, progress)
+            pipeline = Pipeline(make_definitions(), lakehouse(settings), context.instance, progress)
             try:
                 report = pipeline.run_stage(stage, dt.datetime.now(dt.UTC))
             except BusyError as busy:
                 raise dg.RetryRequested(BUSY.max_retries, BUSY.delay) from busy
             except ChurnError:
-                # A failed check passes no better a minute later, and nothing else may go on as if it had.
+                # A failed check will not pass a minute later, and no later step may go on as if it had.
                 raise
             except Exception as error:
                 raise dg.Failure(f"{stage}: {in_one_line(error)}", allow_retries=False) from error
@@ -49,7 +49,7 @@ def pipeline_job(settings: Settings, definitions: MakeDefinitions) -> dg.JobDefi
             context.add_output_metadata(
                 {
                     "runs": dg.MetadataValue.json(report.runs),
-                    # Links, as the step's own page shows nothing of them.
+                    # Links, as the step's page does not show them by itself.
                     **{f"run_{n}": dg.MetadataValue.dagster_run(run) for n, run in enumerate(report.runs, 1)},
                     "computed": dg.MetadataValue.json(report.computed),
                     **({"covered": str(report.covered)} if report.covered else {}),
@@ -78,7 +78,7 @@ def pipeline_job(settings: Settings, definitions: MakeDefinitions) -> dg.JobDefi
 
 
 def pipeline_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
-    """Once a day, when the last one's events have arrived."""
+    """Return the schedule: once a day, when the last day's events have arrived."""
     return dg.ScheduleDefinition(
         job=job,
         cron_schedule=PIPELINE_CRON,

@@ -1,6 +1,6 @@
-"""What starts runs when something has changed: new files, and dates that are behind.
+"""The sensors that start runs when something has changed: new files, and dates that are behind.
 
-Ticks look at names of files and at Dagster's history. They start no engine and read no table.
+Their ticks read the names of files and Dagster's history. They start no engine and read no table.
 """
 
 import datetime as dt
@@ -10,8 +10,13 @@ import dagster as dg
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.bronze import LANDING_EVENTS
+from churn_assets.automation.history.log_reader import (
+    latest_metadata,
+    latest_observation,
+    latest_storage_id,
+)
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG
-from churn_assets.automation.history.undated_assets import is_behind, latest_id
+from churn_assets.automation.history.undated_assets import is_behind
 from churn_assets.automation.runs.jobs import INGEST, INGESTED
 from churn_assets.automation.triggers.attempts import at_work, attempt, backing_off
 from churn_assets.automation.triggers.stale_dates import stale_dates_sensor
@@ -25,12 +30,12 @@ INGEST_STEP = "ingest"
 
 
 def sensors(settings: Settings) -> Sequence[dg.SensorDefinition]:
-    """All triggers that look for a change themselves."""
+    """Return both sensors."""
     return [landing_sensor(settings), stale_dates_sensor(settings)]
 
 
 def landing_sensor(settings: Settings) -> dg.SensorDefinition:
-    """New files start one ingestion, which takes in whatever has landed by then."""
+    """Return the sensor that starts an ingestion for new files; it takes in whatever has landed by then."""
 
     @dg.sensor(
         name="landing_zone",
@@ -51,11 +56,11 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
             return dg.SkipReason(f"Nothing new among {state.partition(' files')[0]} files.")
         if wait := at_work(instance, settings, now, INGESTED) or backing_off(instance, INGEST_STEP, now):
             return dg.SkipReason(wait)
-        # What has landed, and what Bronze has seen, are the whole state: a cursor would only repeat it.
-        bronze_id = latest_id(instance, asset_key(LANDED_EVENTS))
+        # The files that have landed and those that Bronze has seen are the whole state: no cursor is needed.
+        bronze_id = latest_storage_id(instance, asset_key(LANDED_EVENTS))
         return dg.RunRequest(
             run_key=f"{state}, {why}, {bronze_id}, {attempt(instance, INGEST_STEP)}",
-            # All that the job has, said again: who looks at the run then knows what it computes.
+            # The whole job, but named: the run's page then lists what it computes.
             asset_selection=INGESTED,
             tags={STEP_TAG: INGEST_STEP, REASON_TAG: why},
         )
@@ -64,9 +69,8 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
 
 
 def _observe(instance: dg.DagsterInstance, state: str) -> None:
-    """Say what has landed, if that is something else than at the last look: the zone's data version."""
-    seen = instance.fetch_observations(LANDING_EVENTS, limit=1).records
-    before = seen[0].asset_observation if seen else None
+    """Record what has landed as the zone's data version, if it differs from the last observation."""
+    before = latest_observation(instance, LANDING_EVENTS)
     if before is None or (before.tags or {}).get(DATA_VERSION_TAG) != state:
         instance.report_runless_asset_event(
             dg.AssetObservation(
@@ -78,12 +82,10 @@ def _observe(instance: dg.DagsterInstance, state: str) -> None:
 def _why_ingest(instance: dg.DagsterInstance, state: str) -> str | None:
     if state.startswith("0 files"):
         return None
-    event = instance.get_latest_materialization_event(asset_key(LANDED_EVENTS))
-    metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
-    seen = metadata.get(METADATA_NAME)
+    seen = latest_metadata(instance, asset_key(LANDED_EVENTS)).get(METADATA_NAME)
     if seen is None or seen.value != state:
         return "files have landed"
-    # An ingestion that died half-way: Bronze has seen the files, and the rest has not.
+    # An ingestion died half-way: Bronze has the files, and Silver or users do not.
     if is_behind(instance, EVENTS, LANDED_EVENTS) or is_behind(instance, USERS, EVENTS):
         return "an ingestion was not finished"
     return None

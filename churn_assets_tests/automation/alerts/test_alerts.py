@@ -123,8 +123,8 @@ MakeGraph = Callable[..., Graph]
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    with mail_server() as found:
-        yield found
+    with mail_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -137,9 +137,9 @@ def graph(make_settings: MakeSettings, instance: dg.DagsterInstance, mailbox: Ma
         smtp_security="none",
         dagster_url="https://dagster.example.com/",
     )
-    found = Graph(settings, instance)
-    found.tick()
-    return found
+    graph = Graph(settings, instance)
+    graph.tick()
+    return graph
 
 
 def test_a_broken_transform_is_one_mail_with_its_reason_and_its_run(graph: Graph, mailbox: Mailbox) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from churn_assets.automation.alerts.channels import DeliveryError, channels
+from churn_assets.automation.alerts.channel import DeliveryError
+from churn_assets.automation.alerts.channels import channels
 from churn_assets.automation.alerts.mail import Mail
 from churn_assets.automation.alerts.webhook import Webhook
 from churn_assets.settings import Settings

@@ -10,7 +10,9 @@ import dagster as dg
 import pytest
 
 from churn_assets.automation.history import instance as instance_module
-from churn_assets.automation.history.instance import STARTED_BY_CLI, bury_dead_runs, dagster_instance
+from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
+from churn_assets.automation.history.instance import dagster_instance
+from churn_assets.automation.history.run_tags import STARTED_BY_CLI
 from churn_assets.errors import LakeError
 from churn_assets.settings import Settings
 from churn_assets_tests.conftest import MakeSettings
@@ -23,8 +25,8 @@ def history(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> Ite
     settings = make_settings()
     # The instance exports it; so that the next test finds what was there before.
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home_folder))
-    with dagster_instance(settings) as found:
-        yield found
+    with dagster_instance(settings) as instance:
+        yield instance
 
 
 def run_of(history: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[str, str]) -> str:
@@ -48,7 +50,7 @@ def test_a_run_of_a_dead_process_is_failed_and_its_pool_is_free(history: dg.Dags
     dead = run_of(history, dg.DagsterRunStatus.STARTED, STARTED_BY_CLI)
     assert slots(history) == (1, 0)
 
-    assert bury_dead_runs(history) == 1
+    assert fail_dead_cli_runs(history) == 1
 
     assert statuses(history) == {dead: dg.DagsterRunStatus.FAILURE}
     assert slots(history) == (0, 0)
@@ -59,7 +61,7 @@ def test_a_run_of_a_dead_process_is_failed_and_its_pool_is_free(history: dg.Dags
 def test_the_history_says_why_the_run_failed(history: dg.DagsterInstance) -> None:
     dead = run_of(history, dg.DagsterRunStatus.STARTED, STARTED_BY_CLI)
 
-    bury_dead_runs(history)
+    fail_dead_cli_runs(history)
 
     assert "The process that ran it is gone." in [entry.message for entry in history.all_logs(dead)]
 
@@ -68,7 +70,7 @@ def test_a_run_that_died_before_it_started_is_buried_too(history: dg.DagsterInst
     for status in (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING):
         run_of(history, status, STARTED_BY_CLI)
 
-    assert bury_dead_runs(history) == 2
+    assert fail_dead_cli_runs(history) == 2
 
     assert set(statuses(history).values()) == {dg.DagsterRunStatus.FAILURE}
     assert slots(history) == (0, 0)
@@ -80,7 +82,7 @@ def test_runs_of_the_daemon_and_finished_runs_are_left_alone(history: dg.Dagster
         dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.SUCCESS, tags=STARTED_BY_CLI)
     ).run_id
 
-    assert bury_dead_runs(history) == 0
+    assert fail_dead_cli_runs(history) == 0
 
     assert statuses(history) == {
         of_the_daemon: dg.DagsterRunStatus.STARTED,
@@ -136,9 +138,9 @@ def home(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def runs_in(settings: Settings) -> int:
     """How many runs the history holds; it takes one more."""
-    with dagster_instance(settings) as found:
-        found.add_run(dg.DagsterRun(job_name="job"))
-        return found.get_runs_count()
+    with dagster_instance(settings) as instance:
+        instance.add_run(dg.DagsterRun(job_name="job"))
+        return instance.get_runs_count()
 
 
 def test_databases_are_put_in_their_place_whole_and_the_configuration_last(

@@ -8,7 +8,7 @@ import pytest
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.run_tags import range_tags
-from churn_assets.automation.runs.estimates import Estimator, Past, dbu, seconds_of
+from churn_assets.automation.runs.estimates import Estimator, PastRun, dbu, seconds_of
 from churn_assets.automation.staleness.plan import Step
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.tables import CHURN_LABELS, USER_DAILY_ACTIVITY, USER_FEATURES
@@ -22,25 +22,25 @@ def dates(count: int) -> DateRange:
 
 
 def test_runs_of_two_sizes_tell_what_is_fixed_and_what_a_date_costs() -> None:
-    past = [Past(1, 5.1), Past(101, 15.1)]
+    past = [PastRun(1, 5.1), PastRun(101, 15.1)]
 
     assert seconds_of(past, 11) == pytest.approx(6.1)
     assert seconds_of(past, 365) == pytest.approx(41.5)
 
 
 def test_one_slow_run_moves_the_estimate_little() -> None:
-    past = [Past(1, 5.1), Past(1, 5.1), Past(1, 90.0), Past(101, 15.1)]
+    past = [PastRun(1, 5.1), PastRun(1, 5.1), PastRun(1, 90.0), PastRun(101, 15.1)]
 
     assert seconds_of(past, 1) == pytest.approx(5.1)
 
 
 def test_of_runs_of_one_size_more_dates_are_in_proportion_and_fewer_are_not_less() -> None:
-    assert seconds_of([Past(10, 4.0)], 30) == pytest.approx(12.0)
-    assert seconds_of([Past(10, 4.0)], 1) == pytest.approx(4.0)
+    assert seconds_of([PastRun(10, 4.0)], 30) == pytest.approx(12.0)
+    assert seconds_of([PastRun(10, 4.0)], 1) == pytest.approx(4.0)
 
 
 def test_a_range_that_took_less_than_a_date_makes_no_date_cost_less_than_nothing() -> None:
-    assert seconds_of([Past(1, 9.0), Past(100, 5.0)], 365) == pytest.approx(7.0)
+    assert seconds_of([PastRun(1, 9.0), PastRun(100, 5.0)], 365) == pytest.approx(7.0)
 
 
 def run_of(instance: dg.DagsterInstance, tables: list, count: int) -> None:

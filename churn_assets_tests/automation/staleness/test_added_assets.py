@@ -10,7 +10,7 @@ from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, feature_da
 from churn_assets.automation.history.run_tags import RANGE_END_TAG, RANGE_START_TAG
 from churn_assets.automation.triggers.stale_dates import decide
 from churn_assets.dates import ONE_DAY, DateRange
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.settings import Settings
 from churn_assets.tables import USER_FEATURES, USERS
 from churn_assets_tests.automation.log import Log
@@ -29,13 +29,13 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 @pytest.fixture
 def log(instance: dg.DagsterInstance, settings: Settings) -> Log:
-    found = Log(instance, settings)
-    found.ingested(DATES.days())
-    found.computed_all(DATES, HORIZON)
-    return found
+    history = Log(instance, settings)
+    history.ingested(DATES.days())
+    history.computed_all(DATES, HORIZON)
+    return history
 
 
-def asked(log: Log, settings: Settings, *mine: dg.AssetsDefinition) -> list[tuple[str, str, str]]:
+def requested(log: Log, settings: Settings, *mine: dg.AssetsDefinition) -> list[tuple[str, str, str]]:
     """Of the assets that are mine: which, from and to which date."""
     # Without versions of code: the log's rows have none.
     graph = dg.Definitions.merge(build_defs(settings), dg.Definitions(assets=mine)).resolve_asset_graph()
@@ -43,7 +43,7 @@ def asked(log: Log, settings: Settings, *mine: dg.AssetsDefinition) -> list[tupl
         row._replace(code_version=graph.get(key).code_version) if (key := _key(row.table_name)) else row
         for row in log.rows
     ]
-    result = decide(lambda: log.found, log.instance, settings, NOW, graph)
+    result = decide(lambda: log.ledger, log.instance, settings, NOW, graph)
     requests = result.run_requests or [] if isinstance(result, dg.SensorResult) else []
     names = {asset.key for asset in mine}
     return [
@@ -76,25 +76,25 @@ def weekly_sums(settings: Settings) -> dg.AssetsDefinition:
 def test_a_partitioned_asset_that_was_added_is_computed_for_all_dates_that_it_can_read(
     log: Log, settings: Settings
 ) -> None:
-    assert asked(log, settings, weekly_sums(settings)) == [("mine", str(START), str(DATES.end))]
+    assert requested(log, settings, weekly_sums(settings)) == [("mine", str(START), str(DATES.end))]
 
 
 def test_it_follows_the_dates_that_change_and_no_other(log: Log, settings: Settings) -> None:
     mine = weekly_sums(settings)
     for day in DATES.days():
         log.wrote(mine.key, partition=str(day))
-    assert asked(log, settings, mine) == []
+    assert requested(log, settings, mine) == []
 
     changed = START + 2 * ONE_DAY
     log.computed(USER_FEATURES, [changed])
 
-    assert asked(log, settings, mine) == [("mine", str(changed), str(changed))]
+    assert requested(log, settings, mine) == [("mine", str(changed), str(changed))]
 
 
 def test_dates_that_fail_a_blocking_check_are_not_read(log: Log, settings: Settings) -> None:
     log.note(USER_FEATURES, [START], blocked_by="unique_key")
 
-    assert asked(log, settings, weekly_sums(settings)) == [
+    assert requested(log, settings, weekly_sums(settings)) == [
         ("mine", str(START + ONE_DAY), str(DATES.end)),
     ]
 
@@ -104,7 +104,9 @@ def test_one_without_partitions_follows_what_it_reads(log: Log, settings: Settin
     def my_users() -> None: ...
 
     merged = dg.Definitions.merge(build_defs(settings), dg.Definitions(assets=[my_users]))
-    sensor = next(one for one in merged.get_repository_def().sensor_defs if one.name == "other_assets")
+    sensor = next(
+        sensor for sensor in merged.get_repository_def().sensor_defs if sensor.name == "other_assets"
+    )
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
     assert sensor.default_condition
     follows = my_users.with_attributes(automation_condition=sensor.default_condition)

@@ -66,8 +66,8 @@ def dagsters_state(
         return DAGSTERS_WORDS[asyncio.run(evaluated).value]
 
 
-def of(found: list[Freshness], key: dg.AssetKey) -> Freshness:
-    return next(one for one in found if one.asset == ".".join(key.path))
+def of(assets: list[Freshness], key: dg.AssetKey) -> Freshness:
+    return next(asset for asset in assets if asset.asset == ".".join(key.path))
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,12 @@ def test_a_backfill_of_last_month_does_not_look_fresh(
     lake.write(CHURN_PREDICTIONS, rows, DateRange(old, old))
     materialise(instance, asset_key(CHURN_PREDICTIONS), SEVEN + HOUR)
 
-    found = of(freshness(lake, instance, SEVEN + 2 * HOUR), asset_key(CHURN_PREDICTIONS))
+    predictions = of(freshness(lake, instance, SEVEN + 2 * HOUR), asset_key(CHURN_PREDICTIONS))
 
-    assert (found.state, found.says) == (STALE, "feature_date 2026-02-01, due 2026-03-09: 36 days behind")
+    assert (predictions.state, predictions.says) == (
+        STALE,
+        "feature_date 2026-02-01, due 2026-03-09: 36 days behind",
+    )
 
 
 def test_predictions_of_yesterday_written_this_morning_are_fresh(
@@ -158,10 +161,10 @@ def test_predictions_of_yesterday_written_this_morning_are_fresh(
     lake.write(CHURN_PREDICTIONS, rows, DateRange(yesterday, yesterday))
     materialise(instance, asset_key(CHURN_PREDICTIONS), SEVEN - HOUR)
 
-    found = of(freshness(lake, instance, SEVEN), asset_key(CHURN_PREDICTIONS))
+    predictions = of(freshness(lake, instance, SEVEN), asset_key(CHURN_PREDICTIONS))
 
-    assert (found.state, found.says) == (FRESH, "")
-    assert found.written_at == SEVEN - HOUR
+    assert (predictions.state, predictions.says) == (FRESH, "")
+    assert predictions.written_at == SEVEN - HOUR
 
 
 @pytest.mark.parametrize(
@@ -189,4 +192,4 @@ def test_who_is_champion_is_expected_as_often_as_a_training(make_settings: MakeS
 
 
 def test_what_was_never_made_is_unknown(lake: Lakehouse, instance: dg.DagsterInstance) -> None:
-    assert {found.state for found in freshness(lake, instance, SEVEN)} == {UNKNOWN}
+    assert {asset.state for asset in freshness(lake, instance, SEVEN)} == {UNKNOWN}

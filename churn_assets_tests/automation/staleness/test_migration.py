@@ -12,8 +12,8 @@ from churn_assets.automation.staleness import migration
 from churn_assets.automation.staleness.migration import changes, grow, made_by_other_code
 from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
-from churn_assets.definitions import build_defs
 from churn_assets.errors import ContractError
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import TABLES, USER_DAILY_ACTIVITY, USERS
 from churn_assets_tests.rows import D, day, frame
@@ -37,9 +37,9 @@ def older(lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch)
 def test_in_a_new_lake_every_table_is_new_and_no_date_has_anything_before_it(
     lake: Lakehouse, instance: dg.DagsterInstance
 ) -> None:
-    found = changes(lake, instance, build_defs(lake.settings), NOW)
+    changed = changes(lake, instance, build_defs(lake.settings), NOW)
 
-    assert [(change.table, change.is_new, change.dates) for change in found] == [
+    assert [(change.table, change.is_new, change.dates) for change in changed] == [
         (table, True, {}) for table in TABLES
     ]
 
@@ -49,9 +49,9 @@ def test_a_column_to_come_is_said_and_nothing_is_changed(
 ) -> None:
     version = older.version(USER_DAILY_ACTIVITY)
 
-    found = changes(older, instance, build_defs(older.settings), NOW)
+    changed = changes(older, instance, build_defs(older.settings), NOW)
 
-    gaining = [change for change in found if change.columns]
+    gaining = [change for change in changed if change.columns]
     assert [(change.table.name, change.columns) for change in gaining] == [("user_daily_activity", [MOOD])]
     assert older.version(USER_DAILY_ACTIVITY) == version
 

@@ -40,13 +40,13 @@ def steps_of(reasons: dict) -> list[Step]:
 
 
 def test_neighbours_with_equal_dates_share_a_run() -> None:
-    found = steps_of({USER_DAILY_ACTIVITY: missing(1, 2), DAILY_SUMMARY: missing(1, 2)})
+    steps = steps_of({USER_DAILY_ACTIVITY: missing(1, 2), DAILY_SUMMARY: missing(1, 2)})
 
-    assert found == [Step((USER_DAILY_ACTIVITY, DAILY_SUMMARY), DateRange(january(1), january(2)))]
+    assert steps == [Step((USER_DAILY_ACTIVITY, DAILY_SUMMARY), DateRange(january(1), january(2)))]
 
 
 def test_other_dates_are_another_run_in_the_order_of_the_graph() -> None:
-    found = steps_of(
+    steps = steps_of(
         {
             USER_DAILY_ACTIVITY: missing(3),
             DAILY_SUMMARY: missing(3),
@@ -55,7 +55,7 @@ def test_other_dates_are_another_run_in_the_order_of_the_graph() -> None:
         }
     )
 
-    assert found == [
+    assert steps == [
         Step((USER_DAILY_ACTIVITY, DAILY_SUMMARY), DateRange(january(3), january(3))),
         Step((USER_FEATURES,), DateRange(january(3), january(4))),
         Step((CHURN_LABELS,), DateRange(january(3), january(3))),
@@ -63,20 +63,20 @@ def test_other_dates_are_another_run_in_the_order_of_the_graph() -> None:
 
 
 def test_a_gap_splits_the_runs_of_all_tables_that_share_them() -> None:
-    found = steps_of({USER_DAILY_ACTIVITY: missing(1, 2, 9), DAILY_SUMMARY: missing(1, 2, 9)})
+    steps = steps_of({USER_DAILY_ACTIVITY: missing(1, 2, 9), DAILY_SUMMARY: missing(1, 2, 9)})
 
     both = (USER_DAILY_ACTIVITY, DAILY_SUMMARY)
-    assert found == [
+    assert steps == [
         Step(both, DateRange(january(1), january(2))),
         Step(both, DateRange(january(9), january(9))),
     ]
 
 
 def test_a_table_with_nothing_to_do_has_no_run_and_keeps_the_order_of_those_around_it() -> None:
-    found = steps_of({USER_DAILY_ACTIVITY: missing(5), DAILY_SUMMARY: {}, USER_FEATURES: missing(5)})
+    steps = steps_of({USER_DAILY_ACTIVITY: missing(5), DAILY_SUMMARY: {}, USER_FEATURES: missing(5)})
 
     one_day = DateRange(january(5), january(5))
-    assert found == [Step((USER_DAILY_ACTIVITY,), one_day), Step((USER_FEATURES,), one_day)]
+    assert steps == [Step((USER_DAILY_ACTIVITY,), one_day), Step((USER_FEATURES,), one_day)]
 
 
 def test_nothing_to_do_is_no_run() -> None:
@@ -84,7 +84,7 @@ def test_nothing_to_do_is_no_run() -> None:
 
 
 def test_a_date_that_waits_for_a_check_is_not_scored_again() -> None:
-    plan = Plan(DateRange(january(1), january(3)), held={CHURN_PREDICTIONS: {january(3): "features fail"}})
+    plan = Plan(DateRange(january(1), january(3)), blocked={CHURN_PREDICTIONS: {january(3): "features fail"}})
 
     plan.score_again(january(2), MODEL_NEWER)
     plan.score_again(january(3), MODEL_NEWER)

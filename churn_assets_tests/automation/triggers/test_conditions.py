@@ -13,7 +13,7 @@ from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER
 from churn_assets.automation.triggers.conditions import labelled_rows
 from churn_assets.dates import ONE_DAY
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
@@ -48,27 +48,27 @@ class Evaluation:
             evaluation_time=now or dt.datetime.now(dt.UTC),
         )
         self._cursor = result.cursor
-        return {subset.key for found in result.results if (subset := found.true_subset).size}
+        return {subset.key for each in result.results if (subset := each.true_subset).size}
 
 
 @pytest.fixture
 def log(instance: dg.DagsterInstance) -> Log:
-    found = Log(instance)
-    found.ingested()
-    found.trained("none")
+    history = Log(instance)
+    history.ingested()
+    history.trained("none")
     for table in GATED:
-        checked(found, table, passed=True)
+        checked(history, table, passed=True)
     for key in (ONLINE_USER_FEATURES, CHURN_PREDICTION_ENDPOINT):
-        found.wrote(key, "none")
-    return found
+        history.wrote(key, "none")
+    return history
 
 
 @pytest.fixture
 def ticks(log: Log, make_settings: MakeSettings) -> Evaluation:
     """An automation that has seen this history: what comes now is news."""
-    found = Evaluation(build_defs(make_settings(start_date=START, horizon_days=7)), log.instance)
-    found.requested()
-    return found
+    evaluation = Evaluation(build_defs(make_settings(start_date=START, horizon_days=7)), log.instance)
+    evaluation.requested()
+    return evaluation
 
 
 def checked(log: Log, table: Table, *, passed: bool, check: str = NOT_NULL) -> None:

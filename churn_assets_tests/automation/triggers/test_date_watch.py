@@ -55,7 +55,7 @@ def test_what_has_not_changed_is_not_recorded_again(
 
     changed = [record_last_dates(lake, instance, MORNING) for _ in range(3)]
 
-    assert [len(found) for found in changed] == [1, 0, 0]
+    assert [len(tables) for tables in changed] == [1, 0, 0]
 
 
 def test_what_was_never_made_is_not_behind(lake: Lakehouse, instance: dg.DagsterInstance) -> None:

@@ -10,11 +10,11 @@ from dagster._core.events import EngineEventData  # what a worker writes its pro
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.bronze import LANDING_EVENTS
-from churn_assets.automation.history.dead_runs import GRACE, STARTED_HERE_TAG, bury
+from churn_assets.automation.history.dead_runs import GRACE, STARTED_HERE_TAG, fail_dead_runs
 from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.runs.jobs import INGESTED
 from churn_assets.automation.triggers.sensors import landing_sensor
-from churn_assets.definitions import build_defs
+from churn_assets.graph import build_defs
 from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS
@@ -105,8 +105,8 @@ def test_what_has_landed_is_the_landing_zones_data_version(
     log: Log, settings: Settings, landing: Path
 ) -> None:
     def observed() -> list[str | None]:
-        found = log.instance.fetch_observations(LANDING_EVENTS, limit=10).records
-        return [(one.asset_observation.tags or {}).get("dagster/data_version") for one in found]  # type: ignore[union-attr]  # an observation has one
+        records = log.instance.fetch_observations(LANDING_EVENTS, limit=10).records
+        return [(record.asset_observation.tags or {}).get("dagster/data_version") for record in records]  # type: ignore[union-attr]  # an observation has one
 
     land(landing, "a.json")
     tick(log, settings)
@@ -171,7 +171,7 @@ def test_no_landing_zone_is_no_error(log: Log, settings: Settings) -> None:
 def test_what_keeps_the_data_fresh_runs_without_being_switched_on(settings: Settings) -> None:
     repository = build_defs(settings).get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    schedule = next(found for found in repository.schedule_defs if "pipeline" in found.name)
+    schedule = next(schedule for schedule in repository.schedule_defs if "pipeline" in schedule.name)
 
     for name in ("landing_zone", "stale_dates", "automation"):
         assert sensors[name].default_status == dg.DefaultSensorStatus.RUNNING, name
@@ -201,12 +201,12 @@ def test_a_worker_that_is_gone_does_not_hold_things_up_for_ever(
     log.instance.report_engine_event("Started process", run, EngineEventData({"pid": "999999999"}))
     now = dt.datetime.now(dt.UTC)
 
-    assert bury(log.instance, now) == []
-    assert bury(log.instance, now + 2 * GRACE) == [run.run_id]
+    assert fail_dead_runs(log.instance, now) == []
+    assert fail_dead_runs(log.instance, now + 2 * GRACE) == [run.run_id]
 
-    found = log.instance.get_run_by_id(run.run_id)
-    assert found is not None
-    assert found.status == dg.DagsterRunStatus.FAILURE
+    failed = log.instance.get_run_by_id(run.run_id)
+    assert failed is not None
+    assert failed.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_a_worker_that_lives_is_left_alone(log: Log) -> None:
@@ -215,4 +215,4 @@ def test_a_worker_that_lives_is_left_alone(log: Log) -> None:
     )
     log.instance.report_engine_event("Started process", run, EngineEventData({"pid": str(os.getpid())}))
 
-    assert bury(log.instance, dt.datetime.now(dt.UTC) + 2 * GRACE) == []
+    assert fail_dead_runs(log.instance, dt.datetime.now(dt.UTC) + 2 * GRACE) == []

@@ -50,15 +50,15 @@ def settings(make_settings: MakeSettings) -> Settings:
 @pytest.fixture
 def log(instance: dg.DagsterInstance, settings: Settings) -> Log:
     """Twelve days, all computed."""
-    found = Log(instance, settings)
-    found.ingested(DATES.days())
-    found.computed_all(DATES, HORIZON)
-    return found
+    history = Log(instance, settings)
+    history.ingested(DATES.days())
+    history.computed_all(DATES, HORIZON)
+    return history
 
 
-def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[str, dt.date, dt.date]]:
+def requested(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[str, dt.date, dt.date]]:
     """What a tick asks for: tables, first date, last date."""
-    result = decide(lambda: log.found, log.instance, settings, now)
+    result = decide(lambda: log.ledger, log.instance, settings, now)
     if isinstance(result, dg.SkipReason):
         return []
     return [
@@ -72,7 +72,7 @@ def asked(log: Log, settings: Settings, now: dt.datetime = NOW) -> list[tuple[st
 
 
 def skipped(log: Log, settings: Settings, now: dt.datetime = NOW) -> str:
-    result = decide(lambda: log.found, log.instance, settings, now)
+    result = decide(lambda: log.ledger, log.instance, settings, now)
     assert isinstance(result, dg.SkipReason), result
     return result.skip_message or ""
 
@@ -88,7 +88,7 @@ def test_where_all_was_current_the_ledger_is_asked_again_only_once_something_has
     # On Databricks each look wakes a SQL warehouse.
     looks: list[None] = []
     monkeypatch.setattr(stale_dates, "lakehouse", lambda _: None)
-    monkeypatch.setattr(stale_dates, "read_ledger", lambda _: looks.append(None) or log.found)
+    monkeypatch.setattr(stale_dates, "look", lambda _: looks.append(None) or log.ledger)
     context = dg.build_sensor_context(instance=log.instance)
 
     def looks_of_tick(settings: Settings = settings, now: dt.datetime = NOW) -> int:
@@ -100,7 +100,7 @@ def test_where_all_was_current_the_ledger_is_asked_again_only_once_something_has
     assert looks_of_tick(now=NOW + dt.timedelta(hours=1)) == 1
     assert looks_of_tick(settings.model_copy(update={"horizon_days": HORIZON + 1})) == 1
     log.ingested([day(3)])
-    # What it has asked for is no state to be content with.
+    # Runs that it has requested are no state to be content with.
     assert [looks_of_tick(), looks_of_tick()] == [1, 1]
 
 
@@ -120,13 +120,13 @@ def test_a_first_ingestion_is_one_run_of_the_tables_that_share_their_dates(
     log = Log(instance, settings)
     log.ingested(DATES.days())
 
-    assert asked(log, settings) == [(OF_A_DAY, START, DATES.end)]
+    assert requested(log, settings) == [(OF_A_DAY, START, DATES.end)]
 
 
 def test_late_events_of_two_days_are_two_runs_and_what_reads_them_waits(log: Log, settings: Settings) -> None:
     log.ingested([day(2), day(8)], "2")
 
-    assert asked(log, settings) == [(OF_AN_EVENT, day(2), day(2)), (OF_AN_EVENT, day(8), day(8))]
+    assert requested(log, settings) == [(OF_AN_EVENT, day(2), day(2)), (OF_AN_EVENT, day(8), day(8))]
 
 
 def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Settings) -> None:
@@ -135,10 +135,10 @@ def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Setting
     for table in (DAILY_SUMMARY, USER_MONTHLY_ACTIVITY):
         log.computed(table, [day(8)])
 
-    assert asked(log, settings) == [("user_features", day(8), day(12))]
+    assert requested(log, settings) == [("user_features", day(8), day(12))]
 
     log.computed(USER_FEATURES, [day(number) for number in range(8, 13)])
-    assert asked(log, settings) == [
+    assert requested(log, settings) == [
         ("churn_labels", day(5), day(9)),
         (SCORES, day(12), day(12)),
     ]
@@ -146,7 +146,7 @@ def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Setting
     log.computed(CHURN_LABELS, [day(number) for number in range(5, 10)])
     for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT):
         log.computed(table, [day(12)])
-    assert asked(log, settings) == [("prediction_outcomes", day(5), day(9))]
+    assert requested(log, settings) == [("prediction_outcomes", day(5), day(9))]
 
 
 def test_a_date_that_somebody_scored_again_gets_new_reasons_drift_and_outcomes_in_one_run(
@@ -154,7 +154,7 @@ def test_a_date_that_somebody_scored_again_gets_new_reasons_drift_and_outcomes_i
 ) -> None:
     log.computed(CHURN_PREDICTIONS, [day(3)])
 
-    assert asked(log, settings) == [
+    assert requested(log, settings) == [
         ("churn_reasons, feature_drift, prediction_outcomes", day(3), day(3)),
     ]
 
@@ -168,7 +168,7 @@ def test_an_empty_table_is_computed_again_only_if_it_was_moved_away(
     if is_lost:
         log.moved_away(FEATURE_DRIFT)
 
-    assert asked(log, settings) == ([("feature_drift", START, DATES.end)] if is_lost else [])
+    assert requested(log, settings) == ([("feature_drift", START, DATES.end)] if is_lost else [])
 
 
 @pytest.mark.parametrize("lost", [CHURN_REASONS, FEATURE_DRIFT], ids=lambda table: table.name)
@@ -177,9 +177,9 @@ def test_what_is_said_of_scores_waits_for_them(log: Log, settings: Settings, los
     log.moved_away(lost)
     log.computed(USER_FEATURES, [day(12)])
 
-    waves = [asked(log, settings)]
+    waves = [requested(log, settings)]
     log.computed(CHURN_PREDICTIONS, [day(12)])
-    waves.append(asked(log, settings))
+    waves.append(requested(log, settings))
 
     assert not any(lost.name in wave[0] for wave in waves[0])
     assert (lost.name, day(1), day(12)) in waves[1]
@@ -188,7 +188,7 @@ def test_what_is_said_of_scores_waits_for_them(log: Log, settings: Settings, los
 def test_a_date_without_a_label_has_no_outcome(log: Log, settings: Settings) -> None:
     log.computed(CHURN_PREDICTIONS, [day(10)])
 
-    assert asked(log, settings) == [("churn_reasons, feature_drift", day(10), day(10))]
+    assert requested(log, settings) == [("churn_reasons, feature_drift", day(10), day(10))]
 
 
 def test_a_date_that_was_never_scored_has_nothing_that_follows_scores(
@@ -204,7 +204,7 @@ def test_a_date_that_was_never_scored_has_nothing_that_follows_scores(
     # Somebody has removed the alias: nothing is scored, and what was is followed.
     log.trained("none")
 
-    assert asked(log, settings) == [
+    assert requested(log, settings) == [
         ("churn_reasons, feature_drift, prediction_outcomes", day(4), day(4)),
     ]
 
@@ -216,16 +216,16 @@ def test_after_a_promotion_the_last_date_is_scored_again_and_earlier_ones_are_no
     for table in (CHURN_REASONS, FEATURE_DRIFT):
         log.computed(table, [day(11), day(12)])
     log.trained("1")
-    assert asked(log, settings) == []
+    assert requested(log, settings) == []
 
     log.trained("2")
 
-    assert asked(log, settings) == [(SCORES, day(12), day(12))]
+    assert requested(log, settings) == [(SCORES, day(12), day(12))]
 
     log.scored([day(12)], "2")
     for table in (CHURN_REASONS, FEATURE_DRIFT):
         log.computed(table, [day(12)])
-    assert asked(log, settings) == []
+    assert requested(log, settings) == []
 
 
 def test_after_a_rollback_the_last_date_is_scored_again(log: Log, settings: Settings) -> None:
@@ -236,7 +236,7 @@ def test_after_a_rollback_the_last_date_is_scored_again(log: Log, settings: Sett
 
     log.noted("1")
 
-    assert asked(log, settings) == [(SCORES, day(12), day(12))]
+    assert requested(log, settings) == [(SCORES, day(12), day(12))]
 
 
 def test_scores_of_a_version_that_the_log_does_not_know_yet_are_left_alone(
@@ -247,7 +247,7 @@ def test_scores_of_a_version_that_the_log_does_not_know_yet_are_left_alone(
     for table in (CHURN_REASONS, FEATURE_DRIFT):
         log.computed(table, [day(12)])
 
-    assert asked(log, settings) == []
+    assert requested(log, settings) == []
 
 
 def test_a_run_that_read_silver_before_the_late_events_came_is_not_enough(
@@ -258,14 +258,17 @@ def test_a_run_that_read_silver_before_the_late_events_came_is_not_enough(
     # It began before the last events came, and ended after the users were counted.
     log.computed(USER_DAILY_ACTIVITY, [day(9)], read=before)
 
-    assert asked(log, settings)[0] == (OF_AN_EVENT, day(9), day(9))
+    assert requested(log, settings)[0] == (OF_AN_EVENT, day(9), day(9))
 
 
 def test_an_account_age_that_changed_recomputes_features_alone(log: Log, settings: Settings) -> None:
     log.ingested([], "2", arrivals=[day(2)], other_ages=[day(11)])
 
     # Who was active on the 11th is in the features of the 12th, too.
-    assert asked(log, settings) == [("daily_summary", day(2), day(2)), ("user_features", day(11), day(12))]
+    assert requested(log, settings) == [
+        ("daily_summary", day(2), day(2)),
+        ("user_features", day(11), day(12)),
+    ]
 
 
 def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
@@ -275,8 +278,8 @@ def test_a_day_that_is_over_since_midnight_is_computed_without_new_files(
     log.ingested([today], "2")
     evening = dt.datetime.combine(today, dt.time(23), dt.UTC)
 
-    assert asked(log, settings, evening) == []
-    assert asked(log, settings, evening + dt.timedelta(hours=2)) == [(OF_A_DAY, today, today)]
+    assert requested(log, settings, evening) == []
+    assert requested(log, settings, evening + dt.timedelta(hours=2)) == [(OF_A_DAY, today, today)]
 
 
 def test_without_a_production_model_nothing_is_scored(
@@ -288,7 +291,7 @@ def test_without_a_production_model_nothing_is_scored(
     log.trained("none")
     log.computed(USER_FEATURES, [DATES.end])
 
-    assert asked(log, settings) == []
+    assert requested(log, settings) == []
 
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
@@ -305,7 +308,7 @@ def test_runs_of_other_assets_are_nobodys_business(log: Log, settings: Settings)
     log.ingested([day(9)], "2")
     run_of(log, dg.DagsterRunStatus.STARTED, keys=frozenset({asset_key(EVENTS)}))
 
-    assert len(asked(log, settings)) == 1
+    assert len(requested(log, settings)) == 1
 
 
 @pytest.mark.parametrize(("job", "waits"), [("churn_prediction_pipeline", True), ("endpoint_parity", False)])
@@ -315,7 +318,7 @@ def test_of_whole_jobs_only_those_that_compute_tables_are_waited_for(
     log.ingested([day(9)], "2")
     log.instance.add_run(dg.DagsterRun(job, status=dg.DagsterRunStatus.STARTED))
 
-    assert (asked(log, settings) == []) is waits
+    assert (requested(log, settings) == []) is waits
 
 
 def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
@@ -326,14 +329,14 @@ def test_churn_run_is_left_alone(log: Log, settings: Settings) -> None:
     with FileLock(locks / "churn-run.lock"):
         assert skipped(log, settings) == "A churn run is at work on this lake."
 
-    assert len(asked(log, settings)) == 1
+    assert len(requested(log, settings)) == 1
 
 
 def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings) -> None:
     log.ingested([day(9)], "2")
     first, again = (
-        decide(lambda: log.found, log.instance, settings, NOW),
-        decide(lambda: log.found, log.instance, settings, NOW),
+        decide(lambda: log.ledger, log.instance, settings, NOW),
+        decide(lambda: log.ledger, log.instance, settings, NOW),
     )
     assert isinstance(first, dg.SensorResult)
     assert isinstance(again, dg.SensorResult)
@@ -342,7 +345,7 @@ def test_the_same_world_asks_with_the_same_run_key(log: Log, settings: Settings)
 
     log.ingested([day(9)], "3")
 
-    later = decide(lambda: log.found, log.instance, settings, NOW)
+    later = decide(lambda: log.ledger, log.instance, settings, NOW)
     assert isinstance(later, dg.SensorResult)
     assert keys != [request.run_key for request in later.run_requests or []]
 
@@ -357,7 +360,7 @@ def test_after_a_failure_a_step_waits_longer_and_longer(log: Log, settings: Sett
         run = run_of(log, dg.DagsterRunStatus.STARTED, tags=tags)
         log.instance.report_run_failed(run, "broken")
         minute = next(
-            minutes for minutes in range(60) if asked(log, settings, now + dt.timedelta(minutes=minutes))
+            minutes for minutes in range(60) if requested(log, settings, now + dt.timedelta(minutes=minutes))
         )
         waits.append(minute)
 
@@ -372,8 +375,8 @@ def test_a_success_ends_the_waiting(log: Log, settings: Settings) -> None:
     failed = run_of(log, dg.DagsterRunStatus.STARTED, tags=tags)
     log.instance.report_run_failed(failed, "broken")
     now = dt.datetime.now(dt.UTC)
-    assert asked(log, settings, now) == []
+    assert requested(log, settings, now) == []
 
     run_of(log, dg.DagsterRunStatus.SUCCESS, tags=tags)
 
-    assert len(asked(log, settings, now)) == 1
+    assert len(requested(log, settings, now)) == 1

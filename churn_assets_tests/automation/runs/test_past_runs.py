@@ -9,7 +9,7 @@ from dagster import AssetMaterialization
 from dagster._core.test_utils import freeze_time
 
 from churn_assets.asset_keys import asset_key
-from churn_assets.automation.runs.history import SlaMiss, durations, latest_runs, sla_misses
+from churn_assets.automation.runs.past_runs import SlaMiss, durations, latest_runs, sla_misses
 from churn_assets.errors import ModelError
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
@@ -45,14 +45,14 @@ def test_the_newest_run_comes_first_and_a_failed_one_says_why(
 ) -> None:
     worked, broke = run(instance), run(instance, ModelError("No model. Train one."))
 
-    found = latest_runs(instance, settings, limit=5)
+    runs = latest_runs(instance, settings, limit=5)
 
-    assert [(one.run_id, one.has_failed) for one in found] == [(broke, True), (worked, False)]
-    assert found[0].reasons == ["users failed: No model. Train one."]
-    assert found[0].url == f"http://dagster.example.com/runs/{broke}"
-    assert found[1].reasons == []
-    assert found[1].seconds
-    assert [one.run_id for one in latest_runs(instance, settings, limit=1)] == [broke]
+    assert [(run.run_id, run.has_failed) for run in runs] == [(broke, True), (worked, False)]
+    assert runs[0].reasons == ["users failed: No model. Train one."]
+    assert runs[0].url == f"http://dagster.example.com/runs/{broke}"
+    assert runs[1].reasons == []
+    assert runs[1].seconds
+    assert [run.run_id for run in latest_runs(instance, settings, limit=1)] == [broke]
 
 
 def test_durations_are_of_the_steps_that_succeeded(
@@ -62,10 +62,10 @@ def test_durations_are_of_the_steps_that_succeeded(
         run(instance)
     run(instance, ModelError("no"))
 
-    found = durations(instance)
+    steps = durations(instance)
 
-    assert [(one.step, one.runs) for one in found] == [("users", 3)]
-    assert 0 < found[0].p50 <= found[0].p95 < 10
+    assert [(step.step, step.runs) for step in steps] == [("users", 3)]
+    assert 0 < steps[0].p50 <= steps[0].p95 < 10
 
 
 def test_percentiles_are_those_of_the_recorded_seconds(instance: dg.DagsterInstance) -> None:
@@ -83,10 +83,10 @@ def test_percentiles_are_those_of_the_recorded_seconds(instance: dg.DagsterInsta
     for seconds in (1, 2, 3, 4, 101):
         run_that_takes(seconds)
 
-    (found,) = durations(instance)
+    (step,) = durations(instance)
     # The fifth lies 97 s above the fourth, and the 95th percentile four fifths of that way.
-    assert (found.step, found.runs) == ("slow", 5)
-    assert (found.p50, found.p95) == (pytest.approx(3), pytest.approx(4 + 0.8 * 97))
+    assert (step.step, step.runs) == ("slow", 5)
+    assert (step.p50, step.p95) == (pytest.approx(3), pytest.approx(4 + 0.8 * 97))
 
 
 def test_predictions_after_seven_are_late_and_missing_ones_are_too(
@@ -99,10 +99,10 @@ def test_predictions_after_seven_are_late_and_missing_ones_are_too(
     score(instance, "2026-03-07", dt.datetime(2026, 3, 8, 15, tzinfo=dt.UTC))
     score(instance, "2026-03-08", dt.datetime(2026, 3, 9, 6, tzinfo=dt.UTC))
 
-    found = sla_misses(instance, settings, NOW)
+    misses = sla_misses(instance, settings, NOW)
 
     due = dt.datetime(2026, 3, 10, 7, tzinfo=dt.UTC)
-    assert found == [
+    assert misses == [
         SlaMiss(dt.date(2026, 3, 9), due, None),
         SlaMiss(
             dt.date(2026, 3, 6),

@@ -1,0 +1,91 @@
+"""The parts that ``churn run`` and the tasks of the Databricks job have in common."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Unpack
+
+import dagster as dg
+
+from churn_assets.asset_keys import asset_key
+from churn_assets.assets.model import CONSTANT_FEATURES
+from churn_assets.automation.history.landing_history import last_notes
+from churn_assets.automation.runs.runner import Runner
+from churn_assets.automation.staleness.plan import BY_MODEL, Plan
+from churn_assets.automation.staleness.planning import PlanOptions, make_plan
+from churn_assets.dates import DateRange
+from churn_assets.errors import BlockedError
+from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.computed_dates.blocking import blocked
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.withdrawn import withdraw_immature
+from churn_assets.tables import GATED, LANDED_EVENTS
+
+
+class Stages:
+    """Plans and computes the dated tables of one lake, by a runner that reports it."""
+
+    def __init__(self, runner: Runner, lake: Lakehouse) -> None:
+        self._runner = runner
+        self._lake = lake
+
+    def take_in_files(self) -> None:
+        """Take the files of the landing zone into Bronze, and note what cannot be taken in."""
+        self._runner.materialize("files to events", [asset_key(LANDED_EVENTS)])
+        self._runner.report.notes += last_notes(self._runner.instance).lines()
+
+    def plan(self, now: dt.datetime, wanted: DateRange | None = None, **options: Unpack[PlanOptions]) -> Plan:
+        """Plan the dates that are stale, and report the dates that the data covers.
+
+        Raises:
+            DateRangeError: the data does not cover the dates, or the first windows would be cut off.
+        """
+        options.setdefault("code_versions", self._runner.code_versions)
+        plan = make_plan(self._lake, now, wanted, **options)
+        self.note_coverage(plan, now)
+        return plan
+
+    def note_coverage(self, plan: Plan, now: dt.datetime) -> None:
+        """Report the dates that the data covers, and what is odd about the days of the events."""
+        self._runner.report.covered = plan.covered
+        findings = coverage.covered_days(self._lake, now)
+        self._runner.report.notes += coverage.in_words(findings, self._lake.settings)
+
+    def compute(self, plan: Plan, now: dt.datetime) -> None:
+        """Compute the plan's dates of all tables that need no model."""
+        if withdrawn := withdraw_immature(self._lake, now):
+            self._runner.progress(f"labels of {withdrawn} dates whose horizon is not over")
+        for step in plan.steps_without(*BY_MODEL):
+            self._runner.run_step(plan, step)
+
+    def score(self, plan: Plan) -> None:
+        """Compute the plan's dates of all tables that need a model."""
+        for step in plan.only(*BY_MODEL).steps():
+            self._runner.run_step(plan, step)
+
+    def production_version(self) -> str | None:
+        """Return the version that the registry names Production, None if there is none."""
+        from churn_assets.model.registry import registry
+
+        version = registry.production_version(self._lake.settings)
+        return str(version.version) if version else None
+
+    def why_not_to_train(self) -> str | None:
+        """Return why no model may learn from today's features and labels, in a sentence; None if one may."""
+        return next((reason for table in GATED if (reason := blocked(self._lake, table))), None)
+
+    def require_trainable(self) -> None:
+        """Fail a run that had to leave the model out, once all that does not read it is done.
+
+        Raises:
+            BlockedError: features or labels fail a blocking check.
+        """
+        if reason := self.why_not_to_train():
+            raise BlockedError(f"Everything else is done, but {reason}")
+
+
+def about_constant_features(metadata: Mapping[str, dg.MetadataValue]) -> list[str]:
+    """Return a line about a training's features that have one value in all rows; none if all vary."""
+    if CONSTANT_FEATURES not in metadata:
+        return []
+    names = metadata[CONSTANT_FEATURES].value
+    return [f"One value in all training rows, so the model cannot learn from it: {names}."]
