@@ -10,7 +10,7 @@ from databricks.sdk.errors.base import DatabricksError
 from churn_assets.databricks.client import one_line, workspace_client
 from churn_assets.databricks.compute.compute import SECRETS, require_compute
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
-from churn_assets.databricks.staging import staging
+from churn_assets.databricks.staging import step_staging
 from churn_assets.errors import WorkspaceError
 from churn_assets.settings import Settings
 
@@ -62,7 +62,7 @@ def _client(settings: Settings) -> "WorkspaceClient":
 
 
 def _staging(settings: Settings, client: "WorkspaceClient") -> str:
-    place = staging(settings, client)
+    place = step_staging(settings, client)
     folder = f"{place.root}/probe"
     try:
         place.put(f"{folder}/probe", PROBE)

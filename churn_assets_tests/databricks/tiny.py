@@ -113,9 +113,8 @@ def failure(result: dg.ExecuteInProcessResult, step: str) -> Any:
 
 
 def staged(workspace: Workspace) -> list[str]:
-    """The files of steps that are staged now, whatever way they were staged."""
-    roots = [workspace.local(f"{STAGING}/runs"), workspace.local("/dbfs/churn_staging/runs")]
-    return sorted(str(file) for root in roots for file in root.rglob("*") if file.is_file())
+    """The files of steps that are staged now."""
+    return sorted(str(file) for file in workspace.local(f"{STAGING}/runs").rglob("*") if file.is_file())
 
 
 class Worker:

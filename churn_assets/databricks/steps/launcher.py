@@ -29,7 +29,7 @@ from churn_assets.databricks.client import (
 from churn_assets.databricks.compute.clusters import StepClusters
 from churn_assets.databricks.compute.compute import require_compute
 from churn_assets.databricks.preflight import require_workspace
-from churn_assets.databricks.staging import staging
+from churn_assets.databricks.staging import step_staging
 from churn_assets.databricks.steps.following import Following, InfrastructureError
 from churn_assets.databricks.steps.launch import Launch, noted
 from churn_assets.databricks.steps.leftovers import clear_leftovers
@@ -97,7 +97,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         self._definitions = definitions
         self._patience_seconds = patience_seconds
         self._heartbeat = {"seconds": heartbeat_seconds, "missed": missed_heartbeats}
-        self._staging = staging(settings, workspace)
+        self._staging = step_staging(settings, workspace)
         packages = [folder, package_folder(STAGED_BESIDE)]
         self._runs = StepRuns(self.databricks_runner, self._staging, packages, patience_seconds)
         self._clusters = StepClusters(settings, workspace, patience_seconds)

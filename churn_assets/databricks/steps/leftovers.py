@@ -8,7 +8,7 @@ from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import one_line
 from churn_assets.databricks.compute.run_cluster import NAME_PREFIX, clusters_of_runs, end_cluster
-from churn_assets.databricks.staging import Staging
+from churn_assets.databricks.staging import VolumeFolder
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def clear_leftovers(
-    workspace: "WorkspaceClient", staging: Staging, instance: dg.DagsterInstance
+    workspace: "WorkspaceClient", staging: VolumeFolder, instance: dg.DagsterInstance
 ) -> list[str]:
     """End clusters and delete staged files of runs that this instance knows to be over.
 

@@ -19,7 +19,7 @@ from churn_assets.databricks.archive import Archive, archive
 from churn_assets.databricks.client import one_line, patiently
 from churn_assets.databricks.compute import run_state
 from churn_assets.databricks.compute.run_state import RunState
-from churn_assets.databricks.staging import Staging
+from churn_assets.databricks.staging import VolumeFolder
 from churn_assets.databricks.steps import remote_main
 from churn_assets.databricks.steps.launch import Launch
 from churn_assets.errors import WorkspaceError
@@ -46,7 +46,11 @@ class StepRuns:
     """
 
     def __init__(
-        self, runner: DatabricksJobRunner, staging: Staging, packages: list[Path], patience_seconds: float
+        self,
+        runner: DatabricksJobRunner,
+        staging: VolumeFolder,
+        packages: list[Path],
+        patience_seconds: float,
     ) -> None:
         self._runner = runner
         self._staging = staging
@@ -82,10 +86,10 @@ class StepRuns:
         }
         task = {
             "spark_python_task": {
-                "python_file": self._staging.as_python_file(self._main_path),
+                "python_file": self._main_path,
                 "parameters": [
-                    self._staging.on_cluster(self._path(launch, "config.json")),
-                    self._staging.on_cluster(self._code_path),
+                    self._path(launch, "config.json"),
+                    self._code_path,
                 ],
             }
         }

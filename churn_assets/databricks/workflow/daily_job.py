@@ -14,7 +14,7 @@ from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import JobSettings
 
 from churn_assets.databricks.client import one_line, patiently
-from churn_assets.databricks.staging import DbfsStaging, Staging, VolumeStaging
+from churn_assets.databricks.staging import VolumeFolder, workflow_staging
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.status import RunStatus, in_one_line, read_run
 from churn_assets.databricks.workflow.wheel import Wheel, cluster_wheel
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 # Told what happens, a line at a time.
 Progress = Callable[[str], None]
-
-DBFS_ROOT = "/churn_workflow"
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
     """
     require_job_settings(settings)
     found = _find(client)
-    store = _wheels(client, settings)
+    store = workflow_staging(settings, client)
     wheel = cluster_wheel()
     path = _stage(store, wheel)
     wanted = job_specification(settings, path, scope_keys(client, settings), paused=paused)
@@ -144,7 +142,7 @@ def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
         The id that it had, None where there was none.
     """
     found = _find(client)
-    store = _wheels(client, settings)
+    store = workflow_staging(settings, client)
     if found and found.job_id:
         job_id = found.job_id
         patiently(lambda: client.jobs.delete(job_id))
@@ -204,18 +202,11 @@ def _require_job(client: "WorkspaceClient") -> int:
     return found.job_id
 
 
-def _wheels(client: "WorkspaceClient", settings: Settings) -> Staging:
-    """Beside the steps' staging, whose leftovers are cleared by runs that know nothing of the job."""
-    if settings.databricks_staging == "dbfs":
-        return DbfsStaging(client, DBFS_ROOT)
-    return VolumeStaging(client, f"{settings.databricks_volume.rstrip('/')}/workflow")
-
-
-def _stage(store: Staging, wheel: Wheel) -> str:
+def _stage(store: VolumeFolder, wheel: Wheel) -> str:
     path = f"{store.root}/{wheel.digest}/{wheel.name}"
     if not store.exists(path):
         store.put(path, wheel.content)
-    return store.as_python_file(path)
+    return path
 
 
 def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:

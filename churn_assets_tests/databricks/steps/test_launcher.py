@@ -50,7 +50,7 @@ def test_a_range_of_days_is_one_step_that_materialises_each(
     assert all("dbu_estimate" in one.metadata for one in found)
 
 
-def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
+def test_a_step_runs_on_a_cluster_that_is_there_and_stays(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
     client = workspace.client()
@@ -62,7 +62,6 @@ def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
         num_workers=2,
     ).response.cluster_id
     launcher = make_launcher(
-        databricks_staging="dbfs",
         databricks_compute="existing",
         databricks_cluster_id=cluster_id,
         databricks_secret_scope="ours",
@@ -77,11 +76,11 @@ def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
     # A cluster that is there cannot be told of secrets any more: the step asks for them by name.
     environment: Any = found.metadata["environment"].value
     assert environment["CHURN_ENDPOINT_TOKEN"] == "told-to-the-cluster-alone"
-    assert "told-to-the-cluster-alone" not in str(
-        [one.body for one in workspace.calls("POST", "/dbfs/add-block")]
-    )
-    assert not [one for one in workspace.requests if "/fs/" in one.path]
-    assert [file.name for file in workspace.local("/dbfs/churn_staging").rglob("*.zip")] == ["code.zip"]
+    uploads = [request for request in workspace.requests if request.path.startswith("/api/2.0/fs/files/")]
+    assert uploads
+    assert "told-to-the-cluster-alone" not in str([upload.body for upload in uploads])
+    assert not [request for request in workspace.requests if "/dbfs/" in request.path]
+    assert [file.name for file in workspace.local(tiny.STAGING).rglob("*.zip")] == ["code.zip"]
     assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster_id]
     client.clusters.permanent_delete(cluster_id)
 
