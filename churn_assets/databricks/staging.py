@@ -123,7 +123,7 @@ def workflow_staging(settings: Settings, client: "WorkspaceClient") -> VolumeFol
 def _folder(settings: Settings, client: "WorkspaceClient", name: str) -> VolumeFolder:
     if settings.databricks_staging == "dbfs":
         raise SettingsError(
-            "CHURN_DATABRICKS_STAGING=dbfs is not supported any more: Databricks Runtime 15 and later load no "
-            "libraries from DBFS. Unset it, and name a Unity Catalog volume in CHURN_DATABRICKS_VOLUME."
+            "CHURN_DATABRICKS_STAGING=dbfs is not supported any more: Databricks Runtime 15 and later load "
+            "no libraries from DBFS. Unset it, and name a Unity Catalog volume in CHURN_DATABRICKS_VOLUME."
         )
     return VolumeFolder(client, f"{settings.databricks_volume.rstrip('/')}/{name}")

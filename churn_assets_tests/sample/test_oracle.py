@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from churn_assets.dates import ONE_DAY
-from churn_assets.sample import oracle
 from churn_assets.sample.behaviour import WEEKLY_SEASON, events_of_day
 from churn_assets.sample.population import draw_population, random_stream, truth_csv
+from churn_assets_tests.sample import oracle
 
 START = dt.date(2026, 1, 1)
 FRIDAY = dt.date(2026, 3, 6)

@@ -54,11 +54,6 @@ class RunState:
         return self.life_cycle in ENDED or bool(self.result)
 
     @property
-    def is_success(self) -> bool:
-        """Whether the task's process ended well."""
-        return self.result == "SUCCESS"
-
-    @property
     def is_clients_fault(self) -> bool:
         """Whether it ended by what was asked for or by whom it was asked, not by a failing machine."""
         return self.code in CLIENT_ERRORS or self.result in ("CANCELED", "TIMEDOUT", "EXCLUDED", "DISABLED")
