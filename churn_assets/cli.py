@@ -22,7 +22,7 @@ from churn_assets.commands import (
     workspace,
 )
 from churn_assets.console import err
-from churn_assets.errors import ChurnError, in_one_line
+from churn_assets.errors import ChurnError, one_line
 
 WRONG_USAGE = 2
 
@@ -73,7 +73,7 @@ def main() -> None:
             traceback.print_exception(error)
             log = people.keep(_logs() or plain_paths.own_folder())
         kept = f" The trace is in {log}." if log else ""
-        _say(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this.{kept}")
+        _say(f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this.{kept}")
         sys.exit(1)
     finally:
         if people and (logs := _logs()):

@@ -18,6 +18,7 @@ from churn_assets.errors import (
     LandingError,
     SettingsError,
     WorkspaceError,
+    one_line,
 )
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.lake import Lakehouse
@@ -78,9 +79,8 @@ def _engine(lake: Lakehouse) -> str:
     try:
         answer = lake.spark.sql("SELECT 1 AS one").first()
     except PySparkException as error:
-        reason = str(error).strip().splitlines()[0]
         raise EnvironmentNotReadyError(
-            f"The engine does not start: {reason} Check JAVA_HOME and CHURN_SPARK_MASTER."
+            f"The engine does not start: {one_line(error)}. Check JAVA_HOME and CHURN_SPARK_MASTER."
         ) from error
     engine = (
         "Sail" if lake.settings.deployment == "local" else f"Apache Spark at {lake.settings.spark_master}"

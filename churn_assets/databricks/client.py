@@ -10,7 +10,7 @@ from databricks.sdk.errors.base import DatabricksError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from churn_assets.databricks.runtime import runs_on_cluster
-from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECO
     except (ValueError, DatabricksError, requests.RequestException) as error:
         raise WorkspaceError(
             f"{settings.databricks_host} does not let the service principal or the token in: "
-            f"{one_line(error)} Check DATABRICKS_HOST and the credentials."
+            f"{one_line(error)}. Check DATABRICKS_HOST and the credentials."
         ) from error
 
 
@@ -117,11 +117,5 @@ def patiently(ask: Callable[[], Answer], patience_seconds: float = PATIENCE_SECO
         return waiting(ask)
     except PASSING as error:
         raise WorkspaceUnavailableError(
-            f"Databricks did not answer for {patience_seconds:.0f} s: {one_line(error)}"
+            f"Databricks did not answer for {patience_seconds:.0f} s: {one_line(error)}."
         ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one line."""
-    said = " ".join(str(error).split())[:500] or type(error).__name__
-    return said if said.endswith((".", "!", "?")) else f"{said}."

@@ -7,11 +7,11 @@ import requests
 from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
-from churn_assets.databricks.client import one_line, workspace_client
+from churn_assets.databricks.client import workspace_client
 from churn_assets.databricks.compute.compute import SECRETS, require_compute
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
 from churn_assets.databricks.staging import step_staging
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SEC
         return f"{settings.databricks_host} knows this deployment as {client.current_user.me().user_name}"
     except (DatabricksError, requests.RequestException, TimeoutError, ValueError) as error:
         # ValueError: a service principal's secret is wrong. Why a connection failed is in the cause.
-        said = one_line(error.__cause__ or error)
         raise WorkspaceError(
-            f"{settings.databricks_host} does not let this deployment in: {said} "
-            "Check DATABRICKS_HOST and the token or the service principal."
+            f"{settings.databricks_host} does not let this deployment in: "
+            f"{one_line(error.__cause__ or error)}. Check DATABRICKS_HOST and the token or the "
+            "service principal."
         ) from error
 
 
@@ -69,7 +69,7 @@ def _staging(settings: Settings, client: "WorkspaceClient") -> str:
         found = place.get(f"{folder}/probe")
         place.delete(folder)
     except DatabricksError as error:
-        raise WorkspaceError(f"{place.root} cannot be used for staging: {one_line(error)}") from error
+        raise WorkspaceError(f"{place.root} cannot be used for staging: {one_line(error)}.") from error
     if found != PROBE:
         raise WorkspaceError(f"{place.root} gave back something else than was put there. Use another place.")
     return f"{place.root} can be written and read"
@@ -93,7 +93,7 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
     except (NotFound, InvalidParameterValue) as error:
         raise WorkspaceError(
             f"CHURN_DATABRICKS_COMPUTE={settings.databricks_compute} names what is not there: "
-            f"{one_line(error)}"
+            f"{one_line(error)}."
         ) from error
     _require_known("CHURN_DATABRICKS_SPARK_VERSION", settings.databricks_spark_version, versions)
     shared = "one cluster a Dagster run" if settings.databricks_compute == "run" else "one cluster a step"

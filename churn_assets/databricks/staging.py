@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
 
-from churn_assets.databricks.client import one_line
-from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class VolumeFolder:
             self._files.upload(path, io.BytesIO(content), overwrite=True)
         except (NotFound, PermissionDenied, BadRequest) as error:
             raise WorkspaceError(
-                f"The Volume does not take {path}: {one_line(error)} Make it with: churn setup --databricks, "
-                "or name another in CHURN_DATABRICKS_VOLUME."
+                f"The Volume does not take {path}: {one_line(error)}. Make it with: "
+                "churn setup --databricks, or name another in CHURN_DATABRICKS_VOLUME."
             ) from error
 
     def get(self, path: str) -> bytes | None:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.fs
 
-from churn_assets.errors import LandingError
+from churn_assets.errors import LandingError, one_line
 from churn_assets.lakehouse.landing_folder import SUFFIXES, is_event_file, list_folder
 
 __all__ = ["EXPECTED", "SUFFIXES", "Listing", "is_event_file", "list_files"]
@@ -58,7 +58,7 @@ def list_files(root: str) -> Listing:
         return _bucket(filesystem, base)
     except (OSError, pa.ArrowInvalid) as error:
         missing = isinstance(error, FileNotFoundError) or "does not exist" in str(error)
-        found = "does not exist" if missing else f"cannot be read ({str(error).splitlines()[0]})"
+        found = "does not exist" if missing else f"cannot be read ({one_line(error)})"
         raise LandingError(
             f"The landing zone {root} {found}. Create it and put .json, .jsonl or .ndjson files there (or "
             "their .gz), set CHURN_LANDING_ROOT, or land sample events with: churn simulate"

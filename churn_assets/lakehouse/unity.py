@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from churn_assets.dates import DateRange
-from churn_assets.errors import ContractError, LakeError
+from churn_assets.errors import ContractError, LakeError, one_line
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import MAINTENANCE, LogSince, TableDetails, WriteReport, nothing_written
 from churn_assets.lakehouse.computed_dates.rows import Store
@@ -345,12 +345,14 @@ class UnityLakehouse(Lakehouse):
 
     @staticmethod
     def _mendable(error: Exception, what: str) -> LakeError | None:
-        said = " ".join(str(error).split())[:300]
         if _says(error, NO_SCHEMA):
-            return LakeError(f"{what}: {said} Create catalogs and schemas with: churn setup --databricks")
+            return LakeError(
+                f"{what}: {one_line(error)}. Create catalogs and schemas with: churn setup --databricks"
+            )
         if _says(error, REFUSED):
             return LakeError(
-                f"{what}: {said} Ask for the grants that this prints: churn setup --databricks --dry-run"
+                f"{what}: {one_line(error)}. "
+                "Ask for the grants that this prints: churn setup --databricks --dry-run"
             )
         return None
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from churn_assets.errors import LandingError
+from churn_assets.errors import LandingError, one_line
 
 BLOCK_BYTES = 1 << 20
 FIRST_LINE_BYTES = 1 << 12
@@ -39,7 +39,7 @@ class LandingWriter:
                 self._files.create_dir(self._root)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise LandingError(
-                f"{landing} cannot be written to: {_one_line(error)}. Check the path (CHURN_LANDING_ROOT)."
+                f"{landing} cannot be written to: {one_line(error)}. Check the path (CHURN_LANDING_ROOT)."
             ) from error
 
     @property
@@ -125,8 +125,4 @@ class LandingWriter:
         try:
             yield
         except OSError as error:
-            raise LandingError(f"{self.landing}/{name} cannot be written: {_one_line(error)}.") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+            raise LandingError(f"{self.landing}/{name} cannot be written: {one_line(error)}.") from error

@@ -13,7 +13,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from churn_assets.errors import ImportFileError
+from churn_assets.errors import ImportFileError, one_line
 from churn_assets.sample.csv_dialect import CsvOptions, Dialect, dialect_of
 from churn_assets.sample.source_formats import (
     CSV_BLOCK_BYTES,
@@ -199,8 +199,7 @@ class SourceFile:
         try:
             yield
         except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise ImportFileError(f"{self} cannot be read: {reason}.") from error
+            raise ImportFileError(f"{self} cannot be read: {one_line(error)}.") from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from churn_assets.errors import ImportFileError
+from churn_assets.errors import ImportFileError, one_line
 
 # Of a number, Sail counts microseconds and Spark seconds; of text they agree.
 OF_NUMBERS = {
@@ -202,7 +202,7 @@ def _parsed(sql: str) -> exp.Expr:
         found = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
     except SqlglotError as error:
         lines = [detail["description"] for detail in getattr(error, "errors", [])] or [str(error)]
-        raise ValueError(" ".join(lines[0].split())) from error
+        raise ValueError(one_line(lines[0])) from error
     if len(found) != 1 or found[0] is None:
         what = "it is not one expression"
         raise ValueError(what)

@@ -9,7 +9,7 @@ import dagster as dg
 
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL, CONSTANT_FEATURES
-from churn_assets.automation.history.failure_reasons import one_line
+from churn_assets.automation.history.failure_reasons import recorded_error_line
 from churn_assets.automation.history.instance import STARTED_BY_CLI
 from churn_assets.automation.history.lake_lock import Alone
 from churn_assets.automation.history.landing_history import last_notes
@@ -22,7 +22,7 @@ from churn_assets.automation.staleness.published_state import Serving
 from churn_assets.automation.staleness.retraining import drift_since_training, is_due
 from churn_assets.automation.staleness.staleness import unsettled
 from churn_assets.dates import DateRange
-from churn_assets.errors import BlockedError, ChurnError, in_one_line
+from churn_assets.errors import BlockedError, ChurnError, one_line
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
 from churn_assets.lakehouse.computed_dates.looking import look
@@ -289,7 +289,7 @@ class Pipeline:
                 raise mendable from error
             last = _innermost(error)
             raise RunFailedError(
-                f"{what} failed with {type(last).__name__}: {in_one_line(last)}. "
+                f"{what} failed with {type(last).__name__}: {one_line(last)}. "
                 "Its run in Dagster has the whole trace: make dev."
             ) from error
         if not result.success:
@@ -328,7 +328,9 @@ class Pipeline:
 
 def _recorded_reason(result: dg.ExecuteInProcessResult) -> str:
     failures = [event.step_failure_data.error for event in result.get_step_failure_events()]
-    return next((one_line(error) for error in failures if error), "its run in Dagster says why: make dev")
+    return next(
+        (recorded_error_line(error) for error in failures if error), "its run in Dagster says why: make dev"
+    )
 
 
 def _chain(error: BaseException) -> Iterable[BaseException]:

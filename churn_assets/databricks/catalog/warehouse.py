@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from databricks.sdk.errors.base import DatabricksError
 from tenacity import Retrying, retry_if_result, wait_exponential
 
-from churn_assets.databricks.client import one_line, patiently
-from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.databricks.client import patiently
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Warehouse:
             return self._rows(self._ended(answer), statement)
         except DatabricksError as error:
             raise StatementFailedError(
-                f"The warehouse {self._id} refused a statement: {one_line(error)} "
+                f"The warehouse {self._id} refused a statement: {one_line(error)}. "
                 "Check CHURN_DATABRICKS_WAREHOUSE_ID and the right to use it."
             ) from error
 

@@ -17,8 +17,9 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.compute import ClusterSource, DataSecurityMode, ListClustersFilterBy, State
 
-from churn_assets.databricks.client import one_line, patiently
+from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute.compute import AUTOTERMINATION_MINUTES, cluster_spec
+from churn_assets.errors import one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RunCluster:
                 end_cluster(self._workspace, cluster_id)
         except (DatabricksError, OSError, TimeoutError) as error:
             log.warning(
-                "The cluster of run %s was not ended (%s) It ends by itself after %d idle minutes.",
+                "The cluster of run %s was not ended (%s). It ends by itself after %d idle minutes.",
                 run_id, one_line(error), AUTOTERMINATION_MINUTES,
             )  # fmt: skip
 

@@ -23,7 +23,6 @@ from churn_assets.databricks.archive import package_folder
 from churn_assets.databricks.client import (
     PATIENCE_SECONDS,
     WorkspaceUnavailableError,
-    one_line,
     workspace_client,
 )
 from churn_assets.databricks.compute.clusters import StepClusters
@@ -34,7 +33,7 @@ from churn_assets.databricks.steps.following import Following, InfrastructureErr
 from churn_assets.databricks.steps.launch import Launch, noted
 from churn_assets.databricks.steps.leftovers import clear_leftovers
 from churn_assets.databricks.steps.step_runs import StepRuns
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
             ) from error
         except DatabricksError as error:
             raise WorkspaceError(
-                f"Databricks refuses what the step launcher asks: {one_line(error)}"
+                f"Databricks refuses what the step launcher asks: {one_line(error)}."
             ) from error
 
     @contextmanager

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from databricks.sdk.errors.base import DatabricksError
 
-from churn_assets.databricks.client import one_line
 from churn_assets.databricks.compute.run_cluster import NAME_PREFIX, clusters_of_runs, end_cluster
 from churn_assets.databricks.staging import VolumeFolder
+from churn_assets.errors import one_line
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

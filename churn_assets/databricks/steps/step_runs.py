@@ -16,13 +16,13 @@ from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import RunType
 
 from churn_assets.databricks.archive import Archive, archive
-from churn_assets.databricks.client import one_line, patiently
+from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute import run_state
 from churn_assets.databricks.compute.run_state import RunState
 from churn_assets.databricks.staging import VolumeFolder
 from churn_assets.databricks.steps import remote_main
 from churn_assets.databricks.steps.launch import Launch
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -98,7 +98,7 @@ class StepRuns:
             databricks_run_id = self._patiently(lambda: self._runner.submit_run(config, task))
         except DatabricksError as error:
             raise WorkspaceError(
-                f"Databricks does not take the step {launch.step_key}: {one_line(error)}"
+                f"Databricks does not take the step {launch.step_key}: {one_line(error)}."
             ) from error
         return replace(launch, databricks_run_id=databricks_run_id)
 
@@ -129,7 +129,7 @@ class StepRuns:
         try:
             output = self.workspace.jobs.get_run_output(state.task_run_id)
         except (DatabricksError, OSError, TimeoutError) as error:
-            return f"no output could be had: {one_line(error)}"
+            return f"no output could be had: {one_line(error)}."
         return (output.error_trace or output.error or output.logs or "")[-4000:]
 
     def cancel(self, launch: Launch) -> None:

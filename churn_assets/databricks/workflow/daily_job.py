@@ -13,12 +13,12 @@ from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import JobSettings
 
-from churn_assets.databricks.client import one_line, patiently
+from churn_assets.databricks.client import patiently
 from churn_assets.databricks.staging import VolumeFolder, workflow_staging
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.status import RunStatus, in_one_line, read_run
 from churn_assets.databricks.workflow.wheel import Wheel, cluster_wheel
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
             fields = {name: getattr(typed, name) for name in wanted}
             job_id = client.jobs.create(**fields).job_id or 0
     except DatabricksError as error:
-        raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}") from error
+        raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}.") from error
     # A run that was started before the change may still install the earlier wheel.
     for digest in store.folders(store.root):
         if digest != wheel.digest and digest not in str(before):
