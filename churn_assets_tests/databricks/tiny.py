@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.processes import bare_python
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -24,23 +22,6 @@ TINY_CHURN = HERE / "tiny_churn"
 STAGING = "/Volumes/main_catalog/gold/churn/staging"
 
 LAUNCHER_OPTIONS = {"package", "definitions", "patience_seconds", "heartbeat_seconds", "missed_heartbeats"}
-
-
-def make_cluster_python(root: Path) -> Path:
-    """An interpreter that has this environment's packages, but not the project.
-
-    A ``.pth`` file puts the folder of packages on the path without obeying the ``.pth`` files in it, which is
-    how the project's working tree comes into this environment. It takes milliseconds; that another minor
-    version works is tested once, with ``remote_python``.
-    """
-    python = root / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(bare_python())
-    (root / "pyvenv.cfg").write_text(f"home = {bare_python().parent}\ninclude-system-site-packages = false\n")
-    site = root / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    site.mkdir(parents=True)
-    (site / "packages.pth").write_text(sysconfig.get_paths()["purelib"])
-    return python
 
 
 def settings_fields(workspace: Workspace, folder: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Unity Catalog's API over what the emulated metastore knows: looking, creating, and permissions."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from databricks.sdk.service.catalog import (
     CatalogsAPI,
@@ -17,29 +18,25 @@ from churn_assets_tests.workspace.auth import USER
 from churn_assets_tests.workspace.routing import ApiError, Call, Handler, Route, Violation
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity, UnityError
 
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
-
 API = "/api/2.1/unity-catalog"
 # Delta's own names for the types that Databricks calls otherwise, and its name for each in an answer.
 TYPES = {"long": ("bigint", "LONG"), "integer": ("int", "INT")}
 
 
-def routes(workspace: "Workspace") -> list[Route]:
-    """Catalogs, schemas, volumes, tables, external locations and permissions."""
-    return Catalog(workspace).routes()
-
-
 class Catalog:
-    """The API's side of the metastore. Changes beyond creating are SQL's."""
+    """The API of the metastore. Changes beyond creating are SQL's.
 
-    def __init__(self, workspace: "Workspace") -> None:
-        self._workspace = workspace
+    Args:
+        folder: of the workspace.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     @cached_property
     def unity(self) -> Unity:
         """The metastore, which clusters and the warehouse share."""
-        return Unity(self._workspace.folder)
+        return Unity(self._folder)
 
     def routes(self) -> list[Route]:
         """Unity Catalog 2.1. A ``get`` may ask for what can only be browsed, which is nothing here."""

@@ -3,7 +3,8 @@
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from databricks.sdk.service.compute import ClustersAPI
 
@@ -11,10 +12,9 @@ from churn_assets_tests.workspace import cluster_spec
 from churn_assets_tests.workspace.auth import USER
 from churn_assets_tests.workspace.cluster import Cluster, now_ms
 from churn_assets_tests.workspace.compute_types import NODE_TYPES, SPARK_VERSIONS
+from churn_assets_tests.workspace.faults import Faults
+from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 API = "/api/2.1/clusters"
 
@@ -22,12 +22,19 @@ API = "/api/2.1/clusters"
 class Clusters:
     """All clusters, those of jobs included.
 
+    Args:
+        folder: of the workspace.
+        faults: how long a cluster is PENDING.
+        pools: the instance pools that a cluster may take its nodes from.
+
     Attributes:
         seconds_per_minute: of ``autotermination_minutes``; less makes an idle cluster end sooner.
     """
 
-    def __init__(self, workspace: "Workspace") -> None:
-        self._workspace = workspace
+    def __init__(self, folder: Path, faults: Faults, pools: Pools) -> None:
+        self._folder = folder / "clusters"
+        self._faults = faults
+        self._pools = pools
         self._all: dict[str, Cluster] = {}
         self._lock = threading.RLock()
         self.seconds_per_minute = 60.0
@@ -43,15 +50,15 @@ class Clusters:
         Raises:
             ApiError: it could not be started as asked for.
         """
-        cluster_spec.check(spec, self._workspace.pools)
+        cluster_spec.check(spec, self._pools)
         cluster_id = f"{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         cluster = Cluster(
             cluster_id=cluster_id,
             spec=spec,
             source=source,
-            folder=self._workspace.folder / "clusters" / cluster_id,
+            folder=self._folder / cluster_id,
             creator=creator,
-            ready_at=time.monotonic() + self._workspace.faults.cluster_start_seconds,
+            ready_at=time.monotonic() + self._faults.cluster_start_seconds,
             start_time=now_ms(),
         )
         cluster.site_packages.mkdir(parents=True)
@@ -76,7 +83,7 @@ class Clusters:
         with self._lock:
             if cluster.terminated:
                 cluster.terminated = None
-                cluster.ready_at = time.monotonic() + self._workspace.faults.cluster_start_seconds
+                cluster.ready_at = time.monotonic() + self._faults.cluster_start_seconds
                 cluster.start_time = now_ms()
                 cluster.idle_since = time.monotonic()
                 cluster.event("STARTING")

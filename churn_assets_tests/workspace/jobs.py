@@ -1,12 +1,10 @@
 """The Jobs API 2.1 and 2.2: runs, and what becomes of them."""
 
-import functools
 import itertools
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from databricks.sdk.service.jobs import JobsAPI
 
@@ -15,13 +13,10 @@ from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.ends import CANCELED, TOO_MANY_RUNS
 from churn_assets_tests.workspace.job_runner import JobRunner
 from churn_assets_tests.workspace.job_store import JobStore
-from churn_assets_tests.workspace.processes import Runtime, bare_python
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
 from churn_assets_tests.workspace.runs import Run, TaskRun
+from churn_assets_tests.workspace.surroundings import Surroundings
 from churn_assets_tests.workspace.task_runner import TaskRunner
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 
 class Jobs:
@@ -30,13 +25,10 @@ class Jobs:
     Attributes:
         runs: every run by its id, in the order of their starts.
         jobs: every job by its id: its settings, and who made it when.
-        python: the clusters' interpreter.
     """
 
-    def __init__(self, workspace: "Workspace", python: Path | None, runtime: Callable[[], Runtime]) -> None:
-        self._workspace = workspace
-        self.python = python or bare_python()
-        self._runtime = functools.cache(runtime)
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
         self.runs: dict[int, Run] = {}
         self._tokens: dict[tuple[int, str], int] = {}
         self._threads: list[threading.Thread] = []
@@ -112,7 +104,7 @@ class Jobs:
         """Start a run; returns at once."""
         with self._lock:
             run_id = next(self._ids)
-            folder = self._workspace.folder / "runs" / str(run_id)
+            folder = self._surroundings.folder / "runs" / str(run_id)
             tasks = {}
             for task in settings["tasks"]:
                 key = task["task_key"]
@@ -122,8 +114,8 @@ class Jobs:
         return run
 
     def _drive(self, run: Run) -> Run:
-        tasks = TaskRunner(self._workspace, run, self.python, self._runtime)
-        runner = JobRunner(self._workspace, run, tasks)
+        tasks = TaskRunner(self._surroundings, run)
+        runner = JobRunner(run, tasks, self._surroundings.clusters, self._surroundings.emails)
         self._threads.append(runner.thread)
         runner.thread.start()
         return run
@@ -197,7 +189,7 @@ class Jobs:
 
     def _get_run(self, call: Call) -> dict[str, Any]:
         run, task = self._find(call.fields["run_id"])
-        url = self._workspace.url
+        url = self._surroundings.url
         if task is None:
             return run.view(url)
         view = task.view(run.page_url(url, task.run_id))
@@ -228,7 +220,7 @@ class Jobs:
         found = [run for run in reversed(list(self.runs.values())) if not run.deleted and _wanted(run, asked)]
         start = int(asked.get("page_token") or asked.get("offset") or 0)
         views = [
-            run.view(self._workspace.url, with_tasks=bool(asked.get("expand_tasks")))
+            run.view(self._surroundings.url, with_tasks=bool(asked.get("expand_tasks")))
             for run in found[start : start + limit]
         ]
         more = start + limit < len(found)

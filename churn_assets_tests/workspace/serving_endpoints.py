@@ -12,13 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from databricks.sdk.service.serving import ServingEndpointsAPI
 
 from churn_assets_tests.workspace import served_models
 from churn_assets_tests.workspace.auth import USER
-from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, not_found
 
 API = "/api/2.0/serving-endpoints"
@@ -26,19 +24,6 @@ SERVED = API + "/{name}/served-models/{served_model_name}"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 WORKLOAD_SIZES = ("Small", "Medium", "Large")
 ENTITY_FIELDS = {"name", "entity_name", "entity_version", "workload_size", "scale_to_zero_enabled"}
-
-_OF: "WeakKeyDictionary[Workspace, ServingEndpoints]" = WeakKeyDictionary()
-
-
-def routes(workspace: Workspace) -> list[Route]:
-    """The routes of a new, empty Model Serving; ``of`` gives it back."""
-    serving = _OF[workspace] = ServingEndpoints()
-    return serving.routes()
-
-
-def of(workspace: Workspace) -> "ServingEndpoints":
-    """The Model Serving of a workspace, to set it up and to look into."""
-    return _OF[workspace]
 
 
 @dataclass

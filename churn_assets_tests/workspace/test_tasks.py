@@ -236,7 +236,7 @@ def test_a_task_knows_its_workspace_without_any_settings(workspace: Workspace, r
     client = workspace.client()
     client.secrets.create_scope("prod")
     client.secrets.put_secret("prod", "key", string_value="v")
-    workspace.jobs.python = remote_python
+    workspace.surroundings.python = remote_python
     run = finished(workspace, submit(workspace, textwrap.dedent(code)))
     assert logs(workspace, run) == "engineer@example.com v\n"
 

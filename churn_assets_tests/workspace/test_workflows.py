@@ -83,7 +83,7 @@ def test_tasks_run_after_those_they_depend_on_and_share_their_cluster(workspace:
 def test_a_condition_on_a_task_value_decides_whether_training_runs(
     workspace: Workspace, remote_python: Any, count: int, train: str
 ) -> None:
-    workspace.jobs.python = remote_python
+    workspace.surroundings.python = remote_python
     count_rows = "{{tasks.featurize.values.feature_count}}"
     run = _run(
         workspace,
@@ -113,7 +113,7 @@ def test_a_condition_on_a_task_value_decides_whether_training_runs(
 
 
 def test_a_value_that_nobody_set_is_the_default_or_an_error(workspace: Workspace, remote_python: Any) -> None:
-    workspace.jobs.python = remote_python
+    workspace.surroundings.python = remote_python
     get = "from databricks.sdk.runtime import dbutils; print(dbutils.jobs.taskValues.get('a', 'n'{}))"
     run = _run(
         workspace,

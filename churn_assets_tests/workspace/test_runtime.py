@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from churn_assets_tests.databricks.tiny import make_cluster_python
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.runtime import Engine, engine_of, start_runtime
+from churn_assets_tests.workspace.environment import link_packages
+from churn_assets_tests.workspace.runtime import Engine
 from churn_assets_tests.workspace.runtime.emulated_databricks.grammar import parse
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import UnityError
 from churn_assets_tests.workspace.tasks import finished, logs, submit
@@ -65,14 +65,14 @@ print(json.dumps({
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    python = make_cluster_python(tmp_path / "python")
-    with Workspace(tmp_path / "workspace", python=python, runtime=start_runtime) as started:
+    python = link_packages(tmp_path / "python")
+    with Workspace(tmp_path / "workspace", python=python, with_spark=True) as started:
         yield started
     assert started.violations == []
 
 
 def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) -> None:
-    engine = engine_of(workspace)
+    engine = workspace.engine
     for statement in MAKE:
         assert "error" not in engine.execute(statement)
 
@@ -96,7 +96,7 @@ def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) 
 
 
 def test_a_file_needs_a_volume_that_exists(workspace: Workspace) -> None:
-    engine_of(workspace)
+    _ = workspace.engine
 
     with pytest.raises(Exception, match=r"Volume 'main_catalog.gold.churn' does not exist"):
         submit(workspace, "print()")
@@ -105,7 +105,7 @@ def test_a_file_needs_a_volume_that_exists(workspace: Workspace) -> None:
 def test_the_engine_ends_with_its_workspace(tmp_path: Path) -> None:
     before = set(psutil.Process().children())
     with Workspace(tmp_path) as workspace:
-        engine_of(workspace)
+        _ = workspace.engine
         [server] = set(psutil.Process().children()) - before
         assert "emulated_databricks.server" in server.cmdline()
 
