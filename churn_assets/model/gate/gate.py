@@ -88,7 +88,7 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
             refusals += shortcomings
             merits += _merits(found["differences"], found["slices"], against)
     except Exception as error:  # noqa: BLE001 - the gate fails closed
-        refusals.append(f"The comparison failed: {one_line(error, with_class=True)}.")
+        refusals.append(f"The comparison failed: {_reason(error)}")
     return Decision(bool(merits) and not refusals, tuple(refusals or merits), against, **found, formula=shown)
 
 
@@ -131,7 +131,7 @@ def _metrics(
     try:
         metrics = evaluation.evaluate(holdout["label"], probability, costs)
     except Exception as error:  # noqa: BLE001 - the gate fails closed
-        return {}, [f"{whose} cannot be judged: {one_line(error, with_class=True)}."]
+        return {}, [f"{whose} cannot be judged: {_reason(error)}"]
     missing = [metric for metric, value in metrics.items() if not math.isfinite(value)]
     if missing:
         listed = ", ".join(f"{metric} is {metrics[metric]}" for metric in missing)
@@ -174,3 +174,7 @@ def _merits(differences: tuple[Difference, ...], judged: tuple[Slice, ...], agai
     if others := [TITLES[metric] for metric in MUST_NOT_LOSE[against]]:
         yield f"Nothing else is worse beyond noise: {', '.join(others)}."
     yield f"None of {len(judged)} slices falls short." if judged else "No slice is large enough to be judged."
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ModelError) else one_line(error, with_class=True)
