@@ -196,9 +196,9 @@ def _to_be_quarantined(report: "ImportReport") -> str:
         "user_id": report.without_user_id,
         "usable event_ts": report.without_event_ts,
     }
-    found = ", ".join(f"{count:,} without {name}" for name, count in missing.items() if count)
+    counts = ", ".join(f"{count:,} without {name}" for name, count in missing.items() if count)
     return (
-        f"They will be quarantined where they lack something: {found}." if found else "None lacks anything."
+        f"They will be quarantined where they lack something: {counts}." if counts else "None lacks anything."
     )
 
 

@@ -62,17 +62,17 @@ def _client(settings: Settings) -> "WorkspaceClient":
 
 
 def _staging(settings: Settings, client: "WorkspaceClient") -> str:
-    place = step_staging(settings, client)
-    folder = f"{place.root}/probe"
+    staging = step_staging(settings, client)
+    folder = f"{staging.root}/probe"
     try:
-        place.put(f"{folder}/probe", PROBE)
-        found = place.get(f"{folder}/probe")
-        place.delete(folder)
+        staging.put(f"{folder}/probe", PROBE)
+        content = staging.get(f"{folder}/probe")
+        staging.delete(folder)
     except DatabricksError as error:
-        raise WorkspaceError(f"{place.root} cannot be used for staging: {one_line(error)}.") from error
-    if found != PROBE:
-        raise WorkspaceError(f"{place.root} gave back something else than was put there. Use another place.")
-    return f"{place.root} can be written and read"
+        raise WorkspaceError(f"{staging.root} cannot be used for staging: {one_line(error)}.") from error
+    if content != PROBE:
+        raise WorkspaceError(f"{staging.root} returned other bytes than were put there. Use another volume.")
+    return f"{staging.root} can be written and read"
 
 
 def _compute(settings: Settings, client: "WorkspaceClient") -> str:
@@ -102,9 +102,9 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
 
 def _require_known(variable: str, value: str, known: Collection[str | None]) -> None:
     if value not in known:
-        some = ", ".join(sorted(one for one in known if one)[:5])
+        examples = ", ".join(sorted(name for name in known if name)[:5])
         raise WorkspaceError(
-            f"{variable}={value} is not offered by this workspace. Use another, such as {some}."
+            f"{variable}={value} is not offered by this workspace. Use another, such as {examples}."
         )
 
 
@@ -118,8 +118,8 @@ def _secrets(settings: Settings, client: "WorkspaceClient") -> str:
         raise WorkspaceError(
             f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. Create it, or unset it."
         ) from error
-    found = [key for key in SECRETS.values() if key in keys]
-    return f"{scope} has {', '.join(found) or 'none of ' + ', '.join(SECRETS.values())}"
+    present = [key for key in SECRETS.values() if key in keys]
+    return f"{scope} has {', '.join(present) or 'none of ' + ', '.join(SECRETS.values())}"
 
 
 def _cost(settings: Settings) -> str:

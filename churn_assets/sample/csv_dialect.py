@@ -158,11 +158,11 @@ def _candidates(usual: Dialect, sample: str, options: CsvOptions) -> Iterator[Di
     import clevercsv
 
     try:
-        found = clevercsv.Sniffer().sniff(sample[:SNIFFED_CHARACTERS], verbose=False)
+        sniffed_dialect = clevercsv.Sniffer().sniff(sample[:SNIFFED_CHARACTERS], verbose=False)
     except clevercsv.Error:
         return
-    if found and found.delimiter:
-        sniffed = replace(usual, delimiter=found.delimiter, quote=found.quotechar or '"')
+    if sniffed_dialect and sniffed_dialect.delimiter:
+        sniffed = replace(usual, delimiter=sniffed_dialect.delimiter, quote=sniffed_dialect.quotechar or '"')
         yield _as_told(sniffed, options)
 
 
@@ -172,12 +172,12 @@ def _with_escapes(dialect: Dialect, options: CsvOptions) -> list[Dialect]:
 
 
 def _as_told(dialect: Dialect, options: CsvOptions) -> Dialect:
-    told = {
+    given_options = {
         name: value
         for name in ("delimiter", "quote", "escape", "header")
         if (value := getattr(options, name)) is not None
     }
-    return replace(dialect, **told)
+    return replace(dialect, **given_options)
 
 
 def _first_row(dialect: Dialect, sample: str, is_whole: bool) -> list[str]:
@@ -204,5 +204,5 @@ def _are_generated(names: Collection[str], first_row: list[str]) -> bool:
     return bool(names) and set(names) <= generated and not set(names) <= set(first_row)
 
 
-def _wrong_width(line: int, found: int, expected: int) -> str:
-    return f"line {line} has {found} fields and the first has {expected}"
+def _wrong_width(line: int, width: int, expected: int) -> str:
+    return f"line {line} has {width} fields and the first has {expected}"

@@ -62,11 +62,11 @@ class KeyCounts:
 
     def counts(self, keys: np.ndarray) -> np.ndarray:
         """How often each of these has come; 0 for one that has not."""
-        found = np.zeros(len(keys), np.int64)
+        totals = np.zeros(len(keys), np.int64)
         for known, counts in self.runs:
             place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-            found += np.where(known[place] == keys, counts[place], 0)
-        return found
+            totals += np.where(known[place] == keys, counts[place], 0)
+        return totals
 
     def add(self, keys: np.ndarray, counts: np.ndarray) -> None:
         """Count keys that are distinct among themselves; these came so often."""

@@ -80,15 +80,15 @@ class ImportRecords:
             ImportFileError: there is no such import, or Bronze holds it.
         """
         records = self.all()
-        found = [record for record in records if name in {None, record.name}]
-        if not found:
+        matches = [record for record in records if name in {None, record.name}]
+        if not matches:
             known = (
                 f"Imports: {', '.join(record.name for record in records[-5:])}."
                 if records
                 else "There is none."
             )
             raise ImportFileError(f"There is no import {name or 'to take back'}. {known}")
-        record = found[-1]
+        record = matches[-1]
         if record.landing != landing:
             raise ImportFileError(
                 f"Import {record.name} went to {record.landing}, and the landing zone is {landing}. "

@@ -131,8 +131,8 @@ def landed_name(source: SourceFile, mapping: EventMapping, written: CsvOptions) 
 
     As older versions named files, so that what they have landed does not land again.
     """
-    told = b"" if written == CsvOptions() else orjson.dumps(asdict(written), option=orjson.OPT_SORT_KEYS)
-    digest = hashlib.sha256(source.sha256.encode() + mapping.fingerprint + told)
+    options = b"" if written == CsvOptions() else orjson.dumps(asdict(written), option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(source.sha256.encode() + mapping.fingerprint + options)
     # Readers skip names that begin with a dot or an underscore.
     stem = re.sub(r"[^\w.-]", "-", source.stem, flags=re.ASCII).lstrip("._")
     return f"{stem or 'events'}-{digest.hexdigest()[:12]}.json"
@@ -213,14 +213,14 @@ def _midnight(day: dt.date) -> dt.datetime:
 
 
 def _nothing_usable(report: ImportReport, summary: Summary) -> str:
-    found = f"{report.without_user_id:,} have no user_id, {report.without_event_ts:,} no time"
+    reasons = f"{report.without_user_id:,} have no user_id, {report.without_event_ts:,} no time"
     if report.without_event_id:
-        found += f", {report.without_event_id:,} no event_id"
+        reasons += f", {report.without_event_id:,} no event_id"
     for name, count in (("before", summary.too_early), ("after", summary.too_late)):
         if count:
             example = f"{summary.odd_times[name]:%Y-%m-%d %H:%M:%S}"
-            found += f", {count:,} an implausible time such as {example}"
+            reasons += f", {count:,} an implausible time such as {example}"
     return (
-        f"None of {summary.rows_read:,} rows is usable, so nothing has landed: {found}. "
+        f"None of {summary.rows_read:,} rows is usable, so nothing has landed: {reasons}. "
         "Look at the rows by --dry-run."
     )

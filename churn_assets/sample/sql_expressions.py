@@ -85,8 +85,8 @@ def require_of_one_row(option: str, sql: str) -> None:
         why = "it reads a table or a file"
     elif parsed.find(exp.Window, exp.AggFunc):
         why = "it reads other rows, and which are near is chance"
-    elif found := next((name for name in _outside(parsed, sql)), None):
-        why = f"{found} is not of the row alone, so that each import would give something else"
+    elif outside := next((name for name in _outside(parsed, sql)), None):
+        why = f"{outside} is not of the row alone, so that each import would give something else"
     if why:
         raise ImportFileError(
             f"--{option} ({sql}): {why}. Use the columns of the row, and functions of them alone."
@@ -199,11 +199,11 @@ def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
 def _parsed(sql: str) -> exp.Expr:
     # Asked for each file of an import. Nobody changes the tree.
     try:
-        found = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
+        expressions = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
     except SqlglotError as error:
         lines = [detail["description"] for detail in getattr(error, "errors", [])] or [str(error)]
         raise ValueError(one_line(lines[0])) from error
-    if len(found) != 1 or found[0] is None:
+    if len(expressions) != 1 or expressions[0] is None:
         what = "it is not one expression"
         raise ValueError(what)
-    return found[0]
+    return expressions[0]

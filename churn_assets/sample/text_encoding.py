@@ -73,11 +73,11 @@ def _encoding(head: bytes, odd: bytes, is_utf_8: bool) -> tuple[str, bool]:
     import chardet
 
     if b"\0" in head[:SAMPLE_BYTES]:  # UTF-16 without its mark is valid UTF-8 where the text is English
-        found = chardet.detect(head[:SAMPLE_BYTES])["encoding"] or UTF_8
-        return found.lower(), True
-    found = chardet.detect(odd)
-    encoding = found["encoding"]
-    if not encoding or found["confidence"] < LEAST_CONFIDENCE or encoding.lower().startswith("utf"):
+        detected = chardet.detect(head[:SAMPLE_BYTES])["encoding"] or UTF_8
+        return detected.lower(), True
+    detected = chardet.detect(odd)
+    encoding = detected["encoding"]
+    if not encoding or detected["confidence"] < LEAST_CONFIDENCE or encoding.lower().startswith("utf"):
         encoding = WESTERN if _decodes(odd, WESTERN) else "latin-1"
     return encoding.lower(), True
 

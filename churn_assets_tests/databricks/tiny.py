@@ -89,7 +89,7 @@ def materialize(
 
 def failure(result: dg.ExecuteInProcessResult, step: str) -> Any:
     """The error with which a step failed."""
-    (event,) = [one for one in result.get_step_failure_events() if one.step_key == step]
+    (event,) = [candidate for candidate in result.get_step_failure_events() if candidate.step_key == step]
     return event.step_failure_data.error
 
 
@@ -107,7 +107,7 @@ class Worker:
         self._folder = folder
         self.home = folder / "dagster"
         self.home.mkdir(exist_ok=True)
-        asked = {
+        order = {
             "home": str(self.home),
             "settings": {**settings_fields(workspace, folder), **more.pop("settings", {})},
             "launcher": {"patience_seconds": 3, "heartbeat_seconds": 0.3, "missed_heartbeats": 200}
@@ -127,7 +127,7 @@ class Worker:
             )
         assert self.process.stdin
         with self.process.stdin as stdin:
-            stdin.write(json.dumps(asked))
+            stdin.write(json.dumps(order))
 
     @property
     def log(self) -> str:
@@ -157,7 +157,7 @@ def until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if found := is_so():
-            return found
+        if value := is_so():
+            return value
         time.sleep(0.02)
     raise TimeoutError(f"Not after {seconds} s.")

@@ -19,14 +19,14 @@ FRIDAY = dt.date(2026, 3, 6)
 
 
 def one_user(rate: float, hazard: float, days_silent: int, horizon_days: int = 30) -> float:
-    found = oracle.churn_probability(
+    probabilities = oracle.churn_probability(
         visits_per_day=np.array([rate]),
         daily_hazard=np.array([hazard]),
         feature_date=np.array([FRIDAY], dtype="datetime64[D]"),
         days_silent=np.array([days_silent]),
         horizon_days=horizon_days,
     )
-    return float(found[0])
+    return float(probabilities[0])
 
 
 def by_enumeration(rate: float, hazard: float, days_silent: int, horizon_days: int) -> float:

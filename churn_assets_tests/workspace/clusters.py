@@ -42,7 +42,11 @@ class Clusters:
     def alive(self) -> list[Cluster]:
         """Clusters that would cost money now: everything that is not terminated."""
         with self._lock:
-            return [one for one in map(self._after_autotermination, self._all.values()) if not one.terminated]
+            return [
+                cluster
+                for cluster in map(self._after_autotermination, self._all.values())
+                if not cluster.terminated
+            ]
 
     def launch(self, spec: dict[str, Any], source: str, creator: str = USER) -> Cluster:
         """Start a cluster.
@@ -148,12 +152,12 @@ class Clusters:
         states = call.fields.get("filter_by.cluster_states")
         sources = call.fields.get("filter_by.cluster_sources")
         with self._lock:
-            found = [self._after_autotermination(one).details() for one in self._all.values()]
-        found = [one for one in found if not states or one["state"] in states]
-        found = [one for one in found if not sources or one["cluster_source"] in sources]
+            clusters = [self._after_autotermination(cluster).details() for cluster in self._all.values()]
+        clusters = [cluster for cluster in clusters if not states or cluster["state"] in states]
+        clusters = [cluster for cluster in clusters if not sources or cluster["cluster_source"] in sources]
         start, size = int(call.fields.get("page_token") or 0), call.fields.get("page_size") or 20
-        page: dict[str, Any] = {"clusters": found[start : start + size]}
-        return page if start + size >= len(found) else page | {"next_page_token": str(start + size)}
+        page: dict[str, Any] = {"clusters": clusters[start : start + size]}
+        return page if start + size >= len(clusters) else page | {"next_page_token": str(start + size)}
 
     def _delete(self, call: Call) -> None:
         self.terminate(self.get(call.fields["cluster_id"]))
@@ -191,7 +195,7 @@ class Clusters:
 
 
 def _node_types(_: Call) -> dict[str, Any]:
-    return {"node_types": [one | {"node_type_id": name} for name, one in NODE_TYPES.items()]}
+    return {"node_types": [node_type | {"node_type_id": name} for name, node_type in NODE_TYPES.items()]}
 
 
 def _spark_versions(_: Call) -> dict[str, Any]:

@@ -183,12 +183,14 @@ class Workspace:
 
     def client(self, **config: Any) -> WorkspaceClient:
         """The real client, with the personal access token unless ``config`` says otherwise."""
-        given: dict[str, Any] = {"host": self.url, "token": self.token, "auth_type": "pat", **config}
-        return WorkspaceClient(**given)
+        options: dict[str, Any] = {"host": self.url, "token": self.token, "auth_type": "pat", **config}
+        return WorkspaceClient(**options)
 
     def calls(self, method: str, path: str) -> list[Logged]:
         """The requests of this method whose path ends so."""
-        return [one for one in self.requests if one.method == method and one.path.endswith(path)]
+        return [
+            request for request in self.requests if request.method == method and request.path.endswith(path)
+        ]
 
     async def _serve(self, request: Request) -> Response:
         body = await request.body()

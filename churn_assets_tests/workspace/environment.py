@@ -57,13 +57,13 @@ def build() -> Path:
     Raises:
         LookupError: there is no other Python.
     """
-    found = other_python()
-    if not found:
+    other = other_python()
+    if not other:
         raise LookupError(
             f"No other Python than 3.{sys.version_info.minor} found on PATH, beside {sys.base_prefix} or in "
             f"{Path.home() / '.pyenv'}; expected one of {[f'3.{minor}' for minor in MINORS]}; install one."
         )
-    python, version = found
+    python, version = other
     cache = subprocess.run([UV, "cache", "dir"], capture_output=True, text=True, check=True, timeout=60)
     key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
     folder = Path(cache.stdout.strip()).parent / "churn-remote-python" / f"{version}-{key}"

@@ -61,7 +61,7 @@ class JobRunner:
         if task.cancel.is_set():
             self._finish(task, task.why)
             return
-        needed = [one["task_key"] for one in task.settings.get("depends_on") or []]
+        needed = [dependency["task_key"] for dependency in task.settings.get("depends_on") or []]
         if any(self._run.tasks[key].end is None for key in needed):
             return
         end = verdict(self._run, task)

@@ -50,7 +50,7 @@ class Endpoint:
     ai_gateway: dict[str, Any] | None = None
     logs: dict[str, list[str]] = field(default_factory=dict)
     updates: int = 0
-    asked: int = 0
+    queries: int = 0
 
 
 class ServingEndpoints:
@@ -159,8 +159,8 @@ class ServingEndpoints:
             endpoint = self._current(call.params["name"])
             if endpoint.config is None:
                 raise ApiError(400, "INVALID_STATE", f"Endpoint '{endpoint.name}' is not ready.")
-            endpoint.asked += 1
-            entity = _routed(endpoint.config, endpoint.asked)
+            endpoint.queries += 1
+            entity = _routed(endpoint.config, endpoint.queries)
             model = self._models[entity["entity_name"], entity["entity_version"]]
         _acts_on(call.fields, {"dataframe_records", "dataframe_split", "inputs"}, "an invocation")
         headers = {"content-type": "application/json", "served-model-name": entity["name"]}

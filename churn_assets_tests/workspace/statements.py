@@ -63,20 +63,20 @@ class Statements:
 
     def _run(self, statement_id: str, sql: str) -> None:
         answer: dict[str, Any] = {"statement_id": statement_id}
-        found = self._execute_sql(sql)
-        if "error" in found:
+        result = self._execute_sql(sql)
+        if "error" in result:
             answer["status"] = {
                 "state": "FAILED",
-                "error": {"error_code": "BAD_REQUEST", "message": found["error"]},
+                "error": {"error_code": "BAD_REQUEST", "message": result["error"]},
             }
         else:
-            rows = found["rows"]
+            rows = result["rows"]
             chunks = [rows[start : start + ROWS_A_CHUNK] for start in range(0, len(rows), ROWS_A_CHUNK)] or [
                 []
             ]
             self._chunks[statement_id] = chunks
             answer["status"] = {"state": "SUCCEEDED"}
-            answer["manifest"] = _manifest(found["columns"], chunks)
+            answer["manifest"] = _manifest(result["columns"], chunks)
             answer["result"] = _result(chunks, 0)
         if self._answers[statement_id]["status"]["state"] == "RUNNING":
             self._answers[statement_id] = answer
@@ -112,8 +112,8 @@ def _id(call: Call) -> str:
 
 
 def _seconds(wait_timeout: str) -> int:
-    found = re.fullmatch(r"(\d+)s", wait_timeout)
-    seconds = int(found.group(1)) if found else -1
+    match = re.fullmatch(r"(\d+)s", wait_timeout)
+    seconds = int(match.group(1)) if match else -1
     if seconds != 0 and not 5 <= seconds <= 50:
         raise Violation(f"wait_timeout is {wait_timeout!r}, expected 0s or 5s to 50s.")
     return seconds

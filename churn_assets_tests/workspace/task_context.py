@@ -38,7 +38,7 @@ class TaskContext:
         assert self._task.cluster is not None
         return {
             **spec,
-            "arguments": [self._real(resolve(one, self.value)) for one in arguments],
+            "arguments": [self._real(resolve(argument, self.value)) for argument in arguments],
             "path": [str(self._task.cluster.site_packages)],
             "context": {
                 "host": self._surroundings.url,
@@ -83,5 +83,5 @@ class TaskContext:
             return task.run_id
         if what == "result_state":
             return task.end.result.lower() if task.end else None
-        found = self._run.folder / "task_values" / key / f"{what.removeprefix('values.')}.json"
-        return json.loads(found.read_text()) if found.exists() else None
+        file = self._run.folder / "task_values" / key / f"{what.removeprefix('values.')}.json"
+        return json.loads(file.read_text()) if file.exists() else None

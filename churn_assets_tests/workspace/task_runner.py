@@ -54,9 +54,9 @@ class TaskRunner:
 
     def _condition(self, task: TaskRun) -> End:
         context = TaskContext(self._surroundings, self._run, task)
-        asked = task.settings["condition_task"]
-        left, right = (resolve(asked[side], context.value) for side in ("left", "right"))
-        task.outcome = str(holds(asked["op"], left, right)).lower()
+        condition = task.settings["condition_task"]
+        left, right = (resolve(condition[side], context.value) for side in ("left", "right"))
+        task.outcome = str(holds(condition["op"], left, right)).lower()
         task.condition = {"left": left, "right": right, "outcome": task.outcome}
         return SUCCESS
 
@@ -99,9 +99,9 @@ class TaskRunner:
         with self._run.changed:
             if key not in self._run.job_clusters:
                 spec = next(
-                    one["new_cluster"]
-                    for one in self._run.settings["job_clusters"]
-                    if one["job_cluster_key"] == key
+                    job_cluster["new_cluster"]
+                    for job_cluster in self._run.settings["job_clusters"]
+                    if job_cluster["job_cluster_key"] == key
                 )
                 self._run.job_clusters[key] = clusters.launch(spec, "JOB", self._run.creator)
             return self._run.job_clusters[key], False
@@ -175,8 +175,8 @@ class TaskRunner:
         }
 
     def _with_secrets(self, value: str) -> str:
-        found = SECRET.fullmatch(value)
-        return self._surroundings.secrets.text(found[1], found[2]) if found else value
+        reference = SECRET.fullmatch(value)
+        return self._surroundings.secrets.text(reference[1], reference[2]) if reference else value
 
     def _deliver_logs(self, process: Process, cluster: Cluster) -> None:
         where = cluster.spec.get("cluster_log_conf") or {}

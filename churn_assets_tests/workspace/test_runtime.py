@@ -85,8 +85,8 @@ def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) 
         "rows_written": "1",
         "session": "ClusterSession",
     }
-    found = engine.execute("SELECT day, n FROM main_catalog.gold.days ORDER BY day")
-    assert found["rows"] == [["2026-01-01", "1"], ["2026-01-02", "2"]]
+    result = engine.execute("SELECT day, n FROM main_catalog.gold.days ORDER BY day")
+    assert result["rows"] == [["2026-01-01", "1"], ["2026-01-02", "2"]]
     table = workspace.client().tables.get("main_catalog.gold.days")
     assert (table.comment, table.properties) == ("it's (new)", {"delta.enableDeletionVectors": "true"})
     assert [(column.name, column.comment) for column in table.columns or []] == [
@@ -166,7 +166,7 @@ def test_what_a_catalog_lies_in_has_to_be_there(tmp_path: Path) -> None:
 
 
 def test_which_columns_are_not_null_is_in_the_information_schema(tmp_path: Path) -> None:
-    asked = (
+    query = (
         "SELECT column_name FROM main_catalog.information_schema.columns "
         "WHERE table_schema = 'gold' AND table_name = 't' AND is_nullable = 'NO' ORDER BY ordinal_position"
     )
@@ -177,14 +177,14 @@ def test_which_columns_are_not_null_is_in_the_information_schema(tmp_path: Path)
             "CREATE TABLE main_catalog.gold.t (n INT NOT NULL, day DATE NOT NULL, m INT)",
         ):
             assert "error" not in engine.execute(statement)
-        before = engine.execute(asked)["rows"]
+        before = engine.execute(query)["rows"]
         dropped = [
             engine.execute(f"ALTER TABLE main_catalog.gold.t ALTER COLUMN {name} DROP NOT NULL").get(
                 "error", ""
             )
             for name in ("`day`", "`day`", "elsewhere")
         ]
-        after = engine.execute(asked)["rows"]
+        after = engine.execute(query)["rows"]
 
     assert (before, after) == ([["n"], ["day"]], [["n"]])
     # Databricks takes it for a column that may be NULL already.

@@ -201,7 +201,7 @@ def test_an_existing_cluster_is_started_again_and_stays(workspace: Workspace) ->
     run = finished(workspace, submit(workspace, "print(1)", existing_cluster_id=cluster_id))
     assert run.state
     assert run.state.result_state == RunResultState.SUCCESS
-    assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster_id]
+    assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [cluster_id]
 
 
 def test_a_cluster_that_ends_takes_its_task_along(workspace: Workspace) -> None:

@@ -90,7 +90,7 @@ def volumes(settings: Settings) -> list[str]:
     paths = [settings.databricks_volume]
     if settings.landing_root.startswith("/Volumes/"):
         paths.append(settings.landing_root)
-    found = []
+    names = []
     for path in paths:
         parts = path.strip("/").split("/")
         if parts[0] != "Volumes" or len(parts) < 4:
@@ -98,8 +98,8 @@ def volumes(settings: Settings) -> list[str]:
                 f"{path} is no path in a volume: expected /Volumes/catalog/schema/volume. "
                 "Set CHURN_DATABRICKS_VOLUME and CHURN_LANDING_ROOT."
             )
-        found.append(".".join(parts[1:4]))
-    return list(dict.fromkeys(found))
+        names.append(".".join(parts[1:4]))
+    return list(dict.fromkeys(names))
 
 
 def catalogs(settings: Settings) -> list[str]:

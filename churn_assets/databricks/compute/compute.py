@@ -42,13 +42,13 @@ def cluster_python(spark_version: str) -> str:
     Raises:
         SettingsError: the runtime is no such name, or its Python is older than this package.
     """
-    found = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
-    if not found:
+    match = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
+    if not match:
         raise SettingsError(
             f"CHURN_DATABRICKS_SPARK_VERSION={spark_version!r} is no runtime. "
             "Use one such as 17.3.x-scala2.13."
         )
-    release = (int(found[1]), int(found[2]))
+    release = (int(match[1]), int(match[2]))
     if release < tuple(int(part) for part in OLDEST_RUNTIME.split(".")):
         raise SettingsError(
             f"CHURN_DATABRICKS_SPARK_VERSION={spark_version} has Python 3.10 or older, "

@@ -33,11 +33,11 @@ def cluster_libraries(python: str, lock: Path = LOCK) -> tuple[str, ...]:
     pins = locked(lock, python) if lock.exists() else {}
     on_cluster = _environment(python)
     try:
-        wanted = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+        requirements = [Requirement(line) for line in requires(DISTRIBUTION) or []]
         needed = {
-            canonicalize_name(one.name)
-            for one in wanted
-            if one.marker is None or one.marker.evaluate(on_cluster)
+            canonicalize_name(requirement.name)
+            for requirement in requirements
+            if requirement.marker is None or requirement.marker.evaluate(on_cluster)
         }
     except PackageNotFoundError:
         # A checkout that is on the path without having been installed.

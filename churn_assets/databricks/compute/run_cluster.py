@@ -76,8 +76,10 @@ class RunCluster:
 
     def _all(self, run_id: str) -> list[str]:
         """The run's clusters that are starting or up, in an order that does not depend on who asks."""
-        found = clusters_of_runs(self._workspace)
-        return sorted(one.cluster_id or "" for one in found if one.cluster_name == NAME_PREFIX + run_id)
+        clusters = clusters_of_runs(self._workspace)
+        return sorted(
+            cluster.cluster_id or "" for cluster in clusters if cluster.cluster_name == NAME_PREFIX + run_id
+        )
 
     def _make(self, run_id: str, secrets: frozenset[str]) -> str:
         spec = cluster_spec(self._settings, secrets)

@@ -115,10 +115,10 @@ class Following:
         if self._relay.ending is not None:
             return
         log, step_key, state = self._step_context.log, self._launch.step_key, self._state
-        if said := self._relay.error():
-            log.error(said["trace"])
+        if error := self._relay.error():
+            log.error(error["trace"])
             raise WorkspaceError(
-                f"{step_key} did not start on the cluster. {said['type']}: {said['message']}"
+                f"{step_key} did not start on the cluster. {error['type']}: {error['message']}"
             )
         if output := self._runs.output(state):
             log.error(output)

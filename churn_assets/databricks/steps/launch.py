@@ -53,7 +53,7 @@ class Launch:
 def noted(instance: dg.DagsterInstance, run_id: str, step_key: str, attempt: int) -> Launch | None:
     """The last start of the same attempt, by whatever worker; None if there was none."""
     run = instance.get_run_by_id(run_id)
-    found = re.fullmatch(r"(\d+)\.(\d+):(\d+)", run.tags.get(TAG_PREFIX + step_key, "") if run else "")
-    if not found or int(found[1]) != attempt:
+    match = re.fullmatch(r"(\d+)\.(\d+):(\d+)", run.tags.get(TAG_PREFIX + step_key, "") if run else "")
+    if not match or int(match[1]) != attempt:
         return None
-    return Launch(run_id, step_key, attempt, int(found[2]), int(found[3]))
+    return Launch(run_id, step_key, attempt, int(match[2]), int(match[3]))

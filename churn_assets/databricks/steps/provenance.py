@@ -68,15 +68,16 @@ def _version_tags(
         return {}
     upstream = _get_input_provenance_data(key, step_context)
     code_version = tags[CODE_VERSION_TAG]
-    given = DATA_VERSION_IS_USER_PROVIDED_TAG in tags
+    is_user_provided = DATA_VERSION_IS_USER_PROVIDED_TAG in tags
     version = (
         DataVersion(tags[DATA_VERSION_TAG])
-        if given
+        if is_user_provided
         else compute_logical_data_version(
-            code_version, {one: it["data_version"] for one, it in upstream.items()}
+            code_version,
+            {upstream_key: provenance["data_version"] for upstream_key, provenance in upstream.items()},
         )
     )
-    return _build_data_version_tags(version, code_version, upstream, given)
+    return _build_data_version_tags(version, code_version, upstream, is_user_provided)
 
 
 def _with_target(
@@ -85,10 +86,10 @@ def _with_target(
     """Name the materialisation that was checked: else the UI cannot tell whether the verdict is current."""
     key = evaluation.asset_key
     step_context.wipe_input_asset_version_info(key)
-    found = step_context.maybe_fetch_and_get_input_asset_version_info(key)
-    if found is None or found.event_type != DagsterEventType.ASSET_MATERIALIZATION:
+    checked = step_context.maybe_fetch_and_get_input_asset_version_info(key)
+    if checked is None or checked.event_type != DagsterEventType.ASSET_MATERIALIZATION:
         return evaluation
     target = AssetCheckEvaluationTargetMaterializationData(
-        run_id=found.run_id, storage_id=found.storage_id, timestamp=found.timestamp
+        run_id=checked.run_id, storage_id=checked.storage_id, timestamp=checked.timestamp
     )
     return replace(evaluation, target_materialization_data=target)

@@ -82,7 +82,7 @@ def put_first_on_the_path(code: str, package: str, unpacked: str) -> None:
     """
     with zipfile.ZipFile(code) as archive:
         archive.extractall(unpacked)
-        found = sorted({name.split("/")[0] for name in archive.namelist()})
+        packages = sorted({name.split("/")[0] for name in archive.namelist()})
     spark = Path(os.environ.get("SPARK_HOME", "/databricks/spark")) / "python"
     runtime = [str(path) for path in (spark, *sorted(spark.glob("lib/py4j-*.zip"))) if path.exists()]
     # Twice: while Dagster imports the definitions it takes what comes first away, as the folder of a script.
@@ -92,7 +92,7 @@ def put_first_on_the_path(code: str, package: str, unpacked: str) -> None:
     origin = Path(spec.origin).resolve() if spec and spec.origin else None
     if origin is None or not origin.is_relative_to(Path(unpacked).resolve()):
         raise PackageNotStagedError(
-            f"The archive {Path(code).name} holds {', '.join(found) or 'nothing'}, not {package}. "
+            f"The archive {Path(code).name} holds {', '.join(packages) or 'nothing'}, not {package}. "
             "Give the step launcher the folder of the package itself."
         )
     log.info("Package %s from %s", package, Path(code).name)
@@ -254,9 +254,9 @@ def _leave_error(folder: Path, error: BaseException, heartbeat: Heartbeat | None
     if heartbeat and heartbeat.orphaned:
         return
     trace = "".join(traceback.format_exception(error))
-    said = {"type": type(error).__name__, "message": str(error), "trace": trace[-8000:]}
+    description = {"type": type(error).__name__, "message": str(error), "trace": trace[-8000:]}
     with contextlib.suppress(OSError):
-        (folder / "error.json").write_text(json.dumps(said))
+        (folder / "error.json").write_text(json.dumps(description))
 
 
 if __name__ == "__main__":

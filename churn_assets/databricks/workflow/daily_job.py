@@ -50,21 +50,21 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
         WorkspaceError: the workspace refuses it, or has several jobs of the name.
     """
     require_job_settings(settings)
-    found = _find(client)
+    job = _find(client)
     store = workflow_staging(settings, client)
     wheel = cluster_wheel()
     path = _stage(store, wheel)
-    wanted = job_specification(settings, path, scope_keys(client, settings), paused=paused)
-    before = found.settings.as_dict() if found and found.settings else {}
-    if found and found.job_id and covers(before, wanted):
-        return found.job_id
-    typed = JobSettings.from_dict(wanted)
+    specification = job_specification(settings, path, scope_keys(client, settings), paused=paused)
+    before = job.settings.as_dict() if job and job.settings else {}
+    if job and job.job_id and covers(before, specification):
+        return job.job_id
+    job_settings = JobSettings.from_dict(specification)
     try:
-        if found and found.job_id:
-            job_id = found.job_id
-            patiently(lambda: client.jobs.reset(job_id, typed))
+        if job and job.job_id:
+            job_id = job.job_id
+            patiently(lambda: client.jobs.reset(job_id, job_settings))
         else:
-            fields = {name: getattr(typed, name) for name in wanted}
+            fields = {name: getattr(job_settings, name) for name in specification}
             job_id = client.jobs.create(**fields).job_id or 0
     except DatabricksError as error:
         raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}.") from error
@@ -102,11 +102,11 @@ def run(
     run_id = patiently(lambda: client.jobs.run_now(job_id, idempotency_token=token).response.run_id or 0)
     status = _status_of(client, run_id)
     progress(f"Run {run_id}: {status.url}")
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     while True:
         for task in status.tasks:
-            if told.get(task.name, "BLOCKED") != task.state:
-                told[task.name] = task.state
+            if reported.get(task.name, "BLOCKED") != task.state:
+                reported[task.name] = task.state
                 progress(f"{task.name}: {task.detail or task.state}")
         if status.has_ended or not wait:
             return _with_reason(client, status)
@@ -123,13 +123,13 @@ def status(client: "WorkspaceClient", limit: int = 5) -> list[RunStatus]:
     job_id = _require_job(client)
     now = dt.datetime.now(dt.UTC)
     # The SDK's limit is that of a page: without a stop it would fetch all.
-    found = patiently(
+    recent = patiently(
         lambda: list(
             itertools.islice(client.jobs.list_runs(job_id=job_id, limit=limit, expand_tasks=True), limit)
         )
     )
-    runs = [read_run(one, now) for one in found]
-    failed = next((place for place, one in enumerate(runs) if one.has_failed), None)
+    runs = [read_run(run, now) for run in recent]
+    failed = next((index for index, run in enumerate(runs) if run.has_failed), None)
     if failed is not None:
         runs[failed] = _with_reason(client, runs[failed])
     return runs
@@ -141,13 +141,13 @@ def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
     Returns:
         The id that it had, None where there was none.
     """
-    found = _find(client)
+    job = _find(client)
     store = workflow_staging(settings, client)
-    if found and found.job_id:
-        job_id = found.job_id
+    if job and job.job_id:
+        job_id = job.job_id
         patiently(lambda: client.jobs.delete(job_id))
     store.delete(store.root)
-    return found.job_id if found else None
+    return job.job_id if job else None
 
 
 def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
@@ -168,20 +168,20 @@ def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
     return frozenset(secret.key for secret in listed if secret.key)
 
 
-def covers(found: Any, wanted: Any) -> bool:
+def covers(actual: Any, wanted: Any) -> bool:
     """Whether what was found is what is wanted, apart from what the service adds by itself.
 
     Lists are compared whole: a task that somebody has added is a difference.
     """
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(covers(found.get(key), wanted[key]) for key in wanted)
+        return isinstance(actual, dict) and all(covers(actual.get(key), wanted[key]) for key in wanted)
     if isinstance(wanted, list):
         return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(covers(one, other) for one, other in zip(found, wanted, strict=True))
+            isinstance(actual, list)
+            and len(actual) == len(wanted)
+            and all(covers(item, other) for item, other in zip(actual, wanted, strict=True))
         )
-    return found == wanted
+    return actual == wanted
 
 
 def _find(client: "WorkspaceClient") -> "Job | None":
@@ -196,10 +196,10 @@ def _find(client: "WorkspaceClient") -> "Job | None":
 
 
 def _require_job(client: "WorkspaceClient") -> int:
-    found = _find(client)
-    if found is None or not found.job_id:
+    job = _find(client)
+    if job is None or not job.job_id:
         raise WorkspaceError(f"There is no job {JOB_NAME} yet. Create it with: churn workflow create")
-    return found.job_id
+    return job.job_id
 
 
 def _stage(store: VolumeFolder, wheel: Wheel) -> str:
@@ -215,14 +215,14 @@ def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:
 
 def _with_reason(client: "WorkspaceClient", failed: RunStatus) -> RunStatus:
     """The run with the error of the first task that failed."""
-    task = next((one for one in failed.tasks if one.has_failed), None)
+    task = next((item for item in failed.tasks if item.has_failed), None)
     if task is None or not failed.has_failed:
         return failed
-    said = ""
+    error_text = ""
     try:
-        said = patiently(lambda: client.jobs.get_run_output(task.run_id)).error or ""
+        error_text = patiently(lambda: client.jobs.get_run_output(task.run_id)).error or ""
     except DatabricksError as error:
         # A condition has none, and what ended two months ago has none any more.
         log.info("No output of %s: %s", task.name, one_line(error))
-    reason = in_one_line(said) or task.message
+    reason = in_one_line(error_text) or task.message
     return dataclasses.replace(failed, reason=f"{task.name}: {reason}" if reason else "")

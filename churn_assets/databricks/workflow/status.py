@@ -146,10 +146,11 @@ def _task(task: "RunTask", counted: str) -> TaskStatus:
 
 
 def _counted(condition: "RunTask") -> str:
-    asked = condition.condition_task
-    if asked is None or asked.outcome != "false" or not asked.left.isdecimal():
+    comparison = condition.condition_task
+    if comparison is None or comparison.outcome != "false" or not comparison.left.isdecimal():
         return ""
-    return f"{SKIPPED_TRAINING}: {int(asked.left):,} labelled rows; training takes {int(asked.right):,}"
+    rows, needed = int(comparison.left), int(comparison.right)
+    return f"{SKIPPED_TRAINING}: {rows:,} labelled rows; training takes {needed:,}"
 
 
 def _life_cycle(state: "RunState | None") -> str:
