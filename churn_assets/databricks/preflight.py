@@ -1,4 +1,4 @@
-"""What a ``databricks`` deployment needs of its workspace, asked before anything is paid for."""
+"""Checks of what a ``databricks`` deployment needs in its workspace, before anything costs money."""
 
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from churn_assets.settings import Settings
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-# A wrong host is not worth the patience that a long run has.
+# A wrong host is reported sooner than a long run would give up.
 PATIENCE_SECONDS = 15.0
 PROBE = b"churn"
 
@@ -25,9 +25,9 @@ Question = Callable[[], str]
 
 
 def questions(settings: Settings) -> dict[str, Question]:
-    """What to ask, by what it is about, in the order in which a run needs it.
+    """Return the checks by their subject, in the order in which a run depends on them.
 
-    Each question returns what was found, or raises a ``ChurnError`` that says what is missing and what to do.
+    Each returns what the workspace has, or raises a ``ChurnError`` that says what is missing and what to do.
     """
     return {
         "workspace": lambda: require_workspace(settings),
@@ -39,7 +39,7 @@ def questions(settings: Settings) -> dict[str, Question]:
 
 
 def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> str:
-    """Who the workspace takes this deployment for.
+    """Return the user or service principal that the workspace authenticates this deployment as.
 
     Raises:
         SettingsError: host or credentials are not set.

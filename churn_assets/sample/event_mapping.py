@@ -168,13 +168,13 @@ class EventMapping:
         except (PySparkException, ValueError) as error:
             raise ImportFileError(
                 f"--{option} {value} is no SQL expression over the columns {', '.join(columns)}: "
-                f"{first_line(error)}"
+                f"{engine_complaint(error)}"
             ) from error
         return column
 
 
-def first_line(error: Exception) -> str:
-    """What an engine complains of, without its plan, its state code and the rest of its grammar."""
+def engine_complaint(error: Exception) -> str:
+    """Return the first line of an engine's error, without plan, state code and expected grammar."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     line = lines[0].split(" SQLSTATE")[0].strip() if lines else type(error).__name__
     return f"{line[:200]}..." if len(line) > 200 else line

@@ -1,4 +1,4 @@
-"""The simulated users of a sample, live: what they do now lands now, a small file at a time."""
+"""Live events of a sample's simulated users, landed in small files as they happen."""
 
 import datetime as dt
 import re

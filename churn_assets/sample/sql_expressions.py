@@ -1,4 +1,4 @@
-"""Which SQL expressions ``churn import`` takes: those over one row that Sail and Apache Spark compute alike.
+"""The SQL expressions that ``churn import`` accepts: of one row, with the same result in Sail and Spark.
 
 The engines say whether an expression fits the columns. Here is said what both would take and should not.
 """
@@ -47,7 +47,7 @@ TypeOf = Callable[[str], T.DataType]
 
 
 def columns_of(sql: str) -> set[str]:
-    """The names that may be columns; nothing where it is no SQL, which the mapping will say."""
+    """Return the names that may be columns, none for invalid SQL, which the mapping reports."""
     try:
         parsed = _parsed(sql)
     except ValueError:
@@ -56,7 +56,7 @@ def columns_of(sql: str) -> set[str]:
 
 
 def identifiers_of(sql: str) -> set[str]:
-    """All names in it that are not of functions; nothing where it is no SQL."""
+    """Return all names but those of functions, none for invalid SQL."""
     try:
         parsed = _parsed(sql)
     except ValueError:
@@ -74,7 +74,7 @@ def parse(sql: str) -> exp.Expr:
 
 
 def require_of_one_row(option: str, sql: str) -> None:
-    """Refuse what reads anything but the row.
+    """Refuse expressions that read anything but the row.
 
     Raises:
         ImportFileError: it has a query, a window, an aggregate, or a function that is not of the row alone.

@@ -1,4 +1,4 @@
-"""What Unity Catalog lacks of what the deployment needs, asked through its API: no warehouse has to run."""
+"""The difference between Unity Catalog and what the deployment needs, by its API: no warehouse has to run."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def missing(client: "WorkspaceClient", settings: Settings) -> list[str]:
-    """What is missing or different, a line each; empty where all is well.
+    """List what is missing or different, one line each.
 
-    What lies in something missing is not named as well.
+    The contents of a missing object are not listed as well.
     """
     return list(_Check(client, settings).problems())
 

@@ -1,4 +1,4 @@
-"""Statements on a SQL warehouse, for a process that has no session: through the statements API."""
+"""SQL on a warehouse through the statements API, for processes without a Spark session."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class StatementFailedError(WorkspaceError):
 
 
 class Warehouse:
-    """Runs statements, one after the other.
+    """A SQL warehouse that runs one statement at a time.
 
     Args:
         client: the workspace's.
@@ -55,7 +55,7 @@ class Warehouse:
         """Run one statement and wait for its rows.
 
         Args:
-            statement: asked again if the workspace did not answer, so it must not matter how often it runs.
+            statement: sent again if the workspace did not answer, so it must be idempotent.
 
         Returns:
             Plain values by column; maps and arrays stay JSON texts, timestamps are in UTC.

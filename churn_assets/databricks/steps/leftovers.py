@@ -1,4 +1,4 @@
-"""Clears up after Dagster runs whose worker was killed, when the next one starts."""
+"""Cleanup, at the start of a Dagster run, after earlier runs whose worker was killed."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 def clear_leftovers(
     workspace: "WorkspaceClient", staging: VolumeFolder, instance: dg.DagsterInstance
 ) -> list[str]:
-    """End clusters and delete staged files of runs that this instance knows to be over.
+    """Terminate the clusters and delete the staged files of this instance's finished runs.
 
-    What belongs to runs of other instances, which may well be alive, is left alone. Failing changes nothing.
+    Runs of other instances may be alive, so theirs are left alone. Errors are logged, not raised.
 
     Returns:
-        The ids of the Dagster runs that something was left of.
+        The ids of the Dagster runs that had left something behind.
     """
     try:
         clusters = {

@@ -1,4 +1,4 @@
-"""The pipeline as a Databricks job, without Dagster's daemon: create it, run it, look at it, delete it."""
+"""The pipeline as a Databricks job without Dagster's daemon: create, run, inspect and delete it."""
 
 import dataclasses
 import datetime as dt
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import Job
 
-# Told what happens, a line at a time.
+# Receives what happens, one line at a time.
 Progress = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
 
 def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = False) -> int:
-    """Create the job, or make the one that is there what it should be.
+    """Create the job, or update the existing one to the current specification.
 
     The wheel is staged under the digest of its content, so unchanged code is uploaded once; what earlier
     versions of the job used is cleared away.
@@ -40,13 +40,13 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
     Args:
         client: of the workspace.
         settings: of a ``databricks`` deployment.
-        paused: whether the schedule only stands there.
+        paused: whether the schedule is paused.
 
     Returns:
         The job's id.
 
     Raises:
-        SettingsError: there can be no job of these settings.
+        SettingsError: no job can be made from the settings.
         WorkspaceError: the workspace refuses it, or has several jobs of the name.
     """
     require_job_settings(settings)
@@ -86,12 +86,12 @@ def run(
 
     Args:
         client: of the workspace.
-        settings: how often to ask how it is.
-        wait: until it has ended. Who stops waiting does not stop the run.
-        progress: told each change of a task.
+        settings: how often to poll the run.
+        wait: until it has ended. An interrupted wait does not stop the run.
+        progress: receives each change of a task's state.
 
     Returns:
-        The run as it ended, or as it is.
+        The run's final state, or without waiting its current one.
 
     Raises:
         WorkspaceError: there is no job yet.
@@ -115,7 +115,7 @@ def run(
 
 
 def status(client: "WorkspaceClient", limit: int = 5) -> list[RunStatus]:
-    """The job's last runs, the latest first; why the latest failed is asked for.
+    """Return the job's last runs, the latest first, with the reason of the latest failure.
 
     Raises:
         WorkspaceError: there is no job yet.
@@ -136,10 +136,10 @@ def status(client: "WorkspaceClient", limit: int = 5) -> list[RunStatus]:
 
 
 def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
-    """Delete the job and its wheels; what it made stays.
+    """Delete the job and its wheels; its tables and models stay.
 
     Returns:
-        The id that it had, None where there was none.
+        The id of the deleted job, None if there was none.
     """
     job = _find(client)
     store = workflow_staging(settings, client)
@@ -151,7 +151,7 @@ def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
 
 
 def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
-    """The keys that the secret scope has; their values are not read.
+    """Return the keys in the secret scope; their values are not read.
 
     Raises:
         WorkspaceError: there is no such scope.
@@ -169,9 +169,9 @@ def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
 
 
 def covers(actual: Any, wanted: Any) -> bool:
-    """Whether what was found is what is wanted, apart from what the service adds by itself.
+    """Return whether actual settings contain the wanted ones, apart from what the service adds.
 
-    Lists are compared whole: a task that somebody has added is a difference.
+    Lists are compared whole: an added task is a difference.
     """
     if isinstance(wanted, dict):
         return isinstance(actual, dict) and all(covers(actual.get(key), wanted[key]) for key in wanted)
@@ -185,7 +185,7 @@ def covers(actual: Any, wanted: Any) -> bool:
 
 
 def _find(client: "WorkspaceClient") -> "Job | None":
-    """The job of the name, whole: a listing leaves tasks and clusters out."""
+    """Return the complete job of the name; listings leave out tasks and clusters."""
     named = patiently(lambda: [job.job_id for job in client.jobs.list(name=JOB_NAME) if job.job_id])
     if len(named) > 1:
         raise WorkspaceError(

@@ -58,7 +58,7 @@ def test_the_staged_package_wins_over_an_installed_one(
     monkeypatch.setenv("SPARK_HOME", str(tmp_path / "spark"))
     monkeypatch.setattr(sys, "path", [str(installed.parent), *sys.path])
     unpacked = tmp_path / "unpacked"
-    remote_main.put_first_on_the_path(str(code), "ours_first", str(unpacked))
+    remote_main.import_from_archive(str(code), "ours_first", str(unpacked))
     assert sys.path[:5] == [
         str(unpacked),
         str(unpacked),
