@@ -29,11 +29,11 @@ from churn_assets.model.gate import gate, judging
 from churn_assets.model.metrics import bootstrap, curves, evaluation
 from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
 from churn_assets.model.report import plots
-from churn_assets.sample import oracle
 from churn_assets.sample.importer import import_files
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES
 from churn_assets_tests.end_to_end.online_retail import MAPPING
+from churn_assets_tests.sample import oracle
 
 FIRST_DAY_OF_RETAIL = dt.date(2010, 12, 1)
 SHOWN = {"roc_auc": "AUC", "brier": "Brier", "pr_auc": "PR AUC", "calibration_error": "calibration error"}

@@ -23,7 +23,7 @@ from churn_assets.commands import (
     workspace,
 )
 from churn_assets.console import err
-from churn_assets.errors import ChurnError, in_one_line
+from churn_assets.errors import ChurnError, one_line
 
 WRONG_USAGE = 2
 
@@ -74,7 +74,7 @@ def main() -> None:
             traceback.print_exception(error)
             log = redirected.append_to_log(_logs() or plain_paths.own_folder())
         kept = f" The trace is in {log}." if log else ""
-        _print_error(f"{type(error).__name__}: {in_one_line(error)}. Nobody has foreseen this.{kept}")
+        _print_error(f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this.{kept}")
         sys.exit(1)
     finally:
         if redirected and (logs := _logs()):

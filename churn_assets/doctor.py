@@ -18,6 +18,7 @@ from churn_assets.errors import (
     LandingError,
     SettingsError,
     WorkspaceError,
+    one_line,
 )
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.file_ledger import ahead_of, require_ledger
@@ -79,9 +80,8 @@ def _engine(lake: FolderLakehouse) -> str:
     try:
         answer = lake.spark.sql("SELECT 1 AS one").first()
     except PySparkException as error:
-        reason = str(error).strip().splitlines()[0]
         raise EnvironmentNotReadyError(
-            f"The engine does not start: {reason} Check JAVA_HOME and CHURN_SPARK_MASTER."
+            f"The engine does not start: {one_line(error)}. Check JAVA_HOME and CHURN_SPARK_MASTER."
         ) from error
     return f"{lake.engine.name} answers {answer['one'] if answer else 'nothing'}"
 

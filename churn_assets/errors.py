@@ -62,16 +62,34 @@ class WorkspaceError(ChurnError):
     """The Databricks workspace lacks or refuses something, or ended a run."""
 
 
-# Characters of another library's message that are shown.
-LONGEST = 300
-# Where an engine's message ends and its stack begins.
-STACKS = ("JVM stacktrace:", "\n\tat ", "Traceback (most recent call last)", "stack backtrace:")
+MAX_LINE_LENGTH = 300
+# What follows is the engine's stack or, where a login is refused, the whole configuration of Databricks' SDK.
+NOISE_AFTER = (
+    "JVM stacktrace:",
+    "\n\tat ",
+    "Traceback (most recent call last)",
+    "stack backtrace:",
+    " Config: host=",
+)
 
 
-def in_one_line(error: BaseException) -> str:
-    """Return another library's message as one line, without the stack that some put into it."""
+def one_line(
+    error: BaseException | str, *, with_class: bool = False, max_length: int = MAX_LINE_LENGTH
+) -> str:
+    """Return an error's message in one line, without the stack that some engines put into it.
+
+    Args:
+        error: the error, or its text where only that was kept.
+        with_class: put the name of the error's class first; a ``ChurnError`` is clear without.
+        max_length: characters; a longer line is cut and ends with an ellipsis.
+
+    Returns:
+        The line without a final full stop; the class's name alone where the error has no message.
+    """
     text = str(error)
-    for stack in STACKS:
-        text = text.partition(stack)[0]
-    text = " ".join(text.split()).rstrip(".")
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    for noise in NOISE_AFTER:
+        text = text.partition(noise)[0]
+    if isinstance(error, BaseException) and not isinstance(error, ChurnError) and (with_class or not text):
+        text = f"{type(error).__name__}: {text}"
+    line = " ".join(text.split()).rstrip(" .:")
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}…"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from churn_assets.errors import in_one_line
+from churn_assets.errors import one_line
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.tables import LANDED_EVENTS
@@ -146,5 +146,5 @@ def test_a_message_with_a_stack_is_one_line_without_it() -> None:
         "[DIVIDE_BY_ZERO] Division by zero.\nUse try_divide.\n\nJVM stacktrace:\norg.apache.spark\n\tat a.b"
     )
 
-    assert in_one_line(RuntimeError(message)) == "[DIVIDE_BY_ZERO] Division by zero. Use try_divide"
-    assert len(in_one_line(RuntimeError("x" * 5000))) == 300
+    assert one_line(RuntimeError(message)) == "[DIVIDE_BY_ZERO] Division by zero. Use try_divide"
+    assert len(one_line(RuntimeError("x" * 5000))) == 300

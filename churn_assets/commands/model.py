@@ -7,7 +7,7 @@ import typer
 from churn_assets import console
 from churn_assets import settings as settings_module
 from churn_assets.console import out
-from churn_assets.errors import LakeError, ModelError, in_one_line
+from churn_assets.errors import LakeError, ModelError, one_line
 from churn_assets.tables import CHURN_LABELS, USER_FEATURES, Table
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame"
         return lake.read(table, recipe.dates, version=version)
     except (DeltaError, OSError, PySparkException) as error:
         raise ModelError(
-            f"Delta version {version} of {table} is gone ({in_one_line(error)}), so version "
-            f"{recipe.version} cannot be made again: only a backup brings it back. Clean up with churn "
-            "maintain alone, which keeps what registered versions need."
+            f"Delta version {version} of {table} is gone ({one_line(error, max_length=150)}), "
+            f"so version {recipe.version} cannot be made again: only a backup brings it back. "
+            "Clean up with churn maintain alone, which keeps what registered versions need."
         ) from error
 
 

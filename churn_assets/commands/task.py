@@ -19,8 +19,8 @@ from churn_assets.databricks.workflow.tasks import (
     KEEP,
     TASKS,
     TaskName,
-    leave_task_value,
     require_cluster,
+    set_task_value,
 )
 from churn_assets.errors import ChurnError
 from churn_assets.graph import build_defs
@@ -72,7 +72,7 @@ def run_task(name: TaskName) -> None:
                 pipeline.ingest()
             case "featurize":
                 count = pipeline.featurize(now)
-                leave_task_value(FEATURE_COUNT, count)
+                set_task_value(FEATURE_COUNT, count)
                 _say(f"Data covers {pipeline.report.covered}; {count:,} labelled rows.")
             case "train":
                 pipeline.train()

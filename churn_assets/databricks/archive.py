@@ -1,4 +1,4 @@
-"""The package as one archive: the same bytes for the same code, uploaded once and named for them."""
+"""The package as a zip archive named by its digest: unchanged code gives the same bytes, uploaded once."""
 
 import hashlib
 import importlib.util
@@ -24,7 +24,7 @@ class Archive:
 
 
 def archive(folders: list[Path]) -> Archive:
-    """Packages by themselves: each folder becomes a top-level one, with nothing of what surrounds it.
+    """Zip packages, each folder as a top-level one, without the files around it.
 
     Args:
         folders: of packages, each with an ``__init__.py``.
@@ -44,7 +44,7 @@ def archive(folders: list[Path]) -> Archive:
 
 
 def require_package(folder: Path) -> None:
-    """Fail where a folder is no package.
+    """Fail unless a folder is a Python package.
 
     Raises:
         WorkspaceError: says what is there and what was expected.
@@ -57,7 +57,7 @@ def require_package(folder: Path) -> None:
 
 
 def package_folder(package: str) -> Path:
-    """The folder from which a package is imported here.
+    """Return the folder from which this process imports a package.
 
     Raises:
         WorkspaceError: it cannot be found.
@@ -69,7 +69,7 @@ def package_folder(package: str) -> Path:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Every file of the package in a fixed order, without what Python or an editor leaves behind."""
+    """Yield the package's files in a fixed order, without caches and hidden files."""
     for file in sorted(folder.rglob("*")):
         parts = file.relative_to(folder).parts
         if file.is_file() and not any(part in LEFT_OUT or part.startswith(".") for part in parts):

@@ -1,4 +1,4 @@
-"""The workspace's client, and which of its failures pass if one waits."""
+"""The workspace's client, and retries of those of its failures that are temporary."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from databricks.sdk.errors.base import DatabricksError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from churn_assets.databricks.runtime import runs_on_cluster
-from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ Answer = TypeVar("Answer")
 # Long enough for a workspace that is being updated, shorter than the heartbeat of a step by then lost.
 PATIENCE_SECONDS = 240.0
 
-# The SDK asks again by itself after 429 and 503 and when there was no answer, but not after these.
-PASSING = (
+# The SDK itself retries after 429, 503 and a missing answer, but not after these.
+TEMPORARY = (
     sdk_errors.InternalError,
     sdk_errors.TemporarilyUnavailable,
     sdk_errors.TooManyRequests,
@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 
 class WorkspaceUnavailableError(WorkspaceError):
-    """The workspace did not answer, or only with errors of its own, for as long as one is ready to wait."""
+    """The workspace gave no answer, or only server errors, until the patience was used up."""
 
 
 def require_credentials(settings: Settings) -> None:
-    """Fail in one line where the settings do not say which workspace, or not who asks.
+    """Fail if the settings lack the workspace's host or complete credentials.
 
     Raises:
         SettingsError: names the variables that are missing.
@@ -61,13 +61,13 @@ def require_credentials(settings: Settings) -> None:
 
 
 def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> "WorkspaceClient":
-    """A client of the workspace that the settings name. A service principal goes before a token.
+    """Return a client of the settings' workspace. A service principal takes precedence over a token.
 
-    On a cluster, which has neither unless a secret scope gives it one, it is whoever the cluster runs as.
+    A cluster has neither unless a secret scope provides one; there the client acts as the cluster's user.
 
     Args:
         settings: host, and a token or a service principal's id and secret.
-        patience_seconds: how long the SDK asks again after 429 and 503 before it gives up.
+        patience_seconds: how long the SDK retries after 429 and 503.
 
     Raises:
         SettingsError: host or credentials are missing.
@@ -96,18 +96,18 @@ def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECO
     except (ValueError, DatabricksError, requests.RequestException) as error:
         raise WorkspaceError(
             f"{settings.databricks_host} does not let the service principal or the token in: "
-            f"{one_line(error)} Check DATABRICKS_HOST and the credentials."
+            f"{one_line(error)}. Check DATABRICKS_HOST and the credentials."
         ) from error
 
 
 def patiently(ask: Callable[[], Answer], patience_seconds: float = PATIENCE_SECONDS) -> Answer:
-    """Ask the workspace, again and again while its failure is one that passes.
+    """Call the workspace, and retry while its failure is a temporary one.
 
     Raises:
-        WorkspaceUnavailableError: it did not pass in time.
+        WorkspaceUnavailableError: the failure outlasted the patience.
     """
     waiting = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, PASSING)),
+        retry=retry_if_exception(lambda error: isinstance(error, TEMPORARY)),
         stop=stop_after_delay(patience_seconds),
         wait=wait_random_exponential(multiplier=0.2, max=5),
         before_sleep=before_sleep_log(log, logging.INFO),
@@ -115,13 +115,7 @@ def patiently(ask: Callable[[], Answer], patience_seconds: float = PATIENCE_SECO
     )
     try:
         return waiting(ask)
-    except PASSING as error:
+    except TEMPORARY as error:
         raise WorkspaceUnavailableError(
-            f"Databricks did not answer for {patience_seconds:.0f} s: {one_line(error)}"
+            f"Databricks did not answer for {patience_seconds:.0f} s: {one_line(error)}."
         ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one line."""
-    said = " ".join(str(error).split())[:500] or type(error).__name__
-    return said if said.endswith((".", "!", "?")) else f"{said}."

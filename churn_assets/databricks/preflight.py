@@ -1,4 +1,4 @@
-"""What a ``databricks`` deployment needs of its workspace, asked before anything is paid for."""
+"""Checks of what a ``databricks`` deployment needs in its workspace, before anything costs money."""
 
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
@@ -7,17 +7,17 @@ import requests
 from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
-from churn_assets.databricks.client import one_line, workspace_client
+from churn_assets.databricks.client import workspace_client
 from churn_assets.databricks.compute.compute import SECRETS, require_compute
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
-from churn_assets.databricks.staging import staging
-from churn_assets.errors import WorkspaceError
+from churn_assets.databricks.staging import step_staging
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-# A wrong host is not worth the patience that a long run has.
+# A wrong host is reported sooner than a long run would give up.
 PATIENCE_SECONDS = 15.0
 PROBE = b"churn"
 
@@ -25,9 +25,9 @@ Question = Callable[[], str]
 
 
 def questions(settings: Settings) -> dict[str, Question]:
-    """What to ask, by what it is about, in the order in which a run needs it.
+    """Return the checks by their subject, in the order in which a run depends on them.
 
-    Each question returns what was found, or raises a ``ChurnError`` that says what is missing and what to do.
+    Each returns what the workspace has, or raises a ``ChurnError`` that says what is missing and what to do.
     """
     return {
         "workspace": lambda: require_workspace(settings),
@@ -39,7 +39,7 @@ def questions(settings: Settings) -> dict[str, Question]:
 
 
 def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> str:
-    """Who the workspace takes this deployment for.
+    """Return the user or service principal that the workspace authenticates this deployment as.
 
     Raises:
         SettingsError: host or credentials are not set.
@@ -50,10 +50,10 @@ def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SEC
         return f"{settings.databricks_host} knows this deployment as {client.current_user.me().user_name}"
     except (DatabricksError, requests.RequestException, TimeoutError, ValueError) as error:
         # ValueError: a service principal's secret is wrong. Why a connection failed is in the cause.
-        said = one_line(error.__cause__ or error)
         raise WorkspaceError(
-            f"{settings.databricks_host} does not let this deployment in: {said} "
-            "Check DATABRICKS_HOST and the token or the service principal."
+            f"{settings.databricks_host} does not let this deployment in: "
+            f"{one_line(error.__cause__ or error)}. Check DATABRICKS_HOST and the token or the "
+            "service principal."
         ) from error
 
 
@@ -62,17 +62,17 @@ def _client(settings: Settings) -> "WorkspaceClient":
 
 
 def _staging(settings: Settings, client: "WorkspaceClient") -> str:
-    place = staging(settings, client)
-    folder = f"{place.root}/probe"
+    staging = step_staging(settings, client)
+    folder = f"{staging.root}/probe"
     try:
-        place.put(f"{folder}/probe", PROBE)
-        found = place.get(f"{folder}/probe")
-        place.delete(folder)
+        staging.put(f"{folder}/probe", PROBE)
+        content = staging.get(f"{folder}/probe")
+        staging.delete(folder)
     except DatabricksError as error:
-        raise WorkspaceError(f"{place.root} cannot be used for staging: {one_line(error)}") from error
-    if found != PROBE:
-        raise WorkspaceError(f"{place.root} gave back something else than was put there. Use another place.")
-    return f"{place.root} can be written and read"
+        raise WorkspaceError(f"{staging.root} cannot be used for staging: {one_line(error)}.") from error
+    if content != PROBE:
+        raise WorkspaceError(f"{staging.root} returned other bytes than were put there. Use another volume.")
+    return f"{staging.root} can be written and read"
 
 
 def _compute(settings: Settings, client: "WorkspaceClient") -> str:
@@ -93,7 +93,7 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
     except (NotFound, InvalidParameterValue) as error:
         raise WorkspaceError(
             f"CHURN_DATABRICKS_COMPUTE={settings.databricks_compute} names what is not there: "
-            f"{one_line(error)}"
+            f"{one_line(error)}."
         ) from error
     _require_known("CHURN_DATABRICKS_SPARK_VERSION", settings.databricks_spark_version, versions)
     shared = "one cluster a Dagster run" if settings.databricks_compute == "run" else "one cluster a step"
@@ -102,9 +102,9 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
 
 def _require_known(variable: str, value: str, known: Collection[str | None]) -> None:
     if value not in known:
-        some = ", ".join(sorted(one for one in known if one)[:5])
+        examples = ", ".join(sorted(name for name in known if name)[:5])
         raise WorkspaceError(
-            f"{variable}={value} is not offered by this workspace. Use another, such as {some}."
+            f"{variable}={value} is not offered by this workspace. Use another, such as {examples}."
         )
 
 
@@ -118,8 +118,8 @@ def _secrets(settings: Settings, client: "WorkspaceClient") -> str:
         raise WorkspaceError(
             f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. Create it, or unset it."
         ) from error
-    found = [key for key in SECRETS.values() if key in keys]
-    return f"{scope} has {', '.join(found) or 'none of ' + ', '.join(SECRETS.values())}"
+    present = [key for key in SECRETS.values() if key in keys]
+    return f"{scope} has {', '.join(present) or 'none of ' + ', '.join(SECRETS.values())}"
 
 
 def _cost(settings: Settings) -> str:

@@ -1,11 +1,11 @@
-"""Whether this process is on a cluster."""
+"""Detection of the Databricks Runtime."""
 
 import os
 
 
 def runs_on_cluster() -> bool:
-    """Whether this process is on a Databricks cluster, as its runtime says.
+    """Return whether this process runs on a Databricks cluster.
 
-    Not a setting: nobody sets it, and one that travelled would make an orchestrator compute by itself.
+    This is no setting: one that was passed on with the others would make an orchestrator compute locally.
     """
     return bool(os.environ.get("DATABRICKS_RUNTIME_VERSION"))

@@ -1,4 +1,4 @@
-"""The engine of a ``databricks`` deployment: the cluster's own session on a cluster, and none elsewhere."""
+"""The engine of a ``databricks`` deployment: on a cluster its Spark session, elsewhere none."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ClusterSpark(LazySpark):
-    """The session that the cluster has started."""
+    """The Spark session of the cluster that this process runs on."""
 
     @property
     def spark_session(self) -> "SparkSession":
@@ -24,11 +24,11 @@ class ClusterSpark(LazySpark):
 
 
 class NoSpark(LazySpark):
-    """Says that there is no engine here."""
+    """The absence of Spark on a machine that only orchestrates."""
 
     @property
     def spark_session(self) -> "SparkSession":
-        """Nothing.
+        """Refuse: there is no session.
 
         Raises:
             WorkspaceError: always.

@@ -1,95 +1,52 @@
-"""Where a step's files are put for the cluster and read back: a Volume, or DBFS where it is on."""
+"""Folders of the Unity Catalog Volume, through which files reach the clusters and come back."""
 
-import base64
 import io
-from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
-from databricks.sdk.service.files import DbfsAPI
 
-from churn_assets.databricks.client import one_line
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-DBFS_ROOT = "/churn_staging"
-DBFS_BLOCK = 1024 * 1024
 
+class VolumeFolder:
+    """A folder of a Volume: the Files API here, a file system under the same path on the cluster.
 
-class Staging(Protocol):
-    """A folder that the launcher reaches through HTTP and the cluster as files. Paths start with ``root``."""
+    Args:
+        client: of the workspace.
+        root: the folder, ``/Volumes/<catalog>/<schema>/<volume>/...``; every path below starts with it.
+    """
 
-    root: str
-
-    def put(self, path: str, content: bytes) -> None:
-        """Write a file whole; folders above it are made."""
-        ...
-
-    def get(self, path: str) -> bytes | None:
-        """A file's content, None where there is none."""
-        ...
-
-    def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
-        ...
-
-    def folders(self, path: str) -> list[str]:
-        """The names of the folders in a folder, nothing where there is none."""
-        ...
-
-    def delete(self, path: str) -> None:
-        """Delete a folder and all below it, if it is there."""
-        ...
-
-    def delete_if_empty(self, path: str) -> None:
-        """Delete a folder unless something is left in it."""
-        ...
-
-    def on_cluster(self, path: str) -> str:
-        """The path under which Python on the cluster opens the file."""
-        ...
-
-    def as_python_file(self, path: str) -> str:
-        """The path under which a task names the file as the one to run."""
-        ...
-
-
-def staging(settings: Settings, workspace: "WorkspaceClient") -> Staging:
-    """What ``CHURN_DATABRICKS_STAGING`` names."""
-    if settings.databricks_staging == "dbfs":
-        return DbfsStaging(workspace)
-    return VolumeStaging(workspace, f"{settings.databricks_volume.rstrip('/')}/staging")
-
-
-class VolumeStaging:
-    """A folder of a Volume, through the Files API. The cluster has the same path as a file system."""
-
-    def __init__(self, workspace: "WorkspaceClient", root: str) -> None:
+    def __init__(self, client: "WorkspaceClient", root: str) -> None:
         self.root = root
-        self._files = workspace.files
-        self._made: set[str] = set()
+        self._files = client.files
+        self._created_folders: set[str] = set()
 
     def put(self, path: str, content: bytes) -> None:
-        """Write a file whole."""
+        """Write a file, creating its folder or overwriting the file as needed.
+
+        Raises:
+            WorkspaceError: the Volume does not exist or refuses the file.
+        """
         folder = str(PurePosixPath(path).parent)
         try:
-            if folder not in self._made:
+            if folder not in self._created_folders:
                 self._files.create_directory(folder)
-                self._made.add(folder)
+                self._created_folders.add(folder)
             self._files.upload(path, io.BytesIO(content), overwrite=True)
         except (NotFound, PermissionDenied, BadRequest) as error:
             raise WorkspaceError(
-                f"The Volume does not take {path}: {one_line(error)} Make it with: churn setup --databricks, "
-                "or name another in CHURN_DATABRICKS_VOLUME."
+                f"The Volume does not take {path}: {one_line(error)}. Make it with: "
+                "churn setup --databricks, or name another in CHURN_DATABRICKS_VOLUME."
             ) from error
 
     def get(self, path: str) -> bytes | None:
-        """A file, None where there is none."""
+        """Return a file's content, None if there is no such file."""
         try:
             contents = self._files.download(path).contents
         except NotFound:
@@ -100,7 +57,7 @@ class VolumeStaging:
             return contents.read()
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether there is a file at the path."""
         try:
             self._files.get_metadata(path)
         except NotFound:
@@ -108,18 +65,18 @@ class VolumeStaging:
         return True
 
     def folders(self, path: str) -> list[str]:
-        """The folders in a folder."""
+        """Return the names of a folder's subfolders, none if the folder does not exist."""
         return [PurePosixPath(entry).name for entry, is_folder in self._entries(path) if is_folder]
 
     def delete(self, path: str) -> None:
-        """Delete a folder and all below it."""
+        """Delete a folder and everything below it, if it exists."""
         # The API deletes only empty folders.
         for entry, is_folder in self._entries(path):
             if is_folder:
                 self.delete(entry)
             else:
                 self._files.delete(entry)
-        self._made.discard(path)
+        self._created_folders.discard(path)
         try:
             self._files.delete_directory(path)
         except NotFound:
@@ -127,21 +84,14 @@ class VolumeStaging:
 
     def delete_if_empty(self, path: str) -> None:
         """Delete a folder unless something is in it."""
-        self._made.discard(path)
+        self._created_folders.discard(path)
         try:
             self._files.delete_directory(path)
         except DatabricksError:
             return
 
-    def on_cluster(self, path: str) -> str:
-        """What Python opens."""
-        return path
-
-    def as_python_file(self, path: str) -> str:
-        """What a task names."""
-        return path
-
     def _entries(self, path: str) -> list[tuple[str, bool]]:
+        """The paths in a folder, each with whether it is a folder itself."""
         try:
             entries = list(self._files.list_directory_contents(path))
         except NotFound:
@@ -149,78 +99,30 @@ class VolumeStaging:
         return [(entry.path, bool(entry.is_directory)) for entry in entries if entry.path]
 
 
-class DbfsStaging:
-    """A folder of the DBFS root, which is off in new workspaces."""
+def step_staging(settings: Settings, client: "WorkspaceClient") -> VolumeFolder:
+    """Return the folder for the files of steps.
 
-    def __init__(self, workspace: "WorkspaceClient", root: str = DBFS_ROOT) -> None:
-        self.root = root
-        self._dbfs = workspace.dbfs
-
-    def put(self, path: str, content: bytes) -> None:
-        """Write a file whole."""
-        try:
-            handle = self._dbfs.create(path, overwrite=True).handle or 0
-        except (PermissionDenied, BadRequest) as error:
-            raise WorkspaceError(
-                f"DBFS does not take {path}: {one_line(error)} Where the DBFS root is disabled, "
-                "use CHURN_DATABRICKS_STAGING=volume."
-            ) from error
-        for block in _blocks(content):
-            self._dbfs.add_block(handle, base64.b64encode(block).decode())
-        self._dbfs.close(handle)
-
-    def get(self, path: str) -> bytes | None:
-        """A file, None where there is none."""
-        parts, offset = [], 0
-        try:
-            while (block := self._dbfs.read(path, offset=offset, length=DBFS_BLOCK)).bytes_read:
-                parts.append(base64.b64decode(block.data or ""))
-                offset += block.bytes_read
-                if block.bytes_read < DBFS_BLOCK:
-                    break
-        except NotFound:
-            return None
-        return b"".join(parts)
-
-    def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
-        try:
-            self._dbfs.get_status(path)
-        except NotFound:
-            return False
-        return True
-
-    def folders(self, path: str) -> list[str]:
-        """The folders in a folder."""
-        try:
-            entries = list(self._dbfs.list(path))
-        except NotFound:
-            return []
-        return [PurePosixPath(entry.path).name for entry in entries if entry.path and entry.is_dir]
-
-    def delete(self, path: str) -> None:
-        """Delete a folder and all below it."""
-        try:
-            self._dbfs.delete(path, recursive=True)
-        except NotFound:
-            return
-
-    def delete_if_empty(self, path: str) -> None:
-        """Delete a folder unless something is in it."""
-        try:
-            # The SDK's own refuses every folder; the API only those that something is in.
-            DbfsAPI.delete(self._dbfs, path, recursive=False)
-        except DatabricksError:
-            return
-
-    def on_cluster(self, path: str) -> str:
-        """What Python opens."""
-        return f"/dbfs{path}"
-
-    def as_python_file(self, path: str) -> str:
-        """What a task names."""
-        return f"dbfs:{path}"
+    Raises:
+        SettingsError: the settings ask for DBFS.
+    """
+    return _folder(settings, client, "staging")
 
 
-def _blocks(content: bytes) -> Iterator[bytes]:
-    return (content[start : start + DBFS_BLOCK] for start in range(0, len(content), DBFS_BLOCK))
+def workflow_staging(settings: Settings, client: "WorkspaceClient") -> VolumeFolder:
+    """Return the folder for the workflow's wheels.
+
+    It lies beside that of the steps, whose leftovers are cleared by runs that know nothing of the workflow.
+
+    Raises:
+        SettingsError: the settings ask for DBFS.
+    """
+    return _folder(settings, client, "workflow")
+
+
+def _folder(settings: Settings, client: "WorkspaceClient", name: str) -> VolumeFolder:
+    if settings.databricks_staging == "dbfs":
+        raise SettingsError(
+            "CHURN_DATABRICKS_STAGING=dbfs is not supported any more: Databricks Runtime 15 and later load "
+            "no libraries from DBFS. Unset it, and name a Unity Catalog volume in CHURN_DATABRICKS_VOLUME."
+        )
+    return VolumeFolder(client, f"{settings.databricks_volume.rstrip('/')}/{name}")

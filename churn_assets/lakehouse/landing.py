@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.fs
 
-from churn_assets.errors import LandingError
+from churn_assets.errors import LandingError, one_line
 from churn_assets.lakehouse.landing_folder import SUFFIXES, is_event_file, list_folder
 
 __all__ = ["EXPECTED", "SUFFIXES", "Listing", "is_event_file", "list_files"]
@@ -57,7 +57,7 @@ def list_files(root: str) -> Listing:
         return _list_bucket(filesystem, base)
     except (OSError, pa.ArrowInvalid) as error:
         is_missing = isinstance(error, FileNotFoundError) or "does not exist" in str(error)
-        problem = "does not exist" if is_missing else f"cannot be read ({str(error).splitlines()[0]})"
+        problem = "does not exist" if is_missing else f"cannot be read ({one_line(error)})"
         raise LandingError(
             f"The landing zone {root} {problem}. Create it and put .json, .jsonl or .ndjson files there (or "
             "their .gz), set CHURN_LANDING_ROOT, or land sample events with: churn simulate"

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from churn_assets.dates import DateRange
-from churn_assets.errors import ContractError, LakeError
+from churn_assets.errors import ContractError, LakeError, one_line
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import MAINTENANCE, LogSince, TableDetails, WriteReport, nothing_written
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
@@ -339,12 +339,14 @@ class UnityLakehouse(Lakehouse):
 
     @staticmethod
     def _actionable(error: Exception, what: str) -> LakeError | None:
-        message = " ".join(str(error).split())[:300]
         if _mentions(error, NO_SCHEMA):
-            return LakeError(f"{what}: {message} Create catalogs and schemas with: churn setup --databricks")
+            return LakeError(
+                f"{what}: {one_line(error)}. Create catalogs and schemas with: churn setup --databricks"
+            )
         if _mentions(error, REFUSED):
             return LakeError(
-                f"{what}: {message} Ask for the grants that this prints: churn setup --databricks --dry-run"
+                f"{what}: {one_line(error)}. "
+                "Ask for the grants that this prints: churn setup --databricks --dry-run"
             )
         return None
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from churn_assets.dates import DateRange
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, one_line
 from churn_assets.model.candidates import candidates
 from churn_assets.model.data.dataset import Frames, Split
 from churn_assets.model.logged import tracking
@@ -169,8 +169,9 @@ def _saying_that_it_cannot_be_asked(version: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ModelError(f"The registered version {version} cannot be asked: {said}") from error
+        raise ModelError(
+            f"The registered version {version} cannot be asked: {one_line(error, with_class=True)}."
+        ) from error
 
 
 def _tags_of_run(run_id: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the users of a population do on one day: visits, and the funnel of events in each."""
+"""The behaviour of a population on one day: visits, and the funnel of events in each."""
 
 import datetime as dt
 import math
@@ -68,7 +68,7 @@ def events_of_day(
     rng: np.random.Generator,
     rates: RateChange | None = None,
 ) -> DayOfEvents:
-    """Let every user who is present make his visits; one who signs up on this day makes at least one."""
+    """Draw the events of all present users; a user who signs up on this day visits at least once."""
     present = population.present_on(day)
     factor = rates.factor if rates and date >= rates.date else 1.0
     visits = rng.poisson(population.visits_per_day[present] * WEEKLY_SEASON[date.weekday()] * factor)

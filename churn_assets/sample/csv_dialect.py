@@ -1,4 +1,4 @@
-"""How a CSV file is written: its delimiter, quote and escape character, and whether it has a header.
+"""The dialect of a CSV file: its delimiter, quote and escape character, and whether it has a header.
 
 A file is read as commas, double quotes and a header say if that gives the columns that the options name; only
 else it is sniffed. So a sniffer's mistake can spoil no file that is written as most are.
@@ -20,7 +20,7 @@ NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """What the user says of a text file; None is for us to find out. An empty quote or escape is none."""
+    """The user's dialect options; None is to be detected. An empty quote or escape means none."""
 
     delimiter: str | None = None
     quote: str | None = None
@@ -31,7 +31,7 @@ class CsvOptions:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written. ``escape`` is empty where a quote within quotes is doubled; so may be ``quote``.
+    """The dialect of one file. ``escape`` is empty where quotes in quotes are doubled; ``quote`` may be, too.
 
     ``skipped_lines`` come before the header: Excel's ``sep=;``.
     """
@@ -43,7 +43,7 @@ class Dialect:
     skipped_lines: int = 0
 
     def rows(self, text: io.TextIOBase) -> Iterator[list[str]]:
-        """The rows, blank lines left out, read strictly.
+        """Read the rows strictly, without blank lines.
 
         Raises:
             ValueError: quotes do not fit together, or a row has more or fewer fields than the first; says
@@ -62,7 +62,7 @@ class Dialect:
             raise self._malformed(error, last_line + 1) from error
 
     def count(self, text: io.TextIOBase) -> int:
-        """How many ``rows`` there are.
+        """Count the ``rows``.
 
         Raises:
             ValueError: as ``rows``.
@@ -80,11 +80,11 @@ class Dialect:
         return sum(1 for _ in self.rows(text))
 
     def columns(self, first_row: list[str]) -> list[str]:
-        """The names of the columns: of the header, or column1, column2 and so on."""
+        """Return the names of the columns: the header's, or column1, column2 and so on."""
         return first_row if self.header else [f"column{i}" for i in range(1, len(first_row) + 1)]
 
     def __str__(self) -> str:
-        """What is not as in most files; empty if all is."""
+        """Describe what differs from the usual dialect; empty if nothing does."""
         odd = []
         if self.delimiter != ",":
             odd.append(f"{NAMES.get(self.delimiter, repr(self.delimiter))} between fields")
@@ -126,7 +126,7 @@ class UnclosedQuoteError(ValueError):
 
 
 def dialect_of(sample: str, is_whole: bool, options: CsvOptions, names: Collection[str]) -> Dialect:
-    """How the file is written that begins so.
+    """Detect the dialect of a file from its beginning.
 
     Args:
         sample: its beginning, decoded, in whole lines.
@@ -135,7 +135,7 @@ def dialect_of(sample: str, is_whole: bool, options: CsvOptions, names: Collecti
         names: columns that the file must have, in any case of letters.
     """
     hint = EXCELS_HINT.match(sample)
-    usual = _as_told(Dialect(hint[1] if hint else ",", skipped_lines=1 if hint else 0), options)
+    usual = _with_options(Dialect(hint[1] if hint else ",", skipped_lines=1 if hint else 0), options)
     readable: dict[Dialect, int] = {}
     for plain in _candidates(usual, sample, options):
         for dialect in _with_escapes(plain, options):
@@ -158,12 +158,12 @@ def _candidates(usual: Dialect, sample: str, options: CsvOptions) -> Iterator[Di
     import clevercsv
 
     try:
-        found = clevercsv.Sniffer().sniff(sample[:SNIFFED_CHARACTERS], verbose=False)
+        sniffed_dialect = clevercsv.Sniffer().sniff(sample[:SNIFFED_CHARACTERS], verbose=False)
     except clevercsv.Error:
         return
-    if found and found.delimiter:
-        sniffed = replace(usual, delimiter=found.delimiter, quote=found.quotechar or '"')
-        yield _as_told(sniffed, options)
+    if sniffed_dialect and sniffed_dialect.delimiter:
+        sniffed = replace(usual, delimiter=sniffed_dialect.delimiter, quote=sniffed_dialect.quotechar or '"')
+        yield _with_options(sniffed, options)
 
 
 def _with_escapes(dialect: Dialect, options: CsvOptions) -> list[Dialect]:
@@ -171,17 +171,17 @@ def _with_escapes(dialect: Dialect, options: CsvOptions) -> list[Dialect]:
     return [dialect] if options.escape is not None else [dialect, replace(dialect, escape="\\")]
 
 
-def _as_told(dialect: Dialect, options: CsvOptions) -> Dialect:
-    told = {
+def _with_options(dialect: Dialect, options: CsvOptions) -> Dialect:
+    given_options = {
         name: value
         for name in ("delimiter", "quote", "escape", "header")
         if (value := getattr(options, name)) is not None
     }
-    return replace(dialect, **told)
+    return replace(dialect, **given_options)
 
 
 def _first_row(dialect: Dialect, sample: str, is_whole: bool) -> list[str]:
-    """The first row, empty where the sample cannot be read so."""
+    """Return the first row, empty if the sample cannot be read in this dialect."""
     rows: list[list[str]] = []
     try:
         for row in dialect.rows(io.StringIO(sample, newline="")):
@@ -204,5 +204,5 @@ def _are_generated(names: Collection[str], first_row: list[str]) -> bool:
     return bool(names) and set(names) <= generated and not set(names) <= set(first_row)
 
 
-def _wrong_width(line: int, found: int, expected: int) -> str:
-    return f"line {line} has {found} fields and the first has {expected}"
+def _wrong_width(line: int, width: int, expected: int) -> str:
+    return f"line {line} has {width} fields and the first has {expected}"

@@ -27,7 +27,7 @@ class WithoutNulls(io.RawIOBase):
         """Fill the buffer from whole lines, so that no field is cut."""
         if not self._rest:
             self._rest = self._null.sub(b"", self._file.read(len(buffer)) + self._file.readline())
-        given = self._rest[: len(buffer)]
+        chunk = self._rest[: len(buffer)]
         self._rest = self._rest[len(buffer) :]
-        buffer[: len(given)] = given
-        return len(given)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)

@@ -1,4 +1,4 @@
-"""How events travel: as JSON lines, some of them late, delivered twice or broken on the way."""
+"""The delivery of events as JSON lines, some of them late, duplicated or corrupted."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ BAD_TIMES = ("yesterday", "2026-13-45T25:61:00.000Z", "", "0000-00-00")
 
 @dataclass(frozen=True)
 class Shares:
-    """Which share of the events, 0 to 1, meets which mishap on the way."""
+    """The shares of events, 0 to 1, that are late, duplicated or corrupted."""
 
     late: float
     duplicate: float

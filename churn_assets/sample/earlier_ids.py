@@ -59,9 +59,9 @@ def held_rows(
             parts.append(few.select("_source_file", *FIELDS))
     held = KeyCounts()
     for part in parts:
-        found = _counted(part.where(F.col("event_id").rlike(OLD_ID))).toArrow()
-        more = found["most"].to_numpy() - held.counts(found["content_key"].to_numpy())
-        held.add(found["content_key"].to_numpy(), np.maximum(more, 0))
+        contents = _counted(part.where(F.col("event_id").rlike(OLD_ID))).toArrow()
+        more = contents["most"].to_numpy() - held.counts(contents["content_key"].to_numpy())
+        held.add(contents["content_key"].to_numpy(), np.maximum(more, 0))
     return held
 
 

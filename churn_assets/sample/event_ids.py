@@ -61,22 +61,22 @@ class KeyCounts:
         return len(self.runs[0][0]) if self.runs else 0
 
     def counts(self, keys: np.ndarray) -> np.ndarray:
-        """How often each of these has come; 0 for one that has not."""
-        found = np.zeros(len(keys), np.int64)
+        """Return how often each key has been added, int64 of the keys' shape."""
+        totals = np.zeros(len(keys), np.int64)
         for known, counts in self.runs:
             place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-            found += np.where(known[place] == keys, counts[place], 0)
-        return found
+            totals += np.where(known[place] == keys, counts[place], 0)
+        return totals
 
     def add(self, keys: np.ndarray, counts: np.ndarray) -> None:
-        """Count keys that are distinct among themselves; these came so often."""
+        """Add distinct keys with their counts."""
         if len(keys):
             order = np.argsort(keys)
             self.runs.append((keys[order], counts[order].astype(np.int64)))
             self._merge()
 
     def occurrences(self, keys: np.ndarray) -> np.ndarray:
-        """Number the rows of each key from 1, on from those that came before, in their order."""
+        """Number the rows of each key from 1 in their order, continuing from those added before."""
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         is_first = np.ones(len(keys), bool)

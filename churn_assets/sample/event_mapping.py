@@ -80,8 +80,8 @@ class EventMapping:
         needed: set[str] = set()
         for option, value in self.options.items():
             if _is_sql(value):
-                found = sql_expressions.identifiers_of(value[1:-1])
-                needed |= {name for part in found for name in _matching(part, columns)}
+                identifiers = sql_expressions.identifiers_of(value[1:-1])
+                needed |= {name for part in identifiers for name in _matching(part, columns)}
                 continue
             for part in self._parts(option, value, columns):
                 needed.add(_resolved(part, columns, option, source))
@@ -110,8 +110,8 @@ class EventMapping:
         values = {option: self._value(rows, option, value, columns) for option, value in self.options.items()}
         # One question: each costs the engine a look at the whole plan.
         typed = [name for name in ("user-id", "event-ts", "amount") if name in values]
-        asked = rows.select(*(values[name].alias(name) for name in typed)).schema
-        types = {field.name: field.dataType for field in asked}
+        schema = rows.select(*(values[name].alias(name) for name in typed)).schema
+        types = {field.name: field.dataType for field in schema}
         number, text = event_values.user_number_and_text(values["user-id"], types["user-id"])
         text = F.when(number.isNull(), text)
         if self.hash_user_id:
@@ -168,13 +168,13 @@ class EventMapping:
         except (PySparkException, ValueError) as error:
             raise ImportFileError(
                 f"--{option} {value} is no SQL expression over the columns {', '.join(columns)}: "
-                f"{first_line(error)}"
+                f"{engine_complaint(error)}"
             ) from error
         return column
 
 
-def first_line(error: Exception) -> str:
-    """What an engine complains of, without its plan, its state code and the rest of its grammar."""
+def engine_complaint(error: Exception) -> str:
+    """Return the first line of an engine's error, without plan, state code and expected grammar."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     line = lines[0].split(" SQLSTATE")[0].strip() if lines else type(error).__name__
     return f"{line[:200]}..." if len(line) > 200 else line
@@ -192,13 +192,13 @@ def _matching(name: str, columns: Sequence[str]) -> list[str]:
 
 
 def _resolved(name: str, columns: Sequence[str], option: str, source: str = "The file") -> str:
-    found = _matching(name, columns)
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = _matching(name, columns)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise ImportFileError(
-            f"{source} has {len(found)} columns that differ from --{option} {name} only in case: "
-            f"{', '.join(found)}. Write the one you mean as it is."
+            f"{source} has {len(matches)} columns that differ from --{option} {name} only in case: "
+            f"{', '.join(matches)}. Write the one you mean as it is."
         )
     looks_headless = any(column[:1].isdigit() for column in columns)
     hint = " If its first row is data: --no-header, and its columns are column1, column2 …" * looks_headless

@@ -1,4 +1,4 @@
-"""The simulated users of a sample, live: what they do now lands now, a small file at a time."""
+"""Live events of a sample's simulated users, landed in small files as they happen."""
 
 import datetime as dt
 import re
@@ -41,8 +41,8 @@ def simulated_days(landing: str) -> DateRange | None:
     Raises:
         LandingError: the landing zone is missing or cannot be read.
     """
-    found = [DAILY_FILE.search(name) for name in list_files(landing).files]
-    days = [dt.date.fromisoformat(match[1]) for match in found if match]
+    matches = [DAILY_FILE.search(name) for name in list_files(landing).files]
+    days = [dt.date.fromisoformat(match[1]) for match in matches if match]
     return DateRange(min(days), max(days)) if days else None
 
 

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from churn_assets.errors import ImportFileError
-from churn_assets.sample.event_mapping import POSITION, EventMapping, first_line
+from churn_assets.sample.event_mapping import POSITION, EventMapping, engine_complaint
 from churn_assets.sample.source_files import SourceFile
 
 # A job costs some 0.1 s however small. These limits make six jobs of 305 files of 2,000 rows, and let a file
@@ -75,7 +75,7 @@ def mapped(
         events = mapping.events(rows, job[0].source.columns).toArrow()
     except PySparkException as error:
         raise ImportFileError(
-            f"The options fail on rows of {_named(job)}: {first_line(error)} "
+            f"The options fail on rows of {_named(job)}: {engine_complaint(error)} "
             "In an expression, try_cast and try_to_timestamp give NULL instead."
         ) from error
     count = sum(len(piece.rows) for piece in job)

@@ -14,7 +14,7 @@ Write = Callable[[pa.Table], None]
 
 
 class Landing:
-    """Lands files as they are complete, but none before one of them has a usable row.
+    """Lands each file when it is complete, but none before any of them has a usable row.
 
     Args:
         writer: of the landing zone; without it nothing lands.
@@ -39,7 +39,7 @@ class Landing:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Write]:
-        """What writes events to a file of this name; a file without any does not come to be."""
+        """Yield a function that writes events to a file of this name; without events there is no file."""
         with contextlib.ExitStack() as stack:
             opened: list[BinaryIO] = []
             rows = 0

@@ -1,4 +1,4 @@
-"""What an import says of files and lakes beside its figures."""
+"""The notes and warnings of an import beside its figures."""
 
 import re
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ BUT_IS_NONE = re.compile(
 )
 
 
-def how_written(sources: Iterable[SourceFile]) -> list[str]:
-    """A line for each way of writing that is not comma-separated UTF-8 with a header."""
+def dialect_notes(sources: Iterable[SourceFile]) -> list[str]:
+    """Return one line for each dialect other than comma-separated UTF-8 with a header."""
     by_way: dict[str, list[SourceFile]] = {}
     for source in sources:
         if source.written:
@@ -30,10 +30,10 @@ def how_written(sources: Iterable[SourceFile]) -> list[str]:
     ]
 
 
-def another_mapping(
+def mapping_warnings(
     records: ImportRecords | None, sources: Iterable[str], mapping: EventMapping
 ) -> list[str]:
-    """A warning if one of the sources, by its sha256, has been imported with other options."""
+    """Warn if one of the sources, by its sha256, was imported with other options before."""
     wanted = set(sources)
     others = [
         record
@@ -50,8 +50,8 @@ def another_mapping(
     return [warning]
 
 
-def of_rows(report: ImportReport, mapping: EventMapping) -> list[str]:
-    """Warnings of what the rows say: implausible times, numbers that are none, no purchase."""
+def row_warnings(report: ImportReport, mapping: EventMapping) -> list[str]:
+    """Warn of implausible times, unreadable numbers and a missing purchase."""
     summary = report.summary
     if not summary:
         return []
@@ -79,7 +79,7 @@ def of_rows(report: ImportReport, mapping: EventMapping) -> list[str]:
 
 
 def _no_purchase(summary: Summary, mapping: EventMapping) -> str:
-    """How to map what is a purchase, to be typed as it stands."""
+    """Return the option that maps the log's purchases, ready to be pasted."""
     option = mapping.event_type
     if option is None or option.startswith("="):
         return "no event is called purchase. If each row is one: --event-type =purchase"
@@ -102,5 +102,5 @@ def _as_sql(column: str) -> str:
 
 
 def _for_the_shell(text: str) -> str:
-    """In double quotes, as the text is full of single ones."""
+    """Quote for the shell, in double quotes as the text has many single ones."""
     return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'

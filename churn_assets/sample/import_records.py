@@ -1,4 +1,4 @@
-"""What each import landed, so that it can be taken back: one small file an import in the lake.
+"""Records of what each import landed, so that it can be undone: one small file per import in the lake.
 
 A record is written before the first file lands, so that an import that died can be taken back, too.
 """
@@ -38,12 +38,12 @@ class ImportRecords:
         self._folder = folder
 
     def all(self) -> list[ImportRecord]:
-        """The imports that have not been taken back, in the order in which they began."""
+        """Return the imports that were not undone, in the order in which they began."""
         paths = sorted(self._folder.glob("*.json"))
         return [ImportRecord(**orjson.loads(path.read_bytes())) for path in paths]
 
     def begin(self, landing: str, mapping: dict, files: dict[str, str], now: dt.datetime) -> ImportRecord:
-        """Note an import that is about to land files.
+        """Record an import that is about to land files.
 
         Raises:
             LakeError: the lake cannot be written.
@@ -62,11 +62,11 @@ class ImportRecords:
         return record
 
     def forget(self, record: ImportRecord) -> None:
-        """An import of which nothing is left."""
+        """Delete the record of an import that has no file left."""
         self._path(record).unlink(missing_ok=True)
 
     def undo(self, name: str | None, landing: str, ingested: Ingested) -> tuple[ImportRecord, int]:
-        """Take back an import.
+        """Undo an import: remove its landed files.
 
         Args:
             name: of the import; the last one without it.
@@ -80,15 +80,15 @@ class ImportRecords:
             ImportFileError: there is no such import, or Bronze holds it.
         """
         records = self.all()
-        found = [record for record in records if name in {None, record.name}]
-        if not found:
+        matches = [record for record in records if name in {None, record.name}]
+        if not matches:
             known = (
                 f"Imports: {', '.join(record.name for record in records[-5:])}."
                 if records
                 else "There is none."
             )
             raise ImportFileError(f"There is no import {name or 'to take back'}. {known}")
-        record = found[-1]
+        record = matches[-1]
         if record.landing != landing:
             raise ImportFileError(
                 f"Import {record.name} went to {record.landing}, and the landing zone is {landing}. "

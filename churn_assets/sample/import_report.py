@@ -1,4 +1,4 @@
-"""What an import did, in the figures by which a person sees whether the options were right."""
+"""The figures of an import, by which a person sees whether the options were right."""
 
 import datetime as dt
 from collections import Counter
@@ -20,7 +20,7 @@ SHOWN_ROWS = 10
 
 
 class Users:
-    """How many there are, and whether two of them have become one number."""
+    """The set of users, which notices two ids with the same hash."""
 
     def __init__(self) -> None:
         self._all = KeyCounts()
@@ -57,7 +57,7 @@ class Users:
 
 @dataclass
 class Summary:
-    """What the rows say, of all files that were mapped.
+    """Statistics of the rows of all mapped files.
 
     ``first`` and ``last`` are the first and last plausible time: from ``earliest`` on, and not in the future.
     Others are counted in ``too_early`` and ``too_late``, with one of them as an example. ``event_types``
@@ -122,7 +122,7 @@ def _one_hash(events: pa.Table, where: int, number: int, source: str) -> ImportF
 
 @dataclass
 class ImportReport:
-    """What an import did, or, where it was a dry run, would have done.
+    """The figures of an import, or of a dry run as if it had landed.
 
     ``files`` landed; ``already_landed`` were there, from the same bytes and the same mapping; ``empty`` have
     no row. Of the ``rows`` that landed, those without an event_id, a user_id or a time will be quarantined;
@@ -155,7 +155,7 @@ class ImportReport:
         return bool(self.summary and self.summary.usable)
 
     def count(self, events: pa.Table, new: pa.Table, source: str) -> None:
-        """Add a table of events, and those of them that land."""
+        """Count a table of events, and the part of them that lands."""
         if self.summary:
             self.summary.count(events, source)
         self.held += len(events) - len(new)

@@ -22,7 +22,7 @@ from churn_assets.sample.event_ids import KeyCounts
 from churn_assets.sample.event_mapping import EventMapping
 from churn_assets.sample.import_jobs import Piece, jobs, mapped, pieces
 from churn_assets.sample.import_landing import Landing
-from churn_assets.sample.import_notes import another_mapping, how_written, of_rows
+from churn_assets.sample.import_notes import dialect_notes, mapping_warnings, row_warnings
 from churn_assets.sample.import_records import ImportRecords
 from churn_assets.sample.import_report import ImportReport, Summary
 from churn_assets.sample.landing_writer import LandingWriter
@@ -103,17 +103,17 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
     writer = LandingWriter(landing)
     landed = set(list_files(landing).files)
     names = {source: name for name, source in by_name.items() if name not in landed}
-    report = ImportReport(already_landed=len(sources) - len(names), notes=how_written(sources))
+    report = ImportReport(already_landed=len(sources) - len(names), notes=dialect_notes(sources))
     if not names:
         return report
-    report.warnings += another_mapping(records, [source.sha256 for source in names], mapping)
+    report.warnings += mapping_warnings(records, [source.sha256 for source in names], mapping)
     report.summary = summary = Summary(earliest=_midnight(earliest), latest=now() + CLOCK_TOLERANCE)
     session = spark_session_factory()
     of_today = {name for record in (records.all() if records else []) for name in record.files}
     held = KeyCounts() if event_id else held_rows(session, writer, landed, of_today, bronze)
     events = _events(names, columns, mapping, session)
     if progress:
-        events = _followed(events, names, progress)
+        events = _with_progress(events, names, progress)
     with (
         _recorded(None if dry_run else records, landing, mapping, names, now()) as report.name,
         Landing(None if dry_run else writer) as files_to_land,
@@ -122,7 +122,7 @@ def import_files(  # noqa: PLR0913 - one option of the command line each
         if summary.rows_read and not summary.usable:
             raise ImportFileError(_nothing_usable(report, summary))
     report.empty = len(names) - report.files_with_rows
-    report.warnings += of_rows(report, mapping)
+    report.warnings += row_warnings(report, mapping)
     return report
 
 
@@ -131,8 +131,8 @@ def landed_name(source: SourceFile, mapping: EventMapping, written: CsvOptions) 
 
     As older versions named files, so that what they have landed does not land again.
     """
-    told = b"" if written == CsvOptions() else orjson.dumps(asdict(written), option=orjson.OPT_SORT_KEYS)
-    digest = hashlib.sha256(source.sha256.encode() + mapping.fingerprint + told)
+    options = b"" if written == CsvOptions() else orjson.dumps(asdict(written), option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(source.sha256.encode() + mapping.fingerprint + options)
     # Readers skip names that begin with a dot or an underscore.
     stem = re.sub(r"[^\w.-]", "-", source.stem, flags=re.ASCII).lstrip("._")
     return f"{stem or 'events'}-{digest.hexdigest()[:12]}.json"
@@ -148,7 +148,7 @@ def _events(
     return (pair for job in jobs(rows) for pair in mapped(job, mapping, session))
 
 
-def _followed(events: Events, names: Iterable[SourceFile], progress: Progress) -> Events:
+def _with_progress(events: Events, names: Iterable[SourceFile], progress: Progress) -> Events:
     """The same, told to the progress once they are dealt with."""
     done, total, current = 0, sum(source.size for source in names), None
     for piece, table in events:
@@ -213,14 +213,14 @@ def _midnight(day: dt.date) -> dt.datetime:
 
 
 def _nothing_usable(report: ImportReport, summary: Summary) -> str:
-    found = f"{report.without_user_id:,} have no user_id, {report.without_event_ts:,} no time"
+    reasons = f"{report.without_user_id:,} have no user_id, {report.without_event_ts:,} no time"
     if report.without_event_id:
-        found += f", {report.without_event_id:,} no event_id"
+        reasons += f", {report.without_event_id:,} no event_id"
     for name, count in (("before", summary.too_early), ("after", summary.too_late)):
         if count:
             example = f"{summary.odd_times[name]:%Y-%m-%d %H:%M:%S}"
-            found += f", {count:,} an implausible time such as {example}"
+            reasons += f", {count:,} an implausible time such as {example}"
     return (
-        f"None of {summary.rows_read:,} rows is usable, so nothing has landed: {found}. "
+        f"None of {summary.rows_read:,} rows is usable, so nothing has landed: {reasons}. "
         "Look at the rows by --dry-run."
     )

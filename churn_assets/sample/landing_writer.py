@@ -1,4 +1,4 @@
-"""Whole files into the landing zone, a folder or an object store: a reader sees all of a file or nothing."""
+"""Atomic writes to the landing zone, a folder or an object store: a reader sees all of a file or nothing."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from churn_assets.errors import LandingError
+from churn_assets.errors import LandingError, one_line
 
 BLOCK_BYTES = 1 << 20
 FIRST_LINE_BYTES = 1 << 12
@@ -39,7 +39,7 @@ class LandingWriter:
                 self._files.create_dir(self._root)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise LandingError(
-                f"{landing} cannot be written to: {_one_line(error)}. Check the path (CHURN_LANDING_ROOT)."
+                f"{landing} cannot be written to: {one_line(error)}. Check the path (CHURN_LANDING_ROOT)."
             ) from error
 
     @property
@@ -53,7 +53,7 @@ class LandingWriter:
             return self._files.get_file_info(self._path(name)).type == pafs.FileType.File
 
     def remove(self, name: str) -> bool:
-        """Take back a file that has landed; False if there is none of this name.
+        """Remove a landed file; return False if there is none of this name.
 
         Raises:
             LandingError: the file cannot be removed.
@@ -65,12 +65,12 @@ class LandingWriter:
         return True
 
     def first_line(self, name: str) -> bytes:
-        """The first line of a landed file, without its end; cut if it is longer than most."""
+        """Return the first line of a landed file without its newline, cut at 4 KiB."""
         with self._errors_of(name), self._files.open_input_stream(self._path(name)) as file:
             return file.read(FIRST_LINE_BYTES).partition(b"\n")[0]
 
     def put(self, name: str, content: bytes) -> bool:
-        """Land a file that may be there already.
+        """Land a file unless the same content has landed under its name.
 
         Returns:
             False if a file of this name with the same content was there, else True.
@@ -91,7 +91,7 @@ class LandingWriter:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
-        """A file to write to, which lands when the block ends; after an exception nothing has landed.
+        """Yield a file to write to; it lands when the block ends, not after an exception.
 
         Raises:
             LandingError: the file cannot be written.
@@ -125,8 +125,4 @@ class LandingWriter:
         try:
             yield
         except OSError as error:
-            raise LandingError(f"{self.landing}/{name} cannot be written: {_one_line(error)}.") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+            raise LandingError(f"{self.landing}/{name} cannot be written: {one_line(error)}.") from error

@@ -1,7 +1,7 @@
-"""Who the simulated users are: how often they come, how long they stay, what they buy.
+"""The population of simulated users: visit rates, lifetimes, purchase probabilities.
 
-A buy-till-you-die population: each user visits as a Poisson process of his own rate while he stays, and
-leaves for ever at a hazard of his own. Rates differ so much (gamma, shape below 1) that ten silent days mean
+A buy-till-you-die population: each user visits as a Poisson process with an individual rate, until they leave
+for ever at an individual hazard. Rates differ so much (gamma, shape below 1) that ten silent days mean
 nothing for one user and everything for another: that is why a model of counts and recency beats recency.
 """
 
@@ -92,7 +92,7 @@ def draw_population(users: int, days: int, seed: int) -> Population:
 
 
 def truth_csv(population: Population, start: dt.date, days: int) -> bytes:
-    """What nobody outside a simulation knows, from which an oracle's predictions can be computed.
+    """Return the hidden parameters of the users, from which an oracle computes its predictions.
 
     Returns:
         CSV of user_id, signup_date, visits_per_day (mean, before the weekly season), daily_hazard, and

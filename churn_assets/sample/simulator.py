@@ -1,4 +1,4 @@
-"""A simulated event log that lands file by file, as a real one would, with the truth about it kept aside."""
+"""A simulated event log that lands file by file, with the truth about its users in a separate file."""
 
 import datetime as dt
 import gzip

@@ -1,4 +1,4 @@
-"""The files that ``churn import`` is given: which can be read, as what, and in one line why not."""
+"""The source files of ``churn import``: format, encoding, dialect, and one-line errors."""
 
 import codecs
 import contextlib
@@ -13,7 +13,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from churn_assets.errors import ImportFileError
+from churn_assets.errors import ImportFileError, one_line
 from churn_assets.sample.csv_dialect import CsvOptions, Dialect, dialect_of
 from churn_assets.sample.source_formats import (
     CSV_BLOCK_BYTES,
@@ -23,7 +23,7 @@ from churn_assets.sample.source_formats import (
     JsonLines,
     Parquet,
 )
-from churn_assets.sample.text_encoding import QUOTES, UTF_8, Content, look_through, without_mark
+from churn_assets.sample.text_encoding import QUOTES, UTF_8, Content, scan, without_mark
 
 FORMATS: dict[str, type[Csv | Parquet | JsonLines]] = {
     ".csv": Csv,
@@ -36,7 +36,7 @@ SAMPLE_BYTES = 1 << 15
 
 
 class SourceFile:
-    """One file.
+    """One source file.
 
     Args:
         path: where it is.
@@ -98,7 +98,7 @@ class SourceFile:
 
     @property
     def written(self) -> str:
-        """How it is written where that is not comma-separated UTF-8 with a header; else empty."""
+        """A description of encoding and dialect unless they are the usual ones; else empty."""
         if FORMATS[self._extension] is Parquet:
             return ""
         guessed = " (a guess; --encoding changes it)" if self._is_guess else ""
@@ -169,7 +169,7 @@ class SourceFile:
     @cached_property
     def _content(self) -> Content:
         with self._opened() as file:
-            return look_through(file)
+            return scan(file)
 
     @cached_property
     def _dialect(self) -> Dialect:
@@ -199,8 +199,7 @@ class SourceFile:
         try:
             yield
         except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise ImportFileError(f"{self} cannot be read: {reason}.") from error
+            raise ImportFileError(f"{self} cannot be read: {one_line(error)}.") from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Which SQL expressions ``churn import`` takes: those over one row that Sail and Apache Spark compute alike.
+"""The SQL expressions that ``churn import`` accepts: of one row, with the same result in Sail and Spark.
 
 The engines say whether an expression fits the columns. Here is said what both would take and should not.
 """
@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from churn_assets.errors import ImportFileError
+from churn_assets.errors import ImportFileError, one_line
 
 # Of a number, Sail counts microseconds and Spark seconds; of text they agree.
 OF_NUMBERS = {
@@ -47,7 +47,7 @@ TypeOf = Callable[[str], T.DataType]
 
 
 def columns_of(sql: str) -> set[str]:
-    """The names that may be columns; nothing where it is no SQL, which the mapping will say."""
+    """Return the names that may be columns, none for invalid SQL, which the mapping reports."""
     try:
         parsed = _parsed(sql)
     except ValueError:
@@ -56,7 +56,7 @@ def columns_of(sql: str) -> set[str]:
 
 
 def identifiers_of(sql: str) -> set[str]:
-    """All names in it that are not of functions; nothing where it is no SQL."""
+    """Return all names but those of functions, none for invalid SQL."""
     try:
         parsed = _parsed(sql)
     except ValueError:
@@ -74,7 +74,7 @@ def parse(sql: str) -> exp.Expr:
 
 
 def require_of_one_row(option: str, sql: str) -> None:
-    """Refuse what reads anything but the row.
+    """Refuse expressions that read anything but the row.
 
     Raises:
         ImportFileError: it has a query, a window, an aggregate, or a function that is not of the row alone.
@@ -85,8 +85,8 @@ def require_of_one_row(option: str, sql: str) -> None:
         why = "it reads a table or a file"
     elif parsed.find(exp.Window, exp.AggFunc):
         why = "it reads other rows, and which are near is chance"
-    elif found := next((name for name in _outside(parsed, sql)), None):
-        why = f"{found} is not of the row alone, so that each import would give something else"
+    elif outside := next((name for name in _outside(parsed, sql)), None):
+        why = f"{outside} is not of the row alone, so that each import would give something else"
     if why:
         raise ImportFileError(
             f"--{option} ({sql}): {why}. Use the columns of the row, and functions of them alone."
@@ -199,11 +199,11 @@ def _arguments(node: exp.Expr) -> Iterator[exp.Expr]:
 def _parsed(sql: str) -> exp.Expr:
     # Asked for each file of an import. Nobody changes the tree.
     try:
-        found = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
+        expressions = sqlglot.parse(sql, read="spark", error_level=sqlglot.ErrorLevel.IMMEDIATE)
     except SqlglotError as error:
         lines = [detail["description"] for detail in getattr(error, "errors", [])] or [str(error)]
-        raise ValueError(" ".join(lines[0].split())) from error
-    if len(found) != 1 or found[0] is None:
+        raise ValueError(one_line(lines[0])) from error
+    if len(expressions) != 1 or expressions[0] is None:
         what = "it is not one expression"
         raise ValueError(what)
-    return found[0]
+    return expressions[0]

@@ -1,4 +1,4 @@
-"""Which encoding a text file has: told for UTF-8 and UTF-16, guessed for the many of eight bits a letter."""
+"""Detection of a text file's encoding: certain for UTF-8 and UTF-16, a guess for 8-bit encodings."""
 
 import codecs
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ BYTE_ORDER_MARKS = {
 
 
 def without_mark(encoding: str) -> str:
-    """The codec that takes a byte order mark for no part of the text."""
+    """Return the codec that skips a byte order mark."""
     return "utf-8-sig" if encoding == UTF_8 else encoding
 
 
 @dataclass(frozen=True)
 class Content:
-    """What one look at all bytes of a file tells.
+    """The result of one pass over all bytes of a file.
 
     ``encoding`` is a name that Python and Arrow know; ``guessed`` says that another may fit as well. Of the
     characters that may be quotes, ``quotes`` holds those that occur.
@@ -40,8 +40,8 @@ class Content:
     guessed: bool = False
 
 
-def look_through(file: IO[bytes]) -> Content:
-    """Read a file once, a block at a time: is it UTF-8 to its end, and if not, what?"""
+def scan(file: IO[bytes]) -> Content:
+    """Read a file once, block by block, and detect its encoding and the quote characters in it."""
     decoder = codecs.getincrementaldecoder(UTF_8)()
     head, odd, is_utf_8, quotes = b"", b"", True, ""
     for block in _blocks(file):
@@ -73,11 +73,11 @@ def _encoding(head: bytes, odd: bytes, is_utf_8: bool) -> tuple[str, bool]:
     import chardet
 
     if b"\0" in head[:SAMPLE_BYTES]:  # UTF-16 without its mark is valid UTF-8 where the text is English
-        found = chardet.detect(head[:SAMPLE_BYTES])["encoding"] or UTF_8
-        return found.lower(), True
-    found = chardet.detect(odd)
-    encoding = found["encoding"]
-    if not encoding or found["confidence"] < LEAST_CONFIDENCE or encoding.lower().startswith("utf"):
+        detected = chardet.detect(head[:SAMPLE_BYTES])["encoding"] or UTF_8
+        return detected.lower(), True
+    detected = chardet.detect(odd)
+    encoding = detected["encoding"]
+    if not encoding or detected["confidence"] < LEAST_CONFIDENCE or encoding.lower().startswith("utf"):
         encoding = WESTERN if _decodes(odd, WESTERN) else "latin-1"
     return encoding.lower(), True
 

@@ -11,6 +11,7 @@ from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.environment import link_packages
 from churn_assets_tests.workspace.fixtures import remote_python
 
 __all__ = ["remote_python"]
@@ -19,7 +20,7 @@ __all__ = ["remote_python"]
 @pytest.fixture(scope="session")
 def cluster_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter that has this environment's packages, but not the project."""
-    return tiny.make_cluster_python(tmp_path_factory.mktemp("cluster"))
+    return link_packages(tmp_path_factory.mktemp("cluster"))
 
 
 @pytest.fixture

@@ -76,5 +76,5 @@ def test_a_package_that_is_not_installed_is_refused() -> None:
 
 
 def test_our_own_package_is_found_and_holds_what_a_cluster_loads() -> None:
-    found = names(archive([package_folder("churn_assets")]).content)
-    assert {"churn_assets/definitions.py", "churn_assets/databricks/steps/remote_main.py"} <= set(found)
+    staged = names(archive([package_folder("churn_assets")]).content)
+    assert {"churn_assets/definitions.py", "churn_assets/databricks/steps/remote_main.py"} <= set(staged)

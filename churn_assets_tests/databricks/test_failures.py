@@ -109,8 +109,8 @@ def test_a_workspace_that_stumbles_everywhere_still_runs_the_step_once(
     assert outcomes(workspace) == ["SUCCESS"]
     # The cluster whose making was not answered was made; it ended before the step began.
     assert len(workspace.calls("POST", "/clusters/create")) == 2
-    said = [one.path.rsplit("/", 1)[1] for one in workspace.requests if one.method == "POST"]
-    assert said.index("permanent-delete") < said.index("submit")
+    posts = [request.path.rsplit("/", 1)[1] for request in workspace.requests if request.method == "POST"]
+    assert posts.index("permanent-delete") < posts.index("submit")
     assert dict(workspace.faults.happened) == {"LostResponse": 2, "Refused": 7, "UnknownState": 3}
 
 

@@ -24,8 +24,8 @@ class Done(NamedTuple):
     result: dg.ExecuteInProcessResult
 
     def materialization(self, name: str) -> dg.AssetMaterialization:
-        (found,) = self.result.asset_materializations_for_node(name)
-        return found
+        (event,) = self.result.asset_materializations_for_node(name)
+        return event
 
     def metadata(self, name: str) -> dict[str, Any]:
         return {key: entry.value for key, entry in self.materialization(name).metadata.items()}
@@ -105,7 +105,7 @@ def test_the_settings_travel_but_for_dagsters_home(done: Done) -> None:
 
 
 def test_a_new_cluster_reads_its_secrets_from_the_scope(done: Done) -> None:
-    (spec,) = [one.body for one in done.workspace.calls("POST", "/clusters/create")]
+    (spec,) = [request.body for request in done.workspace.calls("POST", "/clusters/create")]
     assert spec["spark_env_vars"] == {"DATABRICKS_TOKEN": "{{secrets/ours/databricks-token}}"}
     assert done.metadata("source")["environment"]["DATABRICKS_TOKEN"] == "of-the-scope"
 
@@ -139,7 +139,9 @@ def test_a_check_names_the_materialisation_that_it_checked(done: Done) -> None:
 
 def test_the_code_is_uploaded_once_and_is_the_package_alone(done: Done) -> None:
     uploads = [
-        one for one in done.workspace.requests if one.path.endswith("code.zip") and one.method == "PUT"
+        request
+        for request in done.workspace.requests
+        if request.path.endswith("code.zip") and request.method == "PUT"
     ]
     assert len(uploads) == 1
     names = zipfile.ZipFile(io.BytesIO(uploads[0].body)).namelist()
@@ -148,7 +150,11 @@ def test_the_code_is_uploaded_once_and_is_the_package_alone(done: Done) -> None:
 
 
 def test_a_step_uploads_nothing_but_its_own_three_files(done: Done) -> None:
-    put = [one.path for one in done.workspace.requests if one.method == "PUT" and "/fs/files/" in one.path]
+    put = [
+        request.path
+        for request in done.workspace.requests
+        if request.method == "PUT" and "/fs/files/" in request.path
+    ]
     of_derived = {path.rsplit("/", 1)[1] for path in put if "/derived/" in path}
     assert of_derived == {"step_run_ref.pkl", "config.json", "heartbeat"}
 
@@ -169,7 +175,7 @@ def test_no_staged_file_of_a_step_is_left(done: Done) -> None:
 
 def test_the_cluster_installs_exact_versions_and_never_a_spark(done: Done) -> None:
     submitted = done.workspace.calls("POST", "/runs/submit")[0].body
-    packages = [one["pypi"]["package"] for one in submitted["tasks"][0]["libraries"]]
+    packages = [library["pypi"]["package"] for library in submitted["tasks"][0]["libraries"]]
     assert all("==" in package for package in packages)
     names = {package.split("==")[0] for package in packages}
     assert {"dagster", "mlflow", "pydantic-settings"} <= names
@@ -178,7 +184,7 @@ def test_the_cluster_installs_exact_versions_and_never_a_spark(done: Done) -> No
 
 def test_the_token_is_in_no_request_event_log_or_file(done: Done) -> None:
     token = done.workspace.token.encode()
-    bodies = [_bytes(one.body) for one in done.workspace.requests]
+    bodies = [_bytes(request.body) for request in done.workspace.requests]
     events = [serialize_value(entry).encode() for entry in done.instance.all_logs(done.result.run_id)]
     files = [file.read_bytes() for file in done.workspace.folder.rglob("*") if file.is_file()]
     run = done.instance.get_run_by_id(done.result.run_id)

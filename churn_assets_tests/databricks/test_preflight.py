@@ -13,13 +13,13 @@ Make = Callable[..., Any]
 
 
 def answers(settings: Any) -> dict[str, str]:
-    found = {}
+    replies = {}
     for name, question in questions(settings).items():
         try:
-            found[name] = question()
+            replies[name] = question()
         except ChurnError as error:
-            found[name] = f"! {error}"
-    return found
+            replies[name] = f"! {error}"
+    return replies
 
 
 def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, make_settings: Make) -> None:
@@ -27,8 +27,8 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
     client.secrets.create_scope("ours")
     client.secrets.put_secret("ours", "endpoint-token", string_value="x")
     runtime = "15.4.x-scala2.12"
-    found = answers(make_settings(databricks_secret_scope="ours", databricks_spark_version=runtime))
-    assert found == {
+    replies = answers(make_settings(databricks_secret_scope="ours", databricks_spark_version=runtime))
+    assert replies == {
         "workspace": f"{workspace.url} knows this deployment as engineer@example.com",
         "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
         "compute": f"one cluster a Dagster run: 1 workers of i3.xlarge, {runtime}",
@@ -39,8 +39,8 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
 
 
 def test_nothing_set_is_said_for_each_and_nothing_is_asked(workspace: Workspace, make_settings: Make) -> None:
-    found = answers(make_settings(databricks_host=None, databricks_token=None))
-    assert "! CHURN_DEPLOYMENT=databricks needs DATABRICKS_HOST and DATABRICKS_TOKEN" in found["workspace"]
+    replies = answers(make_settings(databricks_host=None, databricks_token=None))
+    assert "! CHURN_DEPLOYMENT=databricks needs DATABRICKS_HOST and DATABRICKS_TOKEN" in replies["workspace"]
     assert workspace.requests == []
 
 

@@ -72,16 +72,16 @@ def test_the_orchestrator_has_no_spark_and_says_so() -> None:
 
 def test_the_cluster_has_its_own_session_and_launches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
-    found = resources(databricks_settings())
-    assert isinstance(found["pyspark"], ClusterSpark)
-    assert isinstance(found["lakehouse"], UnityLakehouse)
-    with dg.build_resources({"launcher": found["pyspark_step_launcher"]}) as made:
+    built = resources(databricks_settings())
+    assert isinstance(built["pyspark"], ClusterSpark)
+    assert isinstance(built["lakehouse"], UnityLakehouse)
+    with dg.build_resources({"launcher": built["pyspark_step_launcher"]}) as made:
         assert made.launcher is None
 
 
 def test_a_laptop_launches_nothing() -> None:
-    found = resources(settings_module.load(_env_file=None, deployment="local"))
-    with dg.build_resources({"launcher": found["pyspark_step_launcher"]}) as made:
+    built = resources(settings_module.load(_env_file=None, deployment="local"))
+    with dg.build_resources({"launcher": built["pyspark_step_launcher"]}) as made:
         assert made.launcher is None
 
 

@@ -1,73 +1,70 @@
-"""Files to and from a workspace, by Volume and by DBFS alike."""
+"""Files to and from a folder of the workspace's Volume."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from churn_assets.databricks.staging import staging
-from churn_assets.errors import WorkspaceError
+from churn_assets.databricks.staging import VolumeFolder, step_staging, workflow_staging
+from churn_assets.errors import SettingsError, WorkspaceError
 from churn_assets_tests.workspace.emulator import Workspace
 
 Make = Callable[..., Any]
 
 
-@pytest.fixture(params=["volume", "dbfs"])
-def place(request: pytest.FixtureRequest, workspace: Workspace, make_settings: Make) -> Any:
-    return staging(make_settings(databricks_staging=request.param), workspace.client())
+@pytest.fixture
+def staging(workspace: Workspace, make_settings: Make) -> VolumeFolder:
+    return step_staging(make_settings(), workspace.client())
 
 
-def test_a_file_comes_back_as_it_was_put(place: Any, workspace: Workspace) -> None:
-    # Two blocks of DBFS and a bit, with every byte in it.
+def test_a_file_comes_back_as_it_was_put(staging: VolumeFolder, workspace: Workspace) -> None:
+    # More than one block of 1 MiB, with every byte in it.
     content = bytes(range(256)) * 4 * 1024 * 2 + b"a bit"
-    path = f"{place.root}/a/b/file"
-    assert (place.exists(path), place.get(path)) == (False, None)
-    place.put(path, content)
-    assert place.exists(path)
-    assert place.get(path) == content
-    assert workspace.local(place.on_cluster(path)).read_bytes() == content
-    assert workspace.local(place.as_python_file(path)).read_bytes() == content
+    path = f"{staging.root}/a/b/file"
+    assert (staging.exists(path), staging.get(path)) == (False, None)
+    staging.put(path, content)
+    assert staging.exists(path)
+    assert staging.get(path) == content
+    assert workspace.local(path).read_bytes() == content
 
 
-def test_a_file_is_put_over_the_one_that_is_there(place: Any) -> None:
-    place.put(f"{place.root}/file", b"the first, which is longer")
-    place.put(f"{place.root}/file", b"the second")
-    assert place.get(f"{place.root}/file") == b"the second"
+def test_a_file_is_put_over_the_one_that_is_there(staging: VolumeFolder) -> None:
+    staging.put(f"{staging.root}/file", b"the first, which is longer")
+    staging.put(f"{staging.root}/file", b"the second")
+    assert staging.get(f"{staging.root}/file") == b"the second"
 
 
-def test_a_folder_is_deleted_with_all_below_it(place: Any, workspace: Workspace) -> None:
+def test_a_folder_is_deleted_with_all_below_it(staging: VolumeFolder) -> None:
     for name in ("one/1", "one/deep/er/2", "two/3"):
-        place.put(f"{place.root}/{name}", b"x")
-    assert sorted(place.folders(place.root)) == ["one", "two"]
-    place.delete(f"{place.root}/one")
-    assert place.folders(place.root) == ["two"]
-    place.delete(f"{place.root}/one")
-    place.delete_if_empty(f"{place.root}/two")
-    assert place.folders(place.root) == ["two"]
+        staging.put(f"{staging.root}/{name}", b"x")
+    assert sorted(staging.folders(staging.root)) == ["one", "two"]
+    staging.delete(f"{staging.root}/one")
+    assert staging.folders(staging.root) == ["two"]
+    staging.delete(f"{staging.root}/one")
+    staging.delete_if_empty(f"{staging.root}/two")
+    assert staging.folders(staging.root) == ["two"]
     # What was deleted can be put again.
-    place.put(f"{place.root}/one/1", b"y")
-    assert place.get(f"{place.root}/one/1") == b"y"
+    staging.put(f"{staging.root}/one/1", b"y")
+    assert staging.get(f"{staging.root}/one/1") == b"y"
 
 
-def test_folders_of_what_is_not_there_are_none(place: Any) -> None:
-    assert place.folders(f"{place.root}/nowhere") == []
+def test_a_missing_folder_has_no_subfolders(staging: VolumeFolder) -> None:
+    assert staging.folders(f"{staging.root}/nowhere") == []
 
 
-def test_a_volume_that_is_missing_says_how_to_make_it(workspace: Workspace, make_settings: Make) -> None:
+def test_a_volume_that_is_missing_says_how_to_make_it(staging: VolumeFolder, workspace: Workspace) -> None:
     workspace.files.volumes = {"other.gold.churn"}
-    place = staging(make_settings(), workspace.client())
     with pytest.raises(
         WorkspaceError, match=r"main_catalog.gold.churn.* does not exist.*churn setup --databricks"
     ):
-        place.put(f"{place.root}/file", b"x")
+        staging.put(f"{staging.root}/file", b"x")
     workspace.files.volumes = None
 
 
-def test_a_disabled_dbfs_says_to_use_the_volume(
-    tmp_path: Path, cluster_python: Path, make_settings: Make
+@pytest.mark.parametrize("folder", [step_staging, workflow_staging])
+def test_staging_in_dbfs_is_refused_and_a_volume_named_instead(
+    workspace: Workspace, make_settings: Make, folder: Callable[..., VolumeFolder]
 ) -> None:
-    with Workspace(tmp_path / "new", dbfs_enabled=False, python=cluster_python) as new:
-        place = staging(make_settings(databricks_staging="dbfs"), new.client())
-        with pytest.raises(WorkspaceError, match="CHURN_DATABRICKS_STAGING=volume"):
-            place.put(f"{place.root}/file", b"x")
+    with pytest.raises(SettingsError, match=r"CHURN_DATABRICKS_STAGING=dbfs .*CHURN_DATABRICKS_VOLUME"):
+        folder(make_settings(databricks_staging="dbfs"), workspace.client())
+    assert workspace.requests == []

@@ -71,7 +71,9 @@ def test_a_restarted_worker_follows_the_databricks_run_that_is_there(
         run_id = wait_until_the_step_runs(workspace, marks)
         with dg.DagsterInstance.local_temp(str(worker.home)) as instance:
             until(
-                lambda: [one for one in instance.all_logs(dagster_run_id) if one.user_message == "said once"]
+                lambda: [
+                    entry for entry in instance.all_logs(dagster_run_id) if entry.user_message == "said once"
+                ]
             )
         worker.process.kill()
     with Worker(workspace, tmp_path, "probe", config, run_id=dagster_run_id) as restarted:
@@ -84,8 +86,8 @@ def test_a_restarted_worker_follows_the_databricks_run_that_is_there(
     with dg.DagsterInstance.local_temp(str(worker.home)) as instance:
         entries = instance.all_logs(dagster_run_id)
         materialized = instance.get_latest_materialization_event(dg.AssetKey("probe"))
-    assert [one.user_message for one in entries].count("said once") == 1
-    types = [one.dagster_event.event_type_value for one in entries if one.dagster_event]
+    assert [entry.user_message for entry in entries].count("said once") == 1
+    types = [entry.dagster_event.event_type_value for entry in entries if entry.dagster_event]
     assert types.count("STEP_START") == 1
     assert types.count("ASSET_MATERIALIZATION") == 1
     assert materialized is not None

@@ -25,7 +25,6 @@ from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
 from churn_assets_tests.workspace.nights import finished, production, served, states
-from churn_assets_tests.workspace.runtime import engine_of, start_runtime
 
 __all__ = ["remote_python"]
 
@@ -66,7 +65,7 @@ def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
 
 @pytest.fixture
 def cluster_of_its_own(tmp_path: Path, remote_python: Path) -> Iterator[Workspace]:
-    with Workspace(tmp_path / "workspace", python=remote_python, runtime=start_runtime) as started:
+    with Workspace(tmp_path / "workspace", python=remote_python, with_spark=True) as started:
         yield started
     assert started.violations == []
 
@@ -81,7 +80,7 @@ def settings(cluster_of_its_own: Workspace, remote_python: Path, tmp_path: Path)
 
 @pytest.fixture
 def lake(cluster_of_its_own: Workspace, settings: Settings) -> Iterator[UnityLakehouse]:
-    session = engine_of(cluster_of_its_own).session()
+    session = cluster_of_its_own.engine.session()
     yield UnityLakehouse(settings, lambda: session)
     # One that was not closed asks the engine for minutes, when this process ends, to forget its models.
     session.client.close()

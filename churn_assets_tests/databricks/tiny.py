@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.processes import bare_python
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -24,23 +22,6 @@ TINY_CHURN = HERE / "tiny_churn"
 STAGING = "/Volumes/main_catalog/gold/churn/staging"
 
 LAUNCHER_OPTIONS = {"package", "definitions", "patience_seconds", "heartbeat_seconds", "missed_heartbeats"}
-
-
-def make_cluster_python(root: Path) -> Path:
-    """An interpreter that has this environment's packages, but not the project.
-
-    A ``.pth`` file puts the folder of packages on the path without obeying the ``.pth`` files in it, which is
-    how the project's working tree comes into this environment. It takes milliseconds; that another minor
-    version works is tested once, with ``remote_python``.
-    """
-    python = root / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(bare_python())
-    (root / "pyvenv.cfg").write_text(f"home = {bare_python().parent}\ninclude-system-site-packages = false\n")
-    site = root / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    site.mkdir(parents=True)
-    (site / "packages.pth").write_text(sysconfig.get_paths()["purelib"])
-    return python
 
 
 def settings_fields(workspace: Workspace, folder: Path) -> dict[str, Any]:
@@ -108,14 +89,13 @@ def materialize(
 
 def failure(result: dg.ExecuteInProcessResult, step: str) -> Any:
     """The error with which a step failed."""
-    (event,) = [one for one in result.get_step_failure_events() if one.step_key == step]
+    (event,) = [candidate for candidate in result.get_step_failure_events() if candidate.step_key == step]
     return event.step_failure_data.error
 
 
 def staged(workspace: Workspace) -> list[str]:
-    """The files of steps that are staged now, whatever way they were staged."""
-    roots = [workspace.local(f"{STAGING}/runs"), workspace.local("/dbfs/churn_staging/runs")]
-    return sorted(str(file) for root in roots for file in root.rglob("*") if file.is_file())
+    """The files of steps that are staged now."""
+    return sorted(str(file) for file in workspace.local(f"{STAGING}/runs").rglob("*") if file.is_file())
 
 
 class Worker:
@@ -127,7 +107,7 @@ class Worker:
         self._folder = folder
         self.home = folder / "dagster"
         self.home.mkdir(exist_ok=True)
-        asked = {
+        order = {
             "home": str(self.home),
             "settings": {**settings_fields(workspace, folder), **more.pop("settings", {})},
             "launcher": {"patience_seconds": 3, "heartbeat_seconds": 0.3, "missed_heartbeats": 200}
@@ -147,7 +127,7 @@ class Worker:
             )
         assert self.process.stdin
         with self.process.stdin as stdin:
-            stdin.write(json.dumps(asked))
+            stdin.write(json.dumps(order))
 
     @property
     def log(self) -> str:
@@ -177,7 +157,7 @@ def until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if found := is_so():
-            return found
+        if value := is_so():
+            return value
         time.sleep(0.02)
     raise TimeoutError(f"Not after {seconds} s.")

@@ -19,22 +19,22 @@ from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 
 
-def main(asked: dict[str, Any]) -> None:
+def main(order: dict[str, Any]) -> None:
     """Run the asset, or go on with the run that another worker has left."""
-    settings = settings_module.load(_env_file=None, **asked["settings"])
+    settings = settings_module.load(_env_file=None, **order["settings"])
     launcher = tiny.as_resource(
         lambda: ChurnStepLauncher(
-            settings, package=tiny.TINY_CHURN, definitions="tiny_churn.definitions", **asked["launcher"]
+            settings, package=tiny.TINY_CHURN, definitions="tiny_churn.definitions", **order["launcher"]
         )
     )
-    key = dg.AssetKey(asked["asset"])
+    key = dg.AssetKey(order["asset"])
     job = build_defs(launcher).resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
-    with dg.DagsterInstance.local_temp(asked["home"]) as instance:
-        before = asked.get("run_id")
+    with dg.DagsterInstance.local_temp(order["home"]) as instance:
+        before = order.get("run_id")
         run = instance.get_run_by_id(before) if before else None
         run = run or instance.create_run_for_job(
             job,
-            run_config={"ops": {asked["asset"]: {"config": asked["config"]}}},
+            run_config={"ops": {order["asset"]: {"config": order["config"]}}},
             asset_selection=frozenset({key}),
         )
         print(run.run_id, flush=True)

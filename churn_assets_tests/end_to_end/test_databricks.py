@@ -38,7 +38,6 @@ from churn_assets_tests.end_to_end.warehouse import assert_same_rows, content
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
-from churn_assets_tests.workspace.runtime import start_runtime
 
 __all__ = ["remote_python"]
 
@@ -81,7 +80,7 @@ def on_databricks(
     """A lake that has run once, with every step on a cluster."""
     folder = tmp_path_factory.mktemp("databricks")
     with (
-        Workspace(folder / "workspace", python=remote_python, runtime=start_runtime) as workspace,
+        Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
         settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)

@@ -21,7 +21,6 @@ from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
 from churn_assets_tests.workspace.nights import finished, production, served, states
-from churn_assets_tests.workspace.runtime import start_runtime
 
 __all__ = ["remote_python"]
 
@@ -41,7 +40,7 @@ class Night(NamedTuple):
 def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     """Over the files that ``house`` has."""
     folder = tmp_path_factory.mktemp("night")
-    with Workspace(folder / "workspace", python=remote_python, runtime=start_runtime) as workspace:
+    with Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace:
         settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
         shutil.copytree(house.landing, workspace.local(LANDING), dirs_exist_ok=True)
         client = workspace.client()

@@ -10,23 +10,23 @@ import pandas as pd
 import pytest
 
 from churn_assets.dates import ONE_DAY
-from churn_assets.sample import oracle
 from churn_assets.sample.behaviour import WEEKLY_SEASON, events_of_day
 from churn_assets.sample.population import draw_population, random_stream, truth_csv
+from churn_assets_tests.sample import oracle
 
 START = dt.date(2026, 1, 1)
 FRIDAY = dt.date(2026, 3, 6)
 
 
 def one_user(rate: float, hazard: float, days_silent: int, horizon_days: int = 30) -> float:
-    found = oracle.churn_probability(
+    probabilities = oracle.churn_probability(
         visits_per_day=np.array([rate]),
         daily_hazard=np.array([hazard]),
         feature_date=np.array([FRIDAY], dtype="datetime64[D]"),
         days_silent=np.array([days_silent]),
         horizon_days=horizon_days,
     )
-    return float(found[0])
+    return float(probabilities[0])
 
 
 def by_enumeration(rate: float, hazard: float, days_silent: int, horizon_days: int) -> float:

@@ -238,7 +238,7 @@ def test_from_the_day_on_which_rates_halve_there_are_half_the_visits_and_before_
         file = f"events-{START + dt.timedelta(days=day)}.json"
         assert (as_ever / file).read_bytes() == (halved / file).read_bytes()
     events = {path.parent.name: intact_events(path.parent) for path in (as_ever, halved)}
-    lines = {name: (found["day"] >= 10).sum() for name, found in events.items()}
+    lines = {name: (rows["day"] >= 10).sum() for name, rows in events.items()}
     assert 0.4 < lines["halved"] / lines["as_ever"] < 0.6
 
 

@@ -188,8 +188,8 @@ def test_eight_bit_letters_are_western_if_nothing_says_otherwise(tmp_path):
 
 def test_what_is_told_of_a_csv_counts(tmp_path):
     path = written(tmp_path / "a.csv", "1^'a;b'^x\n2^'c'^y\n")
-    told = {"delimiter": "^", "quote": "'", "header": False}
-    assert rows_of(path, "column1", "column2", **told) == [
+    options = {"delimiter": "^", "quote": "'", "header": False}
+    assert rows_of(path, "column1", "column2", **options) == [
         {"column1": "1", "column2": "a;b"},
         {"column1": "2", "column2": "c"},
     ]

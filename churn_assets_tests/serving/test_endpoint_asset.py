@@ -30,7 +30,6 @@ from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, USER_FEATURES
 from churn_assets_tests.rows import NOON, D, day, frame
 from churn_assets_tests.serving.conftest import WITH_HISTORY, mlflow_answers, server_of
-from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 
 USERS = range(1, 31)
@@ -312,7 +311,7 @@ def test_the_schedule_waits_for_the_first_deployment(tmp_path: Path) -> None:
 def test_model_serving_is_deployed_to_and_compared_in_the_same_way(house: House, tmp_path: Path) -> None:
     settings = house.lake.settings
     with Workspace(tmp_path / "workspace") as workspace:
-        serving = serving_endpoints.of(workspace)
+        serving = workspace.serving
         serving.registry_uri = settings.mlflow_tracking_uri
         databricks = replace(house, endpoint=WorkspaceEndpoint(settings, workspace.client))
 

@@ -85,15 +85,15 @@ class Auth:
     def _give_token(self, call: Call) -> dict[str, object] | Answer:
         form = dict(urllib.parse.parse_qsl(call.body.decode()))
         scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
-        given = (form.get("client_id", ""), form.get("client_secret", ""))
+        credentials = (form.get("client_id", ""), form.get("client_secret", ""))
         if scheme == "Basic":
             client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
-            given = (client_id, secret)
+            credentials = (client_id, secret)
         if form.get("grant_type") != "client_credentials" or form.get("scope") != "all-apis":
             return _oauth_error(
                 400, "invalid_request", f"Unsupported grant {form.get('grant_type')!r} or scope."
             )
-        if given != (self.client_id, self.client_secret):
+        if credentials != (self.client_id, self.client_secret):
             return _oauth_error(401, "invalid_client", "Client authentication failed.")
         self.issued += 1
         token = self.issue(self.client_id, prefix="eyJ", seconds=TOKEN_SECONDS)

@@ -1,7 +1,8 @@
 """Unity Catalog's API over what the emulated metastore knows: looking, creating, and permissions."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from databricks.sdk.service.catalog import (
     CatalogsAPI,
@@ -17,29 +18,25 @@ from churn_assets_tests.workspace.auth import USER
 from churn_assets_tests.workspace.routing import ApiError, Call, Handler, Route, Violation
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity, UnityError
 
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
-
 API = "/api/2.1/unity-catalog"
 # Delta's own names for the types that Databricks calls otherwise, and its name for each in an answer.
 TYPES = {"long": ("bigint", "LONG"), "integer": ("int", "INT")}
 
 
-def routes(workspace: "Workspace") -> list[Route]:
-    """Catalogs, schemas, volumes, tables, external locations and permissions."""
-    return Catalog(workspace).routes()
-
-
 class Catalog:
-    """The API's side of the metastore. Changes beyond creating are SQL's."""
+    """The API of the metastore. Changes beyond creating are SQL's.
 
-    def __init__(self, workspace: "Workspace") -> None:
-        self._workspace = workspace
+    Args:
+        folder: of the workspace.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     @cached_property
     def unity(self) -> Unity:
         """The metastore, which clusters and the warehouse share."""
-        return Unity(self._workspace.folder)
+        return Unity(self._folder)
 
     def routes(self) -> list[Route]:
         """Unity Catalog 2.1. A ``get`` may ask for what can only be browsed, which is nothing here."""
@@ -86,7 +83,7 @@ class Catalog:
             parent = ".".join(
                 call.fields[name] for name in ("catalog_name", "schema_name") if name in call.fields
             )
-            return {field: [_answered(one) for one in self.unity.all(kind, parent)]}
+            return {field: [_answered(securable) for securable in self.unity.all(kind, parent)]}
 
         return listed
 
@@ -134,7 +131,7 @@ class Catalog:
     def _assignments(self, kind: str, name: str, principal: str | None) -> dict[str, Any]:
         return {
             "privilege_assignments": [
-                {"principal": who, "privileges": [one.replace(" ", "_") for one in privileges]}
+                {"principal": who, "privileges": [privilege.replace(" ", "_") for privilege in privileges]}
                 for who, privileges in self.unity.grants(kind, name).items()
                 if principal in (None, who)
             ]
@@ -155,34 +152,34 @@ def _kind(call: Call) -> str:
     return kind
 
 
-def _answered(found: dict[str, Any]) -> dict[str, Any]:
+def _answered(securable: dict[str, Any]) -> dict[str, Any]:
     """A securable as the API tells it."""
-    parts = found["name"].split(".")
+    parts = securable["name"].split(".")
     answer = {
         "name": parts[-1],
-        "full_name": found["name"],
-        "comment": found.get("comment", ""),
+        "full_name": securable["name"],
+        "comment": securable.get("comment", ""),
         "owner": USER,
-        "created_at": found["created_at"],
+        "created_at": securable["created_at"],
     }
     if len(parts) > 1:
         answer["catalog_name"] = parts[0]
     if len(parts) > 2:
         answer["schema_name"] = parts[1]
-    match found["kind"]:
-        case "catalog" | "schema" if "managed_location" in found:
-            answer["storage_root"] = found["managed_location"]
+    match securable["kind"]:
+        case "catalog" | "schema" if "managed_location" in securable:
+            answer["storage_root"] = securable["managed_location"]
         case "volume":
             answer["volume_type"] = "MANAGED"
         case "external location":
-            answer |= {"url": found["url"], "credential_name": found["credential"]}
+            answer |= {"url": securable["url"], "credential_name": securable["credential"]}
         case "table":
-            answer |= _table(found)
+            answer |= _table(securable)
     return answer
 
 
-def _table(found: dict[str, Any]) -> dict[str, Any]:
-    delta = DeltaTable(found["location"])
+def _table(securable: dict[str, Any]) -> dict[str, Any]:
+    delta = DeltaTable(securable["location"])
     partitions = delta.metadata().partition_columns
     columns = []
     for position, field in enumerate(delta.schema().fields):
@@ -203,6 +200,6 @@ def _table(found: dict[str, Any]) -> dict[str, Any]:
         "table_type": "MANAGED",
         "data_source_format": "DELTA",
         "columns": columns,
-        "storage_location": found["location"],
-        "properties": found["properties"],
+        "storage_location": securable["location"],
+        "properties": securable["properties"],
     }

@@ -20,7 +20,7 @@ def check(spec: dict[str, Any], pools: Pools) -> None:
     """
     for name in sorted(NOT_EMULATED & set(spec)):
         raise Violation(f"{name} of a cluster is not emulated.")
-    version, node, pool = (spec.get(one) for one in ("spark_version", "node_type_id", "instance_pool_id"))
+    version, node, pool = (spec.get(field) for field in ("spark_version", "node_type_id", "instance_pool_id"))
     if version not in SPARK_VERSIONS:
         raise Violation(f"Invalid spark version {version}.")
     if bool(node) == bool(pool):

@@ -3,7 +3,8 @@
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from databricks.sdk.service.compute import ClustersAPI
 
@@ -11,10 +12,9 @@ from churn_assets_tests.workspace import cluster_spec
 from churn_assets_tests.workspace.auth import USER
 from churn_assets_tests.workspace.cluster import Cluster, now_ms
 from churn_assets_tests.workspace.compute_types import NODE_TYPES, SPARK_VERSIONS
+from churn_assets_tests.workspace.faults import Faults
+from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 API = "/api/2.1/clusters"
 
@@ -22,12 +22,19 @@ API = "/api/2.1/clusters"
 class Clusters:
     """All clusters, those of jobs included.
 
+    Args:
+        folder: of the workspace.
+        faults: how long a cluster is PENDING.
+        pools: the instance pools that a cluster may take its nodes from.
+
     Attributes:
         seconds_per_minute: of ``autotermination_minutes``; less makes an idle cluster end sooner.
     """
 
-    def __init__(self, workspace: "Workspace") -> None:
-        self._workspace = workspace
+    def __init__(self, folder: Path, faults: Faults, pools: Pools) -> None:
+        self._folder = folder / "clusters"
+        self._faults = faults
+        self._pools = pools
         self._all: dict[str, Cluster] = {}
         self._lock = threading.RLock()
         self.seconds_per_minute = 60.0
@@ -35,7 +42,11 @@ class Clusters:
     def alive(self) -> list[Cluster]:
         """Clusters that would cost money now: everything that is not terminated."""
         with self._lock:
-            return [one for one in map(self._after_autotermination, self._all.values()) if not one.terminated]
+            return [
+                cluster
+                for cluster in map(self._after_autotermination, self._all.values())
+                if not cluster.terminated
+            ]
 
     def launch(self, spec: dict[str, Any], source: str, creator: str = USER) -> Cluster:
         """Start a cluster.
@@ -43,15 +54,15 @@ class Clusters:
         Raises:
             ApiError: it could not be started as asked for.
         """
-        cluster_spec.check(spec, self._workspace.pools)
+        cluster_spec.check(spec, self._pools)
         cluster_id = f"{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         cluster = Cluster(
             cluster_id=cluster_id,
             spec=spec,
             source=source,
-            folder=self._workspace.folder / "clusters" / cluster_id,
+            folder=self._folder / cluster_id,
             creator=creator,
-            ready_at=time.monotonic() + self._workspace.faults.cluster_start_seconds,
+            ready_at=time.monotonic() + self._faults.cluster_start_seconds,
             start_time=now_ms(),
         )
         cluster.site_packages.mkdir(parents=True)
@@ -76,7 +87,7 @@ class Clusters:
         with self._lock:
             if cluster.terminated:
                 cluster.terminated = None
-                cluster.ready_at = time.monotonic() + self._workspace.faults.cluster_start_seconds
+                cluster.ready_at = time.monotonic() + self._faults.cluster_start_seconds
                 cluster.start_time = now_ms()
                 cluster.idle_since = time.monotonic()
                 cluster.event("STARTING")
@@ -141,12 +152,12 @@ class Clusters:
         states = call.fields.get("filter_by.cluster_states")
         sources = call.fields.get("filter_by.cluster_sources")
         with self._lock:
-            found = [self._after_autotermination(one).details() for one in self._all.values()]
-        found = [one for one in found if not states or one["state"] in states]
-        found = [one for one in found if not sources or one["cluster_source"] in sources]
+            clusters = [self._after_autotermination(cluster).details() for cluster in self._all.values()]
+        clusters = [cluster for cluster in clusters if not states or cluster["state"] in states]
+        clusters = [cluster for cluster in clusters if not sources or cluster["cluster_source"] in sources]
         start, size = int(call.fields.get("page_token") or 0), call.fields.get("page_size") or 20
-        page: dict[str, Any] = {"clusters": found[start : start + size]}
-        return page if start + size >= len(found) else page | {"next_page_token": str(start + size)}
+        page: dict[str, Any] = {"clusters": clusters[start : start + size]}
+        return page if start + size >= len(clusters) else page | {"next_page_token": str(start + size)}
 
     def _delete(self, call: Call) -> None:
         self.terminate(self.get(call.fields["cluster_id"]))
@@ -184,7 +195,7 @@ class Clusters:
 
 
 def _node_types(_: Call) -> dict[str, Any]:
-    return {"node_types": [one | {"node_type_id": name} for name, one in NODE_TYPES.items()]}
+    return {"node_types": [node_type | {"node_type_id": name} for name, node_type in NODE_TYPES.items()]}
 
 
 def _spark_versions(_: Call) -> dict[str, Any]:

@@ -110,19 +110,19 @@ class Dbfs:
         return {"bytes_read": len(data), "data": base64.b64encode(data).decode()}
 
     def _existing(self, call: Call) -> Path:
-        found = self.local(call.fields["path"])
-        if not found.exists() and found != self._root:
+        path = self.local(call.fields["path"])
+        if not path.exists() and path != self._root:
             message = f"No file or directory exists on path {call.fields['path']}."
             raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", message)
-        return found
+        return path
 
     def _get_status(self, call: Call) -> dict[str, Any]:
         return self._status(self._existing(call))
 
     def _list(self, call: Call) -> dict[str, Any]:
-        found = self._existing(call)
-        files = sorted(found.iterdir()) if found.is_dir() else [found] if found.exists() else []
-        return {"files": [self._status(one) for one in files]}
+        path = self._existing(call)
+        files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+        return {"files": [self._status(file) for file in files]}
 
     def _status(self, path: Path) -> dict[str, Any]:
         return {
@@ -133,13 +133,13 @@ class Dbfs:
         }
 
     def _delete(self, call: Call) -> None:
-        found = self.local(call.fields["path"])
-        if found.is_dir():
-            if any(found.iterdir()) and not call.fields.get("recursive"):
+        path = self.local(call.fields["path"])
+        if path.is_dir():
+            if any(path.iterdir()) and not call.fields.get("recursive"):
                 raise ApiError(400, "IO_ERROR", f"{call.fields['path']} is a non-empty directory.")
-            shutil.rmtree(found)
+            shutil.rmtree(path)
         else:
-            found.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def _mkdirs(self, call: Call) -> None:
         self.local(call.fields["path"]).mkdir(parents=True, exist_ok=True)

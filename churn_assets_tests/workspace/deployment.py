@@ -6,7 +6,6 @@ from pathlib import Path
 from churn_assets import settings as settings_module
 from churn_assets.databricks.catalog import setup
 from churn_assets.settings import Settings
-from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 
@@ -44,5 +43,5 @@ def set_up(workspace: Workspace, folder: Path, python: Path, start: dt.date, hor
     setup.apply(client, settings)
     client.secrets.create_scope("churn")
     client.secrets.put_secret("churn", "databricks-token", string_value=workspace.token)
-    serving_endpoints.of(workspace).registry_uri = settings.mlflow_tracking_uri
+    workspace.serving.registry_uri = settings.mlflow_tracking_uri
     return settings

@@ -44,9 +44,9 @@ def run(spec: dict[str, Any]) -> None:
         return
     package, entry = spec["package_name"], spec["entry_point"]
     sys.argv = [entry, *spec["arguments"]]
-    found = importlib.metadata.distribution(package).entry_points.select(name=entry)
-    if found:
-        next(iter(found)).load()()
+    entry_points = importlib.metadata.distribution(package).entry_points.select(name=entry)
+    if entry_points:
+        next(iter(entry_points)).load()()
         return
     module = importlib.import_module(package.replace("-", "_"))
     getattr(module, entry)()

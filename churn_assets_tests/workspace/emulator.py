@@ -1,10 +1,8 @@
 """The emulated workspace: start it, talk to its ``url`` with the real client, ask it what happened."""
 
-import importlib
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route as AnyPath
 
 from churn_assets_tests.workspace.auth import USER, WORKSPACE_ID, Auth
+from churn_assets_tests.workspace.catalog import Catalog
 from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.dbfs import Dbfs
 from churn_assets_tests.workspace.faults import Faults, LostResponse, Refused, Slow, UnknownState
@@ -25,17 +24,19 @@ from churn_assets_tests.workspace.jobs import Jobs
 from churn_assets_tests.workspace.mlflow import MlflowServer
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
-from churn_assets_tests.workspace.processes import Runtime
+from churn_assets_tests.workspace.processes import Runtime, bare_python
 from churn_assets_tests.workspace.registered_models import RegisteredModels
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, json_answer
+from churn_assets_tests.workspace.runtime import Engine, ExistingVolumes
 from churn_assets_tests.workspace.secret_scopes import Secrets
+from churn_assets_tests.workspace.serving_endpoints import ServingEndpoints
+from churn_assets_tests.workspace.statements import Statements
+from churn_assets_tests.workspace.surroundings import Surroundings
 from churn_assets_tests.workspace.workspace_files import WorkspaceFiles
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 # With every answer; it is how clients learn the workspace's id.
 ORG_HEADER = {"x-databricks-org-id": WORKSPACE_ID}
-# Each has ``routes(workspace) -> list[Route]``; they import this module.
-PLUGGED_IN = ("catalog", "statements", "serving_endpoints")
 
 
 class Logged(NamedTuple):
@@ -54,9 +55,8 @@ class Workspace:
         folder: an existing or new folder, for files of volumes, DBFS and clusters.
         dbfs_enabled: whether the public DBFS root may be used; new workspaces answer 403.
         python: the interpreter of clusters; by default the bare one under this process' environment.
-        runtime: gives what the clusters' processes find beside that interpreter's own packages; it is called
-            once, when the first process starts, and may use ``at_close``.
-        plugins: more routes: called with this workspace.
+        with_spark: whether the clusters' processes find the emulated Databricks Runtime beside that
+            interpreter's own packages. The engine starts with the first process.
 
     Attributes:
         url: where it listens. No trailing slash.
@@ -66,7 +66,8 @@ class Workspace:
         requests: every request in the order of the answers.
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
-        files, dbfs, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs: the parts.
+        surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
+        files, dbfs, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving: the parts.
     """
 
     def __init__(
@@ -75,8 +76,7 @@ class Workspace:
         *,
         dbfs_enabled: bool = True,
         python: Path | None = None,
-        runtime: Callable[["Workspace"], Runtime] | None = None,
-        plugins: tuple[Callable[["Workspace"], list[Route]], ...] = (),
+        with_spark: bool = False,
     ) -> None:
         # Imported here, because starting the server imports uvicorn's protocols.
         from churn_assets_tests.workspace.server import Server
@@ -98,11 +98,27 @@ class Workspace:
         self.secrets = Secrets()
         self.pools = Pools()
         self.permissions = Permissions()
-        self.mlflow = MlflowServer(self)
-        self.clusters = Clusters(self)
-        self.jobs = Jobs(self, python, lambda: runtime(self) if runtime else Runtime())
+        self.mlflow = MlflowServer(self.folder)
+        self.clusters = Clusters(self.folder, self.faults, self.pools)
+        self.serving = ServingEndpoints()
+        self.surroundings = Surroundings(
+            folder=self.folder,
+            url=self.url,
+            auth=self.auth,
+            faults=self.faults,
+            clusters=self.clusters,
+            secrets=self.secrets,
+            python=python or bare_python(),
+            runtime=lambda: self.engine.runtime if with_spark else Runtime(),
+            real_path=self.local,
+            emails=self.emails,
+            violations=self.violations,
+        )
+        self.jobs = Jobs(self.surroundings)
         self._lock = threading.Lock()
-        self._closing: list[Callable[[], None]] = [self.jobs.close]
+        self._engine: Engine | None = None
+        # Tasks that start at the same time ask for it from their own threads.
+        self._engine_lock = threading.Lock()
         self.routes: list[Route] = [
             *self.auth.routes(),
             *self.files.routes(),
@@ -116,20 +132,39 @@ class Workspace:
             *self.mlflow.routes(),
             *self.clusters.routes(),
             *self.jobs.routes(),
+            *Catalog(self.folder).routes(),
+            *Statements(self._execute).routes(),
+            *self.serving.routes(),
         ]
-        for name in PLUGGED_IN:
-            self.routes += importlib.import_module(f"{__package__}.{name}").routes(self)
-        for plugin in plugins:
-            self.routes += plugin(self)
 
     def __enter__(self) -> Self:
         self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for close in reversed(self._closing):
-            close()
+        if self._engine:
+            self._engine.close()
+        self.mlflow.close()
+        self.jobs.close()
         self._server.stop()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the SQL warehouse and of the clusters' Spark, started at its first use.
+
+        From then on files need volumes that exist.
+        """
+        with self._engine_lock:
+            if self._engine is None:
+                # The bare interpreter that simple tasks run on has no Spark.
+                python = self.surroundings.python
+                python = None if python == bare_python() else python
+                self._engine = Engine(self.folder, python)
+                self.files.volumes = ExistingVolumes(self._engine.unity)
+            return self._engine
+
+    def _execute(self, sql: str) -> dict[str, Any]:
+        return self.engine.execute(sql)
 
     def local(self, path: str) -> Path:
         """The real path of ``/Volumes/…``, ``dbfs:/…``, ``/dbfs/…``, ``/Workspace/…`` or ``/Users/…``.
@@ -146,18 +181,16 @@ class Workspace:
             return self.dbfs.local(path.removeprefix("/dbfs"))
         return self.workspace_files.local(path)
 
-    def at_close(self, close: Callable[[], None]) -> None:
-        """Call this when the workspace closes, before what was registered earlier."""
-        self._closing.append(close)
-
     def client(self, **config: Any) -> WorkspaceClient:
         """The real client, with the personal access token unless ``config`` says otherwise."""
-        given: dict[str, Any] = {"host": self.url, "token": self.token, "auth_type": "pat", **config}
-        return WorkspaceClient(**given)
+        options: dict[str, Any] = {"host": self.url, "token": self.token, "auth_type": "pat", **config}
+        return WorkspaceClient(**options)
 
     def calls(self, method: str, path: str) -> list[Logged]:
         """The requests of this method whose path ends so."""
-        return [one for one in self.requests if one.method == method and one.path.endswith(path)]
+        return [
+            request for request in self.requests if request.method == method and request.path.endswith(path)
+        ]
 
     async def _serve(self, request: Request) -> Response:
         body = await request.body()

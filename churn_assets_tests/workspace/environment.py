@@ -1,18 +1,38 @@
-"""The clusters' environment: another Python minor version with the locked requirements, nothing of ours."""
+"""Interpreters for clusters: this Python, or another minor version, with packages but never the project."""
 
 import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
+from churn_assets_tests.workspace.processes import bare_python
+
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 UV = Path(sys.executable).parent / "uv"
 MINORS = (12, 13, 11)
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
+
+
+def link_packages(root: Path) -> Path:
+    """Make an interpreter that has this environment's packages, but not the project, and return its path.
+
+    A ``.pth`` file puts the folder of packages on the path without obeying the ``.pth`` files in it, which is
+    how the project's working tree comes into this environment. It takes milliseconds; that another minor
+    version works is tested once, with ``remote_python``.
+    """
+    python = root / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(bare_python())
+    (root / "pyvenv.cfg").write_text(f"home = {bare_python().parent}\ninclude-system-site-packages = false\n")
+    site = root / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "packages.pth").write_text(sysconfig.get_paths()["purelib"])
+    return python
 
 
 def other_python() -> tuple[Path, str] | None:
@@ -37,13 +57,13 @@ def build() -> Path:
     Raises:
         LookupError: there is no other Python.
     """
-    found = other_python()
-    if not found:
+    other = other_python()
+    if not other:
         raise LookupError(
             f"No other Python than 3.{sys.version_info.minor} found on PATH, beside {sys.base_prefix} or in "
             f"{Path.home() / '.pyenv'}; expected one of {[f'3.{minor}' for minor in MINORS]}; install one."
         )
-    python, version = found
+    python, version = other
     cache = subprocess.run([UV, "cache", "dir"], capture_output=True, text=True, check=True, timeout=60)
     key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
     folder = Path(cache.stdout.strip()).parent / "churn-remote-python" / f"{version}-{key}"

@@ -58,9 +58,9 @@ class UnknownState:
     def applied_to(self, answer: Answer) -> Answer:
         """The run as a newer service could tell it, in ``state`` and in ``status``."""
         run = json.loads(answer.content)
-        for one in (run, *run.get("tasks", [])):
-            one["state"] = {"life_cycle_state": self.state, "state_message": ""}
-            one["status"] = {"state": self.state}
+        for state_holder in (run, *run.get("tasks", [])):
+            state_holder["state"] = {"life_cycle_state": self.state, "state_message": ""}
+            state_holder["status"] = {"state": self.state}
         return json_answer(run)
 
 

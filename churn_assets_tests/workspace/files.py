@@ -89,10 +89,10 @@ class Files:
         return Answer(status=204)
 
     def _file(self, call: Call) -> Path:
-        found = self.local(call.params["path"])
-        if not found.is_file():
+        path = self.local(call.params["path"])
+        if not path.is_file():
             raise ApiError(404, "NOT_FOUND", f"The file being accessed is not found: {call.params['path']}")
-        return found
+        return path
 
     def _create_directory(self, call: Call) -> Answer:
         target = self.local(call.params["path"])
@@ -102,32 +102,32 @@ class Files:
         return Answer(status=204)
 
     def _directory(self, call: Call) -> Path:
-        found = self.local(call.params["path"])
-        volume = len(found.relative_to(self._folder).parts) == 4
-        if not found.is_dir() and not volume:
+        path = self.local(call.params["path"])
+        volume = len(path.relative_to(self._folder).parts) == 4
+        if not path.is_dir() and not volume:
             raise ApiError(
                 404, "NOT_FOUND", f"The directory being accessed is not found: {call.params['path']}"
             )
-        return found
+        return path
 
     def _directory_metadata(self, call: Call) -> Answer:
         self._directory(call)
         return Answer()
 
     def _delete_directory(self, call: Call) -> Answer:
-        found = self._directory(call)
-        if any(found.iterdir()):
+        path = self._directory(call)
+        if any(path.iterdir()):
             raise ApiError(400, "DIRECTORY_NOT_EMPTY", f"Directory is not empty: {call.params['path']}")
-        shutil.rmtree(found)
+        shutil.rmtree(path)
         return Answer(status=204)
 
     def _list(self, call: Call) -> dict[str, Any]:
-        found = self._directory(call)
-        entries = sorted(found.iterdir()) if found.is_dir() else []
+        path = self._directory(call)
+        entries = sorted(path.iterdir()) if path.is_dir() else []
         size = min(call.fields.get("page_size") or MAX_PAGE, MAX_PAGE)
         start = int(call.fields.get("page_token") or 0)
         page: dict[str, Any] = {
-            "contents": [_entry(one, self._folder) for one in entries[start : start + size]],
+            "contents": [_entry(entry, self._folder) for entry in entries[start : start + size]],
         }
         if start + size < len(entries):
             page["next_page_token"] = str(start + size)

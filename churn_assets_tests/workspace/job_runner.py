@@ -2,25 +2,32 @@
 
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from churn_assets_tests.workspace.cluster import now_ms
+from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.ends import TIMED_OUT, End
 from churn_assets_tests.workspace.run_if import outcome, verdict
 from churn_assets_tests.workspace.runs import Run, TaskRun
 from churn_assets_tests.workspace.task_runner import TICK_SECONDS, TaskRunner
 
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
-
 
 class JobRunner:
-    """Drives one run to its end, in a thread of its own and one more a task."""
+    """Drives one run to its end, in one thread and one more for each task.
 
-    def __init__(self, workspace: "Workspace", run: Run, tasks: TaskRunner) -> None:
-        self._workspace = workspace
+    Args:
+        run: not started yet.
+        tasks: runs the tasks.
+        clusters: where the run's own clusters end with it.
+        emails: gets what would have been sent: (event, address, run id).
+    """
+
+    def __init__(
+        self, run: Run, tasks: TaskRunner, clusters: Clusters, emails: list[tuple[str, str, int]]
+    ) -> None:
         self._run = run
         self._tasks = tasks
+        self._clusters = clusters
+        self._emails = emails
         self.thread = threading.Thread(target=self._drive, name=f"run {run.run_id}", daemon=True)
 
     def _drive(self) -> None:
@@ -42,7 +49,7 @@ class JobRunner:
             end = outcome(run)
             run.phase = "TERMINATING"
         for cluster in run.job_clusters.values():
-            self._workspace.clusters.terminate(cluster, "JOB_FINISHED")
+            self._clusters.terminate(cluster, "JOB_FINISHED")
         with run.changed:
             run.ended = now_ms()
             run.end = end
@@ -54,7 +61,7 @@ class JobRunner:
         if task.cancel.is_set():
             self._finish(task, task.why)
             return
-        needed = [one["task_key"] for one in task.settings.get("depends_on") or []]
+        needed = [dependency["task_key"] for dependency in task.settings.get("depends_on") or []]
         if any(self._run.tasks[key].end is None for key in needed):
             return
         end = verdict(self._run, task)
@@ -76,4 +83,4 @@ class JobRunner:
 
     def _notify(self, event: str) -> None:
         for address in (self._run.settings.get("email_notifications") or {}).get(event) or []:
-            self._workspace.emails.append((event, address, self._run.run_id))
+            self._emails.append((event, address, self._run.run_id))

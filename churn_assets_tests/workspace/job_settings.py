@@ -40,35 +40,37 @@ def check(settings: dict[str, Any], known: set[str]) -> None:
     keys = [task["task_key"] for task in tasks]
     if len(set(keys)) != len(keys):
         raise Violation(f"Task keys must be unique: {keys}.")
-    clusters = {one["job_cluster_key"] for one in settings.get("job_clusters") or []}
+    clusters = {job_cluster["job_cluster_key"] for job_cluster in settings.get("job_clusters") or []}
     upstream = _upstream(tasks)
     for task in tasks:
         _check_task(task, clusters, upstream[task["task_key"]])
 
 
-def with_overrides(settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def with_overrides(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """A job's settings with what ``run-now`` says otherwise.
 
     Raises:
         Violation: it asks for what is not emulated.
     """
     known = {"job_id", "idempotency_token", "job_parameters", "python_params", "python_named_params", "queue"}
-    _only(asked, known, "run-now")
+    _only(overrides, known, "run-now")
     tasks = []
     for original in settings["tasks"]:
         task = dict(original)
         for kind in ("spark_python_task", "python_wheel_task"):
-            if kind in task and "python_params" in asked:
-                task[kind] = task[kind] | {"parameters": asked["python_params"]}
-        if "python_wheel_task" in task and "python_named_params" in asked:
-            named = (task["python_wheel_task"].get("named_parameters") or {}) | asked["python_named_params"]
+            if kind in task and "python_params" in overrides:
+                task[kind] = task[kind] | {"parameters": overrides["python_params"]}
+        if "python_wheel_task" in task and "python_named_params" in overrides:
+            named = (task["python_wheel_task"].get("named_parameters") or {}) | overrides[
+                "python_named_params"
+            ]
             task["python_wheel_task"] = task["python_wheel_task"] | {"named_parameters": named}
         tasks.append(task)
     return settings | {"tasks": tasks}
 
 
-def _only(given: dict[str, Any], known: set[str], what: str) -> None:
-    unknown = sorted(set(given) - known)
+def _only(fields: dict[str, Any], known: set[str], what: str) -> None:
+    unknown = sorted(set(fields) - known)
     if unknown:
         raise Violation(f"{what} says {', '.join(unknown)}, which the emulator does not act on.")
 
@@ -95,9 +97,9 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
     if (
         len(
             [
-                one
-                for one in ("parameters", "named_parameters")
-                if (task.get("python_wheel_task") or {}).get(one)
+                field
+                for field in ("parameters", "named_parameters")
+                if (task.get("python_wheel_task") or {}).get(field)
             ]
         )
         > 1
@@ -119,7 +121,10 @@ def _texts(task: dict[str, Any]) -> Iterator[str]:
 
 def _upstream(tasks: list[dict[str, Any]]) -> dict[str, set[str]]:
     """All tasks that run before each task."""
-    direct = {task["task_key"]: {one["task_key"] for one in task.get("depends_on") or []} for task in tasks}
+    direct = {
+        task["task_key"]: {dependency["task_key"] for dependency in task.get("depends_on") or []}
+        for task in tasks
+    }
     for key, needed in direct.items():
         if needed - set(direct):
             raise Violation(
@@ -133,5 +138,5 @@ def _upstream(tasks: list[dict[str, Any]]) -> dict[str, set[str]]:
                 f"The tasks {sorted(set(direct) - set(closed))} depend on each other in a circle."
             )
         for key in ready:
-            closed[key] = direct[key].union(*(closed[one] for one in direct[key]))
+            closed[key] = direct[key].union(*(closed[dependency] for dependency in direct[key]))
     return closed

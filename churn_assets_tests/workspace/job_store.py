@@ -69,7 +69,7 @@ class JobStore:
 
     def _list_jobs(self, call: Call) -> dict[str, Any]:
         name = (call.fields.get("name") or "").lower()
-        found = [
+        jobs = [
             job
             for job in reversed(list(self.all.values()))
             if not name or job["settings"]["name"].lower() == name
@@ -83,9 +83,9 @@ class JobStore:
         bulky = () if call.fields.get("expand_tasks") else ("tasks", "job_clusters")
         views = [
             job | {"settings": {key: value for key, value in job["settings"].items() if key not in bulky}}
-            for job in found[start : start + limit]
+            for job in jobs[start : start + limit]
         ]
-        more = start + limit < len(found)
+        more = start + limit < len(jobs)
         page = {"jobs": views, "has_more": more}
         return page | {"next_page_token": str(start + limit)} if more else page
 
@@ -97,8 +97,8 @@ class JobStore:
         new = call.fields.get("new_settings") or {}
         for name, key in (("tasks", "task_key"), ("job_clusters", "job_cluster_key")):
             if name in new:  # merged by key, as the service does
-                merged = {one[key]: one for one in kept.get(name) or []} | {
-                    one[key]: one for one in new[name]
+                merged = {item[key]: item for item in kept.get(name) or []} | {
+                    item[key]: item for item in new[name]
                 }
                 new = new | {name: list(merged.values())}
         self._replace(job, kept | new)

@@ -1,12 +1,10 @@
 """The Jobs API 2.1 and 2.2: runs, and what becomes of them."""
 
-import functools
 import itertools
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from databricks.sdk.service.jobs import JobsAPI
 
@@ -15,13 +13,10 @@ from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.ends import CANCELED, TOO_MANY_RUNS
 from churn_assets_tests.workspace.job_runner import JobRunner
 from churn_assets_tests.workspace.job_store import JobStore
-from churn_assets_tests.workspace.processes import Runtime, bare_python
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
 from churn_assets_tests.workspace.runs import Run, TaskRun
+from churn_assets_tests.workspace.surroundings import Surroundings
 from churn_assets_tests.workspace.task_runner import TaskRunner
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 
 class Jobs:
@@ -30,13 +25,10 @@ class Jobs:
     Attributes:
         runs: every run by its id, in the order of their starts.
         jobs: every job by its id: its settings, and who made it when.
-        python: the clusters' interpreter.
     """
 
-    def __init__(self, workspace: "Workspace", python: Path | None, runtime: Callable[[], Runtime]) -> None:
-        self._workspace = workspace
-        self.python = python or bare_python()
-        self._runtime = functools.cache(runtime)
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
         self.runs: dict[int, Run] = {}
         self._tokens: dict[tuple[int, str], int] = {}
         self._threads: list[threading.Thread] = []
@@ -112,7 +104,7 @@ class Jobs:
         """Start a run; returns at once."""
         with self._lock:
             run_id = next(self._ids)
-            folder = self._workspace.folder / "runs" / str(run_id)
+            folder = self._surroundings.folder / "runs" / str(run_id)
             tasks = {}
             for task in settings["tasks"]:
                 key = task["task_key"]
@@ -122,8 +114,8 @@ class Jobs:
         return run
 
     def _drive(self, run: Run) -> Run:
-        tasks = TaskRunner(self._workspace, run, self.python, self._runtime)
-        runner = JobRunner(self._workspace, run, tasks)
+        tasks = TaskRunner(self._surroundings, run)
+        runner = JobRunner(run, tasks, self._surroundings.clusters, self._surroundings.emails)
         self._threads.append(runner.thread)
         runner.thread.start()
         return run
@@ -159,10 +151,12 @@ class Jobs:
     def _run_now(self, call: Call) -> dict[str, Any]:
         job = self._store.get(call.fields["job_id"])
         settings = job_settings.with_overrides(job["settings"], dict(call.fields))
-        defaults = {one["name"]: one["default"] for one in settings.get("parameters") or []}
-        given = call.fields.get("job_parameters") or {}
-        if set(given) - set(defaults):
-            raise Violation(f"Job {job['job_id']} has no parameters {sorted(set(given) - set(defaults))}.")
+        defaults = {parameter["name"]: parameter["default"] for parameter in settings.get("parameters") or []}
+        parameters = call.fields.get("job_parameters") or {}
+        if set(parameters) - set(defaults):
+            raise Violation(
+                f"Job {job['job_id']} has no parameters {sorted(set(parameters) - set(defaults))}."
+            )
 
         def make() -> Run:
             earlier = [run for run in self.runs.values() if run.job_id == job["job_id"]]
@@ -172,10 +166,10 @@ class Jobs:
                 "JOB_RUN",
                 settings,
                 call.user,
-                parameters=defaults | given,
+                parameters=defaults | parameters,
                 number=len(earlier) + 1,
             )
-            if sum(not one.end for one in earlier) >= settings.get("max_concurrent_runs", 1):
+            if sum(not run.end for run in earlier) >= settings.get("max_concurrent_runs", 1):
                 run.end, run.ended = TOO_MANY_RUNS, now_ms()
                 for task in run.tasks.values():
                     task.end = TOO_MANY_RUNS
@@ -197,7 +191,7 @@ class Jobs:
 
     def _get_run(self, call: Call) -> dict[str, Any]:
         run, task = self._find(call.fields["run_id"])
-        url = self._workspace.url
+        url = self._surroundings.url
         if task is None:
             return run.view(url)
         view = task.view(run.page_url(url, task.run_id))
@@ -221,17 +215,19 @@ class Jobs:
     def _list_runs(self, call: Call) -> dict[str, Any]:
         known = {"active_only", "completed_only", "expand_tasks", "job_id", "limit", "page_token", "run_type"}
         known |= {"start_time_from", "start_time_to", "offset"}
-        asked = {name: value for name, value in call.fields.items() if name in known}
-        limit = asked.get("limit", 20) or 25
+        filters = {name: value for name, value in call.fields.items() if name in known}
+        limit = filters.get("limit", 20) or 25
         if not 0 < limit <= 26:
             raise ApiError(400, "INVALID_PARAMETER_VALUE", f"limit is {limit}; it must be from 1 to 25.")
-        found = [run for run in reversed(list(self.runs.values())) if not run.deleted and _wanted(run, asked)]
-        start = int(asked.get("page_token") or asked.get("offset") or 0)
-        views = [
-            run.view(self._workspace.url, with_tasks=bool(asked.get("expand_tasks")))
-            for run in found[start : start + limit]
+        runs = [
+            run for run in reversed(list(self.runs.values())) if not run.deleted and _wanted(run, filters)
         ]
-        more = start + limit < len(found)
+        start = int(filters.get("page_token") or filters.get("offset") or 0)
+        views = [
+            run.view(self._surroundings.url, with_tasks=bool(filters.get("expand_tasks")))
+            for run in runs[start : start + limit]
+        ]
+        more = start + limit < len(runs)
         page = {"runs": views, "has_more": more}
         return page | {"next_page_token": str(start + limit)} if more else page
 
@@ -259,11 +255,11 @@ class Jobs:
         run.deleted = True
 
 
-def _wanted(run: Run, asked: dict[str, Any]) -> bool:
+def _wanted(run: Run, filters: dict[str, Any]) -> bool:
     return (
-        asked.get("job_id") in (None, run.job_id)
-        and asked.get("run_type") in (None, run.run_type)
-        and not (asked.get("active_only") and run.end)
-        and not (asked.get("completed_only") and not run.end)
-        and asked.get("start_time_from", 0) <= run.started <= asked.get("start_time_to", run.started)
+        filters.get("job_id") in (None, run.job_id)
+        and filters.get("run_type") in (None, run.run_type)
+        and not (filters.get("active_only") and run.end)
+        and not (filters.get("completed_only") and not run.end)
+        and filters.get("start_time_from", 0) <= run.started <= filters.get("start_time_to", run.started)
     )

@@ -25,10 +25,10 @@ class LibraryError(Exception):
 @functools.cache
 def installed(python: Path) -> dict[str, str]:
     """What an interpreter's environment holds: versions by canonical name."""
-    found = subprocess.run(
+    listing = subprocess.run(
         [python, "-I", "-c", LIST_INSTALLED], capture_output=True, text=True, check=True, timeout=60
     )
-    return {canonicalize_name(name): version for name, version in json.loads(found.stdout).items() if name}
+    return {canonicalize_name(name): version for name, version in json.loads(listing.stdout).items() if name}
 
 
 def install(libraries: list[dict[str, Any]], python: Path, target: Path, local: Any) -> None:

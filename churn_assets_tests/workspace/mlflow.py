@@ -13,14 +13,10 @@ import threading
 import time
 import urllib.parse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import requests
 
 from churn_assets_tests.workspace.routing import Answer, Call, Route
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 PREFIXES = ("/api/2.0/mlflow/", "/api/3.0/mlflow/", "/api/2.0/mlflow-artifacts/")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -33,13 +29,16 @@ NOT_PASSED_BACK = {"content-length", "content-encoding", "transfer-encoding", "c
 class MlflowServer:
     """The tracking server behind the workspace.
 
+    Args:
+        folder: of the workspace.
+
     Attributes:
         seconds_to_start: how long the start took; None before it.
     """
 
-    def __init__(self, workspace: "Workspace") -> None:
-        self._workspace = workspace
-        self._folder = workspace.folder / "mlflow"
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "mlflow"
+        self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._url: str | None = None
         self.seconds_to_start: float | None = None
@@ -56,6 +55,12 @@ class MlflowServer:
                 self._url = self._start()
             return self._url
 
+    def close(self) -> None:
+        """Kill the server if it was started."""
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
     def routes(self) -> list[Route]:
         """Everything below MLflow's prefixes."""
         return [
@@ -70,7 +75,7 @@ class MlflowServer:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         with (self._folder / "server.log").open("wb") as log:
-            server = subprocess.Popen(
+            self._process = server = subprocess.Popen(
                 [
                     *(
                         Path(sys.executable).parent / "mlflow",
@@ -93,7 +98,6 @@ class MlflowServer:
                 cwd=self._folder,
                 start_new_session=True,
             )
-        self._workspace.at_close(lambda: _stop(server))
         started = time.monotonic()
         url = f"http://127.0.0.1:{port}"
         while time.monotonic() - started < START_SECONDS and server.poll() is None:
@@ -120,8 +124,3 @@ class MlflowServer:
             name: value for name, value in answer.headers.items() if name.lower() not in NOT_PASSED_BACK
         }
         return Answer(answer.content, answer.status_code, headers)
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()

@@ -62,7 +62,7 @@ class Process:
         shutil.copyfile(HERE / "driver.py", folder / "runtime" / "driver.py")
         spec = {
             **spec,
-            "path": [str(one) for one in (folder / "runtime", *runtime.path)] + spec["path"],
+            "path": [str(entry) for entry in (folder / "runtime", *runtime.path)] + spec["path"],
             "imports": list(runtime.imports),
             "result": str(self._result),
         }

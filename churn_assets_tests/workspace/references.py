@@ -41,10 +41,10 @@ def resolve(text: str, value: Callable[[str], Any]) -> str:
         UnresolvedReferenceError: a reference has no value.
     """
 
-    def replace(found: re.Match[str]) -> str:
-        result = value(found[1])
+    def replace(match: re.Match[str]) -> str:
+        result = value(match[1])
         if result is None:
-            raise UnresolvedReferenceError(f"Unable to resolve reference {found[0]}.")
+            raise UnresolvedReferenceError(f"Unable to resolve reference {match[0]}.")
         return str(result).lower() if isinstance(result, bool) else str(result)
 
     return REFERENCE.sub(replace, text)
@@ -59,12 +59,12 @@ def holds(op: str, left: str, right: str) -> bool:
     if op in ("EQUAL_TO", "NOT_EQUAL"):
         return (left == right) == (op == "EQUAL_TO")
     try:
-        one, other = float(left), float(right)
+        first, second = float(left), float(right)
     except ValueError as error:
         raise UnresolvedReferenceError(f"{op} compares numbers, not {left!r} and {right!r}.") from error
     return {
-        "GREATER_THAN": one > other,
-        "GREATER_THAN_OR_EQUAL": one >= other,
-        "LESS_THAN": one < other,
-        "LESS_THAN_OR_EQUAL": one <= other,
+        "GREATER_THAN": first > second,
+        "GREATER_THAN_OR_EQUAL": first >= second,
+        "LESS_THAN": first < second,
+        "LESS_THAN_OR_EQUAL": first <= second,
     }[op]

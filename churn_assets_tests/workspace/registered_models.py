@@ -47,7 +47,7 @@ class RegisteredModels:
             Route(
                 "POST", f"{MODEL}/create", self._create, fields=NAMED | tagged | {"deployment_job_id": text}
             ),
-            Route("GET", f"{MODEL}/get", lambda call: self._told(call.fields["name"]), fields=NAMED),
+            Route("GET", f"{MODEL}/get", lambda call: self._described(call.fields["name"]), fields=NAMED),
             Route("GET", f"{MODEL}/search", self._search, fields=PAGED),
             Route("POST", f"{MODEL}/alias", self._set_alias, fields=ONE | {"alias": str}),
             Route("GET", f"{MODEL}/alias", self._by_alias, fields=NAMED | {"alias": str}),
@@ -70,11 +70,11 @@ class RegisteredModels:
         self._model(name)
         if version not in self._versions[name]:
             raise not_found("Model version", f"'{name}' version {version}")
-        found = self._versions[name][version]
-        aliases = [one for one, number in self._models[name]["aliases"].items() if number == version]
-        return found | {"aliases": [{"alias": one, "version": version} for one in aliases]}
+        version_fields = self._versions[name][version]
+        aliases = [alias for alias, number in self._models[name]["aliases"].items() if number == version]
+        return version_fields | {"aliases": [{"alias": alias, "version": version} for alias in aliases]}
 
-    def _told(self, name: str) -> dict[str, Any]:
+    def _described(self, name: str) -> dict[str, Any]:
         model = self._model(name)
         aliases = [{"alias": alias, "version": version} for alias, version in model["aliases"].items()]
         return {"registered_model": model | {"aliases": aliases}}
@@ -89,10 +89,10 @@ class RegisteredModels:
             times = {"creation_timestamp": now_ms(), "last_updated_timestamp": now_ms()}
             self._models[name] = {**call.fields, **times, "user_id": call.user, "aliases": {}}
             self._versions[name] = {}
-        return self._told(name)
+        return self._described(name)
 
     def _search(self, _: Call) -> dict[str, Any]:
-        return {"registered_models": [self._told(name)["registered_model"] for name in self._models]}
+        return {"registered_models": [self._described(name)["registered_model"] for name in self._models]}
 
     def _set_alias(self, call: Call) -> None:
         self._version(call.fields["name"], call.fields["version"])
@@ -131,7 +131,9 @@ class RegisteredModels:
             raise Violation(f"Searching model versions by {call.fields.get('filter')!r} is not emulated.")
         name = name.strip().strip("'\"")
         return {
-            "model_versions": [self._version(name, one) for one in reversed(self._versions.get(name, {}))]
+            "model_versions": [
+                self._version(name, version) for version in reversed(self._versions.get(name, {}))
+            ]
         }
 
     def _change(self, call: Call, **changes: Any) -> dict[str, Any]:
@@ -153,5 +155,5 @@ class RegisteredModels:
 
     def _set_tag(self, call: Call) -> None:
         tags = self._version(call.fields["name"], call.fields["version"])["tags"]
-        kept = [one for one in tags if one["key"] != call.fields["key"]]
+        kept = [tag for tag in tags if tag["key"] != call.fields["key"]]
         self._change(call, tags=[*kept, {"key": call.fields["key"], "value": call.fields["value"]}])

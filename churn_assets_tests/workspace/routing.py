@@ -72,8 +72,8 @@ class Route:
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
         """What the path holds in place of ``{name}``; None if this route does not answer it."""
-        found = self.pattern.match(path) if method == self.method else None
-        return found.groupdict() if found else None
+        matched = self.pattern.match(path) if method == self.method else None
+        return matched.groupdict() if matched else None
 
     def check(
         self, params: Mapping[str, str], path: str, query: list[tuple[str, str]], body: bytes

@@ -48,7 +48,11 @@ def verdict(run: Run, task: TaskRun) -> End | None:
 
 def outcome(run: Run) -> End:
     """How the run as a whole ended, by its leaf tasks; all its tasks have ended."""
-    needed = {one["task_key"] for task in run.tasks.values() for one in task.settings.get("depends_on") or []}
+    needed = {
+        dependency["task_key"]
+        for task in run.tasks.values()
+        for dependency in task.settings.get("depends_on") or []
+    }
     ends = {task.key: task.end for task in run.tasks.values() if task.end}
     bad = [key for key, end in ends.items() if end.result not in ("SUCCESS", "EXCLUDED")]
     if not bad:

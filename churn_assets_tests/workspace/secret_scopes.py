@@ -73,10 +73,12 @@ class Secrets:
 
     def _put(self, call: Call) -> None:
         secrets, key = self._scope(call.fields["scope"]), call.fields["key"]
-        given = [name for name in ("string_value", "bytes_value") if name in call.fields]
-        if len(given) != 1:
+        fields = [name for name in ("string_value", "bytes_value") if name in call.fields]
+        if len(fields) != 1:
             raise ApiError(
-                400, "INVALID_PARAMETER_VALUE", f"One of string_value and bytes_value is needed, not {given}."
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"One of string_value and bytes_value is needed, not {fields}.",
             )
         text = call.fields.get("string_value")
         secrets[key] = base64.b64decode(call.fields["bytes_value"]) if text is None else text.encode()
@@ -105,10 +107,10 @@ class Secrets:
 
     def _acl(self, call: Call) -> str:
         self._scope(call.fields["scope"])
-        found = self._acls[call.fields["scope"]].get(call.fields["principal"])
-        if found is None:
+        permission = self._acls[call.fields["scope"]].get(call.fields["principal"])
+        if permission is None:
             raise not_found("Secret ACL of", call.fields["principal"])
-        return found
+        return permission
 
     def _get_acl(self, call: Call) -> dict[str, Any]:
         return {"principal": call.fields["principal"], "permission": self._acl(call)}

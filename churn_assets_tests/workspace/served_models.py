@@ -52,7 +52,7 @@ def predictions(model: Any, fields: Mapping[str, Any]) -> bytes:
         # As Model Serving does, by the signature: JSON's 5 is as good as 5.0 for a double.
         if set(frame.columns) == set(model.metadata.get_input_schema().input_names()):
             frame = frame.astype("float64")
-        found = model.predict(frame)
+        predicted = model.predict(frame)
     except (MlflowException, ValueError, TypeError) as error:
         raise ApiError(400, "BAD_REQUEST", f"Invalid input. {' '.join(str(error).split())[:200]}") from error
-    return orjson.dumps({"predictions": found.tolist()})
+    return orjson.dumps({"predictions": predicted.tolist()})

@@ -12,13 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from databricks.sdk.service.serving import ServingEndpointsAPI
 
 from churn_assets_tests.workspace import served_models
 from churn_assets_tests.workspace.auth import USER
-from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, not_found
 
 API = "/api/2.0/serving-endpoints"
@@ -26,19 +24,6 @@ SERVED = API + "/{name}/served-models/{served_model_name}"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 WORKLOAD_SIZES = ("Small", "Medium", "Large")
 ENTITY_FIELDS = {"name", "entity_name", "entity_version", "workload_size", "scale_to_zero_enabled"}
-
-_OF: "WeakKeyDictionary[Workspace, ServingEndpoints]" = WeakKeyDictionary()
-
-
-def routes(workspace: Workspace) -> list[Route]:
-    """The routes of a new, empty Model Serving; ``of`` gives it back."""
-    serving = _OF[workspace] = ServingEndpoints()
-    return serving.routes()
-
-
-def of(workspace: Workspace) -> "ServingEndpoints":
-    """The Model Serving of a workspace, to set it up and to look into."""
-    return _OF[workspace]
 
 
 @dataclass
@@ -65,7 +50,7 @@ class Endpoint:
     ai_gateway: dict[str, Any] | None = None
     logs: dict[str, list[str]] = field(default_factory=dict)
     updates: int = 0
-    asked: int = 0
+    queries: int = 0
 
 
 class ServingEndpoints:
@@ -174,8 +159,8 @@ class ServingEndpoints:
             endpoint = self._current(call.params["name"])
             if endpoint.config is None:
                 raise ApiError(400, "INVALID_STATE", f"Endpoint '{endpoint.name}' is not ready.")
-            endpoint.asked += 1
-            entity = _routed(endpoint.config, endpoint.asked)
+            endpoint.queries += 1
+            entity = _routed(endpoint.config, endpoint.queries)
             model = self._models[entity["entity_name"], entity["entity_version"]]
         _acts_on(call.fields, {"dataframe_records", "dataframe_split", "inputs"}, "an invocation")
         headers = {"content-type": "application/json", "served-model-name": entity["name"]}

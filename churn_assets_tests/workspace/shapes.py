@@ -25,25 +25,26 @@ def fields_of(method: Callable[..., Any]) -> dict[str, Any]:
 def _members(cls: type) -> dict[str, tuple[Any, bool]]:
     hints = typing.get_type_hints(cls)
     return {
-        one.name: (hints[one.name], one.default is dataclasses.MISSING) for one in dataclasses.fields(cls)
+        field.name: (hints[field.name], field.default is dataclasses.MISSING)
+        for field in dataclasses.fields(cls)
     }
 
 
-def check_fields(given: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> None:
+def check_fields(values: Mapping[str, Any], allowed: Mapping[str, Any], where: str) -> None:
     """Check an object against type hints.
 
     Raises:
         Violation: naming the first field that is unknown, missing or of another type.
     """
-    for name in given:
+    for name in values:
         if name not in allowed:
             raise Violation(f"Unknown field {name!r} in {where}; it may have {', '.join(sorted(allowed))}.")
     for name, hint in allowed.items():
-        if name not in given:
+        if name not in values:
             if not _optional(hint):
                 raise Violation(f"Missing required field: {name} in {where}.")
         else:
-            check(given[name], hint, f"{where}.{name}")
+            check(values[name], hint, f"{where}.{name}")
 
 
 def check(value: Any, hint: Any, where: str) -> None:  # noqa: C901, PLR0912 - one branch a kind of hint reads best
@@ -52,13 +53,13 @@ def check(value: Any, hint: Any, where: str) -> None:  # noqa: C901, PLR0912 - o
         arguments = typing.get_args(hint)
         if value is None and NoneType in arguments:
             return
-        real = [one for one in arguments if one is not NoneType]
+        real = [member for member in arguments if member is not NoneType]
         if len(real) == 1:
             check(value, real[0], where)
             return
-        for one in real:
+        for member in real:
             try:
-                check(value, one, where)
+                check(value, member, where)
             except Violation:
                 continue
             return
@@ -79,7 +80,7 @@ def check(value: Any, hint: Any, where: str) -> None:  # noqa: C901, PLR0912 - o
         members = _members(typing.cast("type", hint))
         check_fields(
             value,
-            {name: one if required else one | None for name, (one, required) in members.items()},
+            {name: member if required else member | None for name, (member, required) in members.items()},
             where,
         )
     elif isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -100,7 +101,7 @@ def parse_query(pairs: list[tuple[str, str]], allowed: Mapping[str, Any], where:
     Raises:
         Violation: a field is unknown or cannot be converted.
     """
-    found: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     for name, text in pairs:
         hint = allowed.get(name.partition(".")[0])
         if hint is None:
@@ -108,13 +109,13 @@ def parse_query(pairs: list[tuple[str, str]], allowed: Mapping[str, Any], where:
                 f"Unknown query field {name!r} in {where}; it may have {', '.join(sorted(allowed))}."
             )
         if "." in name or typing.get_origin(_without_none(hint)) is list:
-            found.setdefault(name, []).append(text)
+            parsed.setdefault(name, []).append(text)
         else:
-            found[name] = _parse(text, _without_none(hint), f"{where}.{name}")
+            parsed[name] = _parse(text, _without_none(hint), f"{where}.{name}")
     for name, hint in allowed.items():
-        if name not in found and not _optional(hint):
+        if name not in parsed and not _optional(hint):
             raise Violation(f"Missing required field: {name} in {where}.")
-    return found
+    return parsed
 
 
 def _parse(text: str, hint: Any, where: str) -> Any:
@@ -147,5 +148,5 @@ def _optional(hint: Any) -> bool:
 def _without_none(hint: Any) -> Any:
     if not _optional(hint):
         return hint
-    real = [one for one in typing.get_args(hint) if one is not NoneType]
+    real = [member for member in typing.get_args(hint) if member is not NoneType]
     return real[0] if len(real) == 1 else hint

@@ -3,15 +3,12 @@
 import re
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from databricks.sdk.service.sql import StatementExecutionAPI, WarehousesAPI
 
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation, not_found
-from churn_assets_tests.workspace.runtime import engine_of
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 API = "/api/2.0/sql"
 WAREHOUSE_ID = "0123456789abcdef"
@@ -23,16 +20,15 @@ ROWS_A_CHUNK = 1000
 TYPE_NAMES = {"BIGINT": "LONG", "SMALLINT": "SHORT", "TINYINT": "BYTE"}
 
 
-def routes(workspace: "Workspace") -> list[Route]:
-    """Statements, and the warehouse they run on."""
-    return Statements(workspace).routes()
-
-
 class Statements:
-    """Every statement of a workspace, by its id. An answer is late only by a fault that the test asks for."""
+    """Every statement of a workspace, by its id. An answer is late only by a fault that the test asks for.
 
-    def __init__(self, workspace: "Workspace") -> None:
-        self._workspace = workspace
+    Args:
+        execute: runs one statement; returns ``columns`` and ``rows``, or ``error``.
+    """
+
+    def __init__(self, execute: Callable[[str], dict[str, Any]]) -> None:
+        self._execute_sql = execute
         self._answers: dict[str, dict[str, Any]] = {}
         self._chunks: dict[str, list[list[Any]]] = {}
 
@@ -67,20 +63,20 @@ class Statements:
 
     def _run(self, statement_id: str, sql: str) -> None:
         answer: dict[str, Any] = {"statement_id": statement_id}
-        found = engine_of(self._workspace).execute(sql)
-        if "error" in found:
+        result = self._execute_sql(sql)
+        if "error" in result:
             answer["status"] = {
                 "state": "FAILED",
-                "error": {"error_code": "BAD_REQUEST", "message": found["error"]},
+                "error": {"error_code": "BAD_REQUEST", "message": result["error"]},
             }
         else:
-            rows = found["rows"]
+            rows = result["rows"]
             chunks = [rows[start : start + ROWS_A_CHUNK] for start in range(0, len(rows), ROWS_A_CHUNK)] or [
                 []
             ]
             self._chunks[statement_id] = chunks
             answer["status"] = {"state": "SUCCEEDED"}
-            answer["manifest"] = _manifest(found["columns"], chunks)
+            answer["manifest"] = _manifest(result["columns"], chunks)
             answer["result"] = _result(chunks, 0)
         if self._answers[statement_id]["status"]["state"] == "RUNNING":
             self._answers[statement_id] = answer
@@ -116,8 +112,8 @@ def _id(call: Call) -> str:
 
 
 def _seconds(wait_timeout: str) -> int:
-    found = re.fullmatch(r"(\d+)s", wait_timeout)
-    seconds = int(found.group(1)) if found else -1
+    match = re.fullmatch(r"(\d+)s", wait_timeout)
+    seconds = int(match.group(1)) if match else -1
     if seconds != 0 and not 5 <= seconds <= 50:
         raise Violation(f"wait_timeout is {wait_timeout!r}, expected 0s or 5s to 50s.")
     return seconds

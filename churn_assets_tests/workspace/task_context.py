@@ -2,14 +2,12 @@
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from churn_assets_tests.workspace.auth import WORKSPACE_ID
 from churn_assets_tests.workspace.references import resolve
 from churn_assets_tests.workspace.runs import Run, TaskRun
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.surroundings import Surroundings
 
 REAL_PREFIXES = ("/Volumes/", "/dbfs/", "dbfs:/", "/Workspace/")
 
@@ -17,8 +15,8 @@ REAL_PREFIXES = ("/Volumes/", "/dbfs/", "dbfs:/", "/Workspace/")
 class TaskContext:
     """One task of one run, about to start."""
 
-    def __init__(self, workspace: "Workspace", run: Run, task: TaskRun) -> None:
-        self._workspace = workspace
+    def __init__(self, surroundings: Surroundings, run: Run, task: TaskRun) -> None:
+        self._surroundings = surroundings
         self._run = run
         self._task = task
 
@@ -27,7 +25,7 @@ class TaskContext:
         settings = self._task.settings
         if "spark_python_task" in settings:
             what = settings["spark_python_task"]
-            spec: dict[str, Any] = {"file": str(self._workspace.local(what["python_file"]))}
+            spec: dict[str, Any] = {"file": str(self._surroundings.real_path(what["python_file"]))}
             arguments = what.get("parameters") or []
         else:
             what = settings["python_wheel_task"]
@@ -40,11 +38,11 @@ class TaskContext:
         assert self._task.cluster is not None
         return {
             **spec,
-            "arguments": [self._real(resolve(one, self.value)) for one in arguments],
+            "arguments": [self._real(resolve(argument, self.value)) for argument in arguments],
             "path": [str(self._task.cluster.site_packages)],
             "context": {
-                "host": self._workspace.url,
-                "token": self._workspace.auth.issue(self._run.creator),
+                "host": self._surroundings.url,
+                "token": self._surroundings.auth.issue(self._run.creator),
                 "task_key": self._task.key,
                 "task_values": str(self._run.folder / "task_values"),
             },
@@ -54,7 +52,7 @@ class TaskContext:
         """The argument with the real path in place of the workspace's, behind ``--name=`` as well."""
         name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         if value.startswith(REAL_PREFIXES):
-            value = str(self._workspace.local(value))
+            value = str(self._surroundings.real_path(value))
         return f"{name}{equals}{value}"
 
     def value(self, reference: str) -> Any:
@@ -76,7 +74,7 @@ class TaskContext:
             "task.run_id": task.run_id,
             "task.execution_count": 1,
             "workspace.id": WORKSPACE_ID,
-            "workspace.url": self._workspace.url,
+            "workspace.url": self._surroundings.url,
         }.get(reference)
 
     def _of_task(self, key: str, what: str) -> Any:
@@ -85,5 +83,5 @@ class TaskContext:
             return task.run_id
         if what == "result_state":
             return task.end.result.lower() if task.end else None
-        found = self._run.folder / "task_values" / key / f"{what.removeprefix('values.')}.json"
-        return json.loads(found.read_text()) if found.exists() else None
+        file = self._run.folder / "task_values" / key / f"{what.removeprefix('values.')}.json"
+        return json.loads(file.read_text()) if file.exists() else None

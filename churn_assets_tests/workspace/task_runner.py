@@ -3,9 +3,6 @@
 import functools
 import re
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from churn_assets_tests.workspace import libraries
 from churn_assets_tests.workspace.cluster import Cluster, now_ms
@@ -14,10 +11,8 @@ from churn_assets_tests.workspace.processes import Process, Runtime
 from churn_assets_tests.workspace.references import UnresolvedReferenceError, holds, resolve
 from churn_assets_tests.workspace.routing import ApiError
 from churn_assets_tests.workspace.runs import Run, TaskRun
+from churn_assets_tests.workspace.surroundings import Surroundings
 from churn_assets_tests.workspace.task_context import TaskContext
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 TICK_SECONDS = 0.02
 SECRET = re.compile(r"\{\{secrets/([^/{}]+)/([^/{}]+)\}\}")
@@ -31,19 +26,13 @@ class TaskRunner:
     """Runs tasks of one run.
 
     Args:
-        workspace: where it runs.
+        surroundings: where it runs.
         run: what they belong to.
-        python: the clusters' interpreter.
-        runtime: what the runtime adds; called when a process starts.
     """
 
-    def __init__(
-        self, workspace: "Workspace", run: Run, python: Path, runtime: Callable[[], Runtime]
-    ) -> None:
-        self._workspace = workspace
+    def __init__(self, surroundings: Surroundings, run: Run) -> None:
+        self._surroundings = surroundings
         self._run = run
-        self._python = python
-        self._runtime = runtime
 
     def execute(self, task: TaskRun) -> End:
         """Run the task to its end, and say which."""
@@ -59,15 +48,15 @@ class TaskRunner:
         except ApiError as error:
             end = infrastructure(error.message, "INVALID_CLUSTER_REQUEST", "CLIENT_ERROR")
         except Exception as error:  # noqa: BLE001 - a bug of the emulator must fail the test
-            self._workspace.violations.append(f"task {task.key}: the emulator failed with {error!r}")
+            self._surroundings.violations.append(f"task {task.key}: the emulator failed with {error!r}")
             end = infrastructure(repr(error), "INTERNAL_ERROR", "INTERNAL_ERROR")
         return task.why if task.cancel.is_set() and end is not SUCCESS else end
 
     def _condition(self, task: TaskRun) -> End:
-        context = TaskContext(self._workspace, self._run, task)
-        asked = task.settings["condition_task"]
-        left, right = (resolve(asked[side], context.value) for side in ("left", "right"))
-        task.outcome = str(holds(asked["op"], left, right)).lower()
+        context = TaskContext(self._surroundings, self._run, task)
+        condition = task.settings["condition_task"]
+        left, right = (resolve(condition[side], context.value) for side in ("left", "right"))
+        task.outcome = str(holds(condition["op"], left, right)).lower()
         task.condition = {"left": left, "right": right, "outcome": task.outcome}
         return SUCCESS
 
@@ -76,27 +65,27 @@ class TaskRunner:
         task.cluster = cluster
         lost = functools.partial(self._lost, task)
         cluster.on_termination.append(lost)
-        self._workspace.clusters.occupy(cluster, 1)
+        self._surroundings.clusters.occupy(cluster, 1)
         try:
             self._wait_until_ready(task, cluster)
             libraries.install(
                 task.settings.get("libraries") or [],
-                self._python,
+                self._surroundings.python,
                 cluster.site_packages,
-                self._workspace.local,
+                self._surroundings.real_path,
             )
             return self._process(task, cluster) if not task.cancel.is_set() else task.why
         finally:
             if lost in cluster.on_termination:  # from here on its end is no loss
                 cluster.on_termination.remove(lost)
-            self._workspace.clusters.occupy(cluster, -1)
+            self._surroundings.clusters.occupy(cluster, -1)
             self._linger(task)
             if own:
-                self._workspace.clusters.terminate(cluster, "JOB_FINISHED")
+                self._surroundings.clusters.terminate(cluster, "JOB_FINISHED")
 
     def _cluster(self, task: TaskRun) -> tuple[Cluster, bool]:
         """The task's cluster, and whether it ends with the task."""
-        clusters, settings = self._workspace.clusters, task.settings
+        clusters, settings = self._surroundings.clusters, task.settings
         if "new_cluster" in settings:
             return clusters.launch(settings["new_cluster"], "JOB", self._run.creator), True
         if "existing_cluster_id" in settings:
@@ -110,9 +99,9 @@ class TaskRunner:
         with self._run.changed:
             if key not in self._run.job_clusters:
                 spec = next(
-                    one["new_cluster"]
-                    for one in self._run.settings["job_clusters"]
-                    if one["job_cluster_key"] == key
+                    job_cluster["new_cluster"]
+                    for job_cluster in self._run.settings["job_clusters"]
+                    if job_cluster["job_cluster_key"] == key
                 )
                 self._run.job_clusters[key] = clusters.launch(spec, "JOB", self._run.creator)
             return self._run.job_clusters[key], False
@@ -132,11 +121,13 @@ class TaskRunner:
             task.stop(infrastructure(message, "CLUSTER_ERROR"))
 
     def _process(self, task: TaskRun, cluster: Cluster) -> End:
-        context = TaskContext(self._workspace, self._run, task)
+        context = TaskContext(self._surroundings, self._run, task)
         spec = context.spec()
-        runtime: Runtime = self._runtime()
-        process = Process(self._python, task.folder, spec, self._environment(cluster, runtime), runtime)
-        death = self._workspace.faults.take_death(task.key)
+        runtime: Runtime = self._surroundings.runtime()
+        process = Process(
+            self._surroundings.python, task.folder, spec, self._environment(cluster, runtime), runtime
+        )
+        death = self._surroundings.faults.take_death(task.key)
         with self._run.changed:
             task.process = process
             task.executing = now_ms()
@@ -172,31 +163,31 @@ class TaskRunner:
             for name, value in (cluster.spec.get("spark_env_vars") or {}).items()
         }
         return {
-            "PATH": f"{self._python.parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{self._surroundings.python.parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "DATABRICKS_RUNTIME_VERSION": cluster.spec["spark_version"].split(".x-")[0],
             "DB_IS_DRIVER": "TRUE",
             "DB_CLUSTER_ID": cluster.cluster_id,
-            "CHURN_EMULATED_ROOT": str(self._workspace.folder),
+            "CHURN_EMULATED_ROOT": str(self._surroundings.folder),
             **runtime.environment,
             **own,
         }
 
     def _with_secrets(self, value: str) -> str:
-        found = SECRET.fullmatch(value)
-        return self._workspace.secrets.text(found[1], found[2]) if found else value
+        reference = SECRET.fullmatch(value)
+        return self._surroundings.secrets.text(reference[1], reference[2]) if reference else value
 
     def _deliver_logs(self, process: Process, cluster: Cluster) -> None:
         where = cluster.spec.get("cluster_log_conf") or {}
         for destination in where.values():
-            target = self._workspace.local(destination["destination"]) / cluster.cluster_id / "driver"
+            target = self._surroundings.real_path(destination["destination"]) / cluster.cluster_id / "driver"
             target.mkdir(parents=True, exist_ok=True)
             for source in (process.stdout, process.stderr):
                 (target / source.name).write_bytes(source.read_bytes())
 
     def _linger(self, task: TaskRun) -> None:
-        seconds = self._workspace.faults.termination_seconds
+        seconds = self._surroundings.faults.termination_seconds
         if seconds:
             task.phase = "TERMINATING"
             time.sleep(seconds)

@@ -37,9 +37,9 @@ class TaskValues:
 
     def get(self, taskKey: str, key: str, default: Any = None, debugValue: Any = None) -> Any:  # noqa: ARG002, N803 - the names are Databricks'
         """A value that another task of this run left; ``default`` if it left none."""
-        found = Path(CONTEXT["task_values"], taskKey, f"{key}.json")
-        if found.exists():
-            return json.loads(found.read_text())
+        file = Path(CONTEXT["task_values"], taskKey, f"{key}.json")
+        if file.exists():
+            return json.loads(file.read_text())
         if default is None:
             raise ValueError(f"No task value found for the task key {taskKey!r} and the key {key!r}.")
         return default

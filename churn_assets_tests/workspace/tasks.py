@@ -23,13 +23,13 @@ def submit(
     workspace: Workspace, code: str, *arguments: str, cluster: ClusterSpec = CLUSTER, **task: Any
 ) -> int:
     """Submit a run with one task, ``main``; its run id."""
-    one = SubmitTask(
+    submit_task = SubmitTask(
         task_key="main",
         new_cluster=None if "existing_cluster_id" in task else cluster,
         spark_python_task=python_task(workspace, "main", code, *arguments),
         **task,
     )
-    return workspace.client().jobs.submit(run_name="test", tasks=[one]).response.run_id
+    return workspace.client().jobs.submit(run_name="test", tasks=[submit_task]).response.run_id
 
 
 def finished(workspace: Workspace, run_id: int) -> Run:
@@ -40,6 +40,6 @@ def finished(workspace: Workspace, run_id: int) -> Run:
 
 def logs(workspace: Workspace, run: Run, key: str = "main") -> str:
     """What a task of the run printed."""
-    task = next(one for one in run.tasks or [] if one.task_key == key)
+    task = next(candidate for candidate in run.tasks or [] if candidate.task_key == key)
     assert task.run_id is not None
     return workspace.client().jobs.get_run_output(task.run_id).logs or ""

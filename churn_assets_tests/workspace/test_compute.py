@@ -31,7 +31,7 @@ def test_a_cluster_is_pending_then_running_then_terminated(workspace: Workspace)
     time.sleep(0.25)
     assert clusters.get(cluster_id).state == State.RUNNING
     assert [
-        one.cluster_name for one in workspace.clusters.alive() for one in [clusters.get(one.cluster_id)]
+        item.cluster_name for item in workspace.clusters.alive() for item in [clusters.get(item.cluster_id)]
     ] == ["churn"]
     clusters.delete(cluster_id)
     details = clusters.get(cluster_id)
@@ -40,7 +40,10 @@ def test_a_cluster_is_pending_then_running_then_terminated(workspace: Workspace)
     assert details.termination_reason.code
     assert details.termination_reason.code.value == "USER_REQUEST"
     assert workspace.clusters.alive() == []
-    assert [one.type.value for one in clusters.events(cluster_id) if one.type] == ["TERMINATING", "CREATING"]
+    assert [item.type.value for item in clusters.events(cluster_id) if item.type] == [
+        "TERMINATING",
+        "CREATING",
+    ]
 
 
 def test_a_cluster_that_is_deleted_for_good_is_unknown(workspace: Workspace) -> None:
@@ -63,7 +66,7 @@ def test_clusters_are_listed_by_state(workspace: Workspace) -> None:
     clusters = workspace.client().clusters
     clusters.delete(first)
     running = clusters.list(filter_by=ListClustersFilterBy(cluster_states=[State.RUNNING]), page_size=1)
-    assert [one.cluster_id for one in running] == [second]
+    assert [item.cluster_id for item in running] == [second]
     assert len(list(clusters.list(page_size=1))) == 2
 
 
@@ -85,7 +88,7 @@ def test_a_cluster_that_cannot_be_is_refused(
     spec = {"spark_version": "17.3.x-scala2.13", "node_type_id": "i3.xlarge", "num_workers": 4} | wrong
     with pytest.raises(BadRequest, match=message):
         workspace.client().api_client.do("POST", "/api/2.1/clusters/create", body=spec)
-    assert [one for one in workspace.violations if message in one]
+    assert [item for item in workspace.violations if message in item]
     workspace.violations.clear()
     assert workspace.clusters.alive() == []
 
@@ -93,7 +96,7 @@ def test_a_cluster_that_cannot_be_is_refused(
 def test_a_pool_gives_machines_until_it_is_deleted(workspace: Workspace) -> None:
     client = workspace.client()
     pool = client.instance_pools.create("churn", "i3.xlarge").instance_pool_id or ""
-    assert [one.instance_pool_name for one in client.instance_pools.list()] == ["churn"]
+    assert [item.instance_pool_name for item in client.instance_pools.list()] == ["churn"]
     client.clusters.create(spark_version="17.3.x-scala2.13", instance_pool_id=pool, num_workers=1)
     client.instance_pools.delete(pool)
     with pytest.raises(NotFound, match=pool):
@@ -102,8 +105,8 @@ def test_a_pool_gives_machines_until_it_is_deleted(workspace: Workspace) -> None
 
 def test_the_lists_of_runtimes_and_machines_name_the_defaults(workspace: Workspace) -> None:
     clusters = workspace.client().clusters
-    assert "17.3.x-scala2.13" in {one.key for one in clusters.spark_versions().versions or []}
-    assert "i3.xlarge" in {one.node_type_id for one in clusters.list_node_types().node_types or []}
+    assert "17.3.x-scala2.13" in {item.key for item in clusters.spark_versions().versions or []}
+    assert "i3.xlarge" in {item.node_type_id for item in clusters.list_node_types().node_types or []}
 
 
 def test_permissions_are_added_and_replaced(workspace: Workspace) -> None:
@@ -113,14 +116,14 @@ def test_permissions_are_added_and_replaced(workspace: Workspace) -> None:
     permissions.update("jobs", "17", access_control_list=[analysts])
     permissions.update("jobs", "17", access_control_list=[engineers])
     entries = permissions.get("jobs", "17").access_control_list or []
-    assert {one.group_name or one.user_name for one in entries} == {
+    assert {item.group_name or item.user_name for item in entries} == {
         "engineer@example.com",
         "analysts",
         "engineers",
     }
     permissions.set("jobs", "17", access_control_list=[engineers])
     entries = permissions.get("jobs", "17").access_control_list or []
-    assert {one.group_name or one.user_name for one in entries} == {"engineer@example.com", "engineers"}
+    assert {item.group_name or item.user_name for item in entries} == {"engineer@example.com", "engineers"}
     with pytest.raises(BadRequest, match="CAN_VIEW is not one of"):
         permissions.update("clusters", "c", access_control_list=[analysts])
 
@@ -132,7 +135,7 @@ def test_secrets_are_kept_by_scope(workspace: Workspace) -> None:
         secrets.create_scope("prod")
     secrets.put_secret("prod", "token", string_value="abc")
     assert base64.b64decode(secrets.get_secret("prod", "token").value or "") == b"abc"
-    assert [one.key for one in secrets.list_secrets("prod")] == ["token"]
+    assert [item.key for item in secrets.list_secrets("prod")] == ["token"]
     secrets.put_acl("prod", "engineers", AclPermission.READ)
     assert secrets.get_acl("prod", "engineers").permission == AclPermission.READ
     secrets.delete_secret("prod", "token")

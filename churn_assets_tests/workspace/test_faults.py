@@ -15,7 +15,7 @@ from churn_assets_tests.workspace.tasks import finished, submit
 def test_the_sdk_asks_again_after_429_and_503(workspace: Workspace, status: int) -> None:
     workspace.faults.add("GET", "/scim/v2/Me$", Refused(status, retry_after=0))
     assert workspace.client().current_user.me().user_name == "engineer@example.com"
-    assert [one.status for one in workspace.calls("GET", "/Me")] == [status, 200]
+    assert [request.status for request in workspace.calls("GET", "/Me")] == [status, 200]
 
 
 def test_the_sdk_waits_as_long_as_it_is_told(workspace: Workspace) -> None:
@@ -29,7 +29,7 @@ def test_the_sdk_gives_up_after_500(workspace: Workspace) -> None:
     workspace.faults.add("GET", "/Me$", Refused(500))
     with pytest.raises(InternalError, match="asked for"):
         workspace.client().current_user.me()
-    assert [one.status for one in workspace.requests] == [500]
+    assert [request.status for request in workspace.requests] == [500]
 
 
 def test_a_slow_answer_comes_late(workspace: Workspace) -> None:
@@ -42,7 +42,7 @@ def test_a_slow_answer_comes_late(workspace: Workspace) -> None:
 def test_a_lost_response_took_effect_and_the_sdk_asks_again(workspace: Workspace) -> None:
     workspace.faults.add("POST", "/runs/submit$", LostResponse())
     submit(workspace, "print(1)")
-    assert [one.status for one in workspace.calls("POST", "/runs/submit")] == [0, 200]
+    assert [request.status for request in workspace.calls("POST", "/runs/submit")] == [0, 200]
     assert len(workspace.jobs.runs) == 2  # without an idempotency token the run is started twice
 
 
@@ -139,5 +139,5 @@ def test_a_request_of_the_wrong_shape_is_a_violation(
     query, body = (fields, None) if method == "GET" else (None, fields)
     with pytest.raises(BadRequest, match=message):
         workspace.client().api_client.do(method, path, query=query, body=body)
-    assert [one for one in workspace.violations if message in one]
+    assert [violation for violation in workspace.violations if message in violation]
     workspace.violations.clear()

@@ -21,9 +21,9 @@ def test_a_file_comes_back_as_it_was_uploaded(workspace: Workspace) -> None:
     files = workspace.client().files
     content = bytes(range(256)) * 5000
     files.upload(f"{VOLUME}/a b/data.bin", io.BytesIO(content))
-    found = files.download(f"{VOLUME}/a b/data.bin")
-    assert found.contents
-    assert found.contents.read() == content
+    download = files.download(f"{VOLUME}/a b/data.bin")
+    assert download.contents
+    assert download.contents.read() == content
     assert files.get_metadata(f"{VOLUME}/a b/data.bin").content_length == len(content)
 
 
@@ -33,9 +33,9 @@ def test_a_file_is_replaced_only_on_request(workspace: Workspace) -> None:
     with pytest.raises(AlreadyExists):
         files.upload(f"{VOLUME}/x", io.BytesIO(b"2"), overwrite=False)
     files.upload(f"{VOLUME}/x", io.BytesIO(b"2"), overwrite=True)
-    found = files.download(f"{VOLUME}/x").contents
-    assert found
-    assert found.read() == b"2"
+    download = files.download(f"{VOLUME}/x").contents
+    assert download
+    assert download.read() == b"2"
 
 
 def test_what_is_not_there_is_not_found(workspace: Workspace) -> None:
@@ -50,7 +50,7 @@ def test_a_directory_lists_its_entries_page_by_page_and_must_be_empty_to_go(work
     for name in ("a", "b", "c"):
         files.upload(f"{VOLUME}/run/{name}", io.BytesIO(b"12"))
     entries = list(files.list_directory_contents(f"{VOLUME}/run", page_size=2))
-    assert [(one.name, one.file_size, one.is_directory) for one in entries] == [
+    assert [(entry.name, entry.file_size, entry.is_directory) for entry in entries] == [
         ("a", 2, False),
         ("b", 2, False),
         ("c", 2, False),
@@ -58,8 +58,8 @@ def test_a_directory_lists_its_entries_page_by_page_and_must_be_empty_to_go(work
     assert len(workspace.calls("GET", "/run")) == 2
     with pytest.raises(BadRequest, match="not empty"):
         files.delete_directory(f"{VOLUME}/run")
-    for one in entries:
-        files.delete(str(one.path))
+    for entry in entries:
+        files.delete(str(entry.path))
     files.delete_directory(f"{VOLUME}/run")
     assert list(files.list_directory_contents(VOLUME)) == []
 
@@ -81,7 +81,9 @@ def test_dbfs_writes_in_blocks_and_reads_them_back(workspace: Workspace) -> None
     content = b"x" * (1024 * 1024 + 7)
     dbfs.upload("dbfs:/stage/code.zip", io.BytesIO(content))
     assert dbfs.download("/stage/code.zip").read() == content
-    assert [(one.path, one.file_size) for one in dbfs.list("/stage")] == [("/stage/code.zip", len(content))]
+    assert [(entry.path, entry.file_size) for entry in dbfs.list("/stage")] == [
+        ("/stage/code.zip", len(content))
+    ]
     assert len(workspace.calls("POST", "/add-block")) == 2
     with pytest.raises(ResourceAlreadyExists):
         dbfs.put("/stage/code.zip", contents="")
@@ -105,7 +107,7 @@ def test_workspace_files_are_imported_and_exported(workspace: Workspace) -> None
         tree.upload("/Shared/churn/main.py", io.BytesIO(b""), format=ImportFormat.AUTO)
     tree.upload("/Shared/churn/main.py", io.BytesIO(b"print(2)"), format=ImportFormat.RAW, overwrite=True)
     assert tree.download("/Shared/churn/main.py").read() == b"print(2)"
-    assert [one.path for one in tree.list("/Shared/churn")] == ["/Shared/churn/main.py"]
+    assert [entry.path for entry in tree.list("/Shared/churn")] == ["/Shared/churn/main.py"]
     tree.delete("/Shared", recursive=True)
     with pytest.raises(NotFound):
         tree.get_status("/Shared/churn/main.py")

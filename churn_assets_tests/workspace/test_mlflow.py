@@ -51,8 +51,8 @@ def test_a_model_is_logged_registered_found_by_its_alias_and_loaded(
     with pytest.raises(MlflowException, match="does not exist"):
         client.get_model_version_by_alias(MODEL, "Production")
     client.set_registered_model_alias(MODEL, "Production", version.version)
-    found = client.get_model_version_by_alias(MODEL, "Production")
-    assert (found.version, found.run_id, found.status) == ("1", run.info.run_id, "READY")
+    version = client.get_model_version_by_alias(MODEL, "Production")
+    assert (version.version, version.run_id, version.status) == ("1", run.info.run_id, "READY")
     loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@Production")
     assert loaded.predict(np.array([[5.0]])).tolist() == pytest.approx([10.0])
     assert (databricks.folder / "Models/main_catalog/gold/churn-prediction-model/1/MLmodel").exists()

@@ -15,9 +15,9 @@ def _run(run_if: str, *ends: End) -> tuple[Run, TaskRun]:
         TaskRun(number, {"task_key": f"t{number}"}, Path(), end=end)
         for number, end in enumerate(ends, start=1)
     ]
-    depends_on = [{"task_key": one.key} for one in needed]
+    depends_on = [{"task_key": task.key} for task in needed]
     last = TaskRun(0, {"task_key": "last", "depends_on": depends_on, "run_if": run_if}, Path())
-    tasks = {one.key: one for one in (*needed, last)}
+    tasks = {task.key: task for task in (*needed, last)}
     return Run(99, 9, "run", "JOB_RUN", {}, "me", Path(), tasks), last
 
 
@@ -43,14 +43,14 @@ def test_run_if_looks_at_all_dependencies(
         (EXCLUDED, EXCLUDED): "EXCLUDED",
     }
     for ends, expected in cases.items():
-        found = verdict(*_run(run_if, *ends))
-        assert (found.result if found else "runs") == expected, ends
+        end = verdict(*_run(run_if, *ends))
+        assert (end.result if end else "runs") == expected, ends
 
 
 def test_a_cancelled_dependency_is_told_apart_from_a_failed_one() -> None:
-    found = verdict(*_run("ALL_SUCCESS", CANCELED, SUCCESS))
-    assert found
-    assert found.result == "UPSTREAM_CANCELED"
+    end = verdict(*_run("ALL_SUCCESS", CANCELED, SUCCESS))
+    assert end
+    assert end.result == "UPSTREAM_CANCELED"
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_an_existing_cluster_is_started_again_and_stays(workspace: Workspace) ->
     run = finished(workspace, submit(workspace, "print(1)", existing_cluster_id=cluster_id))
     assert run.state
     assert run.state.result_state == RunResultState.SUCCESS
-    assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster_id]
+    assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [cluster_id]
 
 
 def test_a_cluster_that_ends_takes_its_task_along(workspace: Workspace) -> None:
@@ -236,7 +236,7 @@ def test_a_task_knows_its_workspace_without_any_settings(workspace: Workspace, r
     client = workspace.client()
     client.secrets.create_scope("prod")
     client.secrets.put_secret("prod", "key", string_value="v")
-    workspace.jobs.python = remote_python
+    workspace.surroundings.python = remote_python
     run = finished(workspace, submit(workspace, textwrap.dedent(code)))
     assert logs(workspace, run) == "engineer@example.com v\n"
 

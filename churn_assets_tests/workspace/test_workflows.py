@@ -29,7 +29,10 @@ SET = "from databricks.sdk.runtime import dbutils; dbutils.jobs.taskValues.set('
 
 
 def _task(workspace: Workspace, key: str, code: str = "print(1)", after: Any = (), **more: Any) -> Task:
-    needed = [one if isinstance(one, TaskDependency) else TaskDependency(one) for one in after]
+    needed = [
+        dependency if isinstance(dependency, TaskDependency) else TaskDependency(dependency)
+        for dependency in after
+    ]
     return Task(
         task_key=key,
         job_cluster_key="main",
@@ -54,9 +57,9 @@ def _run(workspace: Workspace, tasks: list[Task], **settings: Any) -> Run:
 
 def _results(run: Run) -> dict[str, str]:
     return {
-        one.task_key: one.state.result_state.value
-        for one in run.tasks or []
-        if one.state and one.state.result_state
+        task.task_key: task.state.result_state.value
+        for task in run.tasks or []
+        if task.state and task.state.result_state
     }
 
 
@@ -72,9 +75,9 @@ def test_tasks_run_after_those_they_depend_on_and_share_their_cluster(workspace:
         [_task(workspace, "b", after=["a"]), _task(workspace, "a"), _task(workspace, "c", after=["b"])],
     )
     assert _results(run) == {"a": "SUCCESS", "b": "SUCCESS", "c": "SUCCESS"}
-    by_key = {one.task_key: one for one in run.tasks or []}
+    by_key = {task.task_key: task for task in run.tasks or []}
     assert (by_key["a"].end_time or 0) <= (by_key["b"].start_time or 0) <= (by_key["c"].start_time or 0)
-    assert len({one.cluster_instance.cluster_id for one in by_key.values() if one.cluster_instance}) == 1
+    assert len({task.cluster_instance.cluster_id for task in by_key.values() if task.cluster_instance}) == 1
     assert workspace.clusters.alive() == []
     assert _result(run) == "SUCCESS"
 
@@ -83,7 +86,7 @@ def test_tasks_run_after_those_they_depend_on_and_share_their_cluster(workspace:
 def test_a_condition_on_a_task_value_decides_whether_training_runs(
     workspace: Workspace, remote_python: Any, count: int, train: str
 ) -> None:
-    workspace.jobs.python = remote_python
+    workspace.surroundings.python = remote_python
     count_rows = "{{tasks.featurize.values.feature_count}}"
     run = _run(
         workspace,
@@ -107,13 +110,13 @@ def test_a_condition_on_a_task_value_decides_whether_training_runs(
     )
     assert _results(run) == {"featurize": "SUCCESS", "enough": "SUCCESS", "train": train, "score": "SUCCESS"}
     assert logs(workspace, run, "score") == f"rows={count}\n"
-    condition = next(one.condition_task for one in run.tasks or [] if one.task_key == "enough")
+    condition = next(task.condition_task for task in run.tasks or [] if task.task_key == "enough")
     assert condition
     assert (condition.left, condition.outcome) == (str(count), str(count >= 10_000).lower())
 
 
 def test_a_value_that_nobody_set_is_the_default_or_an_error(workspace: Workspace, remote_python: Any) -> None:
-    workspace.jobs.python = remote_python
+    workspace.surroundings.python = remote_python
     get = "from databricks.sdk.runtime import dbutils; print(dbutils.jobs.taskValues.get('a', 'n'{}))"
     run = _run(
         workspace,
@@ -183,27 +186,27 @@ def test_parameters_of_the_job_and_of_the_run_reach_the_task(workspace: Workspac
     jobs = workspace.client().jobs
     default = finished(workspace, jobs.run_now(job_id).response.run_id)
     assert logs(workspace, default, "a").strip() == "['2026-01-01', 'churn', 'a']"
-    given = finished(workspace, jobs.run_now(job_id, job_parameters={"day": "2026-02-02"}).response.run_id)
-    assert logs(workspace, given, "a").strip() == "['2026-02-02', 'churn', 'a']"
+    with_day = finished(workspace, jobs.run_now(job_id, job_parameters={"day": "2026-02-02"}).response.run_id)
+    assert logs(workspace, with_day, "a").strip() == "['2026-02-02', 'churn', 'a']"
 
 
 def test_runs_are_listed_newest_first_page_by_page(workspace: Workspace) -> None:
     jobs = workspace.client().jobs
     job_id = _create(workspace, [_task(workspace, "a")])
     ids = [finished(workspace, jobs.run_now(job_id).response.run_id).run_id for _ in range(3)]
-    assert [one.run_id for one in jobs.list_runs(job_id=job_id, limit=2)] == ids[::-1]
+    assert [run.run_id for run in jobs.list_runs(job_id=job_id, limit=2)] == ids[::-1]
     assert len(workspace.calls("GET", "/runs/list")) == 2
     assert list(jobs.list_runs(job_id=job_id, active_only=True)) == []
     assert len(list(jobs.list_runs(run_type=RunType.SUBMIT_RUN))) == 0
     jobs.delete_run(ids[0] or 0)
-    assert [one.run_id for one in jobs.list_runs(job_id=job_id)] == ids[:0:-1]
+    assert [run.run_id for run in jobs.list_runs(job_id=job_id)] == ids[:0:-1]
 
 
 def test_a_job_is_kept_changed_and_deleted(workspace: Workspace) -> None:
     jobs = workspace.client().jobs
     nightly = CronSchedule("0 0 2 * * ?", "UTC", pause_status=PauseStatus.PAUSED)
     job_id = _create(workspace, [_task(workspace, "a")], schedule=nightly, tags={"team": "churn"})
-    assert [one.job_id for one in jobs.list(name="CHURN")] == [job_id]
+    assert [item.job_id for item in jobs.list(name="CHURN")] == [job_id]
     jobs.update(
         job_id,
         new_settings=JobSettings(tasks=[_task(workspace, "b", after=["a"])]),
@@ -211,7 +214,7 @@ def test_a_job_is_kept_changed_and_deleted(workspace: Workspace) -> None:
     )
     settings = jobs.get(job_id).settings
     assert settings
-    assert [one.task_key for one in settings.tasks or []] == ["a", "b"]
+    assert [item.task_key for item in settings.tasks or []] == ["a", "b"]
     assert (settings.schedule, settings.tags) == (nightly, None)
     jobs.reset(job_id, JobSettings(name="other", tasks=settings.tasks, job_clusters=settings.job_clusters))
     settings = jobs.get(job_id).settings
@@ -241,7 +244,7 @@ def test_a_job_that_makes_no_sense_is_refused(
         setattr(task, name, value)
     with pytest.raises(BadRequest, match=message):
         _create(workspace, [task])
-    assert [one for one in workspace.violations if message in one]
+    assert [violation for violation in workspace.violations if message in violation]
     workspace.violations.clear()
 
 

@@ -61,10 +61,10 @@ class WorkspaceFiles:
         write_whole(target, fields["content"])
 
     def _existing(self, call: Call) -> Path:
-        found = self.local(call.fields["path"])
-        if not found.exists():
+        path = self.local(call.fields["path"])
+        if not path.exists():
             raise ApiError(404, "RESOURCE_DOES_NOT_EXIST", f"Path ({call.fields['path']}) doesn't exist.")
-        return found
+        return path
 
     def _export(self, call: Call) -> Any:
         content = self._existing(call).read_bytes()
@@ -80,7 +80,7 @@ class WorkspaceFiles:
         return info | {"object_type": "FILE", "size": path.stat().st_size, "modified_at": modified_ms(path)}
 
     def _list(self, call: Call) -> dict[str, Any]:
-        return {"objects": [self._info(one) for one in sorted(self._existing(call).iterdir())]}
+        return {"objects": [self._info(file) for file in sorted(self._existing(call).iterdir())]}
 
     def _get_status(self, call: Call) -> dict[str, Any]:
         return self._info(self._existing(call))
@@ -89,13 +89,13 @@ class WorkspaceFiles:
         self.local(call.fields["path"]).mkdir(parents=True, exist_ok=True)
 
     def _delete(self, call: Call) -> None:
-        found = self._existing(call)
-        if found.is_file():
-            found.unlink()
-        elif any(found.iterdir()) and not call.fields.get("recursive"):
+        path = self._existing(call)
+        if path.is_file():
+            path.unlink()
+        elif any(path.iterdir()) and not call.fields.get("recursive"):
             raise ApiError(400, "DIRECTORY_NOT_EMPTY", f"Folder ({call.fields['path']}) is not empty.")
         else:
-            shutil.rmtree(found)
+            shutil.rmtree(path)
 
 
 def import_fields(call: Call) -> dict[str, Any]:

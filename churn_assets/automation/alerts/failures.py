@@ -8,7 +8,7 @@ from dagster import DagsterEventType
 
 from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.automation.alerts.incidents import Incident
-from churn_assets.automation.history.failure_reasons import one_line
+from churn_assets.automation.history.failure_reasons import recorded_error_line
 from churn_assets.automation.history.log_reader import materializations, run_events, written_at
 from churn_assets.settings import Settings
 
@@ -45,7 +45,7 @@ def failures(
         yield Incident(
             id=f"failed {asset.to_user_string() if asset else step}",
             what=f"{'.'.join(asset.path) if asset else step} failed",
-            says=one_line(error) if error else "the step failed without a reason",
+            says=recorded_error_line(error) if error else "the step failed without a reason",
             url=url,
             since=at,
             asset=asset.to_user_string() if asset else "",

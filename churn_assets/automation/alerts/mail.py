@@ -10,6 +10,7 @@ from email.utils import formatdate, make_msgid
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from churn_assets.automation.alerts.channel import DeliveryError
+from churn_assets.errors import one_line
 from churn_assets.settings import Settings
 
 TIMEOUT_SECONDS = 8
@@ -82,4 +83,4 @@ class Mail:
 def _reason(error: Exception) -> str:
     reply = error.smtp_error if isinstance(error, smtplib.SMTPResponseException) else str(error)
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
-    return " ".join(text.split())[:200]
+    return one_line(text, max_length=200)

@@ -32,7 +32,7 @@ class RecordedError(Protocol):
         ...
 
 
-def one_line(error: RecordedError) -> str:
+def recorded_error_line(error: RecordedError) -> str:
     """Return the text of the chain's first ``ChurnError``, or else class and text of its last link."""
     links = list(_chain(error))
     ours = _names_of(ChurnError)

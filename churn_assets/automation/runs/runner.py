@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from churn_assets.asset_keys import asset_key
-from churn_assets.automation.history.failure_reasons import one_line
+from churn_assets.automation.history.failure_reasons import recorded_error_line
 from churn_assets.automation.history.run_tags import REASON_TAG, STARTED_BY_CLI, range_tags
 from churn_assets.automation.staleness.plan import Plan, Step
 from churn_assets.automation.staleness.planning import code_versions
 from churn_assets.dates import DateRange
-from churn_assets.errors import ChurnError, in_one_line
+from churn_assets.errors import ChurnError, one_line
 
 # Called with what starts, in a few words.
 Progress = Callable[[str], None]
@@ -98,14 +98,16 @@ class Runner:
                 raise ours from error
             cause = _innermost(error)
             raise RunFailedError(
-                f"{what} failed with {type(cause).__name__}: {in_one_line(cause)}. "
+                f"{what} failed with {type(cause).__name__}: {one_line(cause)}. "
                 "Its run in Dagster has the whole trace: make dev."
             ) from error
 
 
 def _recorded_reason(result: dg.ExecuteInProcessResult) -> str:
     errors = [event.step_failure_data.error for event in result.get_step_failure_events()]
-    return next((one_line(error) for error in errors if error), "its run in Dagster says why: make dev")
+    return next(
+        (recorded_error_line(error) for error in errors if error), "its run in Dagster says why: make dev"
+    )
 
 
 def _chain(error: BaseException) -> Iterable[BaseException]:

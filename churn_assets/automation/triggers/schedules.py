@@ -7,7 +7,7 @@ import dagster as dg
 
 from churn_assets.automation.runs.jobs import PIPELINE_NAME
 from churn_assets.automation.runs.pipeline import Pipeline, Stage
-from churn_assets.errors import BusyError, ChurnError, in_one_line
+from churn_assets.errors import BusyError, ChurnError, one_line
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 
@@ -43,7 +43,7 @@ def pipeline_job(settings: Settings, make_definitions: MakeDefinitions) -> dg.Jo
                 # A failed check will not pass a minute later, and no later step may go on as if it had.
                 raise
             except Exception as error:
-                raise dg.Failure(f"{stage}: {in_one_line(error)}", allow_retries=False) from error
+                raise dg.Failure(f"{stage}: {one_line(error)}", allow_retries=False) from error
             for note in report.notes:
                 context.log.warning(note)
             context.add_output_metadata(

@@ -1,4 +1,4 @@
-"""What Unity Catalog lacks of what the deployment needs, asked through its API: no warehouse has to run."""
+"""The difference between Unity Catalog and what the deployment needs, by its API: no warehouse has to run."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def missing(client: "WorkspaceClient", settings: Settings) -> list[str]:
-    """What is missing or different, a line each; empty where all is well.
+    """List what is missing or different, one line each.
 
-    What lies in something missing is not named as well.
+    The contents of a missing object are not listed as well.
     """
-    return list(_Check(client, settings).look())
+    return list(_Check(client, settings).problems())
 
 
 class _Check:
@@ -29,7 +29,7 @@ class _Check:
         self._settings = settings
         self._absent: set[str] = set()
 
-    def look(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
         location = external_location(self._settings)
         if location and location.credential:
             yield from self._there("external location", location.name, self._client.external_locations.get)
@@ -52,12 +52,12 @@ class _Check:
         kind: str,
         name: str,
         get: Callable[[str], Any],
-        look: Callable[[Any], list[str]] = lambda _: [],
+        compare: Callable[[Any], list[str]] = lambda _: [],
     ) -> Iterator[str]:
         if self._lies_in_something_absent(name):
             return
         try:
-            differing = look(patiently(lambda: get(name)))
+            differing = compare(patiently(lambda: get(name)))
         except NotFound:
             self._absent.add(name)
             yield f"{kind} {name} is missing"
@@ -73,7 +73,7 @@ class _Check:
             return
         kind = grant.kind.lower().replace(" ", "_")
         try:
-            found = patiently(
+            assignments = patiently(
                 lambda: self._client.grants.get(kind, grant.name, principal=grant.principal)
             ).privilege_assignments
         except PermissionDenied:
@@ -81,9 +81,9 @@ class _Check:
             return
         has = {
             privilege.value.replace("_", " ")
-            for one in found or []
-            for privilege in one.privileges or []
-            if one.principal == grant.principal
+            for assignment in assignments or []
+            for privilege in assignment.privileges or []
+            if assignment.principal == grant.principal
         }
         lacking = [privilege for privilege in grant.privileges if privilege not in has]
         if lacking and "ALL PRIVILEGES" not in has:

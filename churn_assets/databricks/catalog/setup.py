@@ -1,6 +1,6 @@
-"""``churn setup --databricks``: what the deployment needs of Unity Catalog, made by SQL on a warehouse.
+"""``churn setup --databricks``: creates the deployment's objects in Unity Catalog by SQL on a warehouse.
 
-Every statement may run again: it makes what is missing and leaves what is there as it is.
+Every statement can run again: it creates what is missing and leaves existing objects unchanged.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from churn_assets.settings import Settings
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-# Who may do what, in the words of the service, and who can change it.
+# The service's error codes for missing privileges.
 REFUSALS = ("PERMISSION_DENIED", "INSUFFICIENT_PERMISSIONS")
 
 
 def plan(settings: Settings) -> list[Statement]:
-    """The statements, in an order in which each finds what it needs.
+    """Return the statements in the order of their dependencies.
 
     Raises:
         SettingsError: a volume or the external location cannot be read from the settings.
@@ -29,7 +29,7 @@ def plan(settings: Settings) -> list[Statement]:
 
 
 def render(statements: Sequence[Statement]) -> str:
-    """The statements as a script that can be run in a SQL editor."""
+    """Format the statements as a script for a SQL editor."""
     return "\n\n".join(
         f"-- {statement.purpose}\n{statement.sql};" if statement.purpose else f"{statement.sql};"
         for statement in statements
@@ -39,7 +39,7 @@ def render(statements: Sequence[Statement]) -> str:
 def apply(
     client: "WorkspaceClient", settings: Settings, progress: Callable[[str], None] = lambda _: None
 ) -> list[Statement]:
-    """Run the plan.
+    """Run the statements of ``plan`` in order.
 
     Args:
         client: its user owns what is created, and may create catalogs or owns those that exist.

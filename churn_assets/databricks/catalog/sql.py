@@ -1,4 +1,4 @@
-"""What the deployment needs of Unity Catalog, as data and as the SQL that makes it."""
+"""The objects and grants that the deployment needs in Unity Catalog, as data and as SQL."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ READABLE = ("clean", "gold")
 
 
 class Statement(NamedTuple):
-    """One statement, and what it is for."""
+    """One SQL statement and its purpose."""
 
     sql: str
     purpose: str
@@ -31,7 +31,7 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True)
 class Grant:
-    """What one principal may do with one securable."""
+    """The privileges of one principal on one securable."""
 
     kind: Kind
     name: str
@@ -40,7 +40,7 @@ class Grant:
 
     @property
     def sql(self) -> str:
-        """The statement that gives it; to give it twice changes nothing."""
+        """The GRANT statement; running it twice changes nothing."""
         principal = self.principal.replace("`", "``")
         return f"GRANT {', '.join(self.privileges)} ON {self.kind} {self.name} TO `{principal}`"
 
@@ -64,7 +64,7 @@ class ExternalLocation:
 
 
 def external_location(settings: Settings) -> ExternalLocation | None:
-    """The external location that the settings name, if any.
+    """Return the external location that the settings name, if any.
 
     Raises:
         SettingsError: the setting is no URL, or has more than two parts.
@@ -82,7 +82,7 @@ def external_location(settings: Settings) -> ExternalLocation | None:
 
 
 def volumes(settings: Settings) -> list[str]:
-    """The volumes of staged files and checkpoints and, if it is in one, of the landing zone.
+    """Return the full names of the volumes for staging, checkpoints and, if in a volume, the landing zone.
 
     Raises:
         SettingsError: ``CHURN_DATABRICKS_VOLUME`` is no path of a volume.
@@ -90,7 +90,7 @@ def volumes(settings: Settings) -> list[str]:
     paths = [settings.databricks_volume]
     if settings.landing_root.startswith("/Volumes/"):
         paths.append(settings.landing_root)
-    found = []
+    names = []
     for path in paths:
         parts = path.strip("/").split("/")
         if parts[0] != "Volumes" or len(parts) < 4:
@@ -98,17 +98,17 @@ def volumes(settings: Settings) -> list[str]:
                 f"{path} is no path in a volume: expected /Volumes/catalog/schema/volume. "
                 "Set CHURN_DATABRICKS_VOLUME and CHURN_LANDING_ROOT."
             )
-        found.append(".".join(parts[1:4]))
-    return list(dict.fromkeys(found))
+        names.append(".".join(parts[1:4]))
+    return list(dict.fromkeys(names))
 
 
 def catalogs(settings: Settings) -> list[str]:
-    """The catalogs that hold the tables, once each."""
+    """Return the names of the catalogs that hold the tables, without duplicates."""
     return list(dict.fromkeys(name.partition(".")[0] for name in schemas(settings)))
 
 
 def grants(settings: Settings) -> list[Grant]:
-    """What engineers and analysts may do; a setting may name several principals, with commas in between."""
+    """Return the grants of engineers and analysts; each setting names principals separated by commas."""
     return [
         *(
             grant
@@ -120,7 +120,7 @@ def grants(settings: Settings) -> list[Grant]:
 
 
 def create_statements(settings: Settings) -> Iterator[Statement]:
-    """Everything but grants, in an order in which each finds what it lies in."""
+    """Yield the statements that create the objects, containers first; grants are separate."""
     location = external_location(settings)
     if location and location.credential:
         yield Statement(

@@ -1,4 +1,4 @@
-"""Statements on a SQL warehouse, for a process that has no session: through the statements API."""
+"""SQL on a warehouse through the statements API, for processes without a Spark session."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from databricks.sdk.errors.base import DatabricksError
 from tenacity import Retrying, retry_if_result, wait_exponential
 
-from churn_assets.databricks.client import one_line, patiently
-from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.databricks.client import patiently
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class StatementFailedError(WorkspaceError):
 
 
 class Warehouse:
-    """Runs statements, one after the other.
+    """A SQL warehouse that runs one statement at a time.
 
     Args:
         client: the workspace's.
@@ -55,7 +55,7 @@ class Warehouse:
         """Run one statement and wait for its rows.
 
         Args:
-            statement: asked again if the workspace did not answer, so it must not matter how often it runs.
+            statement: sent again if the workspace did not answer, so it must be idempotent.
 
         Returns:
             Plain values by column; maps and arrays stay JSON texts, timestamps are in UTC.
@@ -77,7 +77,7 @@ class Warehouse:
             return self._rows(self._ended(answer), statement)
         except DatabricksError as error:
             raise StatementFailedError(
-                f"The warehouse {self._id} refused a statement: {one_line(error)} "
+                f"The warehouse {self._id} refused a statement: {one_line(error)}. "
                 "Check CHURN_DATABRICKS_WAREHOUSE_ID and the right to use it."
             ) from error
 

@@ -1,4 +1,4 @@
-"""The cluster of each step: shared by the run, its own, one that is there, or one from a pool."""
+"""The cluster of each step: the run's shared one, one per step, an existing one, or one from a pool."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,7 +36,7 @@ class StepCluster(NamedTuple):
 
 
 class StepClusters:
-    """Says where each step runs."""
+    """The choice of each step's cluster."""
 
     def __init__(self, settings: Settings, workspace: "WorkspaceClient", patience_seconds: float) -> None:
         self._settings = settings
@@ -44,11 +44,11 @@ class StepClusters:
         self._patience_seconds = patience_seconds
         self._of_run = RunCluster(settings, workspace, patience_seconds)
 
-    def of_step(self, step_context: StepExecutionContext) -> StepCluster:
-        """The cluster for a step; that of the run is made if need be.
+    def cluster_for(self, step_context: StepExecutionContext) -> StepCluster:
+        """Return the cluster for a step; the run's shared cluster is created at its first step.
 
         Raises:
-            WorkspaceError: what the settings name does not exist.
+            WorkspaceError: a cluster or scope that the settings name does not exist.
         """
         settings = self._settings
         if settings.databricks_compute == "existing":
@@ -63,12 +63,12 @@ class StepClusters:
         return StepCluster(run_config_cluster(cluster_spec(settings, self._secrets)), libraries, {})
 
     def end(self, run_id: str) -> None:
-        """End the cluster of a Dagster run, if it has one of its own."""
+        """Terminate the cluster of a Dagster run, if the run has its own."""
         if self._settings.databricks_compute == "run":
             self._of_run.end(run_id)
 
     def dbu_estimate(self, state: RunState) -> float | None:
-        """What a step cost, None where the rate is unknown; of a shared cluster, while the step ran."""
+        """Estimate a step's DBU, None if the rate is unknown; a shared cluster counts while the step ran."""
         settings = self._settings
         node_type: str | None = settings.databricks_node_type
         workers = settings.databricks_workers
@@ -104,7 +104,7 @@ class StepClusters:
 
     @cached_property
     def _secrets(self) -> frozenset[str]:
-        """The keys that the secret scope has; their values are never read here."""
+        """The keys in the secret scope; their values are never read here."""
         scope = self._settings.databricks_secret_scope
         if not scope:
             return frozenset()

@@ -1,4 +1,4 @@
-"""What the settings mean for a cluster: its shape, its Python, its secrets."""
+"""The settings' meaning for a cluster: nodes, Python version, secrets."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
 
 OLDEST_RUNTIME = "15.4"
-# What ends a cluster that nobody ended: the shortest time that the service takes.
+# Terminates a cluster that was left running; the shortest time that the service accepts.
 AUTOTERMINATION_MINUTES = 10
 
 # Names of secrets in the scope that CHURN_DATABRICKS_SECRET_SCOPE names, by the variable that they become.
@@ -19,7 +19,7 @@ SECRETS = {
 
 
 def require_compute(settings: Settings) -> None:
-    """Fail in one line where the settings name no cluster that could run this package.
+    """Fail if the settings name no cluster that can run this package.
 
     Raises:
         SettingsError: says which setting, and what it may be.
@@ -37,18 +37,18 @@ def require_compute(settings: Settings) -> None:
 
 
 def cluster_python(spark_version: str) -> str:
-    """The Python of a runtime, such as ``3.12`` for ``17.3.x-scala2.13``.
+    """Return the Python version of a runtime, such as ``3.12`` for ``17.3.x-scala2.13``.
 
     Raises:
-        SettingsError: the runtime is no such name, or its Python is older than this package.
+        SettingsError: the name is malformed, or the Python is older than this package supports.
     """
-    found = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
-    if not found:
+    match = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
+    if not match:
         raise SettingsError(
             f"CHURN_DATABRICKS_SPARK_VERSION={spark_version!r} is no runtime. "
             "Use one such as 17.3.x-scala2.13."
         )
-    release = (int(found[1]), int(found[2]))
+    release = (int(match[1]), int(match[2]))
     if release < tuple(int(part) for part in OLDEST_RUNTIME.split(".")):
         raise SettingsError(
             f"CHURN_DATABRICKS_SPARK_VERSION={spark_version} has Python 3.10 or older, "
@@ -58,7 +58,7 @@ def cluster_python(spark_version: str) -> str:
 
 
 def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """A new cluster as the Clusters API wants it, shaped by the settings.
+    """Return the specification of a new cluster for the Clusters API.
 
     Args:
         settings: runtime, node type or pool, workers.
@@ -92,7 +92,7 @@ def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> d
 
 
 def run_config_cluster(spec: dict[str, Any]) -> dict[str, Any]:
-    """The same cluster as dagster-databricks' run config wants it."""
+    """Convert a cluster specification to the run config of dagster-databricks."""
     rest = {name: value for name, value in spec.items() if name not in PLACED}
     pool = spec.get("instance_pool_id")
     nodes = {"instance_pool_id": pool} if pool else {"node_types": {"node_type_id": spec["node_type_id"]}}

@@ -1,4 +1,4 @@
-"""What a step cost, as an estimate: hours x nodes x the node type's rate.
+"""Estimates of a step's cost in DBU: hours x nodes x the node type's rate.
 
 The bill is ``system.billing.usage``, some hours later. Nothing here knows prices: a DBU of job compute and
 one of all-purpose compute differ in price, not in number.
@@ -31,13 +31,13 @@ DBU_PER_HOUR: Mapping[str, float] = {
 def dbu_estimate(
     seconds: float, node_type: str | None, workers: int, rates: Mapping[str, float]
 ) -> float | None:
-    """The DBU that a cluster uses in so many seconds.
+    """Return the DBU that a cluster uses in a number of seconds.
 
     Args:
         seconds: for which the cluster was at work, or up for nothing else.
         node_type: of driver and workers.
         workers: their number; the driver comes on top.
-        rates: DBU an hour by node type, which win over those known here.
+        rates: DBU per node and hour by node type; they override the built-in ones.
 
     Returns:
         DBU, None where the rate of the node type is unknown.

@@ -1,4 +1,4 @@
-"""What a cluster installs from PyPI before a step: exact versions, nothing that its runtime brings itself."""
+"""The libraries that a cluster installs from PyPI before a step: pinned, without the runtime's own."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -24,7 +24,7 @@ NOT_ON_A_CLUSTER = OF_THE_RUNTIME | OF_SPARK_CONNECT | STAGED | OF_THE_ORCHESTRA
 
 @cache
 def cluster_libraries(python: str, lock: Path = LOCK) -> tuple[str, ...]:
-    """What the package needs on a cluster, as pins such as ``dagster==1.13.27``, in alphabetical order.
+    """Return the pins that the package needs on a cluster, such as ``dagster==1.13.27``, sorted by name.
 
     Args:
         python: the cluster's Python, such as ``3.12``: some versions are for one only.
@@ -33,11 +33,11 @@ def cluster_libraries(python: str, lock: Path = LOCK) -> tuple[str, ...]:
     pins = locked(lock, python) if lock.exists() else {}
     on_cluster = _environment(python)
     try:
-        wanted = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+        requirements = [Requirement(line) for line in requires(DISTRIBUTION) or []]
         needed = {
-            canonicalize_name(one.name)
-            for one in wanted
-            if one.marker is None or one.marker.evaluate(on_cluster)
+            canonicalize_name(requirement.name)
+            for requirement in requirements
+            if requirement.marker is None or requirement.marker.evaluate(on_cluster)
         }
     except PackageNotFoundError:
         # A checkout that is on the path without having been installed.
@@ -50,7 +50,7 @@ def cluster_libraries(python: str, lock: Path = LOCK) -> tuple[str, ...]:
 
 
 def locked(lock: Path, python: str) -> dict[str, str]:
-    """The versions that a lock file has for a Python on Linux, by canonical name."""
+    """Return the locked versions for a Python version on Linux, by canonical name."""
     environment = _environment(python)
     pins = {}
     for line in lock.read_text(encoding="utf-8").splitlines():
@@ -65,7 +65,7 @@ def locked(lock: Path, python: str) -> dict[str, str]:
 
 
 def _environment(python: str) -> dict[str, str]:
-    """What markers such as ``python_version < "3.12"`` are asked of."""
+    """The environment that markers such as ``python_version < "3.12"`` are evaluated in."""
     return {
         **{name: str(value) for name, value in default_environment().items()},
         "python_version": python,

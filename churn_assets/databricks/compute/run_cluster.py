@@ -1,4 +1,4 @@
-"""One cluster for a whole Dagster run: made by its first step, used by the others, ended with it.
+"""One cluster for a whole Dagster run: created by its first step, shared by the others, terminated with it.
 
 It is an all-purpose cluster, the only kind that several Databricks runs can share: no cold start but the
 first, at the higher price of its DBU. Three things end it, whatever becomes of the run:
@@ -17,8 +17,9 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.compute import ClusterSource, DataSecurityMode, ListClustersFilterBy, State
 
-from churn_assets.databricks.client import one_line, patiently
+from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute.compute import AUTOTERMINATION_MINUTES, cluster_spec
+from churn_assets.errors import one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class RunCluster:
-    """The cluster of one Dagster run, found by its name, or made."""
+    """The clusters of Dagster runs, identified by their names."""
 
     def __init__(self, settings: Settings, workspace: "WorkspaceClient", patience_seconds: float) -> None:
         self._settings = settings
@@ -43,7 +44,7 @@ class RunCluster:
         self._lock = threading.Lock()
 
     def ensure(self, instance: dg.DagsterInstance, run_id: str, secrets: frozenset[str]) -> str:
-        """The id of the run's cluster, which is starting or up.
+        """Return the id of the run's cluster, created if need be; it is starting or running.
 
         Args:
             instance: keeps the id as a tag of the run, for people.
@@ -60,13 +61,13 @@ class RunCluster:
         return cluster_id
 
     def end(self, run_id: str) -> None:
-        """End the run's cluster, if there is one. What goes wrong is logged: it ends by itself when idle."""
+        """Terminate the run's cluster, if there is one. Errors are logged, as an idle one ends itself."""
         try:
             for cluster_id in self._all(run_id):
                 end_cluster(self._workspace, cluster_id)
         except (DatabricksError, OSError, TimeoutError) as error:
             log.warning(
-                "The cluster of run %s was not ended (%s) It ends by itself after %d idle minutes.",
+                "The cluster of run %s was not ended (%s). It ends by itself after %d idle minutes.",
                 run_id, one_line(error), AUTOTERMINATION_MINUTES,
             )  # fmt: skip
 
@@ -74,9 +75,11 @@ class RunCluster:
         return next(iter(self._all(run_id)), None)
 
     def _all(self, run_id: str) -> list[str]:
-        """The run's clusters that are starting or up, in an order that does not depend on who asks."""
-        found = clusters_of_runs(self._workspace)
-        return sorted(one.cluster_id or "" for one in found if one.cluster_name == NAME_PREFIX + run_id)
+        """The ids of the run's clusters that are starting or running, sorted so that all workers agree."""
+        clusters = clusters_of_runs(self._workspace)
+        return sorted(
+            cluster.cluster_id or "" for cluster in clusters if cluster.cluster_name == NAME_PREFIX + run_id
+        )
 
     def _make(self, run_id: str, secrets: frozenset[str]) -> str:
         spec = cluster_spec(self._settings, secrets)
@@ -93,7 +96,7 @@ class RunCluster:
 
 
 def clusters_of_runs(workspace: "WorkspaceClient") -> "list[ClusterDetails]":
-    """The clusters made for Dagster runs, of any instance, that are starting or up."""
+    """Return the clusters of Dagster runs of any instance that are starting or running."""
     filters = ListClustersFilterBy(
         cluster_sources=[ClusterSource.API], cluster_states=sorted(USABLE, key=str)
     )
@@ -105,7 +108,7 @@ def clusters_of_runs(workspace: "WorkspaceClient") -> "list[ClusterDetails]":
 
 
 def end_cluster(workspace: "WorkspaceClient", cluster_id: str) -> None:
-    """End a cluster and forget it; one that is gone already is fine."""
+    """Delete a cluster permanently; one that no longer exists is ignored."""
     try:
         workspace.clusters.permanent_delete(cluster_id)
     except (NotFound, InvalidParameterValue):

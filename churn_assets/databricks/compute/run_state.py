@@ -1,4 +1,4 @@
-"""What a Databricks run says of itself, read so that a state that is newer than this code does no harm."""
+"""The state of a Databricks run, read so that states newer than this code do no harm."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 # among them: the process may still write, and the result is not known yet.
 ENDED = {"TERMINATED", "INTERNAL_ERROR", "SKIPPED"}
 
-# What to read as the user's doing: asking again would end the same way.
+# Failures that the request itself caused: a retry would end the same way.
 CLIENT_ERRORS = {
     "BUDGET_POLICY_LIMIT_EXCEEDED",
     "CANCELED",
@@ -24,7 +24,7 @@ CLIENT_ERRORS = {
 
 @dataclass(frozen=True)
 class RunState:
-    """One Databricks run of one task, as it was when it was asked for.
+    """The state of a Databricks run of one task at the time of the request.
 
     Attributes:
         life_cycle: RUNNING, TERMINATED or whatever the service says.
@@ -50,17 +50,12 @@ class RunState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether the run is over and its state final."""
         return self.life_cycle in ENDED or bool(self.result)
 
     @property
-    def is_success(self) -> bool:
-        """Whether the task's process ended well."""
-        return self.result == "SUCCESS"
-
-    @property
     def is_clients_fault(self) -> bool:
-        """Whether it ended by what was asked for or by whom it was asked, not by a failing machine."""
+        """Whether the request or its sender ended the run, rather than a failing machine."""
         return self.code in CLIENT_ERRORS or self.result in ("CANCELED", "TIMEDOUT", "EXCLUDED", "DISABLED")
 
     def __str__(self) -> str:
@@ -69,7 +64,7 @@ class RunState:
 
 
 def read(run: dict[str, Any]) -> RunState:
-    """Read the answer of ``runs/get``, as JSON: the SDK's classes turn what they do not know into nothing.
+    """Parse the JSON of ``runs/get``; the SDK's classes would drop values that they do not know.
 
     Args:
         run: of one task, in the shape of API 2.1 or 2.2.

@@ -1,4 +1,4 @@
-"""Follows a step on Databricks to its end: relays its events, gives signs of life, judges the end."""
+"""Follows a step on Databricks to its end: relays events, sends heartbeats, reports how it ended."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ENDING_POLL_SECONDS = 0.1
 
 
 class InfrastructureError(WorkspaceError):
-    """A machine or the service failed, not the step: its retry policy applies."""
+    """A failure of a machine or of the service, not of the step, so that its retry policy applies."""
 
 
 class Following:
@@ -30,11 +30,11 @@ class Following:
     Args:
         step_context: of the step.
         runs: asks the workspace.
-        clusters: know what the step cost.
+        clusters: estimate the step's cost.
         launch: the submitted start.
         attached: whether another worker may have followed it before.
-        poll_seconds: between two looks at it.
-        heartbeat_seconds: between two signs of life.
+        poll_seconds: between two polls of its state.
+        heartbeat_seconds: between two heartbeats.
     """
 
     def __init__(  # noqa: PLR0913 - all are needed, and one place calls it
@@ -58,7 +58,7 @@ class Following:
         self._state = RunState("UNKNOWN")
 
     def events(self) -> Iterator[DagsterEvent]:
-        """The step's events as they come.
+        """Yield the step's events as they arrive.
 
         Whatever goes wrong here, the Databricks run is cancelled; whatever happens, its files are deleted.
 
@@ -84,7 +84,7 @@ class Following:
             self._runs.clean(self._launch)
 
     def _states(self) -> Iterator[RunState]:
-        """The run's state again and again, the last time when it has ended."""
+        """Poll the run and yield its states, the last one when it has ended."""
         next_beat = time.monotonic() + self._heartbeat_seconds
         announced = False
         while True:
@@ -102,7 +102,7 @@ class Following:
             time.sleep(min(poll, ENDING_POLL_SECONDS) if self._relay.ending else poll)
 
     def _announce(self, state: RunState) -> None:
-        """Say in Dagster's log where the step runs, with a link."""
+        """Log a link to the Databricks run in Dagster."""
         DagsterEvent.from_step(
             DagsterEventType.ENGINE_EVENT,
             self._step_context,
@@ -111,14 +111,14 @@ class Following:
         )
 
     def _require_ending(self) -> None:
-        """Say why a run has ended without its step having come to an end."""
+        """Fail if the run ended without a result of the step, with the reason."""
         if self._relay.ending is not None:
             return
         log, step_key, state = self._step_context.log, self._launch.step_key, self._state
-        if said := self._relay.error():
-            log.error(said["trace"])
+        if error := self._relay.error():
+            log.error(error["trace"])
             raise WorkspaceError(
-                f"{step_key} did not start on the cluster. {said['type']}: {said['message']}"
+                f"{step_key} did not start on the cluster. {error['type']}: {error['message']}"
             )
         if output := self._runs.output(state):
             log.error(output)
@@ -126,7 +126,7 @@ class Following:
         raise WorkspaceError(what) if state.is_clients_fault else InfrastructureError(what)
 
     def _metadata(self) -> dict[str, Any]:
-        """What joins each materialisation. Of a range, each partition says what the whole range took."""
+        """The metadata of each materialisation; each partition of a range has the whole range's figures."""
         dbu = self._clusters.dbu_estimate(self._state)
         return {
             "run_url": dg.MetadataValue.url(self._state.url),

@@ -1,4 +1,4 @@
-"""One start of one step on Databricks: its names, and the note by which a restarted worker finds it again."""
+"""One start of a step on Databricks: its names, and the run tag by which a restarted worker finds it."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ TAG_PREFIX = "churn/databricks_run/"
 
 @dataclass(frozen=True)
 class Launch:
-    """One start.
+    """One start of a step.
 
     Attributes:
         run_id: of the Dagster run.
@@ -29,17 +29,17 @@ class Launch:
 
     @property
     def name(self) -> str:
-        """Unique among all runs, by which one is found whose id was never heard."""
+        """The run's unique name, which identifies a run whose id was lost with the answer."""
         return f"{self.step_key} of Dagster run {self.run_id}, attempt {self.attempt + 1}.{self.restart}"
 
     @property
     def idempotency_token(self) -> str:
-        """At most 64 characters, so the step's key is in it as a digest."""
+        """The token of the submission; the step's key is digested, as 64 characters are allowed."""
         digest = hashlib.sha256(self.step_key.encode()).hexdigest()[:12]
         return f"{self.run_id}-{digest}-{self.attempt}.{self.restart}"
 
     def folder(self, root: str) -> str:
-        """Where the step's files are staged, below the root of all staging."""
+        """Return the folder of the step's staged files, below the root of all staging."""
         # Keys of dynamic steps have brackets.
         step = re.sub(r"[^A-Za-z0-9._-]", "_", self.step_key)
         return f"{root}/runs/{self.run_id}/{step}/{self.attempt}.{self.restart}"
@@ -50,10 +50,10 @@ class Launch:
         instance.add_run_tags(self.run_id, {TAG_PREFIX + self.step_key: value})
 
 
-def noted(instance: dg.DagsterInstance, run_id: str, step_key: str, attempt: int) -> Launch | None:
-    """The last start of the same attempt, by whatever worker; None if there was none."""
+def last_launch(instance: dg.DagsterInstance, run_id: str, step_key: str, attempt: int) -> Launch | None:
+    """Return the last start of the same attempt by any worker, None if there was none."""
     run = instance.get_run_by_id(run_id)
-    found = re.fullmatch(r"(\d+)\.(\d+):(\d+)", run.tags.get(TAG_PREFIX + step_key, "") if run else "")
-    if not found or int(found[1]) != attempt:
+    match = re.fullmatch(r"(\d+)\.(\d+):(\d+)", run.tags.get(TAG_PREFIX + step_key, "") if run else "")
+    if not match or int(match[1]) != attempt:
         return None
-    return Launch(run_id, step_key, attempt, int(found[2]), int(found[3]))
+    return Launch(run_id, step_key, attempt, int(match[2]), int(match[3]))

@@ -1,4 +1,4 @@
-"""The step launcher: each step of a Dagster run as a run of Databricks, followed, and cleaned up after.
+"""The step launcher: runs each step of a Dagster run on Databricks, follows it and cleans up.
 
 What differs from dagster-databricks' own, whose subclass it is, and why, is in docs/adr/0010.
 """
@@ -23,18 +23,17 @@ from churn_assets.databricks.archive import package_folder
 from churn_assets.databricks.client import (
     PATIENCE_SECONDS,
     WorkspaceUnavailableError,
-    one_line,
     workspace_client,
 )
 from churn_assets.databricks.compute.clusters import StepClusters
 from churn_assets.databricks.compute.compute import require_compute
 from churn_assets.databricks.preflight import require_workspace
-from churn_assets.databricks.staging import staging
+from churn_assets.databricks.staging import step_staging
 from churn_assets.databricks.steps.following import Following, InfrastructureError
-from churn_assets.databricks.steps.launch import Launch, noted
+from churn_assets.databricks.steps.launch import Launch, last_launch
 from churn_assets.databricks.steps.leftovers import clear_leftovers
 from churn_assets.databricks.steps.step_runs import StepRuns
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ MISSED_HEARTBEATS = 30
 
 
 class ChurnStepLauncher(DatabricksPySparkStepLauncher):
-    """Runs each step as a run of Databricks.
+    """A step launcher that runs each step as a Databricks run.
 
     Args:
         settings: workspace, credentials, staging, compute.
@@ -97,7 +96,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         self._definitions = definitions
         self._patience_seconds = patience_seconds
         self._heartbeat = {"seconds": heartbeat_seconds, "missed": missed_heartbeats}
-        self._staging = staging(settings, workspace)
+        self._staging = step_staging(settings, workspace)
         packages = [folder, package_folder(STAGED_BESIDE)]
         self._runs = StepRuns(self.databricks_runner, self._staging, packages, patience_seconds)
         self._clusters = StepClusters(settings, workspace, patience_seconds)
@@ -135,14 +134,14 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
             ) from error
         except DatabricksError as error:
             raise WorkspaceError(
-                f"Databricks refuses what the step launcher asks: {one_line(error)}"
+                f"Databricks refuses what the step launcher asks: {one_line(error)}."
             ) from error
 
     @contextmanager
     def for_run(
         self, instance: dg.DagsterInstance | None, run_id: str | None
     ) -> Iterator["ChurnStepLauncher"]:
-        """The launcher for one Dagster run, whose own cluster ends with it, whatever way it ends.
+        """Yield the launcher for one Dagster run, and terminate the run's cluster however the run ends.
 
         Before, it clears up after runs whose worker was killed; see ``leftovers``. It is for one process a
         run: of several, the first to end would take the cluster from the others.
@@ -169,9 +168,9 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         return self._runs.workspace
 
     def _find(self, step_context: StepExecutionContext) -> Launch | None:
-        """The start that a worker before this one followed, if it still runs or has left its events."""
+        """Return the start that an earlier worker followed, if it still runs or has left its events."""
         attempt = step_context.previous_attempt_count
-        launch = noted(step_context.instance, step_context.run_id, step_context.step.key, attempt)
+        launch = last_launch(step_context.instance, step_context.run_id, step_context.step.key, attempt)
         state = self._runs.find_state(launch) if launch else None
         if launch is None or state is None:
             return None
@@ -186,12 +185,12 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
     def _start(self, step_context: StepExecutionContext) -> Launch:
         run_id, step_key = step_context.run_id, step_context.step.key
         attempt = step_context.previous_attempt_count
-        before = noted(step_context.instance, run_id, step_key, attempt)
+        before = last_launch(step_context.instance, run_id, step_key, attempt)
         launch = Launch(run_id, step_key, attempt, before.restart + 1 if before else 0)
         try:
             # Not before: an interrupt must find somebody who cancels what it interrupted.
             with raise_execution_interrupts():
-                cluster, libraries, secrets = self._clusters.of_step(step_context)
+                cluster, libraries, secrets = self._clusters.cluster_for(step_context)
                 config = {
                     "package": self._definitions.split(".", maxsplit=1)[0],
                     "environment": self._environment(),
@@ -208,13 +207,13 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         return launch
 
     def _environment(self) -> dict[str, str]:
-        """The settings, for the cluster; no secret is among them."""
+        """The settings as environment variables for the cluster, without secrets."""
         here_only = ("DAGSTER_HOME", "DATABRICKS_CLIENT_ID")
         ours = {name: value for name, value in self._settings.as_env().items() if name not in here_only}
         return {**self.get_dagster_env_variables(), **ours}
 
     def _reference(self, step_context: StepExecutionContext) -> StepRunRef:
-        """The step as the cluster finds it: in the staged package, however it was found here."""
+        """The step as the cluster loads it: from the staged package, not from this machine's paths."""
         pointer = CodePointer.from_module(self._definitions, "defs", working_directory=None)
         job = ReconstructableJob(ReconstructableRepository(pointer), step_context.job_name)
         return StepRunRef(

@@ -1,4 +1,4 @@
-"""Clears up after Dagster runs whose worker was killed, when the next one starts."""
+"""Cleanup, at the start of a Dagster run, after earlier runs whose worker was killed."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from databricks.sdk.errors.base import DatabricksError
 
-from churn_assets.databricks.client import one_line
 from churn_assets.databricks.compute.run_cluster import NAME_PREFIX, clusters_of_runs, end_cluster
-from churn_assets.databricks.staging import Staging
+from churn_assets.databricks.staging import VolumeFolder
+from churn_assets.errors import one_line
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def clear_leftovers(
-    workspace: "WorkspaceClient", staging: Staging, instance: dg.DagsterInstance
+    workspace: "WorkspaceClient", staging: VolumeFolder, instance: dg.DagsterInstance
 ) -> list[str]:
-    """End clusters and delete staged files of runs that this instance knows to be over.
+    """Terminate the clusters and delete the staged files of this instance's finished runs.
 
-    What belongs to runs of other instances, which may well be alive, is left alone. Failing changes nothing.
+    Runs of other instances may be alive, so theirs are left alone. Errors are logged, not raised.
 
     Returns:
-        The ids of the Dagster runs that something was left of.
+        The ids of the Dagster runs that had left something behind.
     """
     try:
         clusters = {

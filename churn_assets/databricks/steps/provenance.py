@@ -1,4 +1,4 @@
-"""What the cluster could not know of its materialisations: their upstream versions, and what they cost.
+"""The parts of a materialisation that the cluster cannot know: upstream versions and cost.
 
 A step runs on the cluster with a Dagster instance of its own, which is empty. Left as they are, its
 materialisations would name INITIAL as the version of everything upstream, and so be stale at birth.
@@ -26,10 +26,10 @@ from dagster._core.execution.plan.execute_step import _build_data_version_tags, 
 from dagster_shared.record import replace
 
 
-def mended(
+def with_provenance(
     entry: dg.EventLogEntry, step_context: StepExecutionContext, metadata: Mapping[str, Any]
 ) -> dg.EventLogEntry:
-    """A materialisation or check evaluation with what only this side knows; any other entry as it is.
+    """Complete a materialisation or check evaluation from this side; return other entries unchanged.
 
     Call it for one entry after the other, each stored before the next: a later asset of the same step may
     have read an earlier one.
@@ -68,27 +68,28 @@ def _version_tags(
         return {}
     upstream = _get_input_provenance_data(key, step_context)
     code_version = tags[CODE_VERSION_TAG]
-    given = DATA_VERSION_IS_USER_PROVIDED_TAG in tags
+    is_user_provided = DATA_VERSION_IS_USER_PROVIDED_TAG in tags
     version = (
         DataVersion(tags[DATA_VERSION_TAG])
-        if given
+        if is_user_provided
         else compute_logical_data_version(
-            code_version, {one: it["data_version"] for one, it in upstream.items()}
+            code_version,
+            {upstream_key: provenance["data_version"] for upstream_key, provenance in upstream.items()},
         )
     )
-    return _build_data_version_tags(version, code_version, upstream, given)
+    return _build_data_version_tags(version, code_version, upstream, is_user_provided)
 
 
 def _with_target(
     evaluation: AssetCheckEvaluation, step_context: StepExecutionContext
 ) -> AssetCheckEvaluation:
-    """Name the materialisation that was checked: else the UI cannot tell whether the verdict is current."""
+    """Add the checked materialisation, without which the UI cannot tell whether the result is current."""
     key = evaluation.asset_key
     step_context.wipe_input_asset_version_info(key)
-    found = step_context.maybe_fetch_and_get_input_asset_version_info(key)
-    if found is None or found.event_type != DagsterEventType.ASSET_MATERIALIZATION:
+    checked = step_context.maybe_fetch_and_get_input_asset_version_info(key)
+    if checked is None or checked.event_type != DagsterEventType.ASSET_MATERIALIZATION:
         return evaluation
     target = AssetCheckEvaluationTargetMaterializationData(
-        run_id=found.run_id, storage_id=found.storage_id, timestamp=found.timestamp
+        run_id=checked.run_id, storage_id=checked.storage_id, timestamp=checked.timestamp
     )
     return replace(evaluation, target_materialization_data=target)

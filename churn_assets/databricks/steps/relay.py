@@ -1,4 +1,4 @@
-"""Brings a step's events from the cluster into Dagster as they come, and each only once."""
+"""The relay of a step's events from the cluster into Dagster, each exactly once."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._serdes import deserialize_value
 
-from churn_assets.databricks.steps.provenance import mended
+from churn_assets.databricks.steps.provenance import with_provenance
 
 ENDINGS = {
     DagsterEventType.STEP_SUCCESS,
@@ -25,7 +25,7 @@ Read = Callable[[str], bytes | None]
 
 
 class EventRelay:
-    """Reads ``events-000001.json.gz`` and so on, and stores and passes on what is in them.
+    """Reads ``events-000001.json.gz`` and so on, stores their events and passes them to the executor.
 
     Log lines and events go on at once, but from the first materialisation on events wait until the run is
     over: only then is it known how long it took, and a materialisation cannot be completed later.
@@ -38,13 +38,13 @@ class EventRelay:
         self._step_context = step_context
         self._read = read
         self._next = 1
-        self._held: list[dg.EventLogEntry] = []
+        self._waiting: list[dg.EventLogEntry] = []
         self.ending: DagsterEvent | None = None
         # A launcher before this one may have relayed some of them.
         self._stored = self._identities() if attached else set()
 
     def gather(self) -> list[dg.EventLogEntry]:
-        """What has come since the last call. Nothing is stored yet."""
+        """Return the entries written since the last call, without storing them."""
         entries: list[dg.EventLogEntry] = []
         while (batch := self._batch(self._next)) is not None:
             entries += batch
@@ -55,22 +55,22 @@ class EventRelay:
         return entries
 
     def pass_on(self, entries: list[dg.EventLogEntry]) -> Iterator[DagsterEvent]:
-        """Store entries, but for those that wait, and pass their events on to the executor."""
+        """Store entries and pass their events to the executor, except those that wait for the run's end."""
         for entry in entries:
             event = entry.dagster_event
-            if event and (self._held or event.event_type == DagsterEventType.ASSET_MATERIALIZATION):
-                self._held.append(entry)
+            if event and (self._waiting or event.event_type == DagsterEventType.ASSET_MATERIALIZATION):
+                self._waiting.append(entry)
             else:
-                yield from self._store(mended(entry, self._step_context, {}))
+                yield from self._store(with_provenance(entry, self._step_context, {}))
 
     def release(self, metadata: Mapping[str, Any]) -> Iterator[DagsterEvent]:
-        """Store and pass on what waited, with what is known now that the run is over."""
-        held, self._held = self._held, []
-        for entry in held:
-            yield from self._store(mended(entry, self._step_context, metadata))
+        """Store and pass on the entries that waited, with the metadata of the ended run."""
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            yield from self._store(with_provenance(entry, self._step_context, metadata))
 
     def error(self) -> dict[str, str] | None:
-        """What the main said where the step could not start: type, message, trace."""
+        """Return the error of a step that could not start: type, message, trace."""
         content = self._read("error.json")
         return json.loads(content) if content else None
 

@@ -1,4 +1,4 @@
-"""What a cluster runs for one step. A copy of this one file is staged: it imports nothing of the package.
+"""The program that a cluster runs for one step. This file is staged alone: it imports nothing of the package.
 
 Started as ``churn_step.py CONFIG CODE``: the step's ``config.json``, beside which everything of the step is
 read and written, and the archive of the package. It leaves ``events-000001.json.gz`` and so on, which the
@@ -51,7 +51,7 @@ def main(config_file: str, code: str) -> None:
         StepFailedError: the step failed or asked to be retried.
     """
     folder = Path(config_file).parent
-    _log_as_it_happens()
+    _log_unbuffered()
     unpacked = tempfile.mkdtemp(prefix="churn-code-")
     heartbeat: Heartbeat | None = None
     try:
@@ -59,10 +59,10 @@ def main(config_file: str, code: str) -> None:
         heartbeat = Heartbeat(folder, **config["heartbeat"])
         heartbeat.start()
         _set_environment(config)
-        put_first_on_the_path(code, config["package"], unpacked)
+        import_from_archive(code, config["package"], unpacked)
         ended_well = _run_step(folder, heartbeat)
     except BaseException as error:
-        _leave_error(folder, error, heartbeat)
+        _write_error(folder, error, heartbeat)
         raise
     finally:
         if heartbeat:
@@ -72,8 +72,8 @@ def main(config_file: str, code: str) -> None:
         raise StepFailedError("The step failed; its error is in Dagster and in the log above.")
 
 
-def put_first_on_the_path(code: str, package: str, unpacked: str) -> None:
-    """Unpack the archive and let its package win over one that the cluster may have installed.
+def import_from_archive(code: str, package: str, unpacked: str) -> None:
+    """Unpack the archive and put it first on ``sys.path``, before a package that the cluster has installed.
 
     The runtime's own pyspark comes next, before one that a library may have pulled in.
 
@@ -82,7 +82,7 @@ def put_first_on_the_path(code: str, package: str, unpacked: str) -> None:
     """
     with zipfile.ZipFile(code) as archive:
         archive.extractall(unpacked)
-        found = sorted({name.split("/")[0] for name in archive.namelist()})
+        packages = sorted({name.split("/")[0] for name in archive.namelist()})
     spark = Path(os.environ.get("SPARK_HOME", "/databricks/spark")) / "python"
     runtime = [str(path) for path in (spark, *sorted(spark.glob("lib/py4j-*.zip"))) if path.exists()]
     # Twice: while Dagster imports the definitions it takes what comes first away, as the folder of a script.
@@ -92,14 +92,14 @@ def put_first_on_the_path(code: str, package: str, unpacked: str) -> None:
     origin = Path(spec.origin).resolve() if spec and spec.origin else None
     if origin is None or not origin.is_relative_to(Path(unpacked).resolve()):
         raise PackageNotStagedError(
-            f"The archive {Path(code).name} holds {', '.join(found) or 'nothing'}, not {package}. "
+            f"The archive {Path(code).name} holds {', '.join(packages) or 'nothing'}, not {package}. "
             "Give the step launcher the folder of the package itself."
         )
     log.info("Package %s from %s", package, Path(code).name)
 
 
 class Events:
-    """Writes the step's events, batch by batch, from a thread of its own.
+    """Writes the step's events in batches from a separate thread.
 
     ``outcome`` is the type of the event that ended the step, None while there is none.
     """
@@ -123,7 +123,7 @@ class Events:
         self._thread.join(FLUSH_SECONDS)
 
     def put(self, entry: Any) -> None:
-        """Take one event in; called by Dagster in the step's thread."""
+        """Queue one event; Dagster calls this in the step's thread."""
         if entry.is_dagster_event and entry.dagster_event.event_type_value in self.ENDINGS:
             self.outcome = entry.dagster_event.event_type_value
         self._queue.put(entry)
@@ -162,7 +162,7 @@ class Events:
 
 
 class Heartbeat(threading.Thread):
-    """Ends this process when nobody waits for it any more.
+    """Ends this process when the launcher's heartbeat stops.
 
     The launcher writes something new into ``heartbeat`` every so many seconds. No clock but this machine's is
     asked: what counts is that the content changes. An orphan takes its step's folder with it.
@@ -210,7 +210,7 @@ class Heartbeat(threading.Thread):
             os._exit(1)
 
 
-def _log_as_it_happens() -> None:
+def _log_unbuffered() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a runtime may have replaced the stream
@@ -250,13 +250,13 @@ def _run_step(folder: Path, heartbeat: Heartbeat) -> bool:
     return events.outcome in ("STEP_SUCCESS", "STEP_SKIPPED")
 
 
-def _leave_error(folder: Path, error: BaseException, heartbeat: Heartbeat | None) -> None:
+def _write_error(folder: Path, error: BaseException, heartbeat: Heartbeat | None) -> None:
     if heartbeat and heartbeat.orphaned:
         return
     trace = "".join(traceback.format_exception(error))
-    said = {"type": type(error).__name__, "message": str(error), "trace": trace[-8000:]}
+    description = {"type": type(error).__name__, "message": str(error), "trace": trace[-8000:]}
     with contextlib.suppress(OSError):
-        (folder / "error.json").write_text(json.dumps(said))
+        (folder / "error.json").write_text(json.dumps(description))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What one start of a step asks of the workspace: stage, submit, look, cancel, clean up."""
+"""A step's requests to the workspace: stage, submit, poll, cancel, clean up."""
 
 import json
 import logging
@@ -16,13 +16,13 @@ from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import RunType
 
 from churn_assets.databricks.archive import Archive, archive
-from churn_assets.databricks.client import one_line, patiently
+from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute import run_state
 from churn_assets.databricks.compute.run_state import RunState
-from churn_assets.databricks.staging import Staging
+from churn_assets.databricks.staging import VolumeFolder
 from churn_assets.databricks.steps import remote_main
 from churn_assets.databricks.steps.launch import Launch
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -46,7 +46,11 @@ class StepRuns:
     """
 
     def __init__(
-        self, runner: DatabricksJobRunner, staging: Staging, packages: list[Path], patience_seconds: float
+        self,
+        runner: DatabricksJobRunner,
+        staging: VolumeFolder,
+        packages: list[Path],
+        patience_seconds: float,
     ) -> None:
         self._runner = runner
         self._staging = staging
@@ -61,7 +65,7 @@ class StepRuns:
         return self._runner.client.workspace_client
 
     def stage(self, launch: Launch, step_run_ref: StepRunRef, config: Mapping[str, Any]) -> None:
-        """Put a step's own files, and the code if this worker has not put it yet and nobody else has."""
+        """Stage a step's files, and the code unless it is already there."""
         self._stage_code()
         self._put(launch, "step_run_ref.pkl", pickle.dumps(step_run_ref))
         self._put(launch, "config.json", json.dumps(config).encode())
@@ -82,10 +86,10 @@ class StepRuns:
         }
         task = {
             "spark_python_task": {
-                "python_file": self._staging.as_python_file(self._main_path),
+                "python_file": self._main_path,
                 "parameters": [
-                    self._staging.on_cluster(self._path(launch, "config.json")),
-                    self._staging.on_cluster(self._code_path),
+                    self._path(launch, "config.json"),
+                    self._code_path,
                 ],
             }
         }
@@ -94,50 +98,50 @@ class StepRuns:
             databricks_run_id = self._patiently(lambda: self._runner.submit_run(config, task))
         except DatabricksError as error:
             raise WorkspaceError(
-                f"Databricks does not take the step {launch.step_key}: {one_line(error)}"
+                f"Databricks does not take the step {launch.step_key}: {one_line(error)}."
             ) from error
         return replace(launch, databricks_run_id=databricks_run_id)
 
     def state(self, launch: Launch) -> RunState:
-        """How its Databricks run is."""
+        """Return the state of its Databricks run."""
         return self._patiently(lambda: self._ask_state(launch))
 
     def find_state(self, launch: Launch) -> RunState | None:
-        """How its Databricks run is, None where there is no such run any more."""
+        """Return the state of its Databricks run, None if the run no longer exists."""
         try:
             return self.state(launch)
         except (NotFound, InvalidParameterValue):
             return None
 
     def read(self, launch: Launch, name: str) -> bytes | None:
-        """One of the step's files, None while there is none."""
+        """Return the content of one of the step's files, None if it does not exist."""
         return self._patiently(lambda: self._staging.get(self._path(launch, name)))
 
     def beat(self, launch: Launch) -> None:
-        """Tell the step that somebody waits for it. One beat more or less does not matter."""
+        """Send the step a heartbeat. A missed one does no harm, so errors are only logged."""
         try:
             self._staging.put(self._path(launch, "heartbeat"), self._next_beat())
         except (DatabricksError, WorkspaceError, OSError, TimeoutError) as error:
             log.info("A heartbeat of %s failed: %s", launch.name, one_line(error))
 
     def output(self, state: RunState) -> str:
-        """What the service kept of the task's output: its error, or the end of its log."""
+        """Return the task's output as the service kept it: its error, or the end of its log."""
         try:
             output = self.workspace.jobs.get_run_output(state.task_run_id)
         except (DatabricksError, OSError, TimeoutError) as error:
-            return f"no output could be had: {one_line(error)}"
+            return f"no output could be had: {one_line(error)}."
         return (output.error_trace or output.error or output.logs or "")[-4000:]
 
     def cancel(self, launch: Launch) -> None:
-        """Cancel its Databricks run and wait for its end. What goes wrong is logged: silence ends it, too."""
+        """Cancel its Databricks run and wait for its end. Errors are logged: without heartbeats it ends."""
         if launch.databricks_run_id is not None:
             self._cancel(launch, launch.databricks_run_id)
         else:
-            # It may have been taken though nobody heard of it.
+            # It may have been accepted though the answer was lost.
             self._cancel_by_name(launch)
 
     def clean(self, launch: Launch) -> None:
-        """Delete its staged files. What goes wrong is logged; the next run of this instance tries again."""
+        """Delete its staged files. Errors are logged; the next run of this instance tries again."""
         folder = launch.folder(self._staging.root)
         try:
             patiently(lambda: self._staging.delete(folder), min(self._patience_seconds, CANCEL_SECONDS))

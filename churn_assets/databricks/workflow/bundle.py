@@ -1,7 +1,6 @@
-"""The same job as a Declarative Automation Bundle: for who deploys with ``databricks bundle deploy``.
+"""The job as a Declarative Automation Bundle, for deployment by ``databricks bundle deploy``.
 
-Nothing is written twice: the job is ``workflow_spec``'s, asked for with the bundle's variables in place of
-what differs between workspaces.
+The job is that of ``spec``, with the bundle's variables in place of what differs between workspaces.
 """
 
 from pathlib import Path
@@ -41,15 +40,15 @@ def export(
 
     Args:
         settings: of a ``databricks`` deployment.
-        folder: where to; made if it is not there.
-        secrets: keys that the secret scope has, as ``workflow.scope_keys`` finds them.
-        paused: whether the schedule only stands there in ``prod``; in ``dev`` it always does.
+        folder: the target, created if it does not exist.
+        secrets: keys in the secret scope, see ``daily_job.scope_keys``.
+        paused: whether the schedule is paused in ``prod``; in ``dev`` it always is.
 
     Returns:
         The path of ``databricks.yml``.
 
     Raises:
-        SettingsError: there can be no job of these settings.
+        SettingsError: no job can be made from the settings.
     """
     import yaml
 
@@ -65,7 +64,7 @@ def export(
 def bundle(
     settings: Settings, secrets: frozenset[str] = frozenset(), *, paused: bool = False
 ) -> dict[str, Any]:
-    """The content of ``databricks.yml``.
+    """Return the content of ``databricks.yml``.
 
     ``dev`` is for one developer: the service puts their name before the job's and pauses the schedule, and
     its tables lie in catalogs of their own, so that it can write to none of production. The endpoint's name

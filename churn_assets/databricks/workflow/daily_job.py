@@ -1,4 +1,4 @@
-"""The pipeline as a Databricks job, without Dagster's daemon: create it, run it, look at it, delete it."""
+"""The pipeline as a Databricks job without Dagster's daemon: create, run, inspect and delete it."""
 
 import dataclasses
 import datetime as dt
@@ -13,28 +13,26 @@ from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import JobSettings
 
-from churn_assets.databricks.client import one_line, patiently
-from churn_assets.databricks.staging import DbfsStaging, Staging, VolumeStaging
+from churn_assets.databricks.client import patiently
+from churn_assets.databricks.staging import VolumeFolder, workflow_staging
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.status import RunStatus, in_one_line, read_run
 from churn_assets.databricks.workflow.wheel import Wheel, cluster_wheel
-from churn_assets.errors import WorkspaceError
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import Job
 
-# Told what happens, a line at a time.
+# Receives what happens, one line at a time.
 Progress = Callable[[str], None]
-
-DBFS_ROOT = "/churn_workflow"
 
 log = logging.getLogger(__name__)
 
 
 def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = False) -> int:
-    """Create the job, or make the one that is there what it should be.
+    """Create the job, or update the existing one to the current specification.
 
     The wheel is staged under the digest of its content, so unchanged code is uploaded once; what earlier
     versions of the job used is cleared away.
@@ -42,34 +40,34 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
     Args:
         client: of the workspace.
         settings: of a ``databricks`` deployment.
-        paused: whether the schedule only stands there.
+        paused: whether the schedule is paused.
 
     Returns:
         The job's id.
 
     Raises:
-        SettingsError: there can be no job of these settings.
+        SettingsError: no job can be made from the settings.
         WorkspaceError: the workspace refuses it, or has several jobs of the name.
     """
     require_job_settings(settings)
-    found = _find(client)
-    store = _wheels(client, settings)
+    job = _find(client)
+    store = workflow_staging(settings, client)
     wheel = cluster_wheel()
     path = _stage(store, wheel)
-    wanted = job_specification(settings, path, scope_keys(client, settings), paused=paused)
-    before = found.settings.as_dict() if found and found.settings else {}
-    if found and found.job_id and covers(before, wanted):
-        return found.job_id
-    typed = JobSettings.from_dict(wanted)
+    specification = job_specification(settings, path, scope_keys(client, settings), paused=paused)
+    before = job.settings.as_dict() if job and job.settings else {}
+    if job and job.job_id and covers(before, specification):
+        return job.job_id
+    job_settings = JobSettings.from_dict(specification)
     try:
-        if found and found.job_id:
-            job_id = found.job_id
-            patiently(lambda: client.jobs.reset(job_id, typed))
+        if job and job.job_id:
+            job_id = job.job_id
+            patiently(lambda: client.jobs.reset(job_id, job_settings))
         else:
-            fields = {name: getattr(typed, name) for name in wanted}
+            fields = {name: getattr(job_settings, name) for name in specification}
             job_id = client.jobs.create(**fields).job_id or 0
     except DatabricksError as error:
-        raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}") from error
+        raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}.") from error
     # A run that was started before the change may still install the earlier wheel.
     for digest in store.folders(store.root):
         if digest != wheel.digest and digest not in str(before):
@@ -88,12 +86,12 @@ def run(
 
     Args:
         client: of the workspace.
-        settings: how often to ask how it is.
-        wait: until it has ended. Who stops waiting does not stop the run.
-        progress: told each change of a task.
+        settings: how often to poll the run.
+        wait: until it has ended. An interrupted wait does not stop the run.
+        progress: receives each change of a task's state.
 
     Returns:
-        The run as it ended, or as it is.
+        The run's final state, or without waiting its current one.
 
     Raises:
         WorkspaceError: there is no job yet.
@@ -104,11 +102,11 @@ def run(
     run_id = patiently(lambda: client.jobs.run_now(job_id, idempotency_token=token).response.run_id or 0)
     status = _status_of(client, run_id)
     progress(f"Run {run_id}: {status.url}")
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     while True:
         for task in status.tasks:
-            if told.get(task.name, "BLOCKED") != task.state:
-                told[task.name] = task.state
+            if reported.get(task.name, "BLOCKED") != task.state:
+                reported[task.name] = task.state
                 progress(f"{task.name}: {task.detail or task.state}")
         if status.has_ended or not wait:
             return _with_reason(client, status)
@@ -117,7 +115,7 @@ def run(
 
 
 def status(client: "WorkspaceClient", limit: int = 5) -> list[RunStatus]:
-    """The job's last runs, the latest first; why the latest failed is asked for.
+    """Return the job's last runs, the latest first, with the reason of the latest failure.
 
     Raises:
         WorkspaceError: there is no job yet.
@@ -125,35 +123,35 @@ def status(client: "WorkspaceClient", limit: int = 5) -> list[RunStatus]:
     job_id = _require_job(client)
     now = dt.datetime.now(dt.UTC)
     # The SDK's limit is that of a page: without a stop it would fetch all.
-    found = patiently(
+    recent = patiently(
         lambda: list(
             itertools.islice(client.jobs.list_runs(job_id=job_id, limit=limit, expand_tasks=True), limit)
         )
     )
-    runs = [read_run(one, now) for one in found]
-    failed = next((place for place, one in enumerate(runs) if one.has_failed), None)
+    runs = [read_run(run, now) for run in recent]
+    failed = next((index for index, run in enumerate(runs) if run.has_failed), None)
     if failed is not None:
         runs[failed] = _with_reason(client, runs[failed])
     return runs
 
 
 def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
-    """Delete the job and its wheels; what it made stays.
+    """Delete the job and its wheels; its tables and models stay.
 
     Returns:
-        The id that it had, None where there was none.
+        The id of the deleted job, None if there was none.
     """
-    found = _find(client)
-    store = _wheels(client, settings)
-    if found and found.job_id:
-        job_id = found.job_id
+    job = _find(client)
+    store = workflow_staging(settings, client)
+    if job and job.job_id:
+        job_id = job.job_id
         patiently(lambda: client.jobs.delete(job_id))
     store.delete(store.root)
-    return found.job_id if found else None
+    return job.job_id if job else None
 
 
 def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
-    """The keys that the secret scope has; their values are not read.
+    """Return the keys in the secret scope; their values are not read.
 
     Raises:
         WorkspaceError: there is no such scope.
@@ -170,24 +168,24 @@ def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
     return frozenset(secret.key for secret in listed if secret.key)
 
 
-def covers(found: Any, wanted: Any) -> bool:
-    """Whether what was found is what is wanted, apart from what the service adds by itself.
+def covers(actual: Any, wanted: Any) -> bool:
+    """Return whether actual settings contain the wanted ones, apart from what the service adds.
 
-    Lists are compared whole: a task that somebody has added is a difference.
+    Lists are compared whole: an added task is a difference.
     """
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(covers(found.get(key), wanted[key]) for key in wanted)
+        return isinstance(actual, dict) and all(covers(actual.get(key), wanted[key]) for key in wanted)
     if isinstance(wanted, list):
         return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(covers(one, other) for one, other in zip(found, wanted, strict=True))
+            isinstance(actual, list)
+            and len(actual) == len(wanted)
+            and all(covers(item, other) for item, other in zip(actual, wanted, strict=True))
         )
-    return found == wanted
+    return actual == wanted
 
 
 def _find(client: "WorkspaceClient") -> "Job | None":
-    """The job of the name, whole: a listing leaves tasks and clusters out."""
+    """Return the complete job of the name; listings leave out tasks and clusters."""
     named = patiently(lambda: [job.job_id for job in client.jobs.list(name=JOB_NAME) if job.job_id])
     if len(named) > 1:
         raise WorkspaceError(
@@ -198,24 +196,17 @@ def _find(client: "WorkspaceClient") -> "Job | None":
 
 
 def _require_job(client: "WorkspaceClient") -> int:
-    found = _find(client)
-    if found is None or not found.job_id:
+    job = _find(client)
+    if job is None or not job.job_id:
         raise WorkspaceError(f"There is no job {JOB_NAME} yet. Create it with: churn workflow create")
-    return found.job_id
+    return job.job_id
 
 
-def _wheels(client: "WorkspaceClient", settings: Settings) -> Staging:
-    """Beside the steps' staging, whose leftovers are cleared by runs that know nothing of the job."""
-    if settings.databricks_staging == "dbfs":
-        return DbfsStaging(client, DBFS_ROOT)
-    return VolumeStaging(client, f"{settings.databricks_volume.rstrip('/')}/workflow")
-
-
-def _stage(store: Staging, wheel: Wheel) -> str:
+def _stage(store: VolumeFolder, wheel: Wheel) -> str:
     path = f"{store.root}/{wheel.digest}/{wheel.name}"
     if not store.exists(path):
         store.put(path, wheel.content)
-    return store.as_python_file(path)
+    return path
 
 
 def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:
@@ -224,14 +215,14 @@ def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:
 
 def _with_reason(client: "WorkspaceClient", failed: RunStatus) -> RunStatus:
     """The run with the error of the first task that failed."""
-    task = next((one for one in failed.tasks if one.has_failed), None)
+    task = next((item for item in failed.tasks if item.has_failed), None)
     if task is None or not failed.has_failed:
         return failed
-    said = ""
+    error_text = ""
     try:
-        said = patiently(lambda: client.jobs.get_run_output(task.run_id)).error or ""
+        error_text = patiently(lambda: client.jobs.get_run_output(task.run_id)).error or ""
     except DatabricksError as error:
         # A condition has none, and what ended two months ago has none any more.
         log.info("No output of %s: %s", task.name, one_line(error))
-    reason = in_one_line(said) or task.message
+    reason = in_one_line(error_text) or task.message
     return dataclasses.replace(failed, reason=f"{task.name}: {reason}" if reason else "")

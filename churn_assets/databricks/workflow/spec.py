@@ -1,4 +1,4 @@
-"""The job, as the Jobs API has it: what ``workflow`` creates and what ``bundle`` exports."""
+"""The job's specification for the Jobs API, which ``workflow`` creates and ``bundle`` exports."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ TIMEOUTS: dict[TaskName, int] = {
 }
 JOB_TIMEOUT = 12 * HOUR
 
-# What only the machine that creates the job reads.
+# Settings that only the machine that creates the job reads.
 HERE_ONLY = frozenset(
     {
         "CHURN_ALERT_EMAILS",
@@ -49,7 +49,7 @@ HERE_ONLY_PREFIXES = ("CHURN_ENDPOINT_", "CHURN_SMTP_")
 
 
 def require_job_settings(settings: Settings) -> None:
-    """Fail in one line where there can be no job of these settings.
+    """Fail if no job can be made from the settings.
 
     Raises:
         SettingsError: they are of another deployment, or name what no cluster sees.
@@ -69,7 +69,7 @@ def require_job_settings(settings: Settings) -> None:
 def job_specification(
     settings: Settings, wheel: str, secrets: frozenset[str] = frozenset(), *, paused: bool = False
 ) -> dict[str, Any]:
-    """The job: its tasks, their cluster, and when they run.
+    """Return the job's specification: its tasks, their cluster and the schedule.
 
     Databricks does not retry a task: what fails here mostly fails again, the alert should not wait for that,
     and the next run catches up by itself.
@@ -78,7 +78,7 @@ def job_specification(
         settings: those that ``require_job_settings`` has let pass.
         wheel: path of the wheel, as a library names it.
         secrets: keys that the secret scope has; the cluster reads them itself.
-        paused: whether the schedule only stands there.
+        paused: whether the schedule is paused.
 
     Raises:
         SettingsError: the runtime is not one that this package runs on.

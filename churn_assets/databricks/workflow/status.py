@@ -1,4 +1,4 @@
-"""What the job's runs say of themselves, and how a person or a monitor reads it."""
+"""The state of the job's runs, and its presentation to people and monitors."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class TaskStatus:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ran and did not succeed; what was skipped for that has not failed itself."""
+        """Whether the task ran and did not succeed; tasks skipped because of it have not failed."""
         return self.state in FAILURES
 
 
@@ -68,22 +68,22 @@ class RunStatus:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing changes any more. TERMINATING is not the end: its result is not known yet."""
+        """Whether the run is over. TERMINATING is not: its result is not known yet."""
         return self.life_cycle in ENDED or bool(self.result)
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ended without having done everything. One that never started has not failed."""
+        """Whether the run ended without success. A skipped run has not failed."""
         return self.has_ended and self.result != "SUCCESS" and self.life_cycle != "SKIPPED"
 
     def line(self) -> str:
-        """The run in one line."""
+        """Format the run as one line."""
         tasks = ", ".join(f"{task.name} {task.state}" for task in self.tasks)
         parts = (f"Run {self.run_id}: {self.life_cycle}", self.result, f"{self.started:%Y-%m-%d %H:%M} UTC")
         return f"{' '.join(part for part in parts if part)}, {self.seconds:.0f} s; {tasks}"
 
     def alert(self) -> str:
-        """The line for whoever is to act."""
+        """Format the alert for the person on call."""
         return f"ALERT: Pipeline failed - {self.url}"
 
 
@@ -92,7 +92,7 @@ FAILURES = {"FAILED", "TIMEDOUT", "CANCELED", "INTERNAL_ERROR"}
 
 
 def read_run(run: "BaseRun | Run", now: dt.datetime) -> RunStatus:
-    """Read what databricks-sdk says of a run; a state that is newer than the SDK reads UNKNOWN."""
+    """Convert a run of databricks-sdk; a state newer than the SDK reads UNKNOWN."""
     started = dt.datetime.fromtimestamp((run.start_time or 0) / 1000, dt.UTC)
     ended = dt.datetime.fromtimestamp(run.end_time / 1000, dt.UTC) if run.end_time else now
     counted = next((_counted(task) for task in run.tasks or [] if task.task_key == ENOUGH_ROWS), "")
@@ -110,7 +110,7 @@ def read_run(run: "BaseRun | Run", now: dt.datetime) -> RunStatus:
 
 
 def report(runs: Sequence[RunStatus]) -> list[str]:
-    """The lines for a person: each run, why a train was skipped, and an alert for each that failed."""
+    """Return the lines to print: each run, why a train was skipped, and an alert for each failure."""
     lines = []
     for run in runs:
         lines.append(run.line())
@@ -122,17 +122,16 @@ def report(runs: Sequence[RunStatus]) -> list[str]:
 
 
 def exit_code(runs: Sequence[RunStatus]) -> int:
-    """1 where the latest run that has come to an end failed, else 0.
+    """Return 1 if the latest run that has ended failed, else 0.
 
-    A run that is on its way does not mend what the last one left, and one that was skipped, because another
-    was at work, did nothing.
+    A run in progress does not make up for a failed one, and a skipped run did nothing.
     """
     ended = [run for run in runs if run.has_ended and run.life_cycle != "SKIPPED"]
     return int(bool(ended) and ended[0].has_failed)
 
 
 def in_one_line(error: str) -> str:
-    """A task's error as a person reads it."""
+    """Return a task's error on one line, without the driver's prefix."""
     return " ".join(error.removeprefix(EXIT).split())
 
 
@@ -146,10 +145,11 @@ def _task(task: "RunTask", counted: str) -> TaskStatus:
 
 
 def _counted(condition: "RunTask") -> str:
-    asked = condition.condition_task
-    if asked is None or asked.outcome != "false" or not asked.left.isdecimal():
+    comparison = condition.condition_task
+    if comparison is None or comparison.outcome != "false" or not comparison.left.isdecimal():
         return ""
-    return f"{SKIPPED_TRAINING}: {int(asked.left):,} labelled rows; training takes {int(asked.right):,}"
+    rows, needed = int(comparison.left), int(comparison.right)
+    return f"{SKIPPED_TRAINING}: {rows:,} labelled rows; training takes {needed:,}"
 
 
 def _life_cycle(state: "RunState | None") -> str:

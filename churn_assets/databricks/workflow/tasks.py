@@ -1,4 +1,4 @@
-"""The tasks of the job, by name, and how one of them tells the job something.
+"""The job's tasks by name, and the values that they pass on to the job.
 
 What each does is ``automation.runs.task_pipeline``; ``commands.task`` is the entry point of the wheel.
 """
@@ -18,12 +18,12 @@ KEEP = "keep"
 ENTRY_POINT = "churn-task"
 ENTRY_FUNCTION = "churn_assets.commands.task:main"
 
-# What featurize tells the condition: how many labelled rows there are to train on.
+# Set by featurize, read by the condition: the number of labelled rows to train on.
 FEATURE_COUNT = "feature_count"
 
 
 def require_cluster() -> None:
-    """Fail where there is no cluster: its session is the only engine that a task has.
+    """Fail unless this process runs on a cluster, whose session is a task's only engine.
 
     Raises:
         WorkspaceError: this process is not on a Databricks cluster.
@@ -35,8 +35,8 @@ def require_cluster() -> None:
         )
 
 
-def leave_task_value(key: str, value: int) -> None:
-    """Leave a value for later tasks of the same run, and for the job's conditions."""
+def set_task_value(key: str, value: int) -> None:
+    """Set a task value, for later tasks of the same run and for the job's conditions."""
     from databricks.sdk.runtime import dbutils
 
     dbutils.jobs.taskValues.set(key=key, value=value)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, one_line
 from churn_assets.model.candidates import calibration, estimators, search
 from churn_assets.model.candidates.bounds import Bounds, reach
 from churn_assets.model.data.dataset import Frames, features_in, has_history, without_history
@@ -348,7 +348,7 @@ def _fitted(entrant: Entrant, frames: Frames, known: Mapping[str, Any] | None = 
             )
     except Exception as error:  # noqa: BLE001 - one that cannot be fitted must not end the others' competition
         seconds = time.perf_counter() - started
-        return Candidate(*entrant, seconds=seconds, error=" ".join(str(error).split()))
+        return Candidate(*entrant, seconds=seconds, error=one_line(error))
     return Candidate(*entrant, estimator, metrics, time.perf_counter() - started)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, one_line
 from churn_assets.model.gate import slices
 from churn_assets.model.gate.decision import TITLES, Decision, Difference
 from churn_assets.model.gate.slices import Slice
@@ -88,7 +88,7 @@ def decide(  # noqa: PLR0913 - three models, and what judges them
             refusals += shortcomings
             merits += _merits(found["differences"], found["slices"], against)
     except Exception as error:  # noqa: BLE001 - the gate fails closed
-        refusals.append(f"The comparison failed: {_in_one_line(error)}")
+        refusals.append(f"The comparison failed: {_reason(error)}")
     return Decision(bool(merits) and not refusals, tuple(refusals or merits), against, **found, formula=shown)
 
 
@@ -131,7 +131,7 @@ def _metrics(
     try:
         metrics = evaluation.evaluate(holdout["label"], probability, costs)
     except Exception as error:  # noqa: BLE001 - the gate fails closed
-        return {}, [f"{whose} cannot be judged: {_in_one_line(error)}"]
+        return {}, [f"{whose} cannot be judged: {_reason(error)}"]
     missing = [metric for metric, value in metrics.items() if not math.isfinite(value)]
     if missing:
         listed = ", ".join(f"{metric} is {metrics[metric]}" for metric in missing)
@@ -176,6 +176,5 @@ def _merits(differences: tuple[Difference, ...], judged: tuple[Slice, ...], agai
     yield f"None of {len(judged)} slices falls short." if judged else "No slice is large enough to be judged."
 
 
-def _in_one_line(error: Exception) -> str:
-    said = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-    return " ".join(said.split())[:300]
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ModelError) else one_line(error, with_class=True)

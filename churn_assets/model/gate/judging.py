@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from churn_assets.errors import one_line
 from churn_assets.model.candidates.candidates import Candidate
 from churn_assets.model.candidates.estimators import FORMULA
 from churn_assets.model.data.dataset import Frames, features_in
@@ -102,14 +103,14 @@ def _alarms(frames: Frames) -> tuple[str, ...]:
         # Of both: what leaks may do so in late dates only.
         return leakage.alarms(pd.concat([frames.train, frames.holdout]), features_in(frames.train))
     except Exception as error:  # noqa: BLE001 - what cannot be looked at is not promoted
-        return (f"Features cannot be tested for leakage: {_in_one_line(error)}",)
+        return (f"Features cannot be tested for leakage: {one_line(error, with_class=True)}.",)
 
 
 def _asked(estimator: Any, rows: "pd.DataFrame", who: str) -> tuple[Probabilities, list[str]]:
     try:
         return np.asarray(estimator.predict_proba(rows[features_in(rows)])[:, 1], dtype="float64"), []
     except Exception as error:  # noqa: BLE001 - what cannot be asked is not promoted
-        return np.empty(0), [f"{who} cannot predict the holdout: {_in_one_line(error)}"]
+        return np.empty(0), [f"{who} cannot predict the holdout: {one_line(error, with_class=True)}."]
 
 
 def _champion(settings: Settings, rows: "pd.DataFrame") -> tuple[Probabilities | None, str | None, list[str]]:
@@ -128,11 +129,7 @@ def _champion(settings: Settings, rows: "pd.DataFrame") -> tuple[Probabilities |
     except Exception as error:  # noqa: BLE001 - a champion that cannot be asked is not replaced unseen
         name = f"The champion, version {version}," if version else "The champion"
         reason = (
-            f"{name} cannot be compared with: {_in_one_line(error)} "
+            f"{name} cannot be compared with: {one_line(error, with_class=True)}. "
             "Put another version there (churn rollback), or remove the alias Production to start anew."
         )
         return np.full(len(rows), np.nan), version, [reason]
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

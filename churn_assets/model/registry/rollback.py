@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, one_line
 from churn_assets.model.registry import promotions, registry
 from churn_assets.settings import Settings
 
@@ -69,10 +69,9 @@ def _require_loadable(settings: Settings, version: str) -> None:
     try:
         mlflow.pyfunc.load_model(registry.model_uri(settings, version))
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ModelError(
-            f"Version {version} cannot be loaded, so it cannot serve: {said} Nothing was changed. Bring its "
-            "artifacts back, or choose another version with --to."
+            f"Version {version} cannot be loaded, so it cannot serve: {one_line(error, with_class=True)}. "
+            "Nothing was changed. Bring its artifacts back, or choose another version with --to."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from churn_assets.errors import ChurnError
+from churn_assets.errors import ChurnError, one_line
 from churn_assets.model.registry import registry
 from churn_assets.serving.published.publish import Describe, in_a_process, publish
 from churn_assets.serving.published.state import Config, Endpoint, Entity, StateFolder
@@ -63,7 +63,7 @@ class Follower:
         try:
             registered = registry.production_version(self._settings)
         except Exception as error:  # noqa: BLE001 - whatever ails the registry, the old version goes on serving
-            self._note_registry(before, _in_one_line(error))
+            self._note_registry(before, one_line(error, with_class=True))
             return
         self._note_registry(before, "")
         version = str(registered.version) if registered else ""
@@ -95,7 +95,7 @@ class Follower:
                     self._describe,
                 )
         except Exception as error:  # noqa: BLE001 - or the same wish would end the follower again and again
-            reason = str(error) if isinstance(error, ChurnError) else _in_one_line(error)
+            reason = str(error) if isinstance(error, ChurnError) else one_line(error, with_class=True)
             log.warning("version %s (%s) is refused: %s", wanted.serving.entity_version, why, reason)
             failed = msgspec.structs.replace(before, update="UPDATE_FAILED", message=reason, updated_at=now)
             self._state.publish(failed)
@@ -118,10 +118,6 @@ class Follower:
         name = registry.registered_model_name(self._settings)
         if entity.entity_name != name:
             raise ChurnError(f"This server serves {name} only, not {entity.entity_name}.")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def main(settings: Settings, folder: Path, stop: threading.Event, **options: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, one_line
 from churn_assets.model.registry import registry
 from churn_assets.serving.scoring import scorer
 from churn_assets.settings import Settings
@@ -53,8 +53,7 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
     except (MlflowException, OSError) as error:
-        in_one_line = " ".join(str(error).split())[:300]
-        raise ModelError(f"{uri} cannot be had: {in_one_line}. See: churn status") from error
+        raise ModelError(f"{uri} cannot be had: {one_line(error)}. See: churn status") from error
 
 
 def in_a_process(folder: Path) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from tenacity import (
     wait_exponential,
 )
 
-from churn_assets.errors import EndpointError
+from churn_assets.errors import EndpointError, one_line
 from churn_assets.serving.rollout import endpoint_state
-from churn_assets.serving.rollout.endpoint_errors import first_line, in_one_line
+from churn_assets.serving.rollout.endpoint_errors import in_one_line
 from churn_assets.serving.rollout.target import Target, as_tags
 
 # Told what happens, a line at a time.
@@ -126,7 +126,8 @@ class _Deployer:
                 ),
             )
         except DatabricksError as error:
-            return (f"Requests are not logged to {table.catalog}.{table.schema}: {first_line(error)}",)
+            reason = one_line(error, with_class=True)
+            return (f"Requests are not logged to {table.catalog}.{table.schema}: {reason}",)
         return ()
 
     def _find(self) -> ServingEndpointDetailed | None:
@@ -221,6 +222,6 @@ class _Deployer:
         try:
             logs = self._api.build_logs(self._name, self._target.served_name).logs
         except DatabricksError as error:
-            return f"there is no build log ({first_line(error)})"
+            return f"there is no build log ({one_line(error, with_class=True)})"
         lines = [line.strip() for line in (logs or "").splitlines() if line.strip()]
         return " | ".join(lines[-LOG_LINES:]) or "the build log is empty"

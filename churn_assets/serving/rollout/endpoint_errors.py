@@ -7,7 +7,7 @@ import requests
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.errors.platform import NotFound, PermissionDenied, TooManyRequests, Unauthenticated
 
-from churn_assets.errors import EndpointError
+from churn_assets.errors import EndpointError, one_line
 
 ADVICE: dict[type[Exception], str] = {
     Unauthenticated: "Check DATABRICKS_TOKEN of a workspace, or CHURN_ENDPOINT_TOKEN of churn serve",
@@ -39,11 +39,6 @@ def in_one_line(endpoint: str, doing: str) -> Iterator[None]:
             (text for kind, text in ADVICE.items() if isinstance(told, kind)),
             "See the endpoint's page and events",
         )
-        raise EndpointError(f"{endpoint} failed to {doing}: {first_line(told)}. {advice}.") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The error's text, on one line and not without end."""
-    # Where a login is refused, the SDK adds its whole configuration.
-    text = " ".join(str(error).split()).partition(" Config: host=")[0]
-    return f"{type(error).__name__}: {text[:300]}".rstrip(" .:")
+        raise EndpointError(
+            f"{endpoint} failed to {doing}: {one_line(told, with_class=True)}. {advice}."
+        ) from error

@@ -7,6 +7,8 @@ from databricks.sdk.service.serving import (
     ServingEndpointDetailed,
 )
 
+from churn_assets.errors import one_line
+
 
 def served(endpoint: ServingEndpointDetailed) -> ServedEntityOutput | None:
     """The entity that answers: the one with the most traffic, or the only one; None while there is none."""
@@ -52,7 +54,7 @@ def description(endpoint: ServingEndpointDetailed, version: str) -> str:
     if entity is None or entity.state is None:
         return f"{ready}, {update}"
     deployment = entity.state.deployment.value if entity.state.deployment else "unknown"
-    message = " ".join((entity.state.deployment_state_message or "").split())[:300].rstrip(".")
+    message = one_line(entity.state.deployment_state_message or "")
     return f"{ready}, {update}, version {version} {deployment}{message and ': ' + message}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, one_line
 from churn_assets.serving.scoring.payload import Parser
 
 ESTIMATOR_FILE = "estimator.pkl"
@@ -137,8 +137,9 @@ def describe(folder: Path) -> dict[str, Any]:
         rows = _some_rows(columns, optional)
         answer = estimator.predict_proba(_frame(rows, columns))
     except Exception as error:
-        in_one_line = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ModelError(f"The estimator cannot be loaded and asked: {in_one_line}") from error
+        raise ModelError(
+            f"The estimator cannot be loaded and asked: {one_line(error, with_class=True)}"
+        ) from error
     if answer.shape != (len(rows), 2) or not np.isfinite(answer).all():
         raise ModelError(f"The estimator answers {answer.tolist()}; expected two probabilities.")
     return {"columns": columns, "optional": optional}

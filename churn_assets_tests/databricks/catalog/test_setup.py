@@ -18,7 +18,7 @@ from churn_assets.tables import TABLES, USERS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.faults import LostResponse, Refused
-from churn_assets_tests.workspace.runtime import Engine, engine_of
+from churn_assets_tests.workspace.runtime import Engine
 from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 
 KINDS = ("table", "volume", "schema", "catalog", "external location")
@@ -33,7 +33,7 @@ def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works
 @pytest.fixture
 def workspace(shared_workspace: Workspace) -> Iterator[Workspace]:
     """A workspace whose Unity Catalog is empty, with an engine that has started."""
-    engine = engine_of(shared_workspace)
+    engine = shared_workspace.engine
     yield shared_workspace
     for table in engine.unity.all("table"):
         engine.execute(f"DROP TABLE {table['name']}")
@@ -47,7 +47,7 @@ def workspace(shared_workspace: Workspace) -> Iterator[Workspace]:
 
 @pytest.fixture
 def engine(workspace: Workspace) -> Engine:
-    return engine_of(workspace)
+    return workspace.engine
 
 
 @pytest.fixture

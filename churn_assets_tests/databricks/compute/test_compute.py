@@ -58,7 +58,7 @@ def test_settings_that_name_no_usable_cluster_say_what_to_set(overrides: dict[st
 
 def test_each_runtime_has_its_python() -> None:
     runtimes = ("15.4.x-scala2.12", "16.4.x-scala2.13", "17.3.x-scala2.13", "18.0.x-photon-scala2.13")
-    assert [cluster_python(one) for one in runtimes] == ["3.11", "3.12", "3.12", "3.12"]
+    assert [cluster_python(runtime) for runtime in runtimes] == ["3.11", "3.12", "3.12", "3.12"]
 
 
 def test_a_lock_gives_each_python_its_versions(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from churn_assets.databricks.steps.launch import Launch, noted
+from churn_assets.databricks.steps.launch import Launch, last_launch
 
 RUN = "0b8e7a34-7c05-4a3e-9d47-6f6a2a5f9d11"
 
@@ -29,11 +29,11 @@ def test_a_dynamic_steps_brackets_stay_out_of_paths() -> None:
 def test_a_start_is_found_by_the_same_attempt_only(instance: dg.DagsterInstance) -> None:
     run = instance.create_run_for_job(_job())
     start = Launch(run.run_id, "step", 1, restart=2, databricks_run_id=123)
-    assert noted(instance, run.run_id, "step", 1) is None
+    assert last_launch(instance, run.run_id, "step", 1) is None
     start.note(instance)
-    assert noted(instance, run.run_id, "step", 1) == start
-    assert noted(instance, run.run_id, "step", 0) is None
-    assert noted(instance, run.run_id, "another", 1) is None
+    assert last_launch(instance, run.run_id, "step", 1) == start
+    assert last_launch(instance, run.run_id, "step", 0) is None
+    assert last_launch(instance, run.run_id, "another", 1) is None
 
 
 def _job() -> dg.JobDefinition:

@@ -41,16 +41,20 @@ def test_a_range_of_days_is_one_step_that_materialises_each(
         "dagster/asset_partition_range_end": "2026-01-04",
     }
     result = materialize(make_launcher(databricks_compute="step"), "by_day", tags=tags)
-    found = result.asset_materializations_for_node("by_day")
-    assert [one.partition for one in found] == ["2026-01-02", "2026-01-03", "2026-01-04"]
-    assert {one.metadata["first"].value for one in found} == {"2026-01-02"}
+    materializations = result.asset_materializations_for_node("by_day")
+    assert [materialization.partition for materialization in materializations] == [
+        "2026-01-02",
+        "2026-01-03",
+        "2026-01-04",
+    ]
+    assert {materialization.metadata["first"].value for materialization in materializations} == {"2026-01-02"}
     assert len(workspace.jobs.runs) == 1
     # The cluster was the step's own, and its start is part of the cost.
     assert workspace.calls("POST", "/clusters/create") == []
-    assert all("dbu_estimate" in one.metadata for one in found)
+    assert all("dbu_estimate" in materialization.metadata for materialization in materializations)
 
 
-def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
+def test_a_step_runs_on_a_cluster_that_is_there_and_stays(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
     client = workspace.client()
@@ -62,27 +66,26 @@ def test_an_old_workspace_stages_by_dbfs_for_a_cluster_that_is_there_and_stays(
         num_workers=2,
     ).response.cluster_id
     launcher = make_launcher(
-        databricks_staging="dbfs",
         databricks_compute="existing",
         databricks_cluster_id=cluster_id,
         databricks_secret_scope="ours",
         databricks_dbu_rates={"i3.2xlarge": 1200.0},
     )
     result = materialize(launcher, "probe", config={"says": "x"})
-    (found,) = result.asset_materializations_for_node("probe")
-    seconds = found.metadata["execution_seconds"].value
-    assert found.metadata["cluster"].value == cluster_id
+    (materialization,) = result.asset_materializations_for_node("probe")
+    seconds = materialization.metadata["execution_seconds"].value
+    assert materialization.metadata["cluster"].value == cluster_id
     # Two workers and a driver at 1,200 DBU an hour: one a second.
-    assert found.metadata["dbu_estimate"].value == pytest.approx(seconds, abs=1e-3)
+    assert materialization.metadata["dbu_estimate"].value == pytest.approx(seconds, abs=1e-3)
     # A cluster that is there cannot be told of secrets any more: the step asks for them by name.
-    environment: Any = found.metadata["environment"].value
+    environment: Any = materialization.metadata["environment"].value
     assert environment["CHURN_ENDPOINT_TOKEN"] == "told-to-the-cluster-alone"
-    assert "told-to-the-cluster-alone" not in str(
-        [one.body for one in workspace.calls("POST", "/dbfs/add-block")]
-    )
-    assert not [one for one in workspace.requests if "/fs/" in one.path]
-    assert [file.name for file in workspace.local("/dbfs/churn_staging").rglob("*.zip")] == ["code.zip"]
-    assert [one.cluster_id for one in workspace.clusters.alive()] == [cluster_id]
+    uploads = [request for request in workspace.requests if request.path.startswith("/api/2.0/fs/files/")]
+    assert uploads
+    assert "told-to-the-cluster-alone" not in str([upload.body for upload in uploads])
+    assert not [request for request in workspace.requests if "/dbfs/" in request.path]
+    assert [file.name for file in workspace.local(tiny.STAGING).rglob("*.zip")] == ["code.zip"]
+    assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [cluster_id]
     client.clusters.permanent_delete(cluster_id)
 
 
@@ -158,7 +161,7 @@ def test_leftovers_of_runs_that_other_instances_know_are_left_alone(
     launcher._staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
     with launcher.for_run(instance, "ours"):
         pass
-    assert [one.cluster_id for one in workspace.clusters.alive()] == [theirs]
+    assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [theirs]
     assert len(tiny.staged(workspace)) == 1
     client.clusters.permanent_delete(theirs)
     launcher._staging.delete(f"{tiny.STAGING}/runs")

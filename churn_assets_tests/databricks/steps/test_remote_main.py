@@ -25,8 +25,13 @@ def make_zip(path: Path, **files: str) -> Path:
 
 def run_main(folder: Path, code: Path, **config: object) -> subprocess.CompletedProcess[str]:
     """The main as the cluster starts it: by itself, with the standard library."""
-    asked = {"package": "ours", "environment": {}, "heartbeat": {"seconds": 0.05, "missed": 200}, **config}
-    (folder / "config.json").write_text(json.dumps(asked))
+    full_config = {
+        "package": "ours",
+        "environment": {},
+        "heartbeat": {"seconds": 0.05, "missed": 200},
+        **config,
+    }
+    (folder / "config.json").write_text(json.dumps(full_config))
     return subprocess.run(
         [sys.executable, "-I", remote_main.__file__, folder / "config.json", code],
         capture_output=True,
@@ -53,7 +58,7 @@ def test_the_staged_package_wins_over_an_installed_one(
     monkeypatch.setenv("SPARK_HOME", str(tmp_path / "spark"))
     monkeypatch.setattr(sys, "path", [str(installed.parent), *sys.path])
     unpacked = tmp_path / "unpacked"
-    remote_main.put_first_on_the_path(str(code), "ours_first", str(unpacked))
+    remote_main.import_from_archive(str(code), "ours_first", str(unpacked))
     assert sys.path[:5] == [
         str(unpacked),
         str(unpacked),
@@ -72,10 +77,10 @@ def test_an_archive_without_the_package_is_refused_though_it_is_installed(tmp_pa
     with zipfile.ZipFile(code, "w") as zipped:
         zipped.writestr("theirs/__init__.py", "")
     done = run_main(tmp_path, code, package="dagster")
-    said = json.loads((tmp_path / "error.json").read_text())
+    error = json.loads((tmp_path / "error.json").read_text())
     assert done.returncode == 1
-    assert said["type"] == "PackageNotStagedError"
-    assert said["message"].startswith("The archive code.zip holds theirs, not dagster.")
+    assert error["type"] == "PackageNotStagedError"
+    assert error["message"].startswith("The archive code.zip holds theirs, not dagster.")
 
 
 def test_an_orphan_interrupts_its_step_and_takes_its_folder_along(tmp_path: Path) -> None:

@@ -42,15 +42,15 @@ def exported(settings: Settings, tmp_path: Path) -> dict[str, Any]:
 
 def job_of(exported: dict[str, Any], target: str) -> dict[str, Any]:
     """The job as the target deploys it: its variables in place of the references."""
-    values = {name: one["default"] for name, one in exported["variables"].items()}
+    values = {name: variable["default"] for name, variable in exported["variables"].items()}
     values |= exported["targets"][target].get("variables", {})
     replaced = {f"${{var.{name}}}": value for name, value in values.items()} | {"${workspace.host}": HOST}
 
     def resolved(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: resolved(one) for key, one in value.items()}
+            return {key: resolved(variable) for key, variable in value.items()}
         if isinstance(value, list):
-            return [resolved(one) for one in value]
+            return [resolved(variable) for variable in value]
         for reference, text in replaced.items():
             value = value.replace(reference, text) if isinstance(value, str) else value
         return value
@@ -88,7 +88,12 @@ def test_the_service_knows_every_field_of_the_job(exported: dict[str, Any]) -> N
 
 def test_no_task_brings_a_spark_of_its_own(exported: dict[str, Any]) -> None:
     tasks = job_of(exported, "prod")["tasks"]
-    pins = [one["pypi"]["package"] for task in tasks for one in task.get("libraries", []) if "pypi" in one]
+    pins = [
+        library["pypi"]["package"]
+        for task in tasks
+        for library in task.get("libraries", [])
+        if "pypi" in library
+    ]
 
     assert any(pin.startswith("dagster==") for pin in pins)
     assert [

@@ -198,19 +198,19 @@ def test_status_shows_the_last_runs_only_and_the_latest_first(job: Job) -> None:
 
 
 def test_progress_tells_each_task_once_it_has_ended(job: Job) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     (job.notes / "feature_count").write_text("9999")
     (job.notes / "fails").write_text("")
 
-    daily_job.run(job.workspace.client(), job.settings, progress=told.append)
+    daily_job.run(job.workspace.client(), job.settings, progress=reported.append)
 
-    assert [line for line in told if line.endswith("SUCCESS")] == [
+    assert [line for line in reported if line.endswith("SUCCESS")] == [
         "ingest: SUCCESS",
         "featurize: SUCCESS",
         "score: SUCCESS",
         "deploy: SUCCESS",
     ]
-    assert "train: skipped_insufficient_data: 9,999 labelled rows; training takes 10,000" in told
+    assert "train: skipped_insufficient_data: 9,999 labelled rows; training takes 10,000" in reported
 
 
 def test_who_does_not_wait_gets_the_run_on_its_way(job: Job, workspace: Workspace) -> None:
@@ -252,7 +252,16 @@ def test_creating_it_twice_is_one_job_and_one_upload(
 
     assert first == second
     assert list(workspace.jobs.jobs) == [first]
-    assert len([one for one in workspace.requests if one.path.endswith(".whl") and one.method == "PUT"]) == 1
+    assert (
+        len(
+            [
+                request
+                for request in workspace.requests
+                if request.path.endswith(".whl") and request.method == "PUT"
+            ]
+        )
+        == 1
+    )
     assert workspace.calls("POST", "/jobs/reset") == []
 
 
@@ -292,7 +301,10 @@ def test_it_runs_at_six_utc_unless_it_is_paused(
         for paused in (False, True)
     ]
 
-    assert [found and found.schedule and found.schedule.as_dict() for found in schedules] == [
+    assert [
+        job_settings and job_settings.schedule and job_settings.schedule.as_dict()
+        for job_settings in schedules
+    ] == [
         {"quartz_cron_expression": "0 0 6 * * ?", "timezone_id": "UTC", "pause_status": status}
         for status in ("UNPAUSED", "PAUSED")
     ]
@@ -306,7 +318,9 @@ def test_other_code_is_another_wheel_and_the_one_before_the_last_is_cleared(
     for code in (TASK, TASK + "# two", TASK + "# three"):
         wheel(code)
         daily_job.create(client, settings)
-        kept.append(sorted(one.name or "" for one in client.files.list_directory_contents(_wheels(settings))))
+        kept.append(
+            sorted(entry.name or "" for entry in client.files.list_directory_contents(_wheels(settings)))
+        )
 
     first, second, third = (f"digest{len(TASK) + more}" for more in (0, 5, 7))
     assert kept == [[first], [first, second], [second, third]]

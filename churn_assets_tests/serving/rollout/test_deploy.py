@@ -17,7 +17,6 @@ from churn_assets.serving.rollout.deploy import Deployment, deploy
 from churn_assets.serving.rollout.target import InferenceTable, Target
 from churn_assets.serving.rollout.temporary_server import temporary_server
 from churn_assets.settings import Settings
-from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.faults import LostResponse, Refused
 from churn_assets_tests.workspace.serving_endpoints import Build, Endpoint, ServingEndpoints
@@ -32,7 +31,7 @@ NOT_HAPPENING = Build(
 @pytest.fixture
 def workspace(tmp_path: Path, registered: Settings) -> Iterator[Workspace]:
     with Workspace(tmp_path / "workspace") as found:
-        serving = serving_endpoints.of(found)
+        serving = found.serving
         serving.registry_uri = registered.mlflow_tracking_uri
         yield found
         assert found.violations == []
@@ -40,7 +39,7 @@ def workspace(tmp_path: Path, registered: Settings) -> Iterator[Workspace]:
 
 @pytest.fixture
 def serving(workspace: Workspace) -> ServingEndpoints:
-    return serving_endpoints.of(workspace)
+    return workspace.serving
 
 
 @pytest.fixture

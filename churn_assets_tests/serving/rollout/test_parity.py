@@ -29,7 +29,6 @@ from churn_assets_tests.serving.conftest import (
     mlflow_answers,
     server_of,
 )
-from churn_assets_tests.workspace import serving_endpoints
 from churn_assets_tests.workspace.emulator import Workspace
 
 ONES = dict.fromkeys(WINDOW_FEATURES, 1)
@@ -236,7 +235,7 @@ def test_two_versions_in_the_answers_are_both_named() -> None:
 def model_serving(tmp_path: Path, registered: Settings) -> Iterator[WorkspaceClient]:
     """Databricks Model Serving of version 2."""
     with Workspace(tmp_path / "workspace") as workspace:
-        serving_endpoints.of(workspace).registry_uri = registered.mlflow_tracking_uri
+        workspace.serving.registry_uri = registered.mlflow_tracking_uri
         client = workspace.client()
         deploy(client, Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", "2"), lambda _: None)
         yield client

@@ -3,6 +3,6 @@
 How it differs from the real one is in ``emulated_databricks``.
 """
 
-from churn_assets_tests.workspace.runtime.engine import Engine, engine_of, start_runtime
+from churn_assets_tests.workspace.runtime.engine import Engine, ExistingVolumes
 
-__all__ = ["Engine", "engine_of", "start_runtime"]
+__all__ = ["Engine", "ExistingVolumes"]

@@ -7,13 +7,10 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from churn_assets_tests.workspace.processes import Runtime, bare_python
+from churn_assets_tests.workspace.processes import Runtime
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
-
-if TYPE_CHECKING:
-    from churn_assets_tests.workspace.emulator import Workspace
 
 PACKAGE = Path(__file__).parent / "emulated_databricks"
 CATALOGS = ("main_catalog", "raw_catalog")
@@ -134,27 +131,3 @@ class ExistingVolumes(set[str]):
 
     def __contains__(self, name: object) -> bool:
         return self._unity.get("volume", str(name)) is not None
-
-
-def engine_of(workspace: "Workspace") -> Engine:
-    """The workspace's engine, started at its first use. From then on files need volumes that exist."""
-    with LOCK:
-        engine = ENGINES.get(id(workspace))
-        if engine is None:
-            python = workspace.jobs.python
-            # The bare interpreter that simple tasks run on has no Spark.
-            engine = Engine(workspace.folder, None if python == bare_python() else python)
-            ENGINES[id(workspace)] = engine
-            workspace.files.volumes = ExistingVolumes(engine.unity)
-            workspace.at_close(lambda: ENGINES.pop(id(workspace)).close())
-    return engine
-
-
-ENGINES: dict[int, Engine] = {}
-# Tasks that start at the same time ask for it from threads of their own.
-LOCK = threading.Lock()
-
-
-def start_runtime(workspace: "Workspace") -> Runtime:
-    """What the clusters' processes get: ``Workspace(folder, runtime=start_runtime)``."""
-    return engine_of(workspace).runtime

@@ -138,10 +138,10 @@ class Stream:
             file = self._folder / name
             at = dt.datetime.fromtimestamp(file.stat().st_mtime, dt.timezone.utc)  # noqa: UP017 - as in describe
             rows.append((f"{scheme}{self._path.rstrip('/')}/{name}", at, file.stat().st_size, str(file)))
-        found = self._session.createDataFrame(
+        files = self._session.createDataFrame(
             rows, "path STRING, modificationTime TIMESTAMP, length BIGINT, local STRING"
         )
-        return found.mapInArrow(_with_content(), BINARY_FILE)
+        return files.mapInArrow(_with_content(), BINARY_FILE)
 
 
 class Query:
@@ -181,6 +181,6 @@ def _with_content() -> Callable[[Iterator["pa.RecordBatch"]], Iterator["pa.Recor
 
 def _fits(name: str, glob: str) -> bool:
     """Whether a name fits a glob, which may have one ``{a,b}``."""
-    found = re.fullmatch(r"(.*)\{(.*)\}(.*)", glob)
-    globs = [f"{found[1]}{one}{found[3]}" for one in found[2].split(",")] if found else [glob]
-    return any(fnmatch(name, one) for one in globs)
+    braces = re.fullmatch(r"(.*)\{(.*)\}(.*)", glob)
+    globs = [f"{braces[1]}{pattern}{braces[3]}" for pattern in braces[2].split(",")] if braces else [glob]
+    return any(fnmatch(name, pattern) for pattern in globs)

@@ -82,9 +82,9 @@ def parse(sql: str) -> Statement | None:
     """
     text = sql.strip().rstrip(";").strip()
     for pattern, verb in COMPILED:
-        found = pattern.fullmatch(text)
-        if found:
-            groups = found.groupdict()
+        match = pattern.fullmatch(text)
+        if match:
+            groups = match.groupdict()
             kind = re.sub(r"\s+", " ", (groups.pop("kind", None) or "table").lower()).replace(
                 "database", "schema"
             )
@@ -116,7 +116,9 @@ def _values(groups: dict[str, Any]) -> dict[str, Any]:
     if groups.get("column"):
         values["column"] = unquoted(groups["column"])
     if groups.get("what"):
-        values["privileges"] = {" ".join(one.split()).upper() for one in groups["what"].split(",")}
+        values["privileges"] = {
+            " ".join(privilege.split()).upper() for privilege in groups["what"].split(",")
+        }
         values["principal"] = unquoted(groups["who"])
     if groups.get("limit"):
         values["limit"] = int(groups["limit"])
@@ -140,7 +142,7 @@ def _create(kind: str, groups: dict[str, Any]) -> dict[str, Any]:
         values["credential"] = unquoted(values["credential"])
     for clause in ("partitioned_by", "cluster_by"):
         if clause in values:
-            values[clause] = [unquoted(one) for one in values[clause].split(",")]
+            values[clause] = [unquoted(column) for column in values[clause].split(",")]
     if "partitioned_by" in values and "cluster_by" in values:
         raise UnityError("SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED", "Choose one of the two.")
     values["properties"] = _properties(values.get("properties", ""))
@@ -153,16 +155,16 @@ def _added(text: str) -> list[tuple[str, str, str | None]]:
     if not re.fullmatch(rf"\s*{column}(?:\s*,\s*{column})*\s*", text, re.IGNORECASE):
         raise _syntax_error(text)
     return [
-        (unquoted(found[1]), found[2].lower(), literal(found[3]) if found[3] else None)
-        for found in re.finditer(column, text, re.IGNORECASE)
+        (unquoted(match[1]), match[2].lower(), literal(match[3]) if match[3] else None)
+        for match in re.finditer(column, text, re.IGNORECASE)
     ]
 
 
 def _next_clause(rest: str) -> tuple[str, str, str]:
     for clause, pattern in CLAUSES.items():
-        found = re.match(pattern, rest, re.IGNORECASE)
-        if found:
-            return clause, found.group(1), rest[found.end() :].strip()
+        match = re.match(pattern, rest, re.IGNORECASE)
+        if match:
+            return clause, match.group(1), rest[match.end() :].strip()
     raise _syntax_error(rest)
 
 

@@ -43,11 +43,11 @@ def _session(port: int) -> Any:
 
 def _answer(session: Any, sql: str) -> dict[str, Any]:
     try:
-        found = session.execute(sql)
-        if found is None:
+        frame = session.execute(sql)
+        if frame is None:
             return {"columns": [], "rows": []}
-        rows = [[_text(value) for value in row] for row in found.collect()]
-        columns = [(field.name, field.dataType.simpleString().upper()) for field in found.schema.fields]
+        rows = [[_text(value) for value in row] for row in frame.collect()]
+        columns = [(field.name, field.dataType.simpleString().upper()) for field in frame.schema.fields]
     except Exception as error:  # noqa: BLE001 - a statement fails with whatever the engine says
         return {"error": str(error)}
     return {"columns": columns, "rows": rows}

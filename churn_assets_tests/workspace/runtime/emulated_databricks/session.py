@@ -31,8 +31,8 @@ class ClusterSession(PlainSession):
 
     def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> Any:  # noqa: N803 - Spark's name
         """Run a statement, as the cluster does."""
-        found = self.execute(sqlQuery, args, **kwargs)
-        return self.createDataFrame([], "ok BOOLEAN").limit(0) if found is None else found
+        frame = self.execute(sqlQuery, args, **kwargs)
+        return self.createDataFrame([], "ok BOOLEAN").limit(0) if frame is None else frame
 
     def execute(self, sql: str, args: Any = None, **kwargs: Any) -> Any:
         """Run a statement: a DataFrame, or None where there is nothing to see."""
@@ -52,10 +52,10 @@ class ClusterSession(PlainSession):
         """Streams: Auto Loader's."""
         return StreamReader(self)
 
-    def _information_schema(self, asked: re.Match[str]) -> str:
+    def _information_schema(self, query: re.Match[str]) -> str:
         """The columns of a catalog's tables, as a view of Sail's by the name that is given back."""
-        catalog = asked["catalog"].strip("`")
-        tables = [one for one in self.unity.all("table") if one["name"].startswith(f"{catalog}.")]
+        catalog = query["catalog"].strip("`")
+        tables = [table for table in self.unity.all("table") if table["name"].startswith(f"{catalog}.")]
         rows = [row for table in tables for row in describe.information_schema(table)]
         view = f"information_schema_columns_of_{catalog}"
         self.createDataFrame(rows, describe.INFORMATION_SCHEMA).createOrReplaceTempView(view)
@@ -88,17 +88,19 @@ class ClusterSession(PlainSession):
 
     def _shown(self, statement: Statement) -> Any:
         kind, name = statement.kind, statement.name
-        found = self.unity.require(kind, name)
+        securable = self.unity.require(kind, name)
         match statement.verb:
             case "history":
-                rows = describe.history(Path(found["location"]), statement.values.get("limit"))
+                rows = describe.history(Path(securable["location"]), statement.values.get("limit"))
                 return self.createDataFrame(rows, describe.HISTORY)
             case "columns":
-                return self.createDataFrame(describe.columns(Path(found["location"])), describe.COLUMNS)
+                return self.createDataFrame(describe.columns(Path(securable["location"])), describe.COLUMNS)
             case "detail":
-                return self.createDataFrame([describe.detail(found)], describe.DETAIL)
+                return self.createDataFrame([describe.detail(securable)], describe.DETAIL)
             case "show properties":
-                return self.createDataFrame(sorted(found["properties"].items()), "key STRING, value STRING")
+                return self.createDataFrame(
+                    sorted(securable["properties"].items()), "key STRING, value STRING"
+                )
             case "show grants":
                 rows = [
                     (principal, privilege, kind.upper(), name)
@@ -109,7 +111,7 @@ class ClusterSession(PlainSession):
                     rows, "Principal STRING, ActionType STRING, ObjectType STRING, ObjectKey STRING"
                 )
         return self.createDataFrame(
-            [("Name", name), ("Comment", found.get("comment"))], "info_name STRING, info_value STRING"
+            [("Name", name), ("Comment", securable.get("comment"))], "info_name STRING, info_value STRING"
         )
 
     def _create(self, kind: str, name: str, values: dict[str, Any]) -> None:
@@ -156,11 +158,11 @@ class ClusterSession(PlainSession):
     def _drop(self, name: str, *, missing_is_fine: bool) -> None:
         if missing_is_fine and not self.unity.get("table", name):
             return
-        found = self.unity.require("table", name)
+        table = self.unity.require("table", name)
         super().sql(f"DROP TABLE IF EXISTS {name}").collect()
         self.unity.drop("table", name)
         self._known.discard(name)
-        shutil.rmtree(found["location"])
+        shutil.rmtree(table["location"])
 
     def _make_known(self) -> None:
         for table in self.unity.all("table"):

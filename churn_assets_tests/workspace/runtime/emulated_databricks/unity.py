@@ -56,8 +56,8 @@ class Unity:
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """The fields of a securable, its kind and name among them."""
-        found = self._rows("SELECT fields FROM securable WHERE kind = ? AND name = ?", kind, name)
-        return {"kind": kind, "name": name, **json.loads(found[0][0])} if found else None
+        rows = self._rows("SELECT fields FROM securable WHERE kind = ? AND name = ?", kind, name)
+        return {"kind": kind, "name": name, **json.loads(rows[0][0])} if rows else None
 
     def require(self, kind: str, name: str) -> dict[str, Any]:
         """The fields of a securable.
@@ -65,9 +65,9 @@ class Unity:
         Raises:
             UnityError: there is none, or what it lies in is not there.
         """
-        found = self.get(kind, name)
-        if found:
-            return found
+        securable = self.get(kind, name)
+        if securable:
+            return securable
         if kind in ("schema", "table", "volume"):
             self.require(*self._parent(kind, name))
         codes = {"table": "TABLE_OR_VIEW_NOT_FOUND", "catalog": "NO_SUCH_CATALOG_EXCEPTION"}
@@ -103,8 +103,8 @@ class Unity:
 
     def update(self, kind: str, name: str, **fields: Any) -> None:
         """Change fields of a securable."""
-        found = self.require(kind, name)
-        kept = {key: value for key, value in found.items() if key not in ("kind", "name")}
+        securable = self.require(kind, name)
+        kept = {key: value for key, value in securable.items() if key not in ("kind", "name")}
         self._change(
             "UPDATE securable SET fields = ? WHERE kind = ? AND name = ?",
             json.dumps(kept | fields),
@@ -143,12 +143,12 @@ class Unity:
     def grants(self, kind: str, name: str) -> dict[str, list[str]]:
         """The privileges of each principal, sorted."""
         self.require(kind, name)
-        found: dict[str, list[str]] = {}
+        privileges: dict[str, list[str]] = {}
         for principal, privilege in self._rows(
             "SELECT principal, privilege FROM granted WHERE kind = ? AND name = ? ORDER BY 1, 2", kind, name
         ):
-            found.setdefault(principal, []).append(privilege)
-        return found
+            privileges.setdefault(principal, []).append(privilege)
+        return privileges
 
     def managed_location(self, name: str) -> Path:
         """Where a managed table of this name lies."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from churn_assets_tests.databricks.tiny import make_cluster_python
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.runtime import Engine, engine_of, start_runtime
+from churn_assets_tests.workspace.environment import link_packages
+from churn_assets_tests.workspace.runtime import Engine
 from churn_assets_tests.workspace.runtime.emulated_databricks.grammar import parse
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import UnityError
 from churn_assets_tests.workspace.tasks import finished, logs, submit
@@ -65,14 +65,14 @@ print(json.dumps({
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    python = make_cluster_python(tmp_path / "python")
-    with Workspace(tmp_path / "workspace", python=python, runtime=start_runtime) as started:
+    python = link_packages(tmp_path / "python")
+    with Workspace(tmp_path / "workspace", python=python, with_spark=True) as started:
         yield started
     assert started.violations == []
 
 
 def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) -> None:
-    engine = engine_of(workspace)
+    engine = workspace.engine
     for statement in MAKE:
         assert "error" not in engine.execute(statement)
 
@@ -85,8 +85,8 @@ def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) 
         "rows_written": "1",
         "session": "ClusterSession",
     }
-    found = engine.execute("SELECT day, n FROM main_catalog.gold.days ORDER BY day")
-    assert found["rows"] == [["2026-01-01", "1"], ["2026-01-02", "2"]]
+    result = engine.execute("SELECT day, n FROM main_catalog.gold.days ORDER BY day")
+    assert result["rows"] == [["2026-01-01", "1"], ["2026-01-02", "2"]]
     table = workspace.client().tables.get("main_catalog.gold.days")
     assert (table.comment, table.properties) == ("it's (new)", {"delta.enableDeletionVectors": "true"})
     assert [(column.name, column.comment) for column in table.columns or []] == [
@@ -96,7 +96,7 @@ def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) 
 
 
 def test_a_file_needs_a_volume_that_exists(workspace: Workspace) -> None:
-    engine_of(workspace)
+    _ = workspace.engine
 
     with pytest.raises(Exception, match=r"Volume 'main_catalog.gold.churn' does not exist"):
         submit(workspace, "print()")
@@ -105,7 +105,7 @@ def test_a_file_needs_a_volume_that_exists(workspace: Workspace) -> None:
 def test_the_engine_ends_with_its_workspace(tmp_path: Path) -> None:
     before = set(psutil.Process().children())
     with Workspace(tmp_path) as workspace:
-        engine_of(workspace)
+        _ = workspace.engine
         [server] = set(psutil.Process().children()) - before
         assert "emulated_databricks.server" in server.cmdline()
 
@@ -166,7 +166,7 @@ def test_what_a_catalog_lies_in_has_to_be_there(tmp_path: Path) -> None:
 
 
 def test_which_columns_are_not_null_is_in_the_information_schema(tmp_path: Path) -> None:
-    asked = (
+    query = (
         "SELECT column_name FROM main_catalog.information_schema.columns "
         "WHERE table_schema = 'gold' AND table_name = 't' AND is_nullable = 'NO' ORDER BY ordinal_position"
     )
@@ -177,14 +177,14 @@ def test_which_columns_are_not_null_is_in_the_information_schema(tmp_path: Path)
             "CREATE TABLE main_catalog.gold.t (n INT NOT NULL, day DATE NOT NULL, m INT)",
         ):
             assert "error" not in engine.execute(statement)
-        before = engine.execute(asked)["rows"]
+        before = engine.execute(query)["rows"]
         dropped = [
             engine.execute(f"ALTER TABLE main_catalog.gold.t ALTER COLUMN {name} DROP NOT NULL").get(
                 "error", ""
             )
             for name in ("`day`", "`day`", "elsewhere")
         ]
-        after = engine.execute(asked)["rows"]
+        after = engine.execute(query)["rows"]
 
     assert (before, after) == ([["n"], ["day"]], [["n"]])
     # Databricks takes it for a column that may be NULL already.
