@@ -193,9 +193,10 @@ class Pipeline:
 
     def _deploy(self) -> None:
         production = self._stages.production_version()
-        if production is None:
-            return
-        serving = Serving(self._lake, self._instance, production)
+        if production:
+            self._serve(Serving(self._lake, self._instance, production), production)
+
+    def _serve(self, serving: Serving, production: str) -> None:
         if serving.online_features_are_behind():
             self.runner.materialize("online features", [ONLINE_USER_FEATURES])
         last = serving.last_scored()
