@@ -143,8 +143,7 @@ def _trained(rows: Frame, settings: Settings) -> tuple[Frames, dict[str, Any]]:
     dates = pa.array(rows["feature_date"].to_numpy().astype("int32")).cast(pa.date32())
     table = pa.Table.from_pandas(rows[["user_id", *FEATURE_COLUMNS, "label"]], preserve_index=False)
     labelled = spark.createDataFrame(table.add_column(1, "feature_date", dates))
-    by_date = dataset.rows_by_date(labelled)
-    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+    split = dataset.out_of_time_split(dataset.rows_by_date(labelled), settings.horizon_days)
     frames = dataset.frames(labelled, split, settings.training_rows)
     found = candidates.compete(frames, horizon_days=settings.horizon_days, trials=0, articles=False)
     return frames, {

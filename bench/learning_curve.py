@@ -62,7 +62,7 @@ class Trained(NamedTuple):
 def curve(labelled: DataFrame, settings: Settings, sizes: Sequence[int], draws: int) -> Iterator[Trained]:
     """A training for each size and draw, up to the first size that takes all rows there are."""
     by_date = dataset.rows_by_date(labelled)
-    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+    split = dataset.out_of_time_split(by_date, settings.horizon_days)
     there_are = sum(rows for day, rows in by_date.items() if split.train.start <= day <= split.train.end)
     for asked in sizes:
         for draw in range(draws if asked in DRAWN_AGAIN else 1):

@@ -84,8 +84,7 @@ def labelled_rows(settings: Settings) -> DataFrame:
 
 def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
     labelled = labelled_rows(settings)
-    by_date = dataset.rows_by_date(labelled)
-    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+    split = dataset.out_of_time_split(dataset.rows_by_date(labelled), settings.horizon_days)
     frames = dataset.frames(labelled, split, settings.training_rows)
     found = candidates.compete(
         frames, horizon_days=settings.horizon_days, staying_types=settings.staying_types

@@ -101,7 +101,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         mlflow.log_metric("labelled_rows", rows)
         try:
             dataset.require_minimum(rows)
-            split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+            split = dataset.out_of_time_split(by_date, settings.horizon_days)
         except ModelError as reason:
             mlflow.set_tags({"status": "skipped_insufficient_data", "reason": str(reason)})
             return TrainingOutcome("skipped_insufficient_data", rows, run_id, reason=str(reason))

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import DataFrame
@@ -115,45 +115,38 @@ def require_minimum(rows: int) -> None:
         )
 
 
-def out_of_time_split(
-    first_date: dt.date, last_date: dt.date, horizon_days: int, labelled: Collection[dt.date] = ()
-) -> Split:
+def out_of_time_split(labelled_dates: Iterable[dt.date], horizon_days: int) -> Split:
     """Hold out the last mature dates, and leave a gap before them.
 
     A label of D looks ``horizon_days`` ahead, so the gap keeps every training label from seeing a day that
     a holdout row is asked about. A fifth of the dates that the gap leaves are held out, at least 1 and at
     most 30. Of those before the gap, the first 29 days are left out where 10 others remain: their windows
-    reach back to before the first event, so their counts mean less than later ones do. The last fifth of what
-    is left is for calibration, too. Dates with labels are counted, not days: an outage, whose dates have
-    none, leaves none of the three without rows.
+    reach back to before the first event, so their counts mean less than later ones do. The last fifth of
+    the remaining dates is for calibration, too. Dates with labels are counted, not days: an outage, whose
+    dates have none, leaves none of the three without rows.
 
     Args:
-        first_date: the first mature feature_date.
-        last_date: the last mature feature_date.
+        labelled_dates: the mature feature_dates that have labels, at least one, in any order.
         horizon_days: days that a label looks ahead.
-        labelled: the dates that have labels; each from the first to the last, without it.
 
     Raises:
         ModelError: the gap leaves no date to train on.
     """
-    dates = sorted(labelled or DateRange(first_date, last_date).days())
-    usable = sum(day <= last_date - horizon_days * ONE_DAY for day in dates)
+    dates = sorted(labelled_dates)
+    first, last = dates[0], dates[-1]
+    usable = sum(day <= last - horizon_days * ONE_DAY for day in dates)
     held_out = dates[-min(max(usable // 5, 1), MAXIMUM_HOLDOUT_DATES) :]
-    before = [day for day in dates if day < held_out[0] - horizon_days * ONE_DAY]
-    if usable < 2 or not before:
+    before_gap = [day for day in dates if day < held_out[0] - horizon_days * ONE_DAY]
+    if usable < 2 or not before_gap:
         raise ModelError(
-            f"{len(dates)} mature feature_dates, {first_date} to {last_date}, are too few to train on the "
+            f"{len(dates)} mature feature_dates, {first} to {last}, are too few to train on the "
             f"early and judge on the late ones; a horizon of {horizon_days} days takes {horizon_days + 2}. "
             "Wait for more days, or lower CHURN_HORIZON_DAYS."
         )
-    warm = [day for day in before if day >= first_date + (FEATURE_WINDOW_DAYS - 1) * ONE_DAY]
-    trained = warm if len(warm) >= LEAST_TRAINING_DATES else before
-    calibrated = trained[-max(len(trained) // CALIBRATION_SHARE, 1) :]
-    return Split(
-        train=DateRange(trained[0], trained[-1]),
-        calibration=DateRange(calibrated[0], calibrated[-1]),
-        holdout=DateRange(held_out[0], held_out[-1]),
-    )
+    with_whole_window = [day for day in before_gap if day >= first + (FEATURE_WINDOW_DAYS - 1) * ONE_DAY]
+    train = with_whole_window if len(with_whole_window) >= LEAST_TRAINING_DATES else before_gap
+    calibration = train[-max(len(train) // CALIBRATION_SHARE, 1) :]
+    return Split(*(DateRange(part[0], part[-1]) for part in (train, calibration, held_out)))
 
 
 def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
