@@ -41,7 +41,7 @@ from bench.arrivals import (
 from bench.lakes import HORIZON, START, settings_of
 from bench.lateness_tables import Case, Found, Metrics, Way, differences, levels
 from bench.models import FIRST_DAY_OF_RETAIL, landed_online_retail
-from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates import calibration, competition
 from churn_assets.model.candidates.estimators import FORMULA
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
@@ -145,16 +145,18 @@ def _trained(rows: Frame, settings: Settings) -> tuple[Frames, dict[str, Any]]:
     labelled = spark.createDataFrame(table.add_column(1, "feature_date", dates))
     split = dataset.out_of_time_split(dataset.rows_by_date(labelled), settings.horizon_days)
     frames = dataset.frames(labelled, split, settings.training_rows)
-    found = candidates.compete(frames, horizon_days=settings.horizon_days, trials=0, articles=False)
+    found = competition.compete(
+        frames, horizon_days=settings.horizon_days, trials=0, with_article_model=False
+    )
     return frames, {
-        one.name: candidates.calibrated(one, frames.calibration).estimator
+        one.name: competition.calibrate(one, frames.calibration).estimator
         for one in found
         if one.name in JUDGED
     }
 
 
 def _probability(model: Any, rows: Frame) -> np.ndarray:
-    return calibration.probability(model, rows[FEATURE_COLUMNS].astype("float64"))
+    return calibration.churn_probability(model, rows[FEATURE_COLUMNS].astype("float64"))
 
 
 def _judged(label: Any, probability: np.ndarray) -> Metrics:

@@ -23,7 +23,7 @@ from rich.table import Table as RichTable
 
 from bench.lakes import settings_of, simulated
 from bench.models import labelled_rows, landed_online_retail
-from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates import calibration, competition
 from churn_assets.model.candidates.estimators import FLOOR, FORMULA
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Split
@@ -74,16 +74,16 @@ def curve(labelled: DataFrame, settings: Settings, sizes: Sequence[int], draws: 
 def _trained(labelled: DataFrame, split: Split, settings: Settings, asked: tuple[int, int]) -> Trained:
     wall, cpu = time.perf_counter(), time.process_time()
     frames = dataset.frames(labelled, split, asked[0])
-    found = candidates.compete(frames, seconds=settings.training_seconds, horizon_days=settings.horizon_days)
+    found = competition.compete(frames, seconds=settings.training_seconds, horizon_days=settings.horizon_days)
     best = judging.first_model(frames, found, judging.costs(settings))
-    first = candidates.calibrated(best, frames.calibration)
-    candidates.fallback(frames, settings.training_seconds)
+    first = competition.calibrate(best, frames.calibration)
+    competition.fit_fallback(frames, settings.training_seconds)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     learner = next(one for one in found if one.estimator_name not in (FORMULA, FLOOR))
 
     def judged(estimator: Any) -> dict[str, float]:
         rows = frames.holdout
-        return evaluation.evaluate(rows["label"], calibration.probability(estimator, rows))
+        return evaluation.evaluate(rows["label"], calibration.churn_probability(estimator, rows))
 
     return Trained(
         *asked,
@@ -92,7 +92,7 @@ def _trained(labelled: DataFrame, split: Split, settings: Settings, asked: tuple
         dates=int(frames.train["feature_date"].nunique()),
         names=(best.name, learner.name),
         first=judged(first.estimator),
-        learner=judged(candidates.calibrated(learner, frames.calibration).estimator),
+        learner=judged(competition.calibrate(learner, frames.calibration).estimator),
         wall=wall,
         cpu=cpu,
     )

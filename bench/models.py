@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 
 from bench.backfill import pipeline
 from bench.lakes import settings_of, simulated
-from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates import calibration, competition
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.gate import gate, judging
@@ -86,19 +86,21 @@ def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
     labelled = labelled_rows(settings)
     split = dataset.out_of_time_split(dataset.rows_by_date(labelled), settings.horizon_days)
     frames = dataset.frames(labelled, split, settings.training_rows)
-    found = candidates.compete(
+    found = competition.compete(
         frames, horizon_days=settings.horizon_days, staying_types=settings.staying_types
     )
     best = judging.first_model(frames, found, judging.costs(settings))
-    made = candidates.calibrated(best, frames.calibration)
-    without, calibrated = candidates.fallback(frames)
-    asked = {name: judging.fitted(found, name) for name in ("recency", "bg_nbd")}
+    made = competition.calibrate(best, frames.calibration)
+    without, calibrated = competition.fit_fallback(frames)
+    asked = {name: judging.fitted_candidate(found, name) for name in ("recency", "bg_nbd")}
     alone = {name: one.fitted for name, one in asked.items() if one is not None}
     known = dataset.without_history(frames).holdout
     return frames, {
-        **{name: calibration.probability(one, frames.holdout) for name, one in alone.items()},
-        f"last 30 days ({without.name})": calibration.probability(calibrated.estimator, known),
-        f"all ({best.name}, map {made.method})": calibration.probability(made.estimator, frames.holdout),
+        **{name: calibration.churn_probability(one, frames.holdout) for name, one in alone.items()},
+        f"last 30 days ({without.name})": calibration.churn_probability(calibrated.estimator, known),
+        f"all ({best.name}, map {made.method})": calibration.churn_probability(
+            made.estimator, frames.holdout
+        ),
     }
 
 

@@ -86,7 +86,7 @@ def _definition(model: ModelStatus, settings: Settings) -> str:
     if model.horizon_days is None:
         return ""
     found = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
-    others = found.unlike(ChurnDefinition.of(settings))
+    others = found.differences(ChurnDefinition.of(settings))
     other = f" ({', '.join(others)}: churn run)" if others else ""
     return f"{found}{other}, "
 

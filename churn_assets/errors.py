@@ -74,3 +74,8 @@ def in_one_line(error: BaseException) -> str:
         text = text.partition(stack)[0]
     text = " ".join(text.split()).rstrip(".")
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def with_class_in_one_line(error: BaseException) -> str:
+    """The class and the message of an error that is none of ours, in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]

@@ -69,21 +69,21 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
         )
         rows = dataset.frames(labelled, recipe.split, recipe.training_rows)
         step("training and predictions")
-        found = model.compare(settings, recipe, rows)
+        comparison = model.compare(settings, recipe, rows)
     out.print(
-        f"Version {version}: {recipe.spec['estimator']}, horizon {recipe.horizon_days} days, trained on "
+        f"Version {version}: {recipe.spec['estimator']}, {recipe.definition}, trained on "
         f"{recipe.split.train} ({len(rows.train):,} rows), held out {recipe.split.holdout} "
-        f"({found.rows:,} rows); {_versions(lake, recipe)}.",
+        f"({comparison.rows:,} rows); {_versions(lake, recipe)}.",
         soft_wrap=True,
     )
-    if others := model.other_code(recipe):
+    if others := model.code_differences(recipe):
         out.print(f"The code is not that of then: {'; '.join(others)}.", soft_wrap=True)
-    if not found.equal:
+    if not comparison.is_equal:
         raise ModelError(
-            f"Version {version} comes out differently: largest difference {found.largest:.3g}, of user "
-            f"{found.user_id} on {found.feature_date}. {_why(others)}"
+            f"Version {version} comes out differently: largest difference "
+            f"{comparison.largest_difference:.3g}, of user {comparison.user_id} on {comparison.feature_date}. {_why(others)}"
         )
-    out.print(f"equal: the largest difference is {found.largest:.3g}.")
+    out.print(f"equal: the largest difference is {comparison.largest_difference:.3g}.")
 
 
 def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame":

@@ -131,7 +131,7 @@ def promote(settings: Settings, version: str) -> None:
 def churn_definition(settings: Settings, version: "ModelVersion") -> ChurnDefinition | None:
     """What churn means to a version; None where nobody noted it."""
     found = _client(settings).get_run(version.run_id).data.tags if version.run_id else {}
-    return ChurnDefinition.noted_in(found)
+    return ChurnDefinition.from_tags(found)
 
 
 def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:

@@ -42,7 +42,7 @@ def _trained(settings: Settings, version: int) -> TrainedVersion | None:
             return None
         raise
     tags = run.data.tags
-    definition = ChurnDefinition.noted_in(tags)
+    definition = ChurnDefinition.from_tags(tags)
     if "train_dates" not in tags or definition is None:
         return None
     # "2026-01-01 to 2026-01-08", or one date alone.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.candidates.competition import Calibrated
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.gate.gate import Decision
 from churn_assets.model.metrics import curves
 from churn_assets.model.metrics.evaluation import CostMatrix
