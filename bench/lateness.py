@@ -46,7 +46,7 @@ from churn_assets.model.candidates.estimators import FORMULA
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.metrics import bootstrap, evaluation
-from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, user_numbers
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -127,9 +127,9 @@ class _Live(NamedTuple):
 
     def drawn(self, one: np.ndarray, other: np.ndarray, draw: Sampling) -> dict[str, Any]:
         """The differences of the first's metrics from the second's, users drawn again and again."""
-        user, label = numbered(self.known["user_id"]), self.label.astype("float64")
+        user, label = user_numbers(self.known["user_id"]), self.label.astype("float64")
         users = int(user.max()) + 1
-        first, second = bootstrap.paired([Ranking(user, label, p) for p in (one, other)], users, draw)
+        first, second = bootstrap.paired_draws([Ranking(user, label, p) for p in (one, other)], users, draw)
         by_user, rows = np.bincount(user, one - other), np.bincount(user)
         surplus = [weight @ by_user / (weight @ rows) for weight in draw.draws(users)]
         return {"surplus": np.array(surplus), **{name: first[name] - second[name] for name in first}}

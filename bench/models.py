@@ -27,7 +27,7 @@ from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.gate import gate, judging
 from churn_assets.model.metrics import bootstrap, curves, evaluation
-from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, user_numbers
 from churn_assets.model.report import plots
 from churn_assets.sample import oracle
 from churn_assets.sample.importer import import_files
@@ -108,9 +108,9 @@ def _table(title: str, frames: Frames, found: Probabilities) -> RichTable:
     table = RichTable(title, box=None, pad_edge=False)
     for heading in SHOWN.values():
         table.add_column(heading, justify="right")
-    user, label = numbered(frames.holdout["user_id"]), frames.holdout["label"].to_numpy("float64")
+    user, label = user_numbers(frames.holdout["user_id"]), frames.holdout["label"].to_numpy("float64")
     rankings = [Ranking(user, label, np.asarray(one, "float64")) for one in found.values()]
-    drawn = bootstrap.paired(rankings, int(user.max()) + 1, DRAWS)
+    drawn = bootstrap.paired_draws(rankings, int(user.max()) + 1, DRAWS)
     for (name, probability), draws in zip(found.items(), drawn, strict=True):
         metrics = evaluation.evaluate(label, probability)
         cells = []

@@ -81,7 +81,8 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
     if not comparison.is_equal:
         raise ModelError(
             f"Version {version} comes out differently: largest difference "
-            f"{comparison.largest_difference:.3g}, of user {comparison.user_id} on {comparison.feature_date}. {_why(others)}"
+            f"{comparison.largest_difference:.3g}, of user {comparison.user_id} on "
+            f"{comparison.feature_date}. {_why(others)}"
         )
     out.print(f"equal: the largest difference is {comparison.largest_difference:.3g}.")
 

@@ -1,4 +1,4 @@
-"""Whether the model is still as good as it was on its holdout: by outcomes, and before there are any."""
+"""The checks that the model is still as good as on its holdout: by outcomes, and before there are any."""
 
 import datetime as dt
 import math
@@ -30,7 +30,7 @@ from churn_assets.transforms.outcomes import counted_by_probability
 PERFORMANCE = "performance"
 EXPECTED_PERFORMANCE = "expected_performance"
 
-# So many out-of-time dates judge a version: what was long ago says little about today.
+# A version is judged on this many out-of-time dates: older ones say little about today.
 LAST_DATES = 30
 
 Metadata = dict[str, Any]
@@ -41,11 +41,11 @@ class Judged(NamedTuple):
 
     version: int
     dates: DateRange
-    found: Performance
+    performance: Performance
 
 
 class Scored(NamedTuple):
-    """What the probabilities of one date lead one to expect."""
+    """The metrics to expect from the probabilities of one date."""
 
     version: int
     users: int
@@ -65,21 +65,21 @@ def performance() -> dg.AssetChecksDefinition:
         "holdout's, and its probabilities come true. Limits: CHURN_AUC_DROP_*, CHURN_CALIBRATION_*.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         judged = _judged(lake)
         if not judged:
             return dg.AssetCheckResult(passed=True, description="No out-of-time prediction has an outcome.")
         trained = trained_versions(lake.settings, [one.version for one in judged])
         objections = {
-            one: complaints(one.found, _holdout_roc_auc(trained, one.version), lake.settings)
+            one: complaints(one.performance, _holdout_roc_auc(trained, one.version), lake.settings)
             for one in judged
         }
-        levels = {complaint.level for found in objections.values() for complaint in found}
+        levels = {complaint.level for listed in objections.values() for complaint in listed}
         metadata = [_of_version(one, _holdout_roc_auc(trained, one.version)) for one in judged]
         return dg.AssetCheckResult(
             passed=not levels,
             severity=dg.AssetCheckSeverity.ERROR if "fail" in levels else dg.AssetCheckSeverity.WARN,
-            description=" ".join(_in_words(one, found) for one, found in objections.items()),
+            description=" ".join(_sentence(one, listed) for one, listed in objections.items()),
             # Of the newest version one by one, so that Dagster plots them; of all as a table.
             metadata=metadata[-1] | {"by_version": dg.MetadataValue.md(_as_markdown(metadata))},
         )
@@ -98,20 +98,20 @@ def expected_performance() -> dg.AssetChecksDefinition:
         "expect. Warns where the AUC is further below the holdout's than CHURN_AUC_DROP_WARN.",
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         day = _last_day(context, lake)
         scored = _scored(lake, day) if day else None
         if day is None or scored is None:
             return dg.AssetCheckResult(passed=True, description="No user was scored.")
         holdout = _holdout_roc_auc(trained_versions(lake.settings, [scored.version]), scored.version)
         complaint = _objection(scored, holdout, lake)
-        who = f"Version {scored.version}, {day}"
+        name = f"Version {scored.version}, {day}"
         return dg.AssetCheckResult(
             passed=complaint is None,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{who}: {complaint.says}."
+            description=f"{name}: {complaint.message}."
             if complaint
-            else f"{who}: AUC {scored.roc_auc:.3f} expected.",
+            else f"{name}: AUC {scored.roc_auc:.3f} expected.",
             metadata=_known(
                 {
                     "model_version": scored.version,
@@ -129,15 +129,15 @@ def expected_performance() -> dg.AssetChecksDefinition:
 
 
 def _scored(lake: Lakehouse, day: dt.date) -> Scored | None:
-    """What to expect of the scores of one date, which are of one version; None where there are none."""
+    """Return the metrics to expect of one date's scores, all of one version; None where there are none."""
     rows = lake.read(CHURN_PREDICTIONS, DateRange(day, day)).select("churn_probability", "model_version")
-    found = rows.toArrow()
-    if found.num_rows == 0:
+    scores = rows.toArrow()
+    if scores.num_rows == 0:
         return None
-    probability = found["churn_probability"].to_numpy()
+    probability = scores["churn_probability"].to_numpy()
     return Scored(
-        version=found["model_version"][0].as_py(),
-        users=found.num_rows,
+        version=scores["model_version"][0].as_py(),
+        users=scores.num_rows,
         roc_auc=expected_roc_auc(probability),
         brier=expected_brier(probability),
         churn_rate=expected_churn_rate(probability),
@@ -153,7 +153,7 @@ def _objection(scored: Scored, holdout_roc_auc: float | None, lake: Lakehouse) -
 
 
 def _judged(lake: Lakehouse) -> list[Judged]:
-    """Each version on those of the last out-of-time dates that it scored, oldest version first."""
+    """Judge each version on the last out-of-time dates that it scored, oldest version first."""
     outcomes = lake.read(PREDICTION_OUTCOMES).where("is_out_of_time")
     scored = outcomes.groupBy("model_version", "feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
     last = sorted({row["feature_date"] for row in scored})[-LAST_DATES:]
@@ -183,28 +183,29 @@ def _holdout_roc_auc(trained: Mapping[int, TrainedVersion], version: int) -> flo
 
 
 def _last_day(context: dg.AssetCheckExecutionContext, lake: Lakehouse) -> dt.date | None:
-    """The last date of the run, or of the table where the check runs alone."""
+    """Return the last date of the run, or of the table where the check runs alone."""
     if dates := dates_of_run(context.run.tags):
         return dates.end
     return lake.details(CHURN_PREDICTIONS).last_date if lake.version(CHURN_PREDICTIONS) >= 0 else None
 
 
-def _in_words(one: Judged, objections: list[Complaint]) -> str:
-    who = f"Version {one.version}, {one.dates}"
-    if too_few(one.found.rows, one.found.roc_auc):
-        return f"{who}: {one.found.rows} rows are too few, or all of one class, to judge it."
+def _sentence(one: Judged, objections: list[Complaint]) -> str:
+    name = f"Version {one.version}, {one.dates}"
+    if too_few(one.performance.rows, one.performance.roc_auc):
+        return f"{name}: {one.performance.rows} rows are too few, or all of one class, to judge it."
     if objections:
-        return f"{who}: {'; '.join(complaint.says for complaint in objections)}."
-    return f"{who}: AUC {one.found.roc_auc:.3f}, calibration error {one.found.calibration_error:.3f}."
+        return f"{name}: {'; '.join(complaint.message for complaint in objections)}."
+    auc, error = one.performance.roc_auc, one.performance.calibration_error
+    return f"{name}: AUC {auc:.3f}, calibration error {error:.3f}."
 
 
 def _of_version(one: Judged, holdout_roc_auc: float | None) -> Metadata:
-    figures = {"model_version": one.version, "dates": str(one.dates), **one.found._asdict()}
+    figures = {"model_version": one.version, "dates": str(one.dates), **one.performance._asdict()}
     return _known({**figures, "holdout_roc_auc": holdout_roc_auc})
 
 
 def _known(figures: Metadata) -> Metadata:
-    """Without what nobody knows; JSON has no NaN."""
+    """Drop the figures that are not known, as JSON has no NaN."""
     return {
         name: value
         for name, value in figures.items()

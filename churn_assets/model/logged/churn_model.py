@@ -22,7 +22,7 @@ class ChurnModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the estimator that was logged with the model."""
-        # Unpickling runs code, but the file lies beside this code: whoever can change one can change the other.
+        # Unpickling runs code, but the file lies beside this one: whoever can change it can change both.
         with Path(context.artifacts["estimator"]).open("rb") as file:
             self.estimator = _Unpickler(file, context.artifacts).load()
         self.columns = list(self.estimator.feature_names_in_)

@@ -17,7 +17,7 @@ class Explainer(Protocol):
     base_value: float
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """Return contributions for features of shape (rows, features): float64, in the same shape and order."""
+        """Return float64 contributions in the shape and order of ``features``: (rows, features)."""
         ...
 
 

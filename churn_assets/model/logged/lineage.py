@@ -1,4 +1,4 @@
-"""The tables that a training read and the commit that it ran, in MLflow. Imported only where MLflow is used."""
+"""The tables that a training read and the commit that it ran. Imported only where MLflow is used."""
 
 import shutil
 import subprocess
@@ -33,7 +33,7 @@ def log_tables_read(mlflow: Any, delta_versions: Mapping[str, int]) -> None:
 
 
 def git_sha() -> dict[str, str]:
-    """Return the tag of the commit that trains; empty without a checkout around the package, or without git."""
+    """Return the tag of the commit that trains; empty outside a checkout and without git."""
     package = Path(__file__).parents[2]
     git = shutil.which("git")
     if git is None or not any((folder / ".git").exists() for folder in package.parents):
