@@ -27,7 +27,7 @@ def promotion_assets(settings: Settings) -> Assets:
 
         lake = context.resources.lakehouse
         recorded = recorded_promotions(lake)
-        added = promotions.note(settings, recorded)
+        added = promotions.new_rows(settings, recorded)
         context.add_output_metadata(_champion(settings, [*recorded, *added]))
         return lake.spark.createDataFrame(
             [tuple(row[name] for name in MODEL_PROMOTIONS.column_names) for row in added],

@@ -260,7 +260,7 @@ def test_a_metric_that_is_no_number_refuses_and_is_named(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(evaluation, "lift"), (bootstrap, "_pr_auc"), (bootstrap, "interval"), (slices, "_parts")],
+    [(evaluation, "lift"), (bootstrap, "_pr_auc"), (bootstrap, "interval"), (slices, "_members_by_slice")],
 )
 def test_an_exception_in_a_metric_refuses_and_is_told(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str
