@@ -80,7 +80,7 @@ def trained(history: History, users: int, seed: int) -> tuple[Reference, Score]:
 
     from churn_assets.model.data.dataset import out_of_time_split
 
-    split = out_of_time_split(START, START + (DAYS - 1 - HORIZON) * ONE_DAY, HORIZON)
+    split = out_of_time_split(DateRange(START, START + (DAYS - 1 - HORIZON) * ONE_DAY).days(), HORIZON)
     in_training = np.random.default_rng(seed).random(users) < TRAINED_USERS
     rows = _rows(history, split.train)
     rows = rows.loc[in_training[rows["user_id"]]]

@@ -41,12 +41,12 @@ from bench.arrivals import (
 from bench.lakes import HORIZON, START, settings_of
 from bench.lateness_tables import Case, Found, Metrics, Way, differences, levels
 from bench.models import FIRST_DAY_OF_RETAIL, landed_online_retail
-from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates import calibration, competition
 from churn_assets.model.candidates.estimators import FORMULA
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.metrics import bootstrap, evaluation
-from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, user_numbers
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS
 
@@ -127,9 +127,9 @@ class _Live(NamedTuple):
 
     def drawn(self, one: np.ndarray, other: np.ndarray, draw: Sampling) -> dict[str, Any]:
         """The differences of the first's metrics from the second's, users drawn again and again."""
-        user, label = numbered(self.known["user_id"]), self.label.astype("float64")
+        user, label = user_numbers(self.known["user_id"]), self.label.astype("float64")
         users = int(user.max()) + 1
-        first, second = bootstrap.paired([Ranking(user, label, p) for p in (one, other)], users, draw)
+        first, second = bootstrap.paired_draws([Ranking(user, label, p) for p in (one, other)], users, draw)
         by_user, rows = np.bincount(user, one - other), np.bincount(user)
         surplus = [weight @ by_user / (weight @ rows) for weight in draw.draws(users)]
         return {"surplus": np.array(surplus), **{name: first[name] - second[name] for name in first}}
@@ -143,19 +143,20 @@ def _trained(rows: Frame, settings: Settings) -> tuple[Frames, dict[str, Any]]:
     dates = pa.array(rows["feature_date"].to_numpy().astype("int32")).cast(pa.date32())
     table = pa.Table.from_pandas(rows[["user_id", *FEATURE_COLUMNS, "label"]], preserve_index=False)
     labelled = spark.createDataFrame(table.add_column(1, "feature_date", dates))
-    by_date = dataset.rows_by_date(labelled)
-    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+    split = dataset.out_of_time_split(dataset.rows_by_date(labelled), settings.horizon_days)
     frames = dataset.frames(labelled, split, settings.training_rows)
-    found = candidates.compete(frames, horizon_days=settings.horizon_days, trials=0, articles=False)
+    found = competition.compete(
+        frames, horizon_days=settings.horizon_days, trials=0, with_article_model=False
+    )
     return frames, {
-        one.name: candidates.calibrated(one, frames.calibration).estimator
+        one.name: competition.calibrate(one, frames.calibration).estimator
         for one in found
         if one.name in JUDGED
     }
 
 
 def _probability(model: Any, rows: Frame) -> np.ndarray:
-    return calibration.probability(model, rows[FEATURE_COLUMNS].astype("float64"))
+    return calibration.churn_probability(model, rows[FEATURE_COLUMNS].astype("float64"))
 
 
 def _judged(label: Any, probability: np.ndarray) -> Metrics:

@@ -23,7 +23,7 @@ from rich.table import Table as RichTable
 
 from bench.lakes import settings_of, simulated
 from bench.models import labelled_rows, landed_online_retail
-from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates import calibration, competition
 from churn_assets.model.candidates.estimators import FLOOR, FORMULA
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Split
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
     without a history; judging, the report and MLflow take the same for any number of rows.
     """
 
-    asked: int
+    size: int
     draw: int
     rows: int
     users: int
@@ -62,37 +62,41 @@ class Trained(NamedTuple):
 def curve(labelled: DataFrame, settings: Settings, sizes: Sequence[int], draws: int) -> Iterator[Trained]:
     """A training for each size and draw, up to the first size that takes all rows there are."""
     by_date = dataset.rows_by_date(labelled)
-    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
-    there_are = sum(rows for day, rows in by_date.items() if split.train.start <= day <= split.train.end)
-    for asked in sizes:
-        for draw in range(draws if asked in DRAWN_AGAIN else 1):
-            yield _trained(_renamed(labelled, draw), split, settings, (asked, draw))
-        if asked >= there_are:
+    split = dataset.out_of_time_split(by_date, settings.horizon_days)
+    available = sum(rows for day, rows in by_date.items() if split.train.start <= day <= split.train.end)
+    for size in sizes:
+        for draw in range(draws if size in DRAWN_AGAIN else 1):
+            yield _trained(_renamed(labelled, draw), split, settings, (size, draw))
+        if size >= available:
             return
 
 
-def _trained(labelled: DataFrame, split: Split, settings: Settings, asked: tuple[int, int]) -> Trained:
+def _trained(
+    labelled: DataFrame, split: Split, settings: Settings, size_and_draw: tuple[int, int]
+) -> Trained:
     wall, cpu = time.perf_counter(), time.process_time()
-    frames = dataset.frames(labelled, split, asked[0])
-    found = candidates.compete(frames, seconds=settings.training_seconds, horizon_days=settings.horizon_days)
-    best = judging.first_model(frames, found, judging.costs(settings))
-    first = candidates.calibrated(best, frames.calibration)
-    candidates.fallback(frames, settings.training_seconds)
+    frames = dataset.frames(labelled, split, size_and_draw[0])
+    candidates = competition.compete(
+        frames, seconds=settings.training_seconds, horizon_days=settings.horizon_days
+    )
+    best = judging.first_model(frames, candidates, judging.costs(settings))
+    first = competition.calibrate(best, frames.calibration)
+    competition.fit_fallback(frames, settings.training_seconds)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    learner = next(one for one in found if one.estimator_name not in (FORMULA, FLOOR))
+    learner = next(one for one in candidates if one.estimator_name not in (FORMULA, FLOOR))
 
     def judged(estimator: Any) -> dict[str, float]:
         rows = frames.holdout
-        return evaluation.evaluate(rows["label"], calibration.probability(estimator, rows))
+        return evaluation.evaluate(rows["label"], calibration.churn_probability(estimator, rows))
 
     return Trained(
-        *asked,
+        *size_and_draw,
         rows=len(frames.train),
         users=int(frames.train["user_id"].nunique()),
         dates=int(frames.train["feature_date"].nunique()),
         names=(best.name, learner.name),
         first=judged(first.estimator),
-        learner=judged(candidates.calibrated(learner, frames.calibration).estimator),
+        learner=judged(competition.calibrate(learner, frames.calibration).estimator),
         wall=wall,
         cpu=cpu,
     )
@@ -103,7 +107,7 @@ def _renamed(labelled: DataFrame, draw: int) -> DataFrame:
     return labelled.withColumn("user_id", F.xxhash64(F.lit(draw), "user_id")) if draw else labelled
 
 
-def _table(title: str, found: Sequence[Trained]) -> RichTable:
+def _table(title: str, trainings: Sequence[Trained]) -> RichTable:
     table = RichTable(title, box=None, pad_edge=False)
     for heading in ("draw", "rows", "users", "dates", "wall s", "CPU s"):
         table.add_column(heading, justify="right")
@@ -111,8 +115,8 @@ def _table(title: str, found: Sequence[Trained]) -> RichTable:
         table.add_column(who)
         for heading in COLUMNS.values():
             table.add_column(heading, justify="right")
-    for one in found:
-        counts = (f"{n:,}" for n in (one.asked, one.draw, one.rows, one.users, one.dates))
+    for one in trainings:
+        counts = (f"{n:,}" for n in (one.size, one.draw, one.rows, one.users, one.dates))
         first, learner = (
             (name, *(f"{metrics[metric]:.4f}" for metric in COLUMNS))
             for name, metrics in zip(one.names, (one.first, one.learner), strict=True)
@@ -121,16 +125,16 @@ def _table(title: str, found: Sequence[Trained]) -> RichTable:
     return table
 
 
-def _summary(found: Sequence[Sequence[Trained]]) -> RichTable:
+def _summary(trainings: Sequence[Sequence[Trained]]) -> RichTable:
     """Of each size that all logs have: the mean over logs and draws, and how far apart draws are."""
     table = RichTable("mean of all logs", box=None, pad_edge=False)
     for who in ("first model", "best learner"):
         for heading in COLUMNS.values():
             table.add_column(f"{who}'s {heading}" if heading == "AUC" else heading, justify="right")
     table.add_column("CPU s", justify="right")
-    sizes: list[int] = sorted(set.intersection(*({one.asked for one in log} for log in found)))
+    sizes: list[int] = sorted(set.intersection(*({one.size for one in log} for log in trainings)))
     for size in sizes:
-        logs = [[one for one in log if one.asked == size] for log in found]
+        logs = [[one for one in log if one.size == size] for log in trainings]
         cells = [
             _mean_and_spread([[getattr(one, who)[metric] for one in log] for log in logs])
             for who in ("first", "learner")
@@ -155,24 +159,24 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--online-retail", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--draws", type=int, default=2)
-    asked = parser.parse_args(arguments)
-    found: list[list[Trained]] = []
+    options = parser.parse_args(arguments)
+    trainings: list[list[Trained]] = []
 
     def measure(title: str, settings: Settings) -> None:
-        found.append(list(curve(labelled_rows(settings), settings, asked.sizes, asked.draws)))
-        console.print(_table(title, found[-1]))
+        trainings.append(list(curve(labelled_rows(settings), settings, options.sizes, options.draws)))
+        console.print(_table(title, trainings[-1]))
 
-    for seed in asked.seeds:
+    for seed in options.seeds:
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
             settings = settings_of(Path(folder))
-            simulated(settings, asked.users, DAYS, seed)
-            measure(f"seed {seed}, {asked.users:,} users", settings)
-    if asked.online_retail:
-        files = sorted(asked.online_retail.glob("*.csv"))
+            simulated(settings, options.users, DAYS, seed)
+            measure(f"seed {seed}, {options.users:,} users", settings)
+    if options.online_retail:
+        files = sorted(options.online_retail.glob("*.csv"))
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
             measure("Online Retail", landed_online_retail(Path(folder), files))
     console.print("± is the standard deviation of one draw")
-    console.print(_summary(found))
+    console.print(_summary(trainings))
 
 
 if __name__ == "__main__":

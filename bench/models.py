@@ -1,4 +1,4 @@
-"""How good each way to predict is, out of time: recency, BG/NBD, the last 30 days, everything, an oracle.
+"""Metrics of each way to predict, out of time: recency, BG/NBD, the last 30 days, everything, an oracle.
 
 For simulated users (``--seeds``), and for a folder of Online Retail's daily CSV files (``--online-retail``):
 everything from the landing zone to the labels, then the race as a training runs it. All are judged on the
@@ -22,12 +22,12 @@ from rich.table import Table as RichTable
 
 from bench.backfill import pipeline
 from bench.lakes import settings_of, simulated
-from churn_assets.model.candidates import calibration, candidates
+from churn_assets.model.candidates import calibration, competition
 from churn_assets.model.data import dataset
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.gate import gate, judging
 from churn_assets.model.metrics import bootstrap, curves, evaluation
-from churn_assets.model.metrics.bootstrap import Ranking, Sampling, numbered
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, user_numbers
 from churn_assets.model.report import plots
 from churn_assets.sample.importer import import_files
 from churn_assets.settings import Settings
@@ -45,26 +45,26 @@ Probabilities = Mapping[str, Any]
 
 
 def of_simulated_users(folder: Path, seed: int, event_types: str = "") -> tuple[Frames, Probabilities]:
-    """2,000 users over 180 days: the rows, and the probability of churn by who gave it."""
+    """Simulate 2,000 users over 180 days; return the rows, and the probabilities of churn by model."""
     settings = settings_of(folder, label_event_types=event_types)
     truth_file = simulated(settings, 2_000, 180, seed)
-    frames, found = _compete(settings)
+    frames, probabilities = _compete(settings)
     if event_types:
         # The oracle knows when users come, not what they do then.
-        return frames, found
+        return frames, probabilities
     truth = oracle.probabilities(frames.holdout, truth_file, settings.horizon_days)
-    return frames, {**found, "oracle": truth}
+    return frames, {**probabilities, "oracle": truth}
 
 
 def of_online_retail(
     folder: Path, files: Sequence[Path], event_types: str = ""
 ) -> tuple[Frames, Probabilities]:
-    """The same for the customers of Online Retail, of whom nobody knows the truth."""
+    """Do the same for the customers of Online Retail, whose true probabilities are unknown."""
     return _compete(landed_online_retail(folder, files, event_types))
 
 
 def landed_online_retail(folder: Path, files: Sequence[Path], event_types: str = "") -> Settings:
-    """A lake whose landing zone holds these files of Online Retail."""
+    """Make a lake whose landing zone holds these files of Online Retail."""
     from churn_assets.resources import lakehouse
 
     settings = settings_of(folder, FIRST_DAY_OF_RETAIL, label_event_types=event_types)
@@ -73,7 +73,7 @@ def landed_online_retail(folder: Path, files: Sequence[Path], event_types: str =
 
 
 def labelled_rows(settings: Settings) -> DataFrame:
-    """All that a training could read, from a lake whose events have landed and no more."""
+    """Compute the rows that a training would read, in a lake whose events have only landed."""
     from churn_assets.resources import lakehouse
 
     for stage in ("ingest", "featurize"):
@@ -84,33 +84,36 @@ def labelled_rows(settings: Settings) -> DataFrame:
 
 def _compete(settings: Settings) -> tuple[Frames, Probabilities]:
     labelled = labelled_rows(settings)
-    by_date = dataset.rows_by_date(labelled)
-    split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
+    split = dataset.out_of_time_split(dataset.rows_by_date(labelled), settings.horizon_days)
     frames = dataset.frames(labelled, split, settings.training_rows)
-    found = candidates.compete(
+    fitted = competition.compete(
         frames, horizon_days=settings.horizon_days, staying_types=settings.staying_types
     )
-    best = judging.first_model(frames, found, judging.costs(settings))
-    made = candidates.calibrated(best, frames.calibration)
-    without, calibrated = candidates.fallback(frames)
-    asked = {name: judging.fitted(found, name) for name in ("recency", "bg_nbd")}
-    alone = {name: one.fitted for name, one in asked.items() if one is not None}
-    known = dataset.without_history(frames).holdout
+    best = judging.first_model(frames, fitted, judging.costs(settings))
+    calibrated = competition.calibrate(best, frames.calibration)
+    fallback, calibrated_fallback = competition.fit_fallback(frames)
+    candidates = {name: judging.fitted_candidate(fitted, name) for name in ("recency", "bg_nbd")}
+    baselines = {name: one.fitted for name, one in candidates.items() if one is not None}
+    window = dataset.without_history(frames).holdout
     return frames, {
-        **{name: calibration.probability(one, frames.holdout) for name, one in alone.items()},
-        f"last 30 days ({without.name})": calibration.probability(calibrated.estimator, known),
-        f"all ({best.name}, map {made.method})": calibration.probability(made.estimator, frames.holdout),
+        **{name: calibration.churn_probability(one, frames.holdout) for name, one in baselines.items()},
+        f"last 30 days ({fallback.name})": calibration.churn_probability(
+            calibrated_fallback.estimator, window
+        ),
+        f"all ({best.name}, map {calibrated.method})": calibration.churn_probability(
+            calibrated.estimator, frames.holdout
+        ),
     }
 
 
-def _table(title: str, frames: Frames, found: Probabilities) -> RichTable:
+def _table(title: str, frames: Frames, probabilities: Probabilities) -> RichTable:
     table = RichTable(title, box=None, pad_edge=False)
     for heading in SHOWN.values():
         table.add_column(heading, justify="right")
-    user, label = numbered(frames.holdout["user_id"]), frames.holdout["label"].to_numpy("float64")
-    rankings = [Ranking(user, label, np.asarray(one, "float64")) for one in found.values()]
-    drawn = bootstrap.paired(rankings, int(user.max()) + 1, DRAWS)
-    for (name, probability), draws in zip(found.items(), drawn, strict=True):
+    user, label = user_numbers(frames.holdout["user_id"]), frames.holdout["label"].to_numpy("float64")
+    rankings = [Ranking(user, label, np.asarray(one, "float64")) for one in probabilities.values()]
+    drawn = bootstrap.paired_draws(rankings, int(user.max()) + 1, DRAWS)
+    for (name, probability), draws in zip(probabilities.items(), drawn, strict=True):
         metrics = evaluation.evaluate(label, probability)
         cells = []
         for metric in SHOWN:
@@ -120,38 +123,38 @@ def _table(title: str, frames: Frames, found: Probabilities) -> RichTable:
     return table
 
 
-def _show(title: str, frames: Frames, found: Probabilities) -> None:
+def _show(title: str, frames: Frames, probabilities: Probabilities) -> None:
     holdout = frames.holdout
     dates, users = holdout["feature_date"], holdout["user_id"].nunique()
     console.print(
         f"{title}: {len(holdout):,} rows of {users:,} users, {dates.min()} to {dates.max()}, "
         f"{holdout['label'].mean():.1%} churned; trained on {len(frames.train):,} rows"
     )
-    console.print(_table(title, frames, found))
-    ours = next(one for name, one in found.items() if name.startswith("all"))
-    better = gate.beats(holdout, ours, np.asarray(found["bg_nbd"]), evaluation.DEFAULT_COSTS)
+    console.print(_table(title, frames, probabilities))
+    ours = next(one for name, one in probabilities.items() if name.startswith("all"))
+    better = gate.beats(holdout, ours, np.asarray(probabilities["bg_nbd"]), evaluation.DEFAULT_COSTS)
     console.print(f"Better than BG/NBD beyond noise, in Brier score and AUC: {'yes' if better else 'no'}")
-    if "oracle" in found:
-        asked = (found["recency"], ours, found["oracle"])
-        floor, model, ceiling = (evaluation.evaluate(holdout["label"], one)["roc_auc"] for one in asked)
+    if "oracle" in probabilities:
+        models = (probabilities["recency"], ours, probabilities["oracle"])
+        floor, model, ceiling = (evaluation.evaluate(holdout["label"], one)["roc_auc"] for one in models)
         console.print(
             f"Share of the way from recency to the oracle: {(model - floor) / (ceiling - floor):.0%}"
         )
 
 
 def plot(file: Path, measured: Sequence[tuple[str, Frames, Probabilities]]) -> None:
-    """Draw churn rates over predicted probabilities, one picture a data set beside the other."""
+    """Draw churn rates over predicted probabilities, a picture for each data set side by side."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(plots.STYLE):
         figure = Figure(figsize=(4.6 * len(measured), 4.2), layout="constrained")
-        for axes, (title, frames, found) in zip(
+        for axes, (title, frames, probabilities) in zip(
             figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True
         ):
             label = frames.holdout["label"].to_numpy("float64")
             axes.plot([0, 1], [0, 1], color=plots.COLOURS["muted"], linewidth=0.8)
-            for (name, probability), style in zip(found.items(), plots.LINES.values(), strict=False):
+            for (name, probability), style in zip(probabilities.items(), plots.LINES.values(), strict=False):
                 curve = curves.reliability(label, np.asarray(probability))
                 text = f"{name}, {curve.summary:.3f}"
                 axes.plot(curve.x, curve.y, marker="o", markersize=4, linestyle=style, label=text)
@@ -169,27 +172,30 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--online-retail", type=Path)
     parser.add_argument("--plot", type=Path, help="PNG to draw calibration into")
     parser.add_argument("--label-event-types", default="", help="as CHURN_LABEL_EVENT_TYPES")
-    asked = parser.parse_args(arguments)
-    types = asked.label_event_types
+    options = parser.parse_args(arguments)
+    types = options.label_event_types
     measured = []
-    for seed in asked.seeds:
+    for seed in options.seeds:
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
-            found = of_simulated_users(Path(folder), seed, types)
-        measured.append((f"Simulated users, seed {seed}", *found))
+            probabilities = of_simulated_users(Path(folder), seed, types)
+        measured.append((f"Simulated users, seed {seed}", *probabilities))
         _show(*measured[-1])
-    if asked.online_retail:
-        files = sorted(asked.online_retail.glob("*.csv"))
+    if options.online_retail:
+        files = sorted(options.online_retail.glob("*.csv"))
         with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
-            found = of_online_retail(Path(folder), files, types)
-        measured.append(("Online Retail", *found))
+            probabilities = of_online_retail(Path(folder), files, types)
+        measured.append(("Online Retail", *probabilities))
         _show(*measured[-1])
-    if asked.plot:
-        plot(asked.plot, [(title, frames, _to_draw(found)) for title, frames, found in measured])
+    if options.plot:
+        plot(
+            options.plot,
+            [(title, frames, _to_draw(probabilities)) for title, frames, probabilities in measured],
+        )
 
 
-def _to_draw(found: Probabilities) -> Probabilities:
+def _to_draw(probabilities: Probabilities) -> Probabilities:
     wanted = {"all": "the model", "bg_nbd": "BG/NBD", "recency": "recency alone"}
-    by_kind = {name.split(" ")[0]: probability for name, probability in found.items()}
+    by_kind = {name.split(" ")[0]: probability for name, probability in probabilities.items()}
     return {shown: by_kind[kind] for kind, shown in wanted.items() if kind in by_kind}
 
 

@@ -25,7 +25,7 @@ TARGET_SECONDS, TARGET_GB = 60, 4
 
 
 class Cost(NamedTuple):
-    """Of a process from its start to its end."""
+    """The cost of a process from its start to its end."""
 
     seconds: float
     of_processor: float
@@ -33,7 +33,7 @@ class Cost(NamedTuple):
 
 
 def prepare(folder: Path) -> None:
-    """Two real Delta tables, as the pipeline computes them from what the simulated users do."""
+    """Write the Delta tables that the pipeline would compute from the simulated users' events."""
     from churn_assets.resources import lakehouse
     from churn_assets.transforms import activity as monthly
     from churn_assets.transforms import features, labels
@@ -51,17 +51,17 @@ def prepare(folder: Path) -> None:
 
 
 def train(settings: Settings) -> None:
-    """What the asset does, without its run."""
+    """Train as the asset does, without a Dagster run."""
     import dagster as dg
 
     from churn_assets.model import training
     from churn_assets.model.data import dataset
     from churn_assets.resources import resources
 
-    ours = resources(settings)
-    lake = ours["lakehouse"]
+    definitions = resources(settings)
+    lake = definitions["lakehouse"]
     run = dg.DagsterRun(job_name="training")
-    with dg.build_resources({"mlflow": ours["mlflow"]}, dagster_run=run) as opened:
+    with dg.build_resources({"mlflow": definitions["mlflow"]}, dagster_run=run) as opened:
         outcome = training.train_and_register(
             dataset.labelled_rows(lake.read(USER_FEATURES), lake.read(CHURN_LABELS)),
             mlflow=opened.mlflow,
@@ -84,10 +84,10 @@ def main() -> None:
     )
 
 
-def _in_a_process(what: str, folder: str) -> Cost:
+def _in_a_process(stage: str, folder: str) -> Cost:
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "bench.training", what, folder])  # noqa: S603 - ourselves
-    # Of this child alone: what the operating system keeps of all children together is the largest one's.
+    process = subprocess.Popen([sys.executable, "-m", "bench.training", stage, folder])  # noqa: S603 - ourselves
+    # Of this child only: for all children together, the operating system keeps the largest memory.
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -98,7 +98,7 @@ def _in_a_process(what: str, folder: str) -> Cost:
 
 
 def _simulated() -> tuple[Any, Any]:
-    """Rows of user_daily_activity and of users, each a pandas DataFrame."""
+    """Simulate the rows of user_daily_activity and of users, each a pandas DataFrame."""
     import numpy as np
     import pandas as pd
 

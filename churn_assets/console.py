@@ -85,10 +85,10 @@ def _definition(model: ModelStatus, settings: Settings) -> str:
     """Return the model's churn definition, and how the settings differ from it; empty if unknown."""
     if model.horizon_days is None:
         return ""
-    definition = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
-    differences = definition.unlike(ChurnDefinition.of(settings))
-    other = f" ({', '.join(differences)}: churn run)" if differences else ""
-    return f"{definition}{other}, "
+    found = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
+    others = found.differences(ChurnDefinition.of(settings))
+    other = f" ({', '.join(others)}: churn run)" if others else ""
+    return f"{found}{other}, "
 
 
 def print_summary(status: Status, settings: Settings) -> None:

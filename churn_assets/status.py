@@ -124,7 +124,7 @@ def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
 def _model_status(lake: Lakehouse) -> ModelStatus | None:
     from churn_assets.model.registry import registry
     from churn_assets.model.registry.quiet import quieten
-    from churn_assets.model.report import place
+    from churn_assets.model.report import location
 
     # configure() comes later: it creates the database if there is none, and status must create nothing.
     quieten()
@@ -137,12 +137,12 @@ def _model_status(lake: Lakehouse) -> ModelStatus | None:
     from churn_assets.model.data.churn_definition import ChurnDefinition
 
     run = mlflow.get_run(version.run_id) if version.run_id else None
-    definition = ChurnDefinition.noted_in(run.data.tags) if run else None
+    definition = ChurnDefinition.from_tags(run.data.tags) if run else None
     return ModelStatus(
         version=str(version.version),
         created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
         metrics=dict(run.data.metrics) if run else {},
-        report=place.where(lake.settings, str(version.version), version.run_id),
+        report=location.report_location(lake.settings, str(version.version), version.run_id),
         **(definition._asdict() if definition else {}),
     )
 

@@ -1,6 +1,6 @@
-"""The model: from labelled rows to a registered version, which the gate lets Production name, or not."""
+"""The model asset: a training on the labelled rows, whose version the gate promotes or refuses."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -20,15 +20,19 @@ from churn_assets.tables import (
     Table,
 )
 
+if TYPE_CHECKING:
+    from churn_assets.model.gate.decision import Decision
+    from churn_assets.model.training import TrainingOutcome
+
 CHURN_PREDICTION_MODEL = dg.AssetKey("churn_prediction_model")
 
-# In a training's metadata, where there are any: their names.
+# The entry of a training's metadata that names them, where there are any.
 CONSTANT_FEATURES = "constant_features"
 
-# Of metrics, for people; MLflow has them all.
+# Of metrics in the metadata; MLflow has them unrounded.
 DIGITS = 5
 
-# What the report says of the data's way to the model.
+# The tables whose rows the report counts, in the order in which data flows.
 FLOW: dict[str, Table] = {
     "lines landed": LANDED_EVENTS,
     "lines quarantined": QUARANTINED_EVENTS,
@@ -39,14 +43,14 @@ FLOW: dict[str, Table] = {
 
 
 class TrainingConfig(dg.Config):
-    """Which estimator, or ``auto``: all of them compete. And which parameters of a named one to change."""
+    """The estimator to train, ``auto`` for all in competition, and parameters that override a named one's."""
 
     estimator: str = "auto"
     params: dict[str, Any] = Field(default_factory=dict)
 
 
 def model_assets(settings: Settings) -> Assets:
-    """The model."""
+    """Return the model asset."""
 
     @dg.asset(
         key=CHURN_PREDICTION_MODEL,
@@ -76,7 +80,7 @@ def model_assets(settings: Settings) -> Assets:
         from churn_assets.model import training
         from churn_assets.model.data import dataset
 
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         flow = _flow(lake)
         outcome = training.train_and_register(
             dataset.labelled_rows(features, labels),
@@ -97,9 +101,9 @@ def model_assets(settings: Settings) -> Assets:
                 "rows_without_a_label_yet": flow["rows without a label yet"],
                 "mlflow_run_id": outcome.run_id,
                 **_run_url(settings, outcome.run_id),
-                **_about_the_version(outcome),
+                **_version_metadata(outcome),
             },
-            # A training that was skipped or refused leaves Production, and so all that is scored with it.
+            # A skipped or refused training leaves Production as it is, and so everything scored with it.
             data_version=dg.DataVersion(_production(settings)),
         )
 
@@ -107,10 +111,10 @@ def model_assets(settings: Settings) -> Assets:
 
 
 def _flow(lake: Lakehouse) -> dict[str, int]:
-    found = {name: lake.details(table).rows for name, table in FLOW.items() if lake.version(table) >= 0}
+    rows = {name: lake.details(table).rows for name, table in FLOW.items() if lake.version(table) >= 0}
     labels = sum(lake.partition_rows(CHURN_LABELS).values())
     # Censored: whether these users churn is not known yet.
-    return {**found, "label rows": labels, "rows without a label yet": found.get("feature rows", 0) - labels}
+    return {**rows, "label rows": labels, "rows without a label yet": rows.get("feature rows", 0) - labels}
 
 
 def _run_url(settings: Settings, run_id: str) -> dict[str, Any]:
@@ -120,12 +124,12 @@ def _run_url(settings: Settings, run_id: str) -> dict[str, Any]:
     return {"mlflow_run": dg.MetadataValue.url(url)} if url else {}
 
 
-def _about_the_version(outcome: Any) -> dict[str, Any]:
-    if outcome.version is None:
+def _version_metadata(outcome: "TrainingOutcome") -> dict[str, Any]:
+    decision, split = outcome.decision, outcome.split
+    if outcome.version is None or decision is None or split is None:
         return {}
     from churn_assets.model.report.report import markdown_picture
 
-    decision, split = outcome.decision, outcome.split
     reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
     return {
         "model_version": outcome.version,
@@ -147,20 +151,20 @@ def _about_the_version(outcome: Any) -> dict[str, Any]:
     }
 
 
-def _differences(decision: Any) -> dg.TableMetadataValue:
-    """Challenger against champion, or against recency alone, with the bounds of a 95 % interval."""
+def _differences(decision: "Decision") -> dg.TableMetadataValue:
+    """Compare challenger and champion, or recency alone, with the bounds of a 95 % interval."""
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
                 {
-                    "metric": one.metric,
-                    "challenger": round(one.challenger, DIGITS),
-                    decision.against: round(one.champion, DIGITS),
-                    "difference_low": round(one.low, DIGITS),
-                    "difference_high": round(one.high, DIGITS),
+                    "metric": difference.metric,
+                    "challenger": round(difference.challenger, DIGITS),
+                    decision.against: round(difference.champion, DIGITS),
+                    "difference_low": round(difference.low, DIGITS),
+                    "difference_high": round(difference.high, DIGITS),
                 }
             )
-            for one in decision.differences
+            for difference in decision.differences
         ],
         schema=dg.TableSchema(
             [dg.TableColumn("metric", "string")]
@@ -172,20 +176,20 @@ def _differences(decision: Any) -> dg.TableMetadataValue:
     )
 
 
-def _slices(decision: Any) -> dg.TableMetadataValue:
+def _slices(decision: "Decision") -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
                 {
-                    "slice": one.name,
-                    "rows": one.rows,
-                    "churn_rate": round(one.churn_rate, DIGITS),
-                    "roc_auc": round(one.roc_auc, DIGITS),
-                    "low": round(one.low, DIGITS),
-                    "high": round(one.high, DIGITS),
+                    "slice": part.name,
+                    "rows": part.rows,
+                    "churn_rate": round(part.churn_rate, DIGITS),
+                    "roc_auc": round(part.roc_auc, DIGITS),
+                    "low": round(part.low, DIGITS),
+                    "high": round(part.high, DIGITS),
                 }
             )
-            for one in decision.slices
+            for part in decision.slices
         ],
         schema=dg.TableSchema(
             [dg.TableColumn("slice", "string"), dg.TableColumn("rows", "int")]

@@ -1,4 +1,4 @@
-"""Who was champion when, kept as a table."""
+"""The asset ``model_promotions``: the champions, each with the time and the cause of its promotion."""
 
 import datetime as dt
 from typing import Any
@@ -16,7 +16,7 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def promotion_assets(settings: Settings) -> Assets:
-    """The promotions."""
+    """Return the promotions asset."""
 
     @dg.asset(
         **{**table_asset(MODEL_PROMOTIONS, settings), "group_name": "monitoring"},
@@ -25,9 +25,9 @@ def promotion_assets(settings: Settings) -> Assets:
     def model_promotions(context: dg.AssetExecutionContext) -> DataFrame:
         from churn_assets.model.registry import promotions
 
-        lake = context.resources.lakehouse
+        lake: Lakehouse = context.resources.lakehouse
         recorded = recorded_promotions(lake)
-        added = promotions.note(settings, recorded)
+        added = promotions.new_rows(settings, recorded)
         context.add_output_metadata(_champion(settings, [*recorded, *added]))
         return lake.spark.createDataFrame(
             [tuple(row[name] for name in MODEL_PROMOTIONS.column_names) for row in added],
@@ -38,7 +38,7 @@ def promotion_assets(settings: Settings) -> Assets:
 
 
 def recorded_promotions(lake: Lakehouse) -> list[dict[str, Any]]:
-    """The rows of ``model_promotions`` in their order, ``promoted_at`` in UTC; none without a table."""
+    """Read the rows of ``model_promotions`` in their order, ``promoted_at`` in UTC; empty without a table."""
     if lake.version(MODEL_PROMOTIONS) < 0:
         return []
     # Microseconds, because PySpark collects timestamps in the machine's own zone.
@@ -56,7 +56,7 @@ def recorded_promotions(lake: Lakehouse) -> list[dict[str, Any]]:
 
 
 def _champion(settings: Settings, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Who is champion now, which the last row says, unless somebody has removed the alias."""
+    """Return metadata of the present champion, from the last row unless the alias has been removed."""
     from churn_assets.model.registry import registry
 
     production = registry.production_version(settings)

@@ -71,19 +71,20 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
         step("training and predictions")
         comparison = model.compare(settings, recipe, rows)
     out.print(
-        f"Version {version}: {recipe.spec['estimator']}, horizon {recipe.horizon_days} days, trained on "
+        f"Version {version}: {recipe.spec['estimator']}, {recipe.definition}, trained on "
         f"{recipe.split.train} ({len(rows.train):,} rows), held out {recipe.split.holdout} "
         f"({comparison.rows:,} rows); {_versions(lake, recipe)}.",
         soft_wrap=True,
     )
-    if others := model.other_code(recipe):
+    if others := model.code_differences(recipe):
         out.print(f"The code is not that of then: {'; '.join(others)}.", soft_wrap=True)
-    if not comparison.equal:
+    if not comparison.is_equal:
         raise ModelError(
-            f"Version {version} comes out differently: largest difference {comparison.largest:.3g}, of user "
-            f"{comparison.user_id} on {comparison.feature_date}. {_why(others)}"
+            f"Version {version} comes out differently: largest difference "
+            f"{comparison.largest_difference:.3g}, of user {comparison.user_id} on "
+            f"{comparison.feature_date}. {_why(others)}"
         )
-    out.print(f"equal: the largest difference is {comparison.largest:.3g}.")
+    out.print(f"equal: the largest difference is {comparison.largest_difference:.3g}.")
 
 
 def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame":

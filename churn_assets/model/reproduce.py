@@ -1,6 +1,6 @@
-"""A version made again from what its training noted: tables and their versions, dates, rows, parameters.
+"""A version trained again from what its training logged: tables and versions, dates, rows, parameters.
 
-Reading the tables as they were is the lake's; here are the notes, and the comparison.
+The lake reads the tables as they were; here is what was logged, and the comparison.
 """
 
 import datetime as dt
@@ -8,37 +8,42 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ModelError, one_line
-from churn_assets.model.candidates import candidates
+from churn_assets.model.candidates import rebuilding
+from churn_assets.model.data.churn_definition import HORIZON, ChurnDefinition
 from churn_assets.model.data.dataset import Frames, Split
 from churn_assets.model.logged import tracking
+from churn_assets.model.metrics.evaluation import Vector
 from churn_assets.model.registry import promotions, registry
 from churn_assets.settings import Settings
 
-# Where sums are made in another order, the last digits differ.
-EQUAL = 1e-12
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Sums in another order differ in the last digits.
+TOLERANCE = 1e-12
 
 DELTA_VERSION = "delta_version."
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that says which rows a version was trained on, and how.
+    """Everything that determines which rows a version was trained on, and how.
 
-    ``delta_versions`` are by the names of the contracts. ``git_sha`` is empty where the package lay in no
-    checkout, ``packages`` where nobody noted them. ``features`` are those of the version, whatever
-    ``user_features`` has gained since. ``bounded`` says whether its probabilities are.
+    ``delta_versions`` are by the contracts' names. ``git_sha`` is empty where the package lay in no checkout,
+    ``packages`` where they were not logged. ``features`` are those of the version, whatever ``user_features``
+    has gained since. ``bounded`` says whether its probabilities are bounded.
     """
 
     version: str
     split: Split
     training_rows: int
-    horizon_days: int
+    definition: ChurnDefinition
     spec: dict[str, Any]
     delta_versions: dict[str, int]
     git_sha: str
@@ -54,32 +59,33 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models' predictions of the same rows, and the row where they differ most."""
+    """Two models' predictions of the same rows, and the user and date on which they differ most."""
 
     rows: int
-    largest: float
+    largest_difference: float
     user_id: int
     feature_date: dt.date
 
     @property
-    def equal(self) -> bool:
-        """Whether no prediction differs by more than ``EQUAL``; one that is no number is not equal."""
-        return self.largest <= EQUAL
+    def is_equal(self) -> bool:
+        """Whether no prediction differs by more than ``TOLERANCE``; NaN is not equal."""
+        return self.largest_difference <= TOLERANCE
 
 
 def recipe(settings: Settings, version: str) -> Recipe:
-    """What the training of a version noted.
+    """Read the recipe that the training of a version logged.
 
     Raises:
-        ModelError: there is no such version, or its training noted too little.
+        ModelError: there is no such version, or its training logged too little.
     """
     registered = promotions.registered_versions(settings)
     if int(version) not in registered:
-        there = ", ".join(map(str, registered)) or "none"
-        raise ModelError(f"{registry.MODEL_NAME} has no version {version}. There are: {there}.")
+        listed = ", ".join(map(str, registered)) or "none"
+        raise ModelError(f"{registry.MODEL_NAME} has no version {version}. There are: {listed}.")
     tags = _tags_of_run(registered[int(version)])
-    missing = [name for name in ("split", "spec", "training_rows", "horizon_days") if name not in tags]
-    if missing:
+    definition = ChurnDefinition.from_tags(tags)
+    missing = [name for name in ("split", "spec", "training_rows", HORIZON) if name not in tags]
+    if missing or definition is None:
         raise ModelError(
             f"The training of version {version} noted no {', '.join(missing)}, so it cannot be made again. "
             "Train a new version: its run must not be deleted, nor be one of an older churn_assets."
@@ -88,7 +94,7 @@ def recipe(settings: Settings, version: str) -> Recipe:
         version=version,
         split=_split(tags["split"]),
         training_rows=int(tags["training_rows"]),
-        horizon_days=int(tags["horizon_days"]),
+        definition=definition,
         spec=json.loads(tags["spec"]),
         delta_versions=_delta_versions(tags),
         git_sha=tags.get("git_sha", ""),
@@ -99,7 +105,7 @@ def recipe(settings: Settings, version: str) -> Recipe:
 
 
 def needed_delta_versions(settings: Settings) -> dict[str, set[int]]:
-    """The versions of each table, by the contract's name, that any registered version was trained on."""
+    """Return the Delta versions of each table, by its contract's name, that registered versions need."""
     needed: dict[str, set[int]] = {}
     for run_id in promotions.registered_versions(settings).values():
         for table, number in _delta_versions(_tags_of_run(run_id)).items():
@@ -107,52 +113,52 @@ def needed_delta_versions(settings: Settings) -> dict[str, set[int]]:
     return needed
 
 
-def other_code(found: Recipe) -> list[str]:
-    """What differs between the code of then and that of now, a phrase each; not all of it need matter."""
+def code_differences(recipe: Recipe) -> list[str]:
+    """Return a phrase for each difference between the training's code and today's; not every one matters."""
     from churn_assets.model.logged import lineage
 
     now = lineage.git_sha().get("git_sha", "")
-    phrases = [f"commit {found.git_sha[:12]} then, {now[:12]} now"] if now and now != found.git_sha else []
-    if not found.git_sha:
+    phrases = [f"commit {recipe.git_sha[:12]} then, {now[:12]} now"] if now and now != recipe.git_sha else []
+    if not recipe.git_sha:
         phrases = ["the commit of then is not known"]
     installed = json.loads(tracking.packages())
     return phrases + [
         f"{name} {then} then, {installed.get(name, 'none')} now"
-        for name, then in found.packages.items()
+        for name, then in recipe.packages.items()
         if installed.get(name) != then
     ]
 
 
-def compare(settings: Settings, found: Recipe, rows: Frames) -> Comparison:
-    """Fit again what once won, and let it and the registered version predict the holdout.
+def compare(settings: Settings, recipe: Recipe, rows: Frames) -> Comparison:
+    """Fit the winner again, and compare its predictions of the holdout with the registered version's.
 
     Args:
         settings: of the deployment.
-        found: what ``recipe`` returns.
+        recipe: what ``recipe`` returns.
         rows: of the tables as they were.
 
     Raises:
-        ModelError: the version cannot be fitted again, or the registered one cannot be asked.
+        ModelError: the version cannot be fitted again, or the registered one cannot predict.
     """
     if rows.holdout.empty or rows.train.empty:
         raise ModelError(
-            f"Version {found.version} was trained on {found.split.train} and judged on "
-            f"{found.split.holdout}, and in these versions of the tables there are no such rows. They are "
+            f"Version {recipe.version} was trained on {recipe.split.train} and judged on "
+            f"{recipe.split.holdout}, and in these versions of the tables there are no such rows. They are "
             "other tables than those it was trained on: set the CHURN_LAKE_ROOT that it was trained in."
         )
-    rebuilt = candidates.rebuild(found.spec, rows, found.bounded)
-    features = rows.holdout[list(found.features)]
-    difference = np.abs(rebuilt.predict_proba(features)[:, 1] - _answers(settings, found.version, features))
-    # Of these, NaN counts as the largest.
-    place = int(np.argmax(difference))
-    row = rows.holdout.iloc[place]
-    return Comparison(len(difference), float(difference[place]), int(row["user_id"]), row["feature_date"])
+    rebuilt = rebuilding.rebuild(recipe.spec, rows, recipe.bounded)
+    features = rows.holdout.loc[:, list(recipe.features)]
+    difference = np.abs(rebuilt.predict_proba(features)[:, 1] - _predict(settings, recipe.version, features))
+    # To argmax, NaN is the largest.
+    index = int(np.argmax(difference))
+    row = rows.holdout.iloc[index]
+    return Comparison(len(difference), float(difference[index]), int(row["user_id"]), row["feature_date"])
 
 
-def _answers(settings: Settings, version: str, features: Any) -> Any:
+def _predict(settings: Settings, version: str, features: "pd.DataFrame") -> Vector:
     import mlflow.pyfunc
 
-    with _saying_that_it_cannot_be_asked(version):
+    with _raising_model_errors(version):
         registered = mlflow.pyfunc.load_model(registry.model_uri(settings, version))
         return np.asarray(registered.predict(features), dtype="float64")
 
@@ -160,22 +166,21 @@ def _answers(settings: Settings, version: str, features: Any) -> Any:
 def _features(settings: Settings, version: str) -> tuple[str, ...]:
     from churn_assets.model.logged import packaging
 
-    with _saying_that_it_cannot_be_asked(version):
+    with _raising_model_errors(version):
         return tuple(packaging.inputs(registry.model_uri(settings, version)))
 
 
 @contextmanager
-def _saying_that_it_cannot_be_asked(version: str) -> Iterator[None]:
+def _raising_model_errors(version: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ModelError(
-            f"The registered version {version} cannot be asked: {one_line(error, with_class=True)}."
-        ) from error
+        reason = one_line(error, with_class=True)
+        raise ModelError(f"The registered version {version} cannot be asked: {reason}.") from error
 
 
 def _tags_of_run(run_id: str | None) -> dict[str, str]:
-    """None where the run has been deleted for good; what cannot be asked for now must not look like that."""
+    """Return the tags of a run; empty where it has been deleted for good, and only then."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -1,22 +1,24 @@
 """One training: from labelled rows to a registered version that the gate promotes or refuses."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from churn_assets.errors import ModelError
-from churn_assets.model.candidates import calibration, candidates
-from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.candidates import calibration, competition, entrants, fitting
+from churn_assets.model.candidates.competition import Calibrated
 from churn_assets.model.candidates.estimators import FLOOR, FORMULA
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data import countries, dataset
 from churn_assets.model.data.churn_definition import ChurnDefinition
 from churn_assets.model.data.dataset import Frames, Split
 from churn_assets.model.gate import judging
 from churn_assets.model.gate.decision import Decision
-from churn_assets.model.gate.judging import Judgement
+from churn_assets.model.gate.judging import Champion, Judgement
 from churn_assets.model.logged import packaging, tracking
 from churn_assets.model.metrics import evaluation
+from churn_assets.model.metrics.evaluation import CostMatrix
 from churn_assets.model.registry import drift_reference, promotions, registry
 from churn_assets.model.report import reporting
 from churn_assets.settings import Settings
@@ -31,10 +33,10 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a training led to.
+    """The result of a training.
 
-    ``rows`` are all labelled rows there were. ``reason`` says why the version was promoted or refused, or why
-    there is none; without one, what follows it is empty. ``report`` is where the report lies.
+    ``rows`` counts all labelled rows. ``reason`` says why the version was promoted or refused, or why there
+    is none; the fields after ``reason`` are empty where there is no version. ``report`` is a path or a URI.
     ``constant_features`` are those that have one value in all training rows.
     """
 
@@ -55,19 +57,36 @@ class TrainingOutcome:
     pictures: dict[str, bytes] = field(default_factory=dict)
 
 
+class _Judged(NamedTuple):
+    """The judgement, the metrics that were logged, and the reference that later dates are compared with."""
+
+    judgement: Judgement
+    metrics: dict[str, float]
+    reference: Reference | None
+
+
+class _Published(NamedTuple):
+    """The registered version, its report, and the gate's verdict on it."""
+
+    version: str
+    report: reporting.Written
+    status: Status
+    reason: str
+
+
 def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it has each at hand
     labelled: "DataFrame",
     *,
     mlflow: Any,
     settings: Settings,
     delta_versions: Mapping[str, int],
-    estimator: str = candidates.AUTO,
+    estimator: str = entrants.AUTO,
     params: Mapping[str, Any] | None = None,
     users: "DataFrame | None" = None,
     flow: Mapping[str, int] | None = None,
     log: Log | None = None,
 ) -> TrainingOutcome:
-    """Train on the earlier mature dates, judge on the last ones, register, and promote what is better.
+    """Train on the earlier mature dates, judge on the last ones, register, and promote a better version.
 
     Too few rows or dates are no failure, nor is a model that is not better: the outcome says so, and the
     Production model goes on serving.
@@ -77,194 +96,274 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         mlflow: dagster-mlflow's resource. The run that it opened is ended here, FINISHED or FAILED.
         settings: of the deployment; ``registry.configure`` has been called with them.
         delta_versions: version of each Delta table read, by the table's three-level name.
-        estimator: one of ``estimators.ESTIMATORS``, or ``candidates.AUTO``, where all of them compete.
-        params: parameters of a named estimator that win over its defaults; values that JSON can hold.
+        estimator: one of ``estimators.ESTIMATORS``, or ``entrants.AUTO``, where all of them compete.
+        params: parameters of a named estimator that override its defaults; values that JSON can hold.
         users: ``clean.users``, for the countries of the gate's slices.
-        flow: rows of the tables before these, for the report.
-        log: told what has been done.
+        flow: rows of the upstream tables, for the report.
+        log: called with a line for each step that is done.
 
     Raises:
         ModelError: estimator or parameters are wrong, or the rows cannot be learned from.
     """
-    from churn_assets.model.logged import lineage
-
-    tell = log or (lambda _: None)
-    with tracking.ending_the_run(mlflow) as run_id:
-        lineage.log_tables_read(mlflow, delta_versions)
-        mlflow.set_tags({**ChurnDefinition.of(settings).tags(), **lineage.git_sha()})
-        mlflow.set_tags({"estimator": estimator, "estimator_params": json.dumps(dict(params or {}))})
-        mlflow.set_tag("python_packages", tracking.packages())
-        # Wrong ones fail before anything is read.
-        candidates.entrants(estimator, params)
-        by_date = dataset.rows_by_date(labelled)
-        rows = sum(by_date.values())
+    log = log or (lambda _: None)
+    definition, costs = ChurnDefinition.of(settings), judging.costs(settings)
+    with tracking.training_run(mlflow) as run_id:
+        _log_request(mlflow, definition, delta_versions, estimator, params or {})
+        # A wrong name or parameter fails before any row is read.
+        entrants.entrants(estimator, params)
+        rows_by_date = dataset.rows_by_date(labelled)
+        rows = sum(rows_by_date.values())
         mlflow.log_metric("labelled_rows", rows)
         try:
             dataset.require_minimum(rows)
-            split = dataset.out_of_time_split(min(by_date), max(by_date), settings.horizon_days, by_date)
-        except ModelError as reason:
-            mlflow.set_tags({"status": "skipped_insufficient_data", "reason": str(reason)})
-            return TrainingOutcome("skipped_insufficient_data", rows, run_id, reason=str(reason))
+            split = dataset.out_of_time_split(rows_by_date, settings.horizon_days)
+        except ModelError as error:
+            mlflow.set_tags({"status": "skipped_insufficient_data", "reason": str(error)})
+            return TrainingOutcome("skipped_insufficient_data", rows, run_id, reason=str(error))
 
-        tracking.log_split(mlflow, split, settings.training_rows)
-        frames = dataset.frames(labelled, split, settings.training_rows)
-        constant = dataset.constant_features(frames.train)
-        if constant:
-            mlflow.set_tag("constant_features", ", ".join(constant))
-            tell(f"One value in all {len(frames.train):,} training rows: {', '.join(constant)}")
+        frames, constant_features = _prepare(mlflow, labelled, split, settings.training_rows, log)
         if users is not None:
             frames = frames._replace(holdout=countries.with_country(frames.holdout, users))
-
-        def done(candidate: Candidate, number: int, of: int) -> None:
-            tracking.log_candidate(mlflow, candidate)
-            tell(f"Candidate {number} of at most {of}, {candidate.name}: {tracking.in_words(candidate)}")
-
-        found = candidates.compete(
+        candidates = _compete(
+            mlflow,
             frames,
             estimator=estimator,
             params=params,
             seconds=settings.training_seconds,
-            horizon_days=settings.horizon_days,
-            staying_types=settings.staying_types,
-            done=done,
+            definition=definition,
+            log=log,
         )
-        best = found[0]
-        if estimator == candidates.AUTO and registry.production_version(settings) is None:
-            best = judging.first_model(frames, found, judging.costs(settings))
-            found = [best, *(one for one in found if one is not best)]
-        winner = candidates.calibrated(best, frames.calibration)
-        floor, formula = (judging.fitted(found, name) for name in (FLOOR, FORMULA))
-        judgement = judging.judge(
-            settings, frames, winner.estimator, floor and floor.fitted, formula and formula.fitted
+        if estimator == entrants.AUTO and registry.production_version(settings) is None:
+            first = judging.first_model(frames, candidates, costs)
+            candidates = [first, *(candidate for candidate in candidates if candidate is not first)]
+        winner = competition.calibrate(candidates[0], frames.calibration)
+        judged = _judge(
+            mlflow,
+            frames,
+            candidates,
+            winner,
+            champion=judging.champion(settings, frames.holdout),
+            costs=costs,
+            slice_floor=settings.gate_slice_auc,
         )
-        metrics = _log_winner(mlflow, frames, best, winner, judgement)
-        reference = _log_reference(mlflow, frames, judgement)
-        model, without = winner.estimator, None
-        if dataset.has_history(frames.train):
-            without = candidates.fallback(frames, settings.training_seconds)
-            model = candidates.together(model, without[1].estimator)
-            tell(f"Rows without a history: {_judged_without_history(mlflow, frames, without[1])}")
-        _log_spec(mlflow, best, winner, without)
-        uri = packaging.log_churn_model(mlflow, model, frames.train.head(3))
-        version = str(registry.register(settings, uri, run_id).version)
         trained = reporting.Trained(
-            version=version,
             run_id=run_id,
             split=split,
             frames=frames,
-            candidates=found,
+            candidates=candidates,
             winner=winner,
-            judgement=judgement,
+            judgement=judged.judgement,
             delta_versions=delta_versions,
-            reference=reference,
+            reference=judged.reference,
             flow={**(flow or {}), "labelled rows": rows},
-            constant_features=constant,
+            constant_features=constant_features,
         )
-        written = reporting.write(mlflow, settings, trained)
-        status, reason = _decide(mlflow, settings, version, judgement)
-    tell(f"Version {version} is {status}. {reason}")
+        published = _publish(mlflow, settings, trained, log)
+    log(f"Version {published.version} is {published.status}. {published.reason}")
     return TrainingOutcome(
-        status,
+        published.status,
         rows,
         run_id,
-        reason=reason,
-        version=version,
-        estimator=best.estimator_name,
+        reason=published.reason,
+        version=published.version,
+        estimator=candidates[0].estimator_name,
         split=split,
         training_rows=len(frames.train),
         holdout_rows=len(frames.holdout),
-        constant_features=constant,
-        metrics=metrics,
-        decision=judgement.decision,
-        champion_version=judgement.champion_version,
-        report=written.where,
-        pictures=written.pictures,
+        constant_features=constant_features,
+        metrics=judged.metrics,
+        decision=judged.judgement.decision,
+        champion_version=judged.judgement.champion_version,
+        report=published.report.location,
+        pictures=published.report.pictures,
     )
 
 
+def _log_request(
+    mlflow: Any,
+    definition: ChurnDefinition,
+    delta_versions: Mapping[str, int],
+    estimator: str,
+    params: Mapping[str, Any],
+) -> None:
+    """Log what the training reads, by which code, and what it was asked to train."""
+    from churn_assets.model.logged import lineage
+
+    lineage.log_tables_read(mlflow, delta_versions)
+    mlflow.set_tags({**definition.tags(), **lineage.git_sha()})
+    mlflow.set_tags({"estimator": estimator, "estimator_params": json.dumps(dict(params))})
+    mlflow.set_tag("python_packages", tracking.packages())
+
+
+def _prepare(
+    mlflow: Any, labelled: "DataFrame", split: Split, training_rows: int, log: Log
+) -> tuple[Frames, list[str]]:
+    """Bring the rows of the split to this process; return them and their constant features."""
+    tracking.log_split(mlflow, split, training_rows)
+    frames = dataset.frames(labelled, split, training_rows)
+    constant_features = dataset.constant_features(frames.train)
+    if constant_features:
+        listed = ", ".join(constant_features)
+        mlflow.set_tag("constant_features", listed)
+        log(f"One value in all {len(frames.train):,} training rows: {listed}")
+    return frames, constant_features
+
+
+def _compete(  # noqa: PLR0913 - each a value that a competition needs, and not all settings
+    mlflow: Any,
+    frames: Frames,
+    *,
+    estimator: str,
+    params: Mapping[str, Any] | None,
+    seconds: float,
+    definition: ChurnDefinition,
+    log: Log,
+) -> list[Candidate]:
+    """Fit the candidates, each logged as a run below the training's; return them, the winner first."""
+
+    def log_fitted(candidate: Candidate, number: int, entered: int) -> None:
+        tracking.log_candidate(mlflow, candidate)
+        log(f"Candidate {number} of at most {entered}, {candidate.name}: {tracking.in_words(candidate)}")
+
+    return competition.compete(
+        frames,
+        estimator=estimator,
+        params=params,
+        seconds=seconds,
+        horizon_days=definition.horizon_days,
+        staying_types=definition.staying_types,
+        on_fitted=log_fitted,
+    )
+
+
+def _judge(  # noqa: PLR0913 - each a value that a judgement needs, and not all settings
+    mlflow: Any,
+    frames: Frames,
+    candidates: Sequence[Candidate],
+    winner: Calibrated,
+    *,
+    champion: Champion,
+    costs: CostMatrix,
+    slice_floor: float,
+) -> _Judged:
+    """Let the gate decide on the holdout, and log the decision and everything that it rests on."""
+    floor, formula = (judging.fitted_candidate(candidates, name) for name in (FLOOR, FORMULA))
+    judgement = judging.judge(
+        frames,
+        winner.estimator,
+        floor and floor.fitted,
+        formula and formula.fitted,
+        champion=champion,
+        costs=costs,
+        slice_floor=slice_floor,
+    )
+    metrics = _log_winner(mlflow, frames, candidates[0], winner, judgement.decision)
+    return _Judged(judgement, metrics, _log_reference(mlflow, frames, judgement))
+
+
 def _log_winner(
-    mlflow: Any, frames: Frames, best: Candidate, winner: Calibrated, judgement: Judgement
+    mlflow: Any, frames: Frames, candidate: Candidate, winner: Calibrated, decision: Decision
 ) -> dict[str, float]:
-    """What the version is, and how good."""
+    """Log the winner's parameters, the decision and the metrics; return the metrics of the holdout."""
     if winner.bounds:
         mlflow.set_tag(tracking.BOUNDS, json.dumps(winner.bounds))
-    mlflow.log_params({"estimator": best.estimator_name, "calibration": winner.method, **best.params})
-    decision = judgement.decision
+    mlflow.log_params(
+        {"estimator": candidate.estimator_name, "calibration": winner.method, **candidate.params}
+    )
     metrics = {**decision.challenger, "holdout_rows": float(len(frames.holdout))}
     metrics.pop("rows", None)
-    for who, judged in (("recency", decision.floor), ("bg_nbd", decision.formula)):
-        if "roc_auc" in judged:
-            metrics[f"{who}_roc_auc"] = judged["roc_auc"]
+    for name, baseline in (("recency", decision.floor), ("bg_nbd", decision.formula)):
+        if "roc_auc" in baseline:
+            metrics[f"{name}_roc_auc"] = baseline["roc_auc"]
     mlflow.log_metrics({**metrics, "training_rows": len(frames.train)})
     mlflow.log_metrics({name: float(value) for name, value in dataset.describe(frames).items()})
     mlflow.log_dict(decision.as_json(), "decision.json")
     return metrics
 
 
-def _log_spec(
-    mlflow: Any, best: Candidate, winner: Calibrated, without: tuple[Candidate, Calibrated] | None
-) -> None:
-    """That from which the version can be made again."""
-    spec = _spec(best, winner)
-    if without:
-        spec["fallback"] = _spec(*without)
-    mlflow.set_tag("spec", json.dumps(spec))
+def _log_reference(mlflow: Any, frames: Frames, judgement: Judgement) -> Reference | None:
+    """Log the reference that later dates are compared with; None where the holdout has no scores."""
+    if not len(judgement.challenger):
+        return None
+    content = drift_reference.make_reference(
+        frames.train, judgement.challenger, frames.holdout["user_id"].to_numpy()
+    )
+    mlflow.log_dict(content, drift_reference.ARTIFACT)
+    return drift_reference.reference_of(content)
 
 
-def _spec(candidate: Candidate, made: Calibrated) -> dict[str, Any]:
-    return {"estimator": candidate.estimator_name, "params": candidate.params, "calibration": made.method}
+def _publish(mlflow: Any, settings: Settings, trained: reporting.Trained, log: Log) -> _Published:
+    """Log the model, register it, write its report, and act on the decision: the alias moves last."""
+    candidate, frames = trained.candidates[0], trained.frames
+    model, fallback = trained.winner.estimator, None
+    if dataset.has_history(frames.train):
+        fallback = competition.fit_fallback(frames, settings.training_seconds)
+        model = fitting.with_fallback(model, fallback[1].estimator)
+        log(f"Rows without a history: {_log_fallback(mlflow, frames, fallback[1])}")
+    _log_spec(mlflow, (candidate, trained.winner), fallback)
+    uri = packaging.log_churn_model(mlflow, model, frames.train.head(3))
+    version = str(registry.register(settings, uri, trained.run_id).version)
+    report = reporting.write(mlflow, settings, trained, version)
+    return _Published(version, report, *_decide(mlflow, settings, version, trained.judgement))
 
 
-def _judged_without_history(mlflow: Any, frames: Frames, made: Calibrated) -> str:
-    """How good the model is that answers rows without a history, in words."""
+def _log_fallback(mlflow: Any, frames: Frames, fallback: Calibrated) -> str:
+    """Log the metrics of the model for rows without a history, on the holdout; return them as text."""
     rows = dataset.without_history(frames).holdout
     try:
-        found = evaluation.evaluate(rows["label"], calibration.probability(made.estimator, rows))
+        metrics = evaluation.evaluate(rows["label"], calibration.churn_probability(fallback.estimator, rows))
     except Exception as error:  # noqa: BLE001 - the gate has said so, and decided
         return f"cannot be judged: {error}"
-    shown = {name: found[name] for name in ("roc_auc", "brier", "calibration_error")}
+    shown = {name: metrics[name] for name in ("roc_auc", "brier", "calibration_error")}
     mlflow.log_metrics({f"without_history_{name}": value for name, value in shown.items()})
     return ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
 
 
-def _log_reference(mlflow: Any, frames: Frames, judgement: Judgement) -> Reference | None:
-    """What later dates are compared with; nothing where there is no holdout to be like."""
-    if not len(judgement.challenger):
-        return None
-    made = drift_reference.make_reference(
-        frames.train, judgement.challenger, frames.holdout["user_id"].to_numpy()
-    )
-    mlflow.log_dict(made, drift_reference.ARTIFACT)
-    return drift_reference.reference_of(made)
+def _log_spec(
+    mlflow: Any, winner: tuple[Candidate, Calibrated], fallback: tuple[Candidate, Calibrated] | None
+) -> None:
+    """Log the spec from which ``rebuilding.rebuild`` makes the version again."""
+    spec = _spec(*winner)
+    if fallback:
+        spec["fallback"] = _spec(*fallback)
+    mlflow.set_tag("spec", json.dumps(spec))
+
+
+def _spec(candidate: Candidate, calibrated: Calibrated) -> dict[str, Any]:
+    return {
+        "estimator": candidate.estimator_name,
+        "params": candidate.params,
+        "calibration": calibrated.method,
+    }
 
 
 def _decide(mlflow: Any, settings: Settings, version: str, judgement: Judgement) -> tuple[Status, str]:
-    """Write the decision where it will be looked for, then act on it: the alias moves last."""
+    """Tag the version with the decision, then move the alias if it is promoted; return status and reason."""
     decision = judgement.decision
     status: Status = "promoted" if decision.promoted else "refused"
     reason = " ".join(decision.reasons)
-    about = {
+    facts = {
         "champion_version": judgement.champion_version or "none",
         **ChurnDefinition.of(settings).tags(),
         "dagster_run_id": str(mlflow.dagster_run_id),
         "dagster_run_url": f"{settings.dagster_url}/runs/{mlflow.dagster_run_id}",
         **{name: f"{value:.6f}" for name, value in decision.challenger.items()},
     }
-    registry.tag_version(settings, version, {**about, **_verdict(status, reason)})
+    registry.tag_version(settings, version, {**facts, **_verdict_tags(status, reason)})
     if decision.promoted:
         try:
             promotions.promote(
                 settings, version, cause="gate", reason=reason, replaces=judgement.champion_version
             )
-        except ModelError as moved:
-            # Somebody moved the alias meanwhile: what was compared with another champion is void.
-            status, reason = "refused", str(moved)
-            registry.tag_version(settings, version, _verdict(status, reason))
+        except ModelError as error:
+            # The alias was moved meanwhile, so the comparison was with another champion, and is void.
+            status, reason = "refused", str(error)
+            registry.tag_version(settings, version, _verdict_tags(status, reason))
     mlflow.set_tags(
         {"status": status, "reason": reason[: promotions.LONGEST_REASON], "model_version": version}
     )
     return status, reason
 
 
-def _verdict(status: Status, reason: str) -> dict[str, str]:
+def _verdict_tags(status: Status, reason: str) -> dict[str, str]:
     return {"decision": status, "decision_reason": reason[: promotions.LONGEST_REASON]}

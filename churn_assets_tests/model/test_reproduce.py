@@ -127,10 +127,10 @@ def test_a_version_is_made_again_to_the_last_digit_three_data_versions_later(
     now = trained.lake.version(USER_FEATURES)
     assert recipe.delta_versions == {str(USER_FEATURES): now - 3, str(CHURN_LABELS): 1}
 
-    found = reproduce.compare(trained.lake.settings, recipe, rows_as_they_were(trained.lake, recipe))
+    comparison = reproduce.compare(trained.lake.settings, recipe, rows_as_they_were(trained.lake, recipe))
 
-    assert found.equal
-    assert (found.rows, found.largest) == (trained.outcome.holdout_rows, 0)
+    assert comparison.is_equal
+    assert (comparison.rows, comparison.largest_difference) == (trained.outcome.holdout_rows, 0)
 
 
 def test_on_the_tables_as_they_are_now_another_model_comes_out(trained: Trained, recipe: Recipe) -> None:
@@ -138,7 +138,7 @@ def test_on_the_tables_as_they_are_now_another_model_comes_out(trained: Trained,
     now = recipe.delta_versions | {str(USER_FEATURES): lake.version(USER_FEATURES)}
     later = rows_as_they_were(lake, Recipe(**{**vars(recipe), "delta_versions": now}))
 
-    assert not reproduce.compare(lake.settings, recipe, later).equal
+    assert not reproduce.compare(lake.settings, recipe, later).is_equal
 
 
 def test_another_parameter_than_was_used_shows_in_the_user_who_gains_or_loses_most(
@@ -148,11 +148,11 @@ def test_another_parameter_than_was_used_shows_in_the_user_who_gains_or_loses_mo
     other = Recipe(**{**vars(recipe), "spec": {**recipe.spec, "params": params}})
     rows = rows_as_they_were(trained.lake, recipe)
 
-    found = reproduce.compare(trained.lake.settings, other, rows)
+    comparison = reproduce.compare(trained.lake.settings, other, rows)
 
-    assert not found.equal
-    assert found.largest > 1e-6
-    named = rows.holdout.query("user_id == @found.user_id and feature_date == @found.feature_date")
+    assert not comparison.is_equal
+    assert comparison.largest_difference > 1e-6
+    named = rows.holdout.query("user_id == @comparison.user_id and feature_date == @comparison.feature_date")
     assert len(named) == 1
 
 
@@ -167,11 +167,11 @@ def test_a_prediction_that_is_no_number_is_not_equal(
             answers[7] = float("nan")
             return answers
 
-    monkeypatch.setattr("churn_assets.model.candidates.candidates.rebuild", lambda *_: Broken())
-    found = reproduce.compare(trained.lake.settings, recipe, rows)
+    monkeypatch.setattr("churn_assets.model.candidates.rebuilding.rebuild", lambda *_: Broken())
+    comparison = reproduce.compare(trained.lake.settings, recipe, rows)
 
-    assert not found.equal
-    assert found.user_id == rows.holdout["user_id"].iloc[7]
+    assert not comparison.is_equal
+    assert comparison.user_id == rows.holdout["user_id"].iloc[7]
 
 
 def test_tables_without_the_rows_of_then_are_not_the_tables_of_then(trained: Trained, recipe: Recipe) -> None:
@@ -183,7 +183,7 @@ def test_tables_without_the_rows_of_then_are_not_the_tables_of_then(trained: Tra
 
 
 def test_a_recipe_holds_what_the_training_was_given(trained: Trained, recipe: Recipe) -> None:
-    assert (recipe.split, recipe.horizon_days) == (trained.outcome.split, HORIZON_DAYS)
+    assert (recipe.split, recipe.definition.horizon_days) == (trained.outcome.split, HORIZON_DAYS)
     assert recipe.training_rows == trained.lake.settings.training_rows
     assert recipe.spec["estimator"] == "hist_gradient_boosting"
     assert set(recipe.spec) == {"estimator", "params", "calibration", "fallback"}
@@ -211,11 +211,11 @@ def test_a_version_from_before_there_were_bounds_is_made_again_without_them(
     tagged("probability_bounds", None)
     old = reproduce.recipe(trained.lake.settings, "1")
 
-    found = reproduce.compare(trained.lake.settings, old, rows_as_they_were(trained.lake, recipe))
+    comparison = reproduce.compare(trained.lake.settings, old, rows_as_they_were(trained.lake, recipe))
 
     # The registered one is bounded, as all of now are: so the two differ, and by little.
     assert not old.bounded
-    assert 0 < found.largest < 0.01
+    assert 0 < comparison.largest_difference < 0.01
 
 
 def test_other_code_and_other_packages_are_named(trained: Trained, tagged: Any) -> None:
@@ -223,7 +223,7 @@ def test_other_code_and_other_packages_are_named(trained: Trained, tagged: Any) 
     packages = json.loads(reproduce.tracking.packages())
     tagged("python_packages", json.dumps({**packages, "numpy": "1.0.0"}))
 
-    said = reproduce.other_code(reproduce.recipe(trained.lake.settings, "1"))
+    said = reproduce.code_differences(reproduce.recipe(trained.lake.settings, "1"))
 
     assert said[0].startswith("commit 0123456789ab then, ")
     assert said[1:] == [f"numpy 1.0.0 then, {packages['numpy']} now"]

@@ -313,8 +313,8 @@ def test_a_champion_that_changed_meanwhile_makes_the_decision_void(
     registry.promote(settings, "1")
     judge = judging.judge
 
-    def judge_while_somebody_moves_the_alias(*args: Any) -> Any:
-        judgement = judge(*args)
+    def judge_while_somebody_moves_the_alias(*args: Any, **options: Any) -> Any:
+        judgement = judge(*args, **options)
         registry.promote(settings, str(other))
         return judgement
 

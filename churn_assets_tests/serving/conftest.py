@@ -16,7 +16,7 @@ import pytest
 import requests
 import sklearn
 
-from churn_assets.model.candidates import candidates, estimators
+from churn_assets.model.candidates import estimators, fitting
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
 from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
@@ -188,7 +188,7 @@ def knows_history() -> Any:
     """Histogram boosting of all, and gradient boosting of the last 30 days for who has no history."""
     whole = estimators.make("hist_gradient_boosting", {"max_iter": 10}).fit(WITH_ITS_HISTORY, FRAME["label"])
     without = estimators.make("gradient_boosting", {"n_estimators": 10}).fit(FEATURES, FRAME["label"])
-    return candidates.together(whole, without)
+    return fitting.with_fallback(whole, without)
 
 
 def _register_what_cannot_be_served(settings: Settings, folder: Path) -> None:

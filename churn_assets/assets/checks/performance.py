@@ -1,4 +1,4 @@
-"""Checks that the model is still as good as on its holdout: by outcomes, and before there are any."""
+"""The checks that the model is still as good as on its holdout: by outcomes, and before there are any."""
 
 import datetime as dt
 import math
@@ -31,7 +31,7 @@ from churn_assets.transforms.outcomes import counted_by_probability
 PERFORMANCE = "performance"
 EXPECTED_PERFORMANCE = "expected_performance"
 
-# How many out-of-time dates a version is judged by: the distant past says little about today.
+# A version is judged on this many out-of-time dates: older ones say little about today.
 LAST_DATES = 30
 
 Metadata = dict[str, Any]
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """The performance that the probabilities of one date lead one to expect."""
+    """The metrics to expect from the probabilities of one date."""
 
     version: int
     users: int
@@ -67,25 +67,21 @@ def performance() -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         lake: Lakehouse = context.resources.lakehouse
-        versions = _judged_versions(lake)
-        if not versions:
+        judged = _judged(lake)
+        if not judged:
             return dg.AssetCheckResult(passed=True, description="No out-of-time prediction has an outcome.")
-        trained = trained_versions(lake.settings, [judged.version for judged in versions])
+        trained = trained_versions(lake.settings, [one.version for one in judged])
         objections = {
-            judged: complaints(judged.performance, _holdout_roc_auc(trained, judged.version), lake.settings)
-            for judged in versions
+            one: complaints(one.performance, _holdout_roc_auc(trained, one.version), lake.settings)
+            for one in judged
         }
-        levels = {
-            complaint.level for version_complaints in objections.values() for complaint in version_complaints
-        }
-        metadata = [_figures(judged, _holdout_roc_auc(trained, judged.version)) for judged in versions]
+        levels = {complaint.level for listed in objections.values() for complaint in listed}
+        metadata = [_of_version(one, _holdout_roc_auc(trained, one.version)) for one in judged]
         return dg.AssetCheckResult(
             passed=not levels,
             severity=dg.AssetCheckSeverity.ERROR if "fail" in levels else dg.AssetCheckSeverity.WARN,
-            description=" ".join(
-                _in_words(judged, version_complaints) for judged, version_complaints in objections.items()
-            ),
-            # The newest version's figures one by one, so that Dagster plots them; all versions' as a table.
+            description=" ".join(_sentence(one, listed) for one, listed in objections.items()),
+            # Of the newest version one by one, so that Dagster plots them; of all as a table.
             metadata=metadata[-1] | {"by_version": dg.MetadataValue.md(_as_markdown(metadata))},
         )
 
@@ -110,13 +106,13 @@ def expected_performance() -> dg.AssetChecksDefinition:
             return dg.AssetCheckResult(passed=True, description="No user was scored.")
         holdout = _holdout_roc_auc(trained_versions(lake.settings, [scored.version]), scored.version)
         complaint = _objection(scored, holdout, lake)
-        subject = f"Version {scored.version}, {day}"
+        name = f"Version {scored.version}, {day}"
         return dg.AssetCheckResult(
             passed=complaint is None,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{subject}: {complaint.says}."
+            description=f"{name}: {complaint.message}."
             if complaint
-            else f"{subject}: AUC {scored.roc_auc:.3f} expected.",
+            else f"{name}: AUC {scored.roc_auc:.3f} expected.",
             metadata=_known(
                 {
                     "model_version": scored.version,
@@ -134,7 +130,7 @@ def expected_performance() -> dg.AssetChecksDefinition:
 
 
 def _scored(lake: Lakehouse, day: dt.date) -> Scored | None:
-    """Return what to expect of the scores of one date, all of one version; None where there are none."""
+    """Return the metrics to expect of one date's scores, all of one version; None where there are none."""
     rows = lake.read(CHURN_PREDICTIONS, DateRange(day, day)).select("churn_probability", "model_version")
     scores = rows.toArrow()
     if scores.num_rows == 0:
@@ -157,7 +153,7 @@ def _objection(scored: Scored, holdout_roc_auc: float | None, lake: Lakehouse) -
     return auc_complaint("expected AUC", scored.roc_auc, by_chance, holdout_roc_auc, lake.settings)
 
 
-def _judged_versions(lake: Lakehouse) -> list[Judged]:
+def _judged(lake: Lakehouse) -> list[Judged]:
     """Judge each version on the last out-of-time dates that it scored, oldest version first."""
     outcomes = lake.read(PREDICTION_OUTCOMES).where("is_out_of_time")
     scored = outcomes.groupBy("model_version", "feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
@@ -194,23 +190,23 @@ def _last_day(context: dg.AssetCheckExecutionContext, lake: Lakehouse) -> dt.dat
     return lake.details(CHURN_PREDICTIONS).last_date if lake.version(CHURN_PREDICTIONS) >= 0 else None
 
 
-def _in_words(judged: Judged, objections: list[Complaint]) -> str:
-    subject = f"Version {judged.version}, {judged.dates}"
-    if too_few(judged.performance.rows, judged.performance.roc_auc):
-        return f"{subject}: {judged.performance.rows} rows are too few, or all of one class, to judge it."
+def _sentence(one: Judged, objections: list[Complaint]) -> str:
+    name = f"Version {one.version}, {one.dates}"
+    if too_few(one.performance.rows, one.performance.roc_auc):
+        return f"{name}: {one.performance.rows} rows are too few, or all of one class, to judge it."
     if objections:
-        return f"{subject}: {'; '.join(complaint.says for complaint in objections)}."
-    roc_auc, error = judged.performance.roc_auc, judged.performance.calibration_error
-    return f"{subject}: AUC {roc_auc:.3f}, calibration error {error:.3f}."
+        return f"{name}: {'; '.join(complaint.message for complaint in objections)}."
+    auc, error = one.performance.roc_auc, one.performance.calibration_error
+    return f"{name}: AUC {auc:.3f}, calibration error {error:.3f}."
 
 
-def _figures(judged: Judged, holdout_roc_auc: float | None) -> Metadata:
-    figures = {"model_version": judged.version, "dates": str(judged.dates), **judged.performance._asdict()}
+def _of_version(one: Judged, holdout_roc_auc: float | None) -> Metadata:
+    figures = {"model_version": one.version, "dates": str(one.dates), **one.performance._asdict()}
     return _known({**figures, "holdout_roc_auc": holdout_roc_auc})
 
 
 def _known(figures: Metadata) -> Metadata:
-    """Return the figures that are known; JSON has no NaN."""
+    """Drop the figures that are not known, as JSON has no NaN."""
     return {
         name: value
         for name, value in figures.items()

@@ -1,11 +1,11 @@
-"""BG/NBD: how likely a user is still there, from how often, how recently and for how long they were active.
+"""BG/NBD: the probability that a user is still there, from frequency, recency and age of their activity.
 
 Four numbers describe all users (Fader, Hardie and Lee, 2005): while they are there, users are active at rates
 that follow a gamma distribution, and after each active day they leave for ever with probabilities that follow
 a beta distribution. This is the modified form (Batislam, Denizel and Filiztekin, 2007), in which somebody may
 leave after the first active day as well.
 
-A copy travels in every logged model, so this must not know ``churn_assets``.
+A copy travels in every logged model, so this module must not import ``churn_assets``.
 """
 
 from itertools import combinations
@@ -18,23 +18,23 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
-# What is looked at. Of a user with one active day there is no gap.
+# The features that are read. A user with one active day has no gap.
 COLUMNS = ("active_days_total", "days_since_last_event", "mean_gap_days")
 
 # The logarithms of r, alpha, a and b stay within these, so that nothing overflows where one of them does not
 # matter: users who never leave have no a.
 LARGEST_LOGARITHM = 10.0
 
-# Draws each logarithm to 0, just so much that there is one best set where the rows do not say.
+# Draws each logarithm to 0, just enough that the best parameters are unique where the rows leave them open.
 SHRINKAGE = 1e-5
 
 
 class BgNbd(ClassifierMixin, BaseEstimator):
-    """P(no event in the horizon), by four parameters fitted to whether there was one.
+    """A classifier for P(no event in the horizon), with four parameters fitted to the labels.
 
-    The textbook fits them to the events of all users up to a date. Rows are of users with an event in the
-    last 30 days alone, which that fit would have to know; what happened afterwards is known of each row, and
-    to it the same formula is fitted here, by the log loss, on the logarithms of the parameters.
+    The textbook fits them to the events of all users up to a date. Here rows exist only of users with an
+    event in the last 30 days, a selection that such a fit would have to model. The label of each row is known
+    instead, and the same formula is fitted to it: by the log loss, on the logarithms of the parameters.
 
     Args:
         horizon_days: days without an event that label 1 means.
@@ -44,13 +44,13 @@ class BgNbd(ClassifierMixin, BaseEstimator):
         self.horizon_days = horizon_days
 
     def __sklearn_tags__(self) -> Any:
-        """Missing values may be among the features: one active day has no gap."""
+        """Allow missing values among the features: one active day has no gap."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
 
     def fit(self, X: Any, y: Any) -> "BgNbd":  # noqa: N803 - scikit-learn's names
-        """Fit to rows of features, by name, and their labels.
+        """Fit to a DataFrame of features, found by name, and to labels of shape (rows,).
 
         Raises:
             ValueError: one of ``COLUMNS`` is not among the features.
@@ -63,41 +63,41 @@ class BgNbd(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, ensure_all_finite="allow-nan", dtype="float64")  # noqa: N806
         self.classes_ = np.unique(y)
         self.columns_ = [names.index(name) for name in COLUMNS]
-        asked = X[:, self.columns_]
-        # Who the others are measured against, and the gap of somebody who should have one.
-        known = (column[~np.isnan(column)] for column in asked.T)
-        self.reference_ = np.array([np.median(column) if len(column) else 1.0 for column in known])
+        history = X[:, self.columns_]
+        # The user whom contributions are measured from; its gap also stands in for a missing one.
+        present = (column[~np.isnan(column)] for column in history.T)
+        self.reference_ = np.array([np.median(column) if len(column) else 1.0 for column in present])
         label = np.asarray(y == self.classes_[-1], dtype="float64")
-        found = minimize(
+        optimum = minimize(
             self._loss,
             np.array([0.0, 2.0, -1.0, 1.0]),
-            args=(*self._history(asked), label),
+            args=(*self._active_days(history), label),
             jac=True,
             method="L-BFGS-B",
             bounds=[(-LARGEST_LOGARITHM, LARGEST_LOGARITHM)] * 4,
         )
-        self.logarithms_ = found.x
-        self.n_iter_ = int(found.nit)
+        self.logarithms_ = optimum.x
+        self.n_iter_ = int(optimum.nit)
         return self
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Of the gamma distribution r and alpha (days), of the beta distribution a and b."""
+        """The parameters: r and alpha (days) of the gamma distribution, a and b of the beta distribution."""
         return dict(zip(("r", "alpha", "a", "b"), map(float, np.exp(self.logarithms_)), strict=True))
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The probabilities that an event follows in the horizon, and that none does."""
+        """Return P(an event in the horizon) and P(none), shape (rows, 2)."""
         from scipy.special import expit
 
         churn = expit(self.decision_function(X))
         return np.column_stack([1 - churn, churn])
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The more probable class."""
+        """Return the more probable label of each row, shape (rows,)."""
         return self.classes_[(self.decision_function(X) > 0).astype("int64")]
 
     def decision_function(self, X: Any) -> Vector:  # noqa: N803
-        """The log-odds of churn."""
+        """Return the log-odds of churn of each row, shape (rows,)."""
         check_is_fitted(self)
         return self._log_odds(np.asarray(X, dtype="float64")[:, self.columns_])
 
@@ -107,58 +107,69 @@ class BgNbd(ClassifierMixin, BaseEstimator):
         return float(self._log_odds(self.reference_[None, :])[0])
 
     def contributions(self, features: np.ndarray) -> Vector:
-        """What each feature adds to the log-odds: Shapley values against ``base_value``, exact.
+        """Return what each feature adds to the log-odds: exact Shapley values against ``base_value``.
 
-        Three features have eight subsets, so the formula is asked eight times, each with the features of the
-        subset as they are and the others at their median.
+        Three features have eight subsets, so the formula is evaluated eight times, each with the features of
+        the subset as they are and the others at their median.
+
+        Args:
+            features: shape (rows, features), in the order that it was fitted with.
+
+        Returns:
+            Log-odds in the same shape; 0 for features that the formula does not read.
         """
-        asked = np.asarray(features, dtype="float64")[:, self.columns_]
+        history = np.asarray(features, dtype="float64")[:, self.columns_]
         number = len(COLUMNS)
-        known: dict[frozenset[int], Vector] = {}
+        log_odds: dict[frozenset[int], Vector] = {}
         for size in range(number + 1):
             for subset in combinations(range(number), size):
-                rows = np.tile(self.reference_, (len(asked), 1))
-                rows[:, list(subset)] = asked[:, list(subset)]
-                known[frozenset(subset)] = self._log_odds(rows)
-        total = np.zeros((len(asked), np.shape(features)[1]))
+                rows = np.tile(self.reference_, (len(history), 1))
+                rows[:, list(subset)] = history[:, list(subset)]
+                log_odds[frozenset(subset)] = self._log_odds(rows)
+        total = np.zeros((len(history), np.shape(features)[1]))
         for place, column in enumerate(self.columns_):
-            for subset in (one for one in known if place not in one):
+            for subset in (subset for subset in log_odds if place not in subset):
                 weight = factorial(len(subset)) * factorial(number - len(subset) - 1) / factorial(number)
-                total[:, column] += weight * (known[subset | {place}] - known[subset])
+                total[:, column] += weight * (log_odds[subset | {place}] - log_odds[subset])
         return total
 
-    def _history(self, asked: np.ndarray) -> tuple[Vector, Vector, Vector]:
-        """Active days after the first, days from the first to the last, days since the first."""
-        days, silent, gap = asked.T
+    def _active_days(self, history: np.ndarray) -> tuple[Vector, Vector, Vector]:
+        """Return active days after the first, days from the first to the last, and days since the first.
+
+        ``history`` has shape (rows, 3), the columns of ``COLUMNS``.
+        """
+        days, silent, gap = history.T
         repeats = np.maximum(np.nan_to_num(days, nan=1.0) - 1, 0)
         gap = np.where(np.isnan(gap), self.reference_[2], gap)
         last = repeats * gap
         return repeats, last, last + np.nan_to_num(silent)
 
-    def _log_odds(self, asked: np.ndarray) -> Vector:
-        repeats, last, age = self._history(asked)
+    def _log_odds(self, history: np.ndarray) -> Vector:
+        repeats, last, age = self._active_days(history)
         there, silent = self._logarithms(self.logarithms_, repeats, last, age)
-        # Of those who are there, somebody is heard of; all others churn.
+        # A user stays who is still there and has an event in the horizon; all others churn.
         stays = there + np.log(-np.expm1(silent))
         return np.log(-np.expm1(stays)) - stays
 
     def _logarithms(self, theta: Vector, repeats: Vector, last: Vector, age: Vector) -> tuple[Vector, Vector]:
-        """Of being there, and of staying silent for a horizon if so."""
+        """Return the logarithms of P(still there) and of P(no event in the horizon | still there)."""
         r, alpha, a, b = np.exp(theta)
-        gone = np.log(a) - np.log(b + repeats) + (r + repeats) * (np.log(alpha + age) - np.log(alpha + last))
+        log_odds_left = (
+            np.log(a) - np.log(b + repeats) + (r + repeats) * (np.log(alpha + age) - np.log(alpha + last))
+        )
         silent = (r + repeats) * (np.log(alpha + age) - np.log(alpha + age + self.horizon_days))
-        return -np.logaddexp(0, gone), silent
+        return -np.logaddexp(0, log_odds_left), silent
 
     def _loss(
         self, theta: Vector, repeats: Vector, last: Vector, age: Vector, label: Vector
     ) -> tuple[float, Vector]:
-        """The mean log loss and its gradient by the logarithms of the parameters."""
+        """Return the mean log loss and its gradient, shape (4,), by the logarithms of the parameters."""
         r, alpha, _, b = np.exp(theta)
         log_there, log_silent = self._logarithms(theta, repeats, last, age)
         there, silent = np.exp(log_there), np.exp(log_silent)
         churn = np.clip(1 - there * (1 - silent), 1e-12, 1 - 1e-12)
         loss = -np.mean(label * np.log(churn) + (1 - label) * np.log1p(-churn))
-        by_gone = np.array(
+        by_left = np.array(
             [
                 r * (np.log(alpha + age) - np.log(alpha + last)),
                 (r + repeats) * alpha * (1 / (alpha + age) - 1 / (alpha + last)),
@@ -175,6 +186,6 @@ class BgNbd(ClassifierMixin, BaseEstimator):
                 np.zeros_like(age),
             ]
         )
-        by_churn = there * (1 - there) * (1 - silent) * by_gone + there * silent * by_silent
+        by_churn = there * (1 - there) * (1 - silent) * by_left + there * silent * by_silent
         gradient = ((churn - label) / (churn * (1 - churn)) * by_churn).mean(axis=1)
         return float(loss + SHRINKAGE * theta @ theta), gradient + 2 * SHRINKAGE * theta

@@ -1,4 +1,4 @@
-"""A map from an estimator's probabilities to what they are in truth, and whether it is worth having."""
+"""Maps from an estimator's probabilities to observed churn rates, and whether a map is worth having."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from churn_assets.model.metrics.evaluation import Vector
+
 Method = Literal["none", "sigmoid", "isotonic"]
 
 MAPS: tuple[Method, Method] = ("sigmoid", "isotonic")
@@ -17,41 +19,42 @@ MAPS: tuple[Method, Method] = ("sigmoid", "isotonic")
 LEAST_OF_A_CLASS = 10
 
 
-def honest_probabilities(fitted: Any, rows: "pd.DataFrame", seed: int) -> "dict[Method, np.ndarray]":
-    """The probabilities without a map and with each, of users that the map was not fitted on.
+def out_of_sample_probabilities(fitted: Any, rows: "pd.DataFrame", seed: int) -> "dict[Method, Vector]":
+    """Return the probabilities without a map and with each, of users that the map was not fitted on.
 
     Args:
         fitted: an estimator.
-        rows: of users that it was not trained on; each map is fitted on half of them and asked about the
+        rows: of users that it was not trained on; each map is fitted on half of them and applied to the
             other half, both ways.
-        seed: says which users are in which half.
+        seed: decides which users are in which half.
 
     Returns:
-        ``none``, and where there are rows enough ``sigmoid`` and ``isotonic``.
+        ``none``, and where there are enough rows ``sigmoid`` and ``isotonic``: each of shape (rows,), in the
+        order of the rows.
     """
     from threadpoolctl import threadpool_limits
 
-    # In one thread for the reason in candidates.py.
+    # In one thread for the reason in fitting.py.
     with threadpool_limits(1):
-        return _probabilities(fitted, rows, _half_of_the_users(rows, seed))
+        return _cross_fitted(fitted, rows, _half_of_the_users(rows, seed))
 
 
-def brier(rows: "pd.DataFrame", probability: "np.ndarray") -> float:
-    """The Brier score of probabilities in the order of the rows. Lower is better."""
+def brier(rows: "pd.DataFrame", probability: "Vector") -> float:
+    """Return the Brier score of probabilities, shape (rows,), in the order of the rows. Lower is better."""
     from sklearn.metrics import brier_score_loss
 
     return float(brier_score_loss(rows["label"].to_numpy(), probability))
 
 
-def is_worth_it(rows: "pd.DataFrame", before: "np.ndarray", after: "np.ndarray", least: float) -> bool:
-    """Whether the second probabilities are better by more than ``least`` and than one standard error.
+def is_worth_it(rows: "pd.DataFrame", before: "Vector", after: "Vector", least: float) -> bool:
+    """Tell whether ``after`` is better than ``before`` by more than ``least`` and than one standard error.
 
-    A map is fitted on some hundred users, whose churn rate is off by chance: with any gain taken for one, the
+    A map is fitted on some hundred users, whose churn rate is off by chance: when every gain counted, the
     calibration error of a simulated log rose from 0.014 to 0.029.
 
     Args:
         rows: user_id, label.
-        before: probabilities in the order of the rows.
+        before: probabilities, shape (rows,), in the order of the rows.
         after: the same.
         least: of the Brier score.
     """
@@ -59,14 +62,14 @@ def is_worth_it(rows: "pd.DataFrame", before: "np.ndarray", after: "np.ndarray",
 
     label = rows["label"].to_numpy()
     gain = (before - label) ** 2 - (after - label) ** 2
-    # By user: neighbouring dates of one say nearly the same.
+    # By user: a user's neighbouring dates say nearly the same.
     _, user = np.unique(rows["user_id"].to_numpy(), return_inverse=True)
     by_user = np.bincount(user, weights=gain - gain.mean())
     return bool(gain.mean() > max(least, np.sqrt((by_user**2).sum()) / len(gain)))
 
 
-def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
-    """The estimator with a map behind it, fitted on these rows; with ``none`` the estimator itself."""
+def with_map(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
+    """Return the estimator with a map behind it, fitted on these rows; with ``none`` the estimator itself."""
     if method == "none":
         return fitted
     from sklearn.calibration import CalibratedClassifierCV
@@ -79,38 +82,40 @@ def mapped(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
         return calibrator.fit(rows[features_in(rows)], rows["label"])
 
 
-def bounded(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
-    """The estimator with a map behind it, and no probability that these rows do not support: see ``bounds``.
+def with_bounded_map(fitted: Any, rows: "pd.DataFrame", method: Method) -> Any:
+    """Return the estimator with a map behind it, and no probability that these rows do not support.
 
     Args:
         fitted: an estimator.
         rows: the calibration rows, of users that it was not trained on.
-        method: the map; ``none`` is bounded as well.
+        method: the map; ``none`` is bounded as well. See ``bounds`` for how.
     """
     if method == "isotonic":
-        return mapped(fitted, bounds.with_exceptions(fitted, rows), method)
-    return bounds.tempered(mapped(fitted, rows, method), rows)
+        return with_map(fitted, bounds.with_counterexamples(fitted, rows), method)
+    return bounds.drawn_to_churn_rate(with_map(fitted, rows, method), rows)
 
 
-def probability(estimator: Any, rows: "pd.DataFrame") -> "np.ndarray":
-    """Of churn, of each row."""
+def churn_probability(estimator: Any, rows: "pd.DataFrame") -> "Vector":
+    """Return the probability of churn of each row, shape (rows,), in their order."""
     return estimator.predict_proba(rows[features_in(rows)])[:, 1]
 
 
-def _probabilities(fitted: Any, rows: "pd.DataFrame", half: "np.ndarray") -> "dict[Method, np.ndarray]":
-    label, before = rows["label"].to_numpy(), probability(fitted, rows)
-    found: dict[Method, np.ndarray] = {"none": before}
+def _cross_fitted(fitted: Any, rows: "pd.DataFrame", half: "np.ndarray") -> "dict[Method, Vector]":
+    label, before = rows["label"].to_numpy(), churn_probability(fitted, rows)
+    probabilities: dict[Method, Vector] = {"none": before}
     if min(int((label[side] == c).sum()) for side in (half, ~half) for c in (0, 1)) < LEAST_OF_A_CLASS:
-        return found
+        return probabilities
     for method in MAPS:
         after = before.copy()
         for side in (half, ~half):
-            after[~side] = probability(bounded(fitted, rows.loc[side], method), rows.loc[~side])
-        found[method] = after
-    return found
+            calibrated = with_bounded_map(fitted, rows.loc[side], method)
+            after[~side] = churn_probability(calibrated, rows.loc[~side])
+        probabilities[method] = after
+    return probabilities
 
 
 def _half_of_the_users(rows: "pd.DataFrame", seed: int) -> "np.ndarray":
+    """A boolean for each row: whether its user is in the first half."""
     import numpy as np
 
     users = np.unique(rows["user_id"].to_numpy())

@@ -1,4 +1,4 @@
-"""The estimators that compete for Production, or that a training can be configured to use, by name."""
+"""The estimators that compete for Production or that a training can be configured to use, by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,16 +8,16 @@ from churn_assets.tables import FEATURE_COLUMNS
 
 DEFAULT_ESTIMATOR = "gradient_boosting"
 
-# Logistic regression on the days since the last event that counts, alone: what a model must beat to be worth
-# its keep.
+# Logistic regression on a single feature, the days since the last event that counts: what a model must beat
+# to be worth its keep.
 FLOOR = "recency"
 SINCE_LAST_EVENT = "days_since_last_event"
 SINCE_LAST_PURCHASE = "days_since_last_purchase"
 
-# Four parameters from 2005: what the first model must beat as well, or it is used itself.
+# BG/NBD, a formula of 2005 with four parameters: the first model must beat it as well, or it is used itself.
 FORMULA = "bg_nbd"
 
-# Made of others: its parameter ``estimators`` has the name and the parameters of each.
+# The mean of other estimators: its parameter ``estimators`` has the name and the parameters of each.
 AVERAGE = "average"
 
 # Written out, so that a version's parameters say all that made it.
@@ -28,8 +28,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "log_logistic_regression": {},
     # The article's.
     "gradient_boosting": {"n_estimators": 100, "max_depth": 4, "learning_rate": 0.1, "random_state": 42},
-    # Smaller than scikit-learn's, for the reason in search.py. Early stopping would set a tenth of the rows
-    # aside, and end where those say.
+    # Smaller than scikit-learn's defaults, for the reason in search.py. Early stopping would set a tenth of
+    # the rows aside.
     "hist_gradient_boosting": {
         "learning_rate": 0.05,
         "max_iter": 100,
@@ -44,11 +44,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def make(name: str = DEFAULT_ESTIMATOR, params: Mapping[str, Any] | None = None) -> Any:
-    """An unfitted scikit-learn classifier with ``predict_proba``.
+    """Make an unfitted scikit-learn classifier with ``predict_proba``.
 
     Args:
         name: one of ``ESTIMATORS``.
-        params: parameters of that estimator that win over the defaults here.
+        params: parameters of that estimator that override ``DEFAULTS``.
 
     Raises:
         ModelError: no such estimator, or it has no such parameter.
@@ -80,8 +80,8 @@ def _logistic_regression(**params: Any) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-    # What lies beyond the training rows counts as the nearest of them, as to trees: a line would go on.
-    # Counts and ages differ by orders of magnitude; unscaled, the solver stops before it is done.
+    # Values beyond those of the training rows are clipped to the nearest of them, as trees do: a line would
+    # extrapolate. Counts and ages differ by orders of magnitude; unscaled, the solver stops too early.
     return make_pipeline(MinMaxScaler(clip=True), StandardScaler(), LogisticRegression(**params))
 
 
@@ -93,8 +93,8 @@ def _log_logistic_regression(**params: Any) -> Any:
 
     from churn_assets.model.candidates.logarithms import signed_log1p
 
-    # From one event to two is as far as from ten to twenty. What is missing counts as the mean, and that it
-    # is missing as a feature of its own.
+    # In logarithms, from one event to two is as far as from ten to twenty. A missing value counts as the
+    # mean, and an indicator feature says that it was missing.
     return make_pipeline(
         FunctionTransformer(signed_log1p),
         SimpleImputer(add_indicator=True, keep_empty_features=True),
@@ -113,7 +113,7 @@ def _bg_nbd(**params: Any) -> Any:
 def _average(estimators: Sequence[Mapping[str, Any]] = ()) -> Any:
     from churn_assets.model.candidates.ensembles import Average
 
-    return Average([make(one["estimator"], one.get("params")) for one in estimators])
+    return Average([make(spec["estimator"], spec.get("params")) for spec in estimators])
 
 
 def _recency(feature: str = SINCE_LAST_EVENT, **params: Any) -> Any:
@@ -123,7 +123,8 @@ def _recency(feature: str = SINCE_LAST_EVENT, **params: Any) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # By position, so that it can be asked with a plain matrix, as any other. Who never bought has none.
+    # By position, so that it takes a plain matrix, as any other estimator does. Users who never bought have
+    # no days_since_last_purchase.
     scaled = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
     return make_pipeline(
         make_column_transformer((scaled, [FEATURE_COLUMNS.index(feature)]), remainder="drop"),
@@ -144,5 +145,5 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 
 COMPETING = tuple(name for name in ESTIMATORS if name != FLOOR)
 
-# They take no missing values, and so are shown the features that every row has.
+# These take no missing values, so they are fitted on the features that every row has.
 OF_THE_WINDOW = frozenset({"logistic_regression", "gradient_boosting"})

@@ -1,6 +1,6 @@
-"""The logarithm that logistic regression sees features through.
+"""The logarithm that is applied to features before logistic regression.
 
-A copy travels in every logged model, so this must not know ``churn_assets``.
+A copy travels in every logged model, so this module must not import ``churn_assets``.
 """
 
 from typing import Any
@@ -9,6 +9,13 @@ import numpy as np
 
 
 def signed_log1p(values: Any) -> np.ndarray:
-    """log(1 + x) of each number, and -log(1 - x) below 0, as amounts may be; NaN stays NaN."""
-    found = np.asarray(values, dtype="float64")
-    return np.sign(found) * np.log1p(np.abs(found))
+    """Return log(1 + x) of each number, and -log(1 - x) below 0, as amounts may be; NaN stays NaN.
+
+    Args:
+        values: numbers, in any shape.
+
+    Returns:
+        float64 in the same shape.
+    """
+    numbers = np.asarray(values, dtype="float64")
+    return np.sign(numbers) * np.log1p(np.abs(numbers))

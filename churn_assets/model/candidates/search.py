@@ -1,4 +1,4 @@
-"""Which parameters of histogram gradient boosting are tried: few, seeded, and of a size that trains fast."""
+"""The search over parameters of histogram gradient boosting: few trials, seeded, of small models."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ SPACE: dict[str, list[Any]] = {
 
 
 def trials(seed: int, number: int = TRIALS) -> list[dict[str, Any]]:
-    """Parameters to try, drawn at random from ``SPACE``: the same for the same seed, no two alike.
+    """Draw parameters at random from ``SPACE``: the same for the same seed, no two alike.
 
-    Those of fewer leaves in all come first.
+    The order is by the number of leaves in all trees, the fewest first.
     """
     from sklearn.model_selection import ParameterSampler
 

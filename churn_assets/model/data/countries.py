@@ -1,4 +1,4 @@
-"""The country of each holdout row, which no feature knows: for the gate's slices."""
+"""The country of each holdout row, which is no feature, for the gate's slices."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def with_country(rows: "pd.DataFrame", users: "DataFrame") -> "pd.DataFrame":
-    """Put the user's country beside each row.
+    """Add the user's country to each row.
 
     Args:
         rows: with user_id (int64).
@@ -17,7 +17,7 @@ def with_country(rows: "pd.DataFrame", users: "DataFrame") -> "pd.DataFrame":
     Returns:
         The rows in their order, with country (str, or None where it is not known).
     """
-    wanted = users.sparkSession.createDataFrame(rows[["user_id"]].drop_duplicates(), "user_id bigint")
-    found = users.join(wanted, "user_id").select("user_id", "country").toArrow().to_pandas()
-    country = rows["user_id"].map(found.set_index("user_id")["country"])
+    user_ids = users.sparkSession.createDataFrame(rows[["user_id"]].drop_duplicates(), "user_id bigint")
+    known = users.join(user_ids, "user_id").select("user_id", "country").toArrow().to_pandas()
+    country = rows["user_id"].map(known.set_index("user_id")["country"])
     return rows.assign(country=country.astype(object).where(country.notna(), None))

@@ -1,8 +1,8 @@
-"""The rows a model is trained and judged on: which dates, which users, and how many of them."""
+"""The rows that a model is trained and judged on: their dates, their users, and their number."""
 
 import datetime as dt
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import DataFrame
@@ -26,24 +26,24 @@ MAXIMUM_CALIBRATION_ROWS = 25_000
 
 MAXIMUM_HOLDOUT_DATES = 30
 
-# One user in so many is kept from training and calibrates instead, on one in so many of training's dates.
+# One user in five calibrates instead of training, on the last fifth of the training dates.
 CALIBRATION_SHARE = 5
 
-# So that who calibrates says nothing about who a sample of users holds: that hashes user_id alone.
+# Makes the calibration users independent of a sample of users, which hashes user_id alone.
 CALIBRATION_SALT = 20_260_101
 
-# Users fall into buckets by a hash of their id; a sample is the users of the first so many buckets.
+# Users fall into buckets by a hash of their id; a sample is the users of the first buckets.
 USER_BUCKETS = 10_000
 
-# Dates are thinned to no fewer than these, so that a season of the week or the month stays in the sample.
+# Dates are thinned to no fewer than these, so that a sample keeps weekly and monthly seasons.
 LEAST_SAMPLED_DATES = 10
 
-# Dates whose 30-day windows the start of the data cuts short are left out where so many others remain.
+# Dates whose 30-day windows the start of the data cuts short are left out where this many others remain.
 LEAST_TRAINING_DATES = 10
 
 
 class Split(NamedTuple):
-    """The feature_dates to train on, the last of them, to calibrate on, and the later ones to judge on."""
+    """The feature_dates to train on, the last of these, to calibrate on, and the later ones to judge on."""
 
     train: DateRange
     calibration: DateRange
@@ -64,12 +64,12 @@ class Frames(NamedTuple):
 def labelled_rows(
     features: DataFrame, labels: DataFrame, columns: Sequence[str] = FEATURE_COLUMNS
 ) -> DataFrame:
-    """Put the label beside each row of features that has one.
+    """Join the labels to the features.
 
     Args:
         features: ``gold.user_features``.
         labels: ``gold.churn_labels``; only mature dates have rows there.
-        columns: the features to take: all of today for a new version, its own for one that is made again.
+        columns: the features to take: today's for a new version, its own for one that is reproduced.
 
     Returns:
         user_id (bigint), feature_date (date), the features, label (int). One row per user and date that both
@@ -81,29 +81,29 @@ def labelled_rows(
 
 
 def features_in(rows: "pd.DataFrame | DataFrame") -> list[str]:
-    """The features among the columns of such rows, in their order: what a model is fitted on."""
+    """Return the features among the columns, in their order: a model is fitted on them."""
     return [name for name in rows.columns if name in FEATURE_COLUMNS]
 
 
 def has_history(rows: "pd.DataFrame | DataFrame") -> bool:
-    """Whether such rows have more than the features of the last 30 days: those of older versions have not."""
+    """Tell whether rows have more than the features of the last 30 days; older versions' rows have not."""
     return set(HISTORY_OF_ALL).issubset(rows.columns)
 
 
 def without_history(rows: Frames) -> Frames:
-    """The same rows with the features of the last 30 days alone."""
+    """Return the same rows with only the features of the last 30 days."""
     dropped = [name for name in FEATURE_COLUMNS if name not in WINDOW_FEATURES]
     return Frames(*(frame.drop(columns=dropped, errors="ignore") for frame in rows))
 
 
 def rows_by_date(labelled: DataFrame) -> dict[dt.date, int]:
-    """How many labelled rows each feature_date has, in the dates' order."""
-    counted = labelled.groupBy("feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
-    return dict(sorted((row["feature_date"], row["rows"]) for row in counted))
+    """Count the labelled rows of each feature_date, in the dates' order."""
+    counts = labelled.groupBy("feature_date").agg(F.count(F.lit(1)).alias("rows")).collect()
+    return dict(sorted((row["feature_date"], row["rows"]) for row in counts))
 
 
 def require_minimum(rows: int) -> None:
-    """Say that there are too few labelled rows to train on, where that is so.
+    """Refuse to train on too few labelled rows.
 
     Raises:
         ModelError: there are fewer than ``MINIMUM_ROWS``.
@@ -115,52 +115,45 @@ def require_minimum(rows: int) -> None:
         )
 
 
-def out_of_time_split(
-    first_date: dt.date, last_date: dt.date, horizon_days: int, labelled: Collection[dt.date] = ()
-) -> Split:
+def out_of_time_split(labelled_dates: Iterable[dt.date], horizon_days: int) -> Split:
     """Hold out the last mature dates, and leave a gap before them.
 
     A label of D looks ``horizon_days`` ahead, so the gap keeps every training label from seeing a day that
     a holdout row is asked about. A fifth of the dates that the gap leaves are held out, at least 1 and at
     most 30. Of those before the gap, the first 29 days are left out where 10 others remain: their windows
-    reach back to before the first event, so their counts mean less than later ones do. The last fifth of what
-    is left is for calibration, too. Dates with labels are counted, not days: an outage, whose dates have
-    none, leaves none of the three without rows.
+    reach back to before the first event, so their counts mean less than later ones do. The last fifth of
+    the remaining dates is for calibration, too. Dates with labels are counted, not days: an outage, whose
+    dates have none, leaves none of the three without rows.
 
     Args:
-        first_date: the first mature feature_date.
-        last_date: the last mature feature_date.
+        labelled_dates: the mature feature_dates that have labels, at least one, in any order.
         horizon_days: days that a label looks ahead.
-        labelled: the dates that have labels; each from the first to the last, without it.
 
     Raises:
         ModelError: the gap leaves no date to train on.
     """
-    dates = sorted(labelled or DateRange(first_date, last_date).days())
-    usable = sum(day <= last_date - horizon_days * ONE_DAY for day in dates)
+    dates = sorted(labelled_dates)
+    first, last = dates[0], dates[-1]
+    usable = sum(day <= last - horizon_days * ONE_DAY for day in dates)
     held_out = dates[-min(max(usable // 5, 1), MAXIMUM_HOLDOUT_DATES) :]
-    before = [day for day in dates if day < held_out[0] - horizon_days * ONE_DAY]
-    if usable < 2 or not before:
+    before_gap = [day for day in dates if day < held_out[0] - horizon_days * ONE_DAY]
+    if usable < 2 or not before_gap:
         raise ModelError(
-            f"{len(dates)} mature feature_dates, {first_date} to {last_date}, are too few to train on the "
+            f"{len(dates)} mature feature_dates, {first} to {last}, are too few to train on the "
             f"early and judge on the late ones; a horizon of {horizon_days} days takes {horizon_days + 2}. "
             "Wait for more days, or lower CHURN_HORIZON_DAYS."
         )
-    warm = [day for day in before if day >= first_date + (FEATURE_WINDOW_DAYS - 1) * ONE_DAY]
-    trained = warm if len(warm) >= LEAST_TRAINING_DATES else before
-    calibrated = trained[-max(len(trained) // CALIBRATION_SHARE, 1) :]
-    return Split(
-        train=DateRange(trained[0], trained[-1]),
-        calibration=DateRange(calibrated[0], calibrated[-1]),
-        holdout=DateRange(held_out[0], held_out[-1]),
-    )
+    with_whole_window = [day for day in before_gap if day >= first + (FEATURE_WINDOW_DAYS - 1) * ONE_DAY]
+    train = with_whole_window if len(with_whole_window) >= LEAST_TRAINING_DATES else before_gap
+    calibration = train[-max(len(train) // CALIBRATION_SHARE, 1) :]
+    return Split(*(DateRange(part[0], part[-1]) for part in (train, calibration, held_out)))
 
 
 def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
-    """Bring the rows of a split to this process.
+    """Collect the rows of a split.
 
-    Calibration takes users that training does not see, on the last of its dates: the same model gives users
-    it was trained on probabilities that are too sure.
+    Calibration takes users that training does not see, on the last of its dates: for the users that it was
+    trained on, a model's probabilities are too extreme.
 
     Args:
         labelled: what ``labelled_rows`` returns.
@@ -177,11 +170,11 @@ def frames(labelled: DataFrame, split: Split, training_rows: int) -> Frames:
 
 
 def _with_known_ages(train: "pd.DataFrame") -> "pd.DataFrame":
-    """Cut account ages at the oldest that the middle training date could show.
+    """Clip account ages at the oldest that the middle training date can show.
 
     An age counts from a user's first event in the data, so it cannot exceed the age of the data. 60 days mean
-    somebody who was there when the data began in its third month, and somebody who came two months ago in its
-    sixth. Trained on all, a model took newcomers of the holdout for old users: on simulated users its
+    a user who was there from the start in the data's third month, and a newcomer of two months ago in its
+    sixth. Trained on all ages, a model took newcomers of the holdout for old users: on simulated users its
     calibration error was 0.031, and is 0.018 with ages that at least half of the dates can tell apart.
     """
     dates = train["feature_date"].unique()
@@ -192,32 +185,32 @@ def _with_known_ages(train: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def describe(rows: Frames) -> dict[str, int | float]:
-    """How many rows, users and dates each frame has, and which share of its rows churned.
+    """Count the rows, users and dates of each frame, and the share of its rows that churned.
 
     Returns:
         ``train_rows``, ``train_users``, ``train_dates``, ``train_churn_rate``, and so on for ``calibration``
         and ``holdout``. A frame without rows has no churn rate.
     """
-    found: dict[str, int | float] = {}
+    counts: dict[str, int | float] = {}
     for name, frame in rows._asdict().items():
-        found[f"{name}_rows"] = len(frame)
-        found[f"{name}_users"] = int(frame["user_id"].nunique())
-        found[f"{name}_dates"] = int(frame["feature_date"].nunique())
+        counts[f"{name}_rows"] = len(frame)
+        counts[f"{name}_users"] = int(frame["user_id"].nunique())
+        counts[f"{name}_dates"] = int(frame["feature_date"].nunique())
         if len(frame):
-            found[f"{name}_churn_rate"] = float(frame["label"].mean())
-    return found
+            counts[f"{name}_churn_rate"] = float(frame["label"].mean())
+    return counts
 
 
 def constant_features(rows: "pd.DataFrame") -> list[str]:
-    """The features that have one value in all rows, or none in any: no model can learn from them."""
+    """List the features with one value in all rows, or with none: no model can learn from them."""
     return [name for name in features_in(rows) if rows[name].nunique(dropna=False) == 1]
 
 
 def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
-    """Bring at most ``cap`` rows to this process: all, or a sample of dates and, if need be, of users.
+    """Collect at most ``cap`` rows: all, or a sample of dates and, if need be, of users.
 
-    Of many dates every so-manieth is taken, counted from the last: a user's neighbouring dates say nearly the
-    same, so fewer dates cost less than fewer users. What is still too much is cut to whole users, drawn by a
+    Of many dates every n-th is taken, counted from the last: a user's neighbouring dates say nearly the same,
+    so fewer dates cost less than fewer users. If there are still too many rows, whole users are drawn by a
     hash of user_id. The same table gives the same rows on every engine and in whatever order it is read.
 
     Args:
@@ -230,21 +223,21 @@ def collect(labelled: DataFrame, dates: DateRange, cap: int) -> "pd.DataFrame":
         feature_date and user_id.
     """
     rows = labelled.where(F.col("feature_date").between(F.lit(dates.start), F.lit(dates.end)))
-    found = rows.count()
-    if found > cap:
+    total = rows.count()
+    if total > cap:
         days = (dates.end - dates.start).days + 1
-        stride = min(math.ceil(found / cap), max(1, days // LEAST_SAMPLED_DATES))
+        stride = min(math.ceil(total / cap), max(1, days // LEAST_SAMPLED_DATES))
         bucket = F.pmod(F.xxhash64("user_id"), F.lit(USER_BUCKETS))
         rows = (
             rows.where(F.datediff(F.lit(dates.end), "feature_date") % stride == 0)
             .withColumn("bucket", bucket)
-            .where(F.col("bucket") < math.ceil(USER_BUCKETS * cap * stride / found))
-            # Users have unequally many rows, so the share is a little off; the last bucket gives way.
-            # Sorting alone would do, but sorts all: 7 s instead of 0.5 s for 10 million rows.
+            .where(F.col("bucket") < math.ceil(USER_BUCKETS * cap * stride / total))
+            # Users have different numbers of rows, so the share is a little off; the limit cuts the last
+            # bucket. Sorting without buckets sorts all rows: 7 s instead of 0.5 s for 10 million.
             .orderBy("bucket", "user_id", "feature_date")
             .limit(cap)
         )
     features = [F.col(name).cast("double") for name in features_in(rows)]
     table = rows.select("user_id", "feature_date", *features, F.col("label").cast("bigint")).toArrow()
-    # In a fixed order, because a tree's ties and a solver's sums depend on it.
+    # In a fixed order, which a tree's ties and a solver's sums depend on.
     return table.sort_by([("feature_date", "ascending"), ("user_id", "ascending")]).to_pandas()

@@ -1,13 +1,12 @@
-"""What the gate decided, with every number it rests on: for people, and as JSON for the model version."""
+"""The gate's decision with every number it rests on: as sentences, and as JSON for the training's run."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from churn_assets.model.gate.slices import NEGLIGIBLE, Slice
 
-# In the order in which they are shown.
+# In the order of the report.
 TITLES = {
     "brier": "Brier",
     "roc_auc": "ROC AUC",
@@ -19,15 +18,15 @@ TITLES = {
 }
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "calibration_error"})
 
-# How they are called in sentences.
-OTHERS = {"champion": "the champion", "recency": "recency alone"}
+# The opponents' names in sentences.
+OPPONENTS = {"champion": "the champion", "recency": "recency alone"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of both models, and the 95 % interval of challenger minus champion.
+    """One metric of both models, and the 95 % interval (low, high) of challenger minus champion.
 
-    Without a champion, the latter is what recency alone reaches.
+    Without a champion, ``champion`` is the metric of recency alone.
     """
 
     metric: str
@@ -47,7 +46,7 @@ class Difference:
         return self.low > NEGLIGIBLE if self.metric in LOWER_IS_BETTER else self.high < -NEGLIGIBLE
 
     def sentence(self, against: str) -> str:
-        """The difference for people."""
+        """Return the difference as a sentence."""
         digits = 2 if self.metric == "profit" else _digits(self.low, self.high)
         title = TITLES[self.metric]
         if self.is_better:
@@ -56,7 +55,7 @@ class Difference:
             verdict = "is worse beyond noise" if self.is_worse else "is within noise"
         return (
             f"{title[0].upper()}{title[1:]} {self.challenger:,.{digits}f} against "
-            f"{self.champion:,.{digits}f} of {OTHERS[against]}; the difference of "
+            f"{self.champion:,.{digits}f} of {OPPONENTS[against]}; the difference of "
             f"{self.challenger - self.champion:+,.{digits}f} (95 % {self.low:+,.{digits}f} to "
             f"{self.high:+,.{digits}f}) {verdict}."
         )
@@ -64,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote, and why; the metrics of a model that could not be judged are empty."""
+    """Whether to promote, and why. The metrics of a model that could not be judged are empty."""
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -77,24 +76,14 @@ class Decision:
     slices: tuple[Slice, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The decision as JSON takes it."""
+        """Return the decision in types that JSON can hold."""
         return {**asdict(self), "reasons": list(self.reasons)} | {
-            name: [asdict(one) for one in getattr(self, name)] for name in ("differences", "slices")
+            name: [asdict(item) for item in getattr(self, name)] for name in ("differences", "slices")
         }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The decision that ``as_json`` gave."""
-        lists = {
-            "reasons": tuple(content["reasons"]),
-            "differences": tuple(Difference(**one) for one in content["differences"]),
-            "slices": tuple(Slice(**one) for one in content["slices"]),
-        }
-        return cls(**{**content, **lists})
 
 
 def _digits(low: float, high: float) -> int:
-    """Decimals: four, or as many as show on which side of 0 an interval lies."""
+    """Return a number of decimals: four, or as many as show on which side of 0 an interval lies."""
     nearest = min(abs(low), abs(high))
     if low * high <= 0 or nearest == 0:
         return 4

@@ -1,135 +1,157 @@
-"""Challenger, champion and floor on the same holdout. Whatever goes wrong here refuses the promotion."""
+"""Challenger, champion and floor judged on the same holdout. Whatever fails here refuses the promotion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from churn_assets.errors import one_line
-from churn_assets.model.candidates.candidates import Candidate
 from churn_assets.model.candidates.estimators import FORMULA
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data.dataset import Frames, features_in
 from churn_assets.model.gate import gate, leakage
 from churn_assets.model.gate.decision import Decision
 from churn_assets.model.logged import packaging
-from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.model.metrics.evaluation import CostMatrix, Vector
 from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Probabilities = np.ndarray[Any, np.dtype[np.float64]]
-
 
 @dataclass(frozen=True)
 class Judgement:
-    """The decision, and the probabilities it rests on, in the holdout's order; empty where there are none."""
+    """The decision, and the probabilities that it rests on: each of shape (holdout rows,), in their order.
+
+    The probabilities of an estimator that could not predict the holdout have shape (0,).
+    """
 
     decision: Decision
-    challenger: Probabilities
-    champion: Probabilities | None
-    floor: Probabilities
+    challenger: Vector
+    champion: Vector | None
+    floor: Vector
     champion_version: str | None
 
 
+class Champion(NamedTuple):
+    """The Production version and its probabilities, shape (holdout rows,); None where there is no version.
+
+    Where it could not be loaded or could not predict, the probabilities are NaN and ``failures`` say why.
+    """
+
+    version: str | None
+    probability: Vector | None
+    failures: tuple[str, ...] = ()
+
+
 def costs(settings: Settings) -> CostMatrix:
-    """What a contact costs, and what it gains, by the settings."""
+    """Return what a contact costs and gains, by the settings."""
     return CostMatrix(settings.contact_cost, settings.saved_value, settings.save_rate)
 
 
-def first_model(frames: Frames, found: Sequence[Candidate], costs: CostMatrix) -> Candidate:
-    """Who is to be the first model: the winner, or BG/NBD where the winner is not better beyond noise.
+def first_model(frames: Frames, candidates: Sequence[Candidate], costs: CostMatrix) -> Candidate:
+    """Choose the first model: the winner, or BG/NBD where the winner is not better beyond noise.
 
     Args:
         frames: what ``dataset.frames`` returns.
-        found: what ``candidates.compete`` returns.
+        candidates: what ``competition.compete`` returns.
         costs: what a contact costs and gains.
     """
-    best, formula = found[0], fitted(found, FORMULA)
-    if formula is None or best.estimator_name == FORMULA:
-        return best
-    ours, theirs = (_asked(one.fitted, frames.holdout, one.name) for one in (best, formula))
-    if ours[1] or theirs[1] or gate.beats(frames.holdout, ours[0], theirs[0], costs):
-        return best
+    winner, formula = candidates[0], fitted_candidate(candidates, FORMULA)
+    if formula is None or winner.estimator_name == FORMULA:
+        return winner
+    ours, our_failures = _predict(winner.fitted, frames.holdout, winner.name)
+    theirs, their_failures = _predict(formula.fitted, frames.holdout, formula.name)
+    if our_failures or their_failures or gate.beats(frames.holdout, ours, theirs, costs):
+        return winner
     return formula
 
 
-def fitted(found: Sequence[Candidate], estimator_name: str) -> Candidate | None:
-    """The first candidate of that estimator that could be fitted."""
+def fitted_candidate(candidates: Sequence[Candidate], estimator_name: str) -> Candidate | None:
+    """Return the first candidate of an estimator that could be fitted; None where there is none."""
     return next(
-        (one for one in found if one.estimator_name == estimator_name and one.fitted is not None), None
+        (one for one in candidates if one.estimator_name == estimator_name and one.fitted is not None), None
     )
 
 
-def judge(
-    settings: Settings, frames: Frames, estimator: Any, floor: Any | None, formula: Any | None = None
+def judge(  # noqa: PLR0913 - four models, and what judges them
+    frames: Frames,
+    challenger: Any,
+    floor: Any | None,
+    formula: Any | None = None,
+    *,
+    champion: Champion,
+    costs: CostMatrix,
+    slice_floor: float,
 ) -> Judgement:
-    """Compare a fitted estimator with the Production version, or with recency alone where there is none.
+    """Compare a challenger with the champion, or with recency alone where there is no champion.
 
     Args:
-        settings: of the deployment.
         frames: what ``dataset.frames`` returns; its holdout may also have the column country.
-        estimator: the challenger.
-        floor: the estimator that knows days_since_last_event alone; None where it could not be fitted.
+        challenger: a fitted estimator, whose ``predict_proba`` takes rows of features.
+        floor: the estimator that reads days_since_last_event alone; None where it could not be fitted.
         formula: BG/NBD, to be shown beside the others; None where it could not be fitted.
+        champion: what ``champion`` returns for the same holdout.
+        costs: what a contact costs and gains.
+        slice_floor: the ROC AUC that each slice must be able to reach.
     """
-    alarms = list(_alarms(frames))
-    challenger, failed = _asked(estimator, frames.holdout, "The challenger")
-    alarms += failed
-    recency, failed = _asked(floor, frames.holdout, "Recency alone")
-    alarms += failed
-    champion, version, failed = _champion(settings, frames.holdout)
-    alarms += failed
-    shown = None if formula is None else _asked(formula, frames.holdout, "BG/NBD")[0]
+    ours, our_failures = _predict(challenger, frames.holdout, "The challenger")
+    recency, floor_failures = _predict(floor, frames.holdout, "Recency alone")
     decision = gate.decide(
         frames.holdout,
-        challenger,
-        champion,
+        ours,
+        champion.probability,
         recency,
-        costs=costs(settings),
-        slice_floor=settings.gate_slice_auc,
-        formula=shown,
-        alarms=alarms,
+        costs=costs,
+        slice_floor=slice_floor,
+        formula=None if formula is None else _predict(formula, frames.holdout, "BG/NBD")[0],
+        alarms=[*_leakage(frames), *our_failures, *floor_failures, *champion.failures],
     )
-    return Judgement(decision, challenger, champion, recency, version)
+    return Judgement(decision, ours, champion.probability, recency, champion.version)
 
 
-def _alarms(frames: Frames) -> tuple[str, ...]:
-    import pandas as pd
+def champion(settings: Settings, holdout: "pd.DataFrame") -> Champion:
+    """Let the Production version predict the holdout.
 
-    try:
-        # Of both: what leaks may do so in late dates only.
-        return leakage.alarms(pd.concat([frames.train, frames.holdout]), features_in(frames.train))
-    except Exception as error:  # noqa: BLE001 - what cannot be looked at is not promoted
-        return (f"Features cannot be tested for leakage: {one_line(error, with_class=True)}.",)
-
-
-def _asked(estimator: Any, rows: "pd.DataFrame", who: str) -> tuple[Probabilities, list[str]]:
-    try:
-        return np.asarray(estimator.predict_proba(rows[features_in(rows)])[:, 1], dtype="float64"), []
-    except Exception as error:  # noqa: BLE001 - what cannot be asked is not promoted
-        return np.empty(0), [f"{who} cannot predict the holdout: {one_line(error, with_class=True)}."]
-
-
-def _champion(settings: Settings, rows: "pd.DataFrame") -> tuple[Probabilities | None, str | None, list[str]]:
+    Args:
+        settings: of the deployment, for its registry.
+        holdout: rows with the features that the version was trained with, whichever others there are.
+    """
     version = None
     try:
         production = registry.production_version(settings)
         if production is None:
-            return None, None, []
+            return Champion(None, None)
         version = str(production.version)
         import mlflow.pyfunc
 
         uri = registry.model_uri(settings, version)
-        # By its own features: it may have been trained before others came.
-        predicted = mlflow.pyfunc.load_model(uri).predict(rows[packaging.inputs(uri)])
-        return np.asarray(predicted, dtype="float64"), version, []
-    except Exception as error:  # noqa: BLE001 - a champion that cannot be asked is not replaced unseen
+        predicted = mlflow.pyfunc.load_model(uri).predict(holdout[packaging.inputs(uri)])
+        return Champion(version, np.asarray(predicted, dtype="float64"))
+    except Exception as error:  # noqa: BLE001 - a champion that cannot predict is not replaced unseen
         name = f"The champion, version {version}," if version else "The champion"
-        reason = (
+        failure = (
             f"{name} cannot be compared with: {one_line(error, with_class=True)}. "
             "Put another version there (churn rollback), or remove the alias Production to start anew."
         )
-        return np.full(len(rows), np.nan), version, [reason]
+        return Champion(version, np.full(len(holdout), np.nan), (failure,))
+
+
+def _leakage(frames: Frames) -> tuple[str, ...]:
+    import pandas as pd
+
+    try:
+        # In both frames: a feature may know the label of late dates only.
+        return leakage.alarms(pd.concat([frames.train, frames.holdout]), features_in(frames.train))
+    except Exception as error:  # noqa: BLE001 - what cannot be tested is not promoted
+        return (f"Features cannot be tested for leakage: {one_line(error, with_class=True)}.",)
+
+
+def _predict(estimator: Any, rows: "pd.DataFrame", name: str) -> tuple[Vector, list[str]]:
+    """Return the probabilities of churn, shape (rows,); or shape (0,) and a sentence that says why."""
+    try:
+        return np.asarray(estimator.predict_proba(rows[features_in(rows)])[:, 1], dtype="float64"), []
+    except Exception as error:  # noqa: BLE001 - what cannot predict is not promoted
+        return np.empty(0), [f"{name} cannot predict the holdout: {one_line(error, with_class=True)}."]

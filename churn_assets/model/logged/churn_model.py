@@ -1,8 +1,8 @@
-"""The model as MLflow loads it: features in, the probability of churn out, or what makes it up.
+"""The model that MLflow loads: features in, the probability of churn or the features' contributions out.
 
-Nobody imports this file. It is copied into every logged model and run wherever one is loaded, in a serving
-container or on a Spark worker, so it must not know ``churn_assets``. scikit-learn's own MLflow flavour would
-answer with labels, or with both classes' probabilities.
+This file is not imported. It is copied into every logged model and run wherever one is loaded, in a serving
+container or on a Spark worker, so it must not import ``churn_assets``. scikit-learn's own MLflow flavour
+would predict labels, or both classes' probabilities.
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class ChurnModel(PythonModel):
-    """A fitted scikit-learn classifier, asked for the probability of label 1."""
+    """A fitted scikit-learn classifier as a model that predicts the probability of label 1."""
 
     def load_context(self, context: Any) -> None:
         """Read the estimator that was logged with the model."""
-        # The file lies in the model's own folder, beside this code: who can change one can change the other.
+        # Unpickling runs code, but the file lies beside this one: whoever can change it can change both.
         with Path(context.artifacts["estimator"]).open("rb") as file:
             self.estimator = _Unpickler(file, context.artifacts).load()
         self.columns = list(self.estimator.feature_names_in_)
@@ -34,11 +34,12 @@ class ChurnModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> np.ndarray:
-        """The probability of churn of each row, float64; columns are found by name, others ignored.
+        """Return the probability of churn of each row: float64, shape (rows,).
 
-        With ``params={"explain": True}`` what each feature contributes to each row's log-odds of churn,
-        float64 (rows, features), in the order of the signature; it takes the package shap for a model of
-        trees. Features that a row need not have, by the signature, may be left out.
+        With ``params={"explain": True}`` return the contribution of each feature to each row's log-odds of
+        churn: float64, shape (rows, features), in the order of the signature. For a model of trees this takes
+        the package shap. Columns are found by name, and unknown ones ignored; those that the signature does
+        not require may be left out.
         """
         rows = model_input.reindex(columns=self.columns).astype("float64")
         if not (params and params.get("explain")):
@@ -49,7 +50,7 @@ class ChurnModel(PythonModel):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds the project's own estimators in the files that were logged with the model."""
+    """An unpickler that finds this project's estimators in the files that were logged with the model."""
 
     def __init__(self, file: Any, artifacts: Mapping[str, str]) -> None:
         super().__init__(file)
@@ -57,7 +58,7 @@ class _Unpickler(pickle.Unpickler):
         self._modules: dict[str, Any] = {}
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """What the pickle names, from its module."""
+        """Return a class or function that the pickle names, from its module."""
         package, _, name = module_name.rpartition(".")
         if package != "churn_assets.model.candidates":
             return super().find_class(module_name, global_name)
@@ -67,7 +68,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _module(path: str) -> Any:
-    # No import: of several models in one process, each has a file of that name.
+    # Not by name: each of several models in one process has a file of this name.
     spec = importlib.util.spec_from_file_location(f"churn_model_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")

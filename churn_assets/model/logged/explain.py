@@ -1,7 +1,7 @@
-"""What each feature adds to a prediction: exact SHAP values, in log-odds of churn.
+"""The contribution of each feature to a prediction: exact SHAP values, in log-odds of churn.
 
-A copy lies in every logged model, whose ``churn_model.py`` loads it when explanations are asked for, wherever
-that is: so it must not know ``churn_assets``, and shap is imported only where trees are explained.
+A copy travels in every logged model, whose ``churn_model.py`` loads it where explanations are asked for: so
+it must not import ``churn_assets``, and it imports shap only where trees are explained.
 """
 
 import warnings
@@ -17,50 +17,50 @@ class Explainer(Protocol):
     base_value: float
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """Of each row (first axis) and feature (second axis), float64, in the order of the features given."""
+        """Return float64 contributions in the shape and order of ``features``: (rows, features)."""
         ...
 
 
 def supports(estimator: Any) -> bool:
-    """Whether ``explainer`` takes a fitted estimator."""
-    below = uncalibrated(estimator)
-    return any(takes(below) for takes, _ in KINDS)
+    """Tell whether ``explainer`` takes a fitted estimator."""
+    inner = uncalibrated(estimator)
+    return any(is_kind(inner) for is_kind, _ in KINDS)
 
 
 def explainer(estimator: Any) -> Explainer:
-    """What explains a fitted estimator: boosted trees, scaled logistic regression, BG/NBD, or a mean of them.
+    """Return the explainer of boosted trees, scaled logistic regression, BG/NBD, or a mean of these.
 
-    Of a calibrated or bounded one the estimator below is explained: what is behind it rises with its
-    log-odds, so what raises these raises the probability.
+    In a calibrated or bounded estimator, the estimator inside is explained: the map rises with its log-odds,
+    so what raises these raises the probability.
     """
-    below = uncalibrated(estimator)
-    for takes, explained in KINDS:
-        if takes(below):
-            return explained(below)
+    inner = uncalibrated(estimator)
+    for is_kind, make_explainer in KINDS:
+        if is_kind(inner):
+            return make_explainer(inner)
     raise TypeError(
-        f"{type(below).__name__} cannot be explained; gradient boosting, histogram gradient boosting, "
+        f"{type(inner).__name__} cannot be explained; gradient boosting, histogram gradient boosting, "
         "logistic regression behind a StandardScaler, BG/NBD and averages of these can."
     )
 
 
 def uncalibrated(estimator: Any) -> Any:
-    """The estimator itself, without a calibration map and bounds behind it."""
+    """Return the estimator inside calibration map and bounds."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import VotingClassifier
     from sklearn.frozen import FrozenEstimator
 
     while isinstance(estimator, VotingClassifier | CalibratedClassifierCV | FrozenEstimator):
-        # Of those that vote, the first is the model; the other one knows nothing but the churn rate.
-        inside = "estimators_" if isinstance(estimator, VotingClassifier) else "estimator"
-        found: Any = getattr(estimator, inside)
-        estimator = found[0] if inside == "estimators_" else found
+        # The first voter is the model; the other one knows only the churn rate.
+        attribute = "estimators_" if isinstance(estimator, VotingClassifier) else "estimator"
+        inner: Any = getattr(estimator, attribute)
+        estimator = inner[0] if attribute == "estimators_" else inner
     return estimator
 
 
-class LinearTerms:
-    """The terms of a logistic regression, each measured from the mean of the training rows.
+class LinearExplainer:
+    """An explainer of logistic regression: its terms, each measured from the mean of the training rows.
 
-    That a feature is missing is a term of its own, which counts as the feature's.
+    The term of a feature's missing indicator is added to the feature's.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -79,21 +79,21 @@ class LinearTerms:
 
         scaled = features
         for step in self._steps:
-            # With the names that it was fitted with: it warns of none, and an engine explains in several
-            # threads, where a filter of warnings that one of them sets, another takes away.
+            # With the feature names of the fit: without names it warns, and an engine explains in several
+            # threads, where one thread's filter of warnings is undone by another.
             names = getattr(step, "feature_names_in_", None)
             scaled = np.asarray(
                 step.transform(scaled if names is None else pd.DataFrame(scaled, columns=names))
             )
         terms = scaled * self._weight
-        total, of_missing = terms[:, : features.shape[1]], terms[:, features.shape[1] :]
+        total, missing_terms = terms[:, : features.shape[1]], terms[:, features.shape[1] :]
         for place, column in enumerate(self._missing):
-            total[:, column] += of_missing[:, place]
+            total[:, column] += missing_terms[:, place]
         return total
 
 
-class OfSome:
-    """What explains an estimator that is shown some of the features: the others add nothing."""
+class ColumnsExplainer:
+    """An explainer of ``OnColumns``: features that the estimator does not read contribute 0."""
 
     def __init__(self, estimator: Any) -> None:
         self._inside = explainer(estimator.estimator_)
@@ -107,8 +107,8 @@ class OfSome:
         return total
 
 
-class OfAverage:
-    """What explains a mean of log-odds: the mean of what explains each."""
+class AverageExplainer:
+    """An explainer of a mean of log-odds: the mean of the parts' contributions."""
 
     def __init__(self, estimator: Any) -> None:
         self._parts = [explainer(part) for part in estimator.parts_]
@@ -119,8 +119,8 @@ class OfAverage:
         return np.mean([part.contributions(features) for part in self._parts], axis=0)
 
 
-class OfFallback:
-    """Each row by the estimator that answers it; to a row without a history, history adds nothing."""
+class FallbackExplainer:
+    """An explainer of ``WithFallback``: each row by its estimator; a missing history contributes 0."""
 
     def __init__(self, estimator: Any) -> None:
         self._whole, self._without = explainer(estimator.estimator), explainer(estimator.fallback)
@@ -128,7 +128,7 @@ class OfFallback:
         self.base_value = self._whole.base_value
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """See ``Explainer``; the base value of rows without a history is another."""
+        """See ``Explainer``; rows without a history have another base value."""
         lacking = self._lacks(features)
         total = np.zeros(features.shape)
         if not lacking.all():
@@ -139,19 +139,19 @@ class OfFallback:
         return total
 
 
-class TreeShap:
-    """TreeSHAP, tree by tree: rows that a tree cannot tell apart are explained once.
+class TreeExplainer:
+    """An explainer of boosted trees by TreeSHAP, tree by tree: rows that a tree cannot tell apart only once.
 
-    One tree knows some hundred kinds of rows, however many rows there are. SHAP values of an ensemble are the
-    sum of its trees', so this is exact, and ten times as fast as asking for each row.
+    A tree tells some hundred kinds of rows apart, however many rows there are. The SHAP values of an ensemble
+    are the sum of its trees', so this is exact, and ten times as fast as row by row.
     """
 
     def __init__(self, ensemble: Any) -> None:
-        tree_explainer = _tree_explainer()
-        whole = tree_explainer(ensemble)
+        shap_explainer = _shap_tree_explainer()
+        whole = shap_explainer(ensemble)
         self.base_value = float(np.ravel(whole.expected_value)[0])
         self._precision = whole.model.input_dtype
-        self._trees = [(tree_explainer([tree]).shap_values, _borders(tree)) for tree in whole.model.trees]
+        self._trees = [(shap_explainer([tree]).shap_values, _borders(tree)) for tree in whole.model.trees]
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
         """See ``Explainer``."""
@@ -167,9 +167,9 @@ class TreeShap:
 
 
 def _borders(tree: Any) -> dict[int, np.ndarray]:
-    """Where a tree splits each column that it looks at: values up to a border go left.
+    """Return the values at which a tree splits each column that it reads; values up to a border go left.
 
-    Behind infinity only NaN is found, which goes its own way.
+    The last border is infinity: only NaN sorts behind it, and NaN has its own way down a tree.
     """
     splits = tree.children_left >= 0
     return {
@@ -178,9 +178,9 @@ def _borders(tree: Any) -> dict[int, np.ndarray]:
     }
 
 
-def _tree_explainer() -> Any:
+def _shap_tree_explainer() -> Any:
     with warnings.catch_warnings():
-        # On import shap makes color maps in a way that matplotlib will give up.
+        # On import shap makes color maps in a way that matplotlib has deprecated.
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         from shap import TreeExplainer
     return TreeExplainer
@@ -202,17 +202,17 @@ def _is_trees(estimator: Any) -> bool:
     return isinstance(estimator, GradientBoostingClassifier | HistGradientBoostingClassifier)
 
 
-def _as_it_is(estimator: Any) -> Explainer:
+def _itself(estimator: Any) -> Explainer:
     return estimator
 
 
-# What tells a kind of estimator, and what explains it. Ours are told by what they have: in a logged model
-# their classes are copies, which are not those of this package.
+# For each kind of estimator, a function that recognises it and its explainer. Ours are recognised by their
+# attributes: in a logged model their classes are copies, which are not those of this package.
 KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Explainer]], ...] = (
-    (_is_linear, LinearTerms),
-    (_is_trees, TreeShap),
-    (lambda estimator: hasattr(estimator, "contributions"), _as_it_is),
-    (lambda estimator: hasattr(estimator, "columns_"), OfSome),
-    (lambda estimator: hasattr(estimator, "parts_"), OfAverage),
-    (lambda estimator: hasattr(estimator, "lacks_history"), OfFallback),
+    (_is_linear, LinearExplainer),
+    (_is_trees, TreeExplainer),
+    (lambda estimator: hasattr(estimator, "contributions"), _itself),
+    (lambda estimator: hasattr(estimator, "columns_"), ColumnsExplainer),
+    (lambda estimator: hasattr(estimator, "parts_"), AverageExplainer),
+    (lambda estimator: hasattr(estimator, "lacks_history"), FallbackExplainer),
 )

@@ -1,4 +1,4 @@
-"""What a training read and by which code it ran, as MLflow keeps it. Imported only where MLflow is in use."""
+"""The tables that a training read and the commit that it ran. Imported only where MLflow is used."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ class DeltaTableVersion(DeltaDatasetSource):
     """
 
     def to_dict(self) -> dict[str, Any]:
-        """What is stored."""
+        """Return what MLflow stores."""
         return {
             "delta_table_name": self.delta_table_name,
             "delta_table_version": self.delta_table_version,
@@ -25,7 +25,7 @@ class DeltaTableVersion(DeltaDatasetSource):
 
 
 def log_tables_read(mlflow: Any, delta_versions: Mapping[str, int]) -> None:
-    """Note each table's version as a tag, which can be searched for, and as a dataset of the run."""
+    """Log each table's version as a tag, which can be searched for, and as a dataset of the run."""
     mlflow.set_tags({f"delta_version.{table}": version for table, version in delta_versions.items()})
     for table, version in delta_versions.items():
         source = DeltaTableVersion(delta_table_name=table, delta_table_version=version)
@@ -33,12 +33,12 @@ def log_tables_read(mlflow: Any, delta_versions: Mapping[str, int]) -> None:
 
 
 def git_sha() -> dict[str, str]:
-    """The tag for the commit that trains, where the package lies in a checkout and git is there to ask."""
+    """Return the tag of the commit that trains; empty outside a checkout and without git."""
     package = Path(__file__).parents[2]
     git = shutil.which("git")
     if git is None or not any((folder / ".git").exists() for folder in package.parents):
         return {}
-    asked = subprocess.run(  # noqa: S603 - a fixed command
+    process = subprocess.run(  # noqa: S603 - a fixed command
         [git, "-C", str(package), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    return {"git_sha": asked.stdout.strip()} if asked.returncode == 0 else {}
+    return {"git_sha": process.stdout.strip()} if process.returncode == 0 else {}

@@ -12,18 +12,19 @@ from churn_assets.model.logged import explain
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.models import ModelSignature
 
 CODE = Path(__file__).with_name("churn_model.py")
 
-# What ``predict`` can be asked for instead of the probability.
+# The parameter of ``predict`` that asks for contributions instead of probabilities.
 EXPLAIN = "explain"
 
-# Estimators of our own travel with the model as files, so that whoever loads it needs nothing of ours.
-# Pickled by value, no other minor version of Python could read them.
-OWN = (bg_nbd, ensembles, logarithms)
+# These modules travel with the model as files, so that a process without this package can load it. Pickled by
+# value, no other minor version of Python could read them.
+OWN_MODULES = (bg_nbd, ensembles, logarithms)
 
-# What loading and predicting import. Named here, because inferring them costs a subprocess and seconds.
-# Explaining takes shap besides, which nobody who serves probabilities should have to install.
+# The packages that loading and predicting import. Listed, because inferring them costs a subprocess and
+# seconds. Explaining also takes shap, which a server of probabilities should not have to install.
 REQUIREMENTS = ("mlflow", "scikit-learn", "pandas", "numpy", "cloudpickle")
 
 
@@ -62,13 +63,15 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
 
 def signature(
     columns: Sequence[str], *, explains: bool = False, needed: Collection[str] | None = None
-) -> Any:
-    """Doubles by name in, one double out. Integer columns would refuse a null that serving may send.
+) -> "ModelSignature":
+    """Return the signature: doubles by name in, one double out.
+
+    Doubles for counts as well: an integer column would refuse a null, which a request may hold.
 
     Args:
         columns: the features, in the model's order.
-        explains: whether contributions can be asked for, by the parameter ``explain`` (boolean, False).
-        needed: the features that a row must have; all, without it.
+        explains: whether ``predict`` takes the parameter ``explain`` (boolean, False), for contributions.
+        needed: the features that a row must have; None for all.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -81,7 +84,7 @@ def signature(
 
 
 def inputs(uri: str) -> list[str]:
-    """The features that a logged or registered model takes, in its order: those that it was trained with.
+    """Return the names of the features that a logged or registered model takes, in its order.
 
     Args:
         uri: of the model; the registry has been configured.
@@ -91,27 +94,27 @@ def inputs(uri: str) -> list[str]:
     """
     from mlflow.models import get_model_info
 
-    found = get_model_info(uri).signature
-    if found is None or found.inputs is None:
+    signature = get_model_info(uri).signature
+    if signature is None or signature.inputs is None:
         raise ModelError(
             f"{uri} has no signature, so nobody knows which features it takes. Register a model that "
             "churn_prediction_model trained."
         )
-    return found.inputs.input_names()
+    return signature.inputs.input_names()
 
 
 def can_explain(uri: str) -> bool:
-    """Whether a logged or registered model takes the parameter ``explain``.
+    """Tell whether a logged or registered model takes the parameter ``explain``.
 
     Args:
         uri: of the model; the registry has been configured.
     """
     from mlflow.models import get_model_info
 
-    found = get_model_info(uri).signature
-    return bool(found and found.params and EXPLAIN in {spec.name for spec in found.params.params})
+    signature = get_model_info(uri).signature
+    return bool(signature and signature.params and EXPLAIN in {spec.name for spec in signature.params.params})
 
 
 def _own_code() -> dict[str, str]:
-    """Files that the model's code loads beside it, by the names that it knows them by."""
-    return {module.__name__.rpartition(".")[2]: str(module.__file__) for module in (explain, *OWN)}
+    """Return the files that ``churn_model.py`` loads, by the names under which it finds them."""
+    return {module.__name__.rpartition(".")[2]: str(module.__file__) for module in (explain, *OWN_MODULES)}

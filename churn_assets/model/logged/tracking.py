@@ -1,4 +1,4 @@
-"""A training as MLflow keeps it: one run, a run below it for each candidate, and what is asked for later."""
+"""A training in MLflow: its run, a run below it for each candidate, and the tags that are read later."""
 
 import json
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from churn_assets.model.candidates.candidates import Candidate
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data import dataset
 
-# The lowest and the highest probability that a version can give, as JSON; older ones have no such bounds.
+# The lowest and the highest probability that a version can give, as JSON; older versions have none.
 BOUNDS = "probability_bounds"
 
-# What a model's numbers depend on.
+# The packages that a model's numbers depend on.
 PACKAGES = ("scikit-learn", "numpy", "pandas", "scipy")
 
 
 @contextmanager
-def ending_the_run(mlflow: Any) -> Iterator[str]:
-    """The run of this training, ended FINISHED or FAILED.
+def training_run(mlflow: Any) -> Iterator[str]:
+    """Yield the id of this training's run, and end the run as FINISHED or FAILED.
 
     dagster-mlflow opens the run and leaves its end to a job's hook, which a run from the UI does not have. A
-    retried step finds the run of its first attempt ended, and gets one of its own.
+    retried step finds the run of its first attempt ended, and starts another.
     """
     run = mlflow.active_run() or mlflow.start_run(
         run_name=mlflow.run_name, tags={"dagster_run_id": mlflow.dagster_run_id}
@@ -37,7 +37,7 @@ def ending_the_run(mlflow: Any) -> Iterator[str]:
 
 
 def log_candidate(mlflow: Any, candidate: Candidate) -> None:
-    """A run of its own, below the training's."""
+    """Log a candidate as a run below the training's."""
     with mlflow.start_run(run_name=candidate.name, nested=True):
         mlflow.log_params({"estimator": candidate.estimator_name, **candidate.params})
         mlflow.log_metrics({**candidate.metrics, "seconds": candidate.seconds})
@@ -46,7 +46,7 @@ def log_candidate(mlflow: Any, candidate: Candidate) -> None:
 
 
 def log_split(mlflow: Any, split: dataset.Split, training_rows: int) -> None:
-    """The dates, and how many rows: with the Delta versions, all that says which rows these were."""
+    """Log the dates and the number of rows: with the Delta versions, they determine which rows these were."""
     ranges = split._asdict().items()
     mlflow.set_tags(
         {
@@ -60,13 +60,13 @@ def log_split(mlflow: Any, split: dataset.Split, training_rows: int) -> None:
 
 
 def packages() -> str:
-    """Versions of what a model's numbers depend on, as JSON."""
+    """Return the versions of ``PACKAGES`` as JSON."""
     return json.dumps({name: version(name) for name in PACKAGES})
 
 
 def in_words(candidate: Candidate) -> str:
-    """How it did, in one line."""
+    """Return a candidate's metrics and seconds, or its error, in one line."""
     if candidate.error:
         return candidate.error
-    found = ", ".join(f"{name} {value:.4f}" for name, value in candidate.metrics.items())
-    return f"{found}, {candidate.seconds:.1f} s"
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in candidate.metrics.items())
+    return f"{metrics}, {candidate.seconds:.1f} s"

@@ -1,10 +1,10 @@
-"""How much a metric varies by chance: users drawn again and again, the same for all models.
+"""The bootstrap: how much metrics vary by chance, from users drawn with replacement, the same for all models.
 
 Whole users are drawn, not rows. A user's rows of neighbouring dates say nearly the same, so drawing rows
-would take thirty looks at one user for thirty users, and nearly every difference for more than noise.
+would count thirty dates of one user as thirty users, and nearly every difference as more than noise.
 
 scikit-learn's metrics take weights, but sort all rows each time: 200 draws of 100,000 rows took minutes. Here
-they are sorted once; a property test holds each metric against scikit-learn's.
+rows are sorted once; a property test compares each metric with scikit-learn's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,43 +27,43 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """The middle 95 % of what the draws gave."""
+    """The middle 95 % of a metric's draws, in the metric's unit."""
 
     low: float
     high: float
 
 
 def interval(drawn: Vector) -> Interval:
-    """The percentile interval of a metric's draws; not a number if one draw had none."""
+    """Return the percentile interval of a metric's draws, shape (replicates,); NaN if one draw is NaN."""
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(low), float(high))
 
 
 class Sampling(NamedTuple):
-    """How often to draw, and the seed: equal ones give equal draws."""
+    """The number of draws and their seed: an equal sampling gives equal draws."""
 
     replicates: int
     seed: int
 
     def draws(self, users: int) -> Iterator[Vector]:
-        """For each replicate, how often each user is drawn: as many draws as users, with replacement."""
+        """Yield for each replicate how often each user is drawn, shape (users,); the sum is ``users``."""
         generator = np.random.default_rng(self.seed)
         for _ in range(self.replicates):
             yield np.bincount(generator.integers(0, users, users), minlength=users).astype("float64")
 
 
-def numbered(user_id: "ArrayLike") -> np.ndarray:
-    """The users by numbers from 0, row by row."""
+def user_numbers(user_id: "ArrayLike") -> np.ndarray:
+    """Number the users from 0; return the number of each row's user, shape (rows,)."""
     return np.unique(np.asarray(user_id), return_inverse=True)[1]
 
 
 class Ranking:
-    """Rows in the order of one model's probabilities, the highest first, to be judged under many weights.
+    """Rows sorted by one model's probabilities, the highest first, to be judged under many weights.
 
     Args:
-        user: number of each row's user, counted from 0.
-        label: 1 churned, 0 stayed.
-        probability: of label 1.
+        user: number of each row's user, counted from 0; shape (rows,).
+        label: 1 churned, 0 stayed; shape (rows,).
+        probability: of label 1; shape (rows,).
         costs: for the profit.
     """
 
@@ -81,11 +81,11 @@ class Ranking:
         self._means = np.column_stack([squared, _log_loss(self._label, probability), 1000 * profit])
 
     def roc_auc(self, weight_by_user: Vector) -> float:
-        """The weighted ROC AUC; not a number where one label has no weight."""
+        """Return the ROC AUC, 0 to 1, for weights of shape (users,); NaN where one label has no weight."""
         return _roc_auc(*self._curve(weight_by_user[self._user]))
 
     def metrics(self, weight_by_user: Vector) -> dict[str, float]:
-        """The weighted metrics by the names of ``evaluation.evaluate``, churn_rate and rows left out."""
+        """Return ``evaluation.evaluate``'s metrics, without churn_rate and rows, for weights (users,)."""
         weight = weight_by_user[self._user]
         rows, churned = self._curve(weight)
         brier, log_loss, profit = (weight @ self._means / rows[-1]).tolist()
@@ -100,25 +100,25 @@ class Ranking:
         }
 
     def _curve(self, weight: Vector) -> tuple[Vector, Vector]:
-        """The weight of all and of churned rows down to the end of each step, from 0 on."""
+        """Return the cumulative weight of all and of churned rows at each step: two of shape (steps + 1,)."""
         rows, churned = np.zeros(len(self._last) + 1), np.zeros(len(self._last) + 1)
         np.cumsum(weight).take(self._last, out=rows[1:])
         np.cumsum(weight * self._label).take(self._last, out=churned[1:])
         return rows, churned
 
 
-def paired(rankings: Sequence[Ranking], users: int, sampling: Sampling) -> list[dict[str, Vector]]:
-    """The metrics of several models under the same draws.
+def paired_draws(rankings: Sequence[Ranking], users: int, sampling: Sampling) -> list[dict[str, Vector]]:
+    """Compute the metrics of several models under the same draws.
 
     Returns:
-        For each ranking its metrics, one value a replicate.
+        For each ranking its metrics by name, each of shape (replicates,).
     """
     drawn: list[list[dict[str, float]]] = [[] for _ in rankings]
     for weight in sampling.draws(users):
         for ranking, metrics in zip(rankings, drawn, strict=True):
             metrics.append(ranking.metrics(weight))
     return [
-        {name: np.array([one[name] for one in metrics]) for name in (metrics[0] if metrics else ())}
+        {name: np.array([values[name] for values in metrics]) for name in (metrics[0] if metrics else ())}
         for metrics in drawn
     ]
 
@@ -126,8 +126,8 @@ def paired(rankings: Sequence[Ranking], users: int, sampling: Sampling) -> list[
 def _log_loss(label: Vector, probability: Vector) -> Vector:
     # As scikit-learn, which keeps the logarithm of 0 finite.
     epsilon = np.finfo("float64").eps
-    told = np.where(label == 1, probability, 1 - probability)
-    return -np.log(np.clip(told, epsilon, 1 - epsilon))
+    of_label = np.where(label == 1, probability, 1 - probability)
+    return -np.log(np.clip(of_label, epsilon, 1 - epsilon))
 
 
 def _roc_auc(rows: Vector, churned: Vector) -> float:

@@ -1,29 +1,30 @@
-"""The numbers behind a report's pictures: what a ranking, a probability and a threshold are worth."""
+"""The numbers behind a report's pictures: the worth of a ranking, a probability and a threshold.
+
+Everywhere ``label`` (1 churned, 0 stayed) and ``probability`` have the shape (rows,), in the same order.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from churn_assets.model.metrics import evaluation
-from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.model.metrics.evaluation import CostMatrix, Vector
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
-# A curve of a hundred thousand rows has as many corners; these are more than a picture can show.
+# A curve of a hundred thousand rows has as many corners, more than a picture can show.
 POINTS = 250
 LIFTED = evaluation.LIFTED_SHARE
 
 
 class Curve(NamedTuple):
-    """Points of a line, and the number that sums it up."""
+    """The points of a line, and a number that summarises it."""
 
-    x: Array
-    y: Array
+    x: Vector
+    y: Vector
     summary: float
 
 
-def usable(label: Any, probability: Any) -> bool:
-    """Whether these can be drawn: as many of each, both classes, probabilities from 0 to 1."""
+def can_be_drawn(label: Any, probability: Any) -> bool:
+    """Tell whether curves can be drawn: equal lengths, both classes, probabilities from 0 to 1."""
     if label is None or probability is None or len(label) == 0 or len(label) != len(probability):
         return False
     values = np.asarray(probability, dtype="float64")
@@ -31,8 +32,8 @@ def usable(label: Any, probability: Any) -> bool:
     return between and set(np.unique(np.asarray(label))) == {0, 1}
 
 
-def roc(label: Array, probability: Array) -> Curve:
-    """Share of churners found over the share of stayers taken for churners; summary: area below."""
+def roc(label: Vector, probability: Vector) -> Curve:
+    """Return the true positive rate over the false positive rate; summary: the area below."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
     false_positive, true_positive, _ = roc_curve(label, probability)
@@ -40,68 +41,69 @@ def roc(label: Array, probability: Array) -> Curve:
     return Curve(false_positive[kept], true_positive[kept], float(roc_auc_score(label, probability)))
 
 
-def precision_recall(label: Array, probability: Array) -> Curve:
-    """Share of churners among those flagged over the share of churners found; summary: average precision."""
+def precision_recall(label: Vector, probability: Vector) -> Curve:
+    """Return precision over recall; summary: the average precision."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(label, probability)
-    # scikit-learn ends with a corner of its own, nobody found at full precision, which no threshold gives.
+    # scikit-learn adds a last corner, full precision at no recall, which no threshold gives.
     kept = _corners(len(recall) - 1)
     return Curve(recall[kept], precision[kept], float(average_precision_score(label, probability)))
 
 
-def reliability(label: Array, probability: Array) -> Curve:
-    """Churn rate over mean probability, in ten bins of equally many rows; summary: mean distance (ECE)."""
+def reliability(label: Vector, probability: Vector) -> Curve:
+    """Return churn rate over mean probability, in ten bins of equally many rows; summary: the ECE."""
     bins = reliability_bins(label, probability)
     predicted, happened, _ = np.array(bins).T
     return Curve(predicted, happened, evaluation.calibration_error(label, probability))
 
 
-def reliability_bins(label: Array, probability: Array) -> list[tuple[float, float, int]]:
-    """Mean probability, churn rate and rows of each bin of ``evaluation.calibration_error``, rising."""
+def reliability_bins(label: Vector, probability: Vector) -> list[tuple[float, float, int]]:
+    """Return mean probability, churn rate and rows of each bin of ``calibration_error``, rising."""
     from scipy.stats import rankdata
 
-    # By the middle of equal probabilities, as there: rows that the model cannot tell apart stay together.
+    # By the middle of equal probabilities, as there: rows of equal probability stay together.
     middle = rankdata(-probability) - 0.5
     number = (evaluation.CALIBRATION_BINS * middle / len(label)).astype(np.intp)
-    bins = [number == one for one in np.unique(number)[::-1]]
+    bins = [number == unique for unique in np.unique(number)[::-1]]
     return [(float(probability[rows].mean()), float(label[rows].mean()), int(rows.sum())) for rows in bins]
 
 
-def gain(label: Array, probability: Array) -> Curve:
-    """Share of churners reached over the share of users contacted, likeliest first; summary: lift at 10 %.
+def gain(label: Vector, probability: Vector) -> Curve:
+    """Return the share of churners over the share of users contacted, likeliest first; summary: lift at 10 %.
 
-    Users of equal probability come in no order, so they count as if all were shared out evenly.
+    Users of equal probability have no order, so churners count as evenly spread among them.
     """
     values, inverse, users = np.unique(-np.asarray(probability), return_inverse=True, return_counts=True)
     churners = np.bincount(inverse, weights=label, minlength=len(values))
     contacted = np.concatenate([[0.0], np.cumsum(users)]) / len(label)
     reached = np.concatenate([[0.0], np.cumsum(churners)]) / churners.sum()
-    at = np.linspace(0, 1, POINTS + 1)
-    return Curve(at, np.interp(at, contacted, reached), evaluation.lift(label, probability, LIFTED))
+    shares = np.linspace(0, 1, POINTS + 1)
+    return Curve(shares, np.interp(shares, contacted, reached), evaluation.lift(label, probability, LIFTED))
 
 
-def profit(label: Array, probability: Array, costs: CostMatrix) -> Curve:
-    """Profit per 1,000 users over the threshold from which on to contact; summary: at that of ``costs``."""
+def profit(label: Vector, probability: Vector, costs: CostMatrix) -> Curve:
+    """Return the profit per 1,000 users over the contact threshold; summary: the profit at ``costs``'s."""
     order = np.argsort(-np.asarray(probability), kind="stable")
     ranked, churners = np.asarray(probability)[order], np.concatenate([[0.0], np.cumsum(label[order])])
 
-    def at(thresholds: Array) -> Array:
+    def profits(thresholds: Vector) -> Vector:
         contacted = np.searchsorted(-ranked, -thresholds, side="right")
         gained = churners[contacted] * costs.save_rate * costs.saved_value - contacted * costs.contact_cost
         return 1000 * gained / len(label)
 
     thresholds = np.linspace(0, 1, POINTS + 1)
-    return Curve(thresholds, at(thresholds), float(at(np.array([costs.threshold]))[0]))
+    return Curve(thresholds, profits(thresholds), float(profits(np.array([costs.threshold]))[0]))
 
 
-def contacted(label: Array, probability: Array, threshold: float) -> tuple[float, float, float]:
-    """Share of users from the threshold on, of churners among them, and of all churners who are there."""
+def contact_shares(label: Vector, probability: Vector, threshold: float) -> tuple[float, float, float]:
+    """Return the share of users at or above the threshold, the churn rate among them, and their recall."""
     chosen = np.asarray(probability) >= threshold
     churners = float(np.sum(label[chosen]))
     among = churners / chosen.sum() if chosen.any() else 0.0
     return float(chosen.mean()), float(among), churners / float(np.sum(label))
 
 
-def _corners(found: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-    return np.unique(np.linspace(0, found - 1, min(found, 2 * POINTS)).astype(np.intp))
+def _corners(points: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Return the indices of at most ``2 * POINTS`` of so many points, evenly spaced."""
+    return np.unique(np.linspace(0, points - 1, min(points, 2 * POINTS)).astype(np.intp))

@@ -1,4 +1,4 @@
-"""How good a probability is, on rows the model has not seen, and how good without a model."""
+"""Metrics of probabilities on rows that the model was not trained on, and the worth of contacting users."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -7,9 +7,9 @@ import numpy as np
 from churn_assets.errors import ModelError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import ArrayLike
 
+# One-dimensional: a value for each row, unless a docstring says otherwise.
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 CALIBRATION_BINS = 10
@@ -17,10 +17,9 @@ LIFTED_SHARE = 0.1
 
 
 class CostMatrix(NamedTuple):
-    """What contacting a user costs, and what it gains if the user would have churned.
+    """The cost of contacting a user, and its gain if the user would have churned, in one currency.
 
-    Both in one currency; ``save_rate`` is the share of contacted users who then stay though they would have
-    churned.
+    ``save_rate`` is the share of contacted users who then stay though they would have churned.
     """
 
     contact_cost: float
@@ -29,21 +28,21 @@ class CostMatrix(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """What contacting a user who would churn brings in on average, before the cost of contact."""
+        """The average gain of contacting a user who would churn, before the cost of contact."""
         return self.save_rate * self.saved_value
 
     @property
     def threshold(self) -> float:
-        """The probability of churn from which on contacting a user pays, 1 at most."""
+        """The lowest probability of churn at which contacting a user pays, at most 1."""
         return min(1.0, self.contact_cost / self.gain)
 
     @property
     def can_pay(self) -> bool:
-        """Whether contacting pays for anybody at all: not where a contact costs more than it can gain."""
+        """Whether contacting any user can pay: not where a contact costs more than it can gain."""
         return self.contact_cost <= self.gain
 
     def profit(self, label: "Vector", probability: "Vector") -> "Vector":
-        """What each user brings in if those at or above the threshold are contacted."""
+        """Return each user's profit if those from the threshold up are contacted; all of shape (rows,)."""
         return np.where(probability >= self.threshold, label * self.gain - self.contact_cost, 0.0)
 
 
@@ -56,8 +55,8 @@ def evaluate(
     """Judge probabilities of churn against what happened.
 
     Args:
-        label: 1 churned, 0 stayed.
-        probability: of label 1, in the same order.
+        label: 1 churned, 0 stayed; shape (rows,).
+        probability: of label 1, 0 to 1, in the same order and shape.
         costs: what a contact costs and gains.
 
     Returns:
@@ -88,11 +87,11 @@ def evaluate(
 
 
 def calibration_error(label: "Vector", probability: "Vector") -> float:
-    """The expected calibration error: how far a bin's mean probability is from its churn rate, on average.
+    """Return the expected calibration error: the mean distance of a bin's probability from its churn rate.
 
-    The bins are ten of equal count, from the most probable down. scikit-learn's ``calibration_curve`` leaves
-    out how many rows a bin has, and puts equal probabilities into bins by where a quantile happens to fall;
-    here they all go into the bin in which the middle one of them belongs.
+    There are ten bins of equal count, from the most probable down. scikit-learn's ``calibration_curve``
+    ignores how many rows a bin has, and splits equal probabilities where a quantile happens to fall; here
+    they all go into the bin in which the middle one of them belongs.
     """
     import pandas as pd
 
@@ -103,10 +102,10 @@ def calibration_error(label: "Vector", probability: "Vector") -> float:
 
 
 def lift(label: "Vector", probability: "Vector", share: float) -> float:
-    """The churn rate of the share of rows with the highest probabilities, over that of all rows.
+    """Return the churn rate of the ``share`` of rows with the highest probabilities, over that of all rows.
 
-    Of rows with equal probabilities at the border as large a part counts as there is place for, with their
-    common churn rate, so that the order of the rows does not matter.
+    Rows of equal probability at the border count in part, with their common churn rate, so that the order of
+    the rows does not matter.
     """
     from sklearn.metrics import confusion_matrix_at_thresholds
 
@@ -116,27 +115,12 @@ def lift(label: "Vector", probability: "Vector", share: float) -> float:
     return float(caught / place / label.mean())
 
 
-def recency_baseline(frame: "pd.DataFrame") -> float:
-    """The ROC AUC of days_since_last_event alone: what a model must beat to be worth its keep.
-
-    Args:
-        frame: holdout rows with days_since_last_event (days) and label.
-
-    Raises:
-        ModelError: the labels are all the same.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    _require_both_classes(frame["label"])
-    return float(roc_auc_score(frame["label"], frame["days_since_last_event"]))
-
-
 def _require_both_classes(label: "ArrayLike") -> None:
     classes = np.unique(np.asarray(label))
     if len(classes) < 2:
-        found = f"only label {classes[0]:g}" if len(classes) else "no label at all"
+        present = f"only label {classes[0]:g}" if len(classes) else "no label at all"
         raise ModelError(
-            f"The holdout has {found}; judging a model takes churned and staying users. "
+            f"The holdout has {present}; judging a model takes churned and staying users. "
             "Look at gold.churn_labels for the last mature dates."
         )
 

@@ -1,4 +1,4 @@
-"""How much a model leans on each feature."""
+"""The importance of each feature to a model, by permutation."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ REPEATS = 3
 
 
 def importances(estimator: Any, holdout: "pd.DataFrame", seed: int = 0) -> dict[str, float]:
-    """By how much the ROC AUC falls when a feature's values are shuffled among the rows.
+    """Return by how much the ROC AUC falls when a feature's values are shuffled among the rows.
 
-    Features that say nearly the same stand in for one another, and share what each is worth alone.
+    Features that say nearly the same replace each other, so each seems less important than it is alone.
 
     Args:
         estimator: fitted, with ``predict_proba``.
@@ -32,9 +32,9 @@ def importances(estimator: Any, holdout: "pd.DataFrame", seed: int = 0) -> dict[
     if rows["label"].nunique() < 2:
         return {}
     features = features_in(rows)
-    # Histogram boosting's threads wait for one another: on a busy machine 20 times the work of one thread.
+    # Histogram boosting's threads wait for one another: on a busy machine they take 20 times as long as one.
     with threadpool_limits(1):
-        found = permutation_importance(
+        result = permutation_importance(
             estimator,
             rows[features],
             rows["label"],
@@ -42,4 +42,4 @@ def importances(estimator: Any, holdout: "pd.DataFrame", seed: int = 0) -> dict[
             n_repeats=REPEATS,
             random_state=seed,
         )
-    return dict(zip(features, map(float, found["importances_mean"]), strict=True))
+    return dict(zip(features, map(float, result["importances_mean"]), strict=True))

@@ -1,4 +1,4 @@
-"""What a model's probabilities were worth once the labels came, from users counted by their probability."""
+"""A model's performance once the labels are there, from users counted by their probability."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from churn_assets.model.metrics.evaluation import CALIBRATION_BINS, Vector
 from churn_assets.model.metrics.expected import (
-    Floats,
     expected_brier,
     expected_churn_rate,
     expected_roc_auc,
@@ -15,35 +15,33 @@ from churn_assets.model.metrics.expected import (
 )
 from churn_assets.settings import Settings
 
-# Fewer rows judge nobody.
+# Fewer rows judge no version.
 FEWEST_ROWS = 200
 
-CALIBRATION_BINS = 10
-
-# One-sided, 999 times in 1,000: a check that looks every day must not cry wolf every month.
+# One-sided, 999 times in 1,000: a check that runs every day must not cry wolf every month.
 STANDARD_ERRORS = 3.1
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Users by probability, rising; one element each probability, or each range too narrow to matter.
+    """Users counted by rising probability, or by ranges too narrow to matter; each field has shape (n,).
 
     ``probability`` is the mean of the element's users, ``squares`` the sum of their squared probabilities,
     ``churned_probability`` the sum over those who churned.
     """
 
-    rows: Floats
-    churned: Floats
-    probability: Floats
-    squares: Floats
-    churned_probability: Floats
+    rows: Vector
+    churned: Vector
+    probability: Vector
+    squares: Vector
+    churned_probability: Vector
 
 
 class Performance(NamedTuple):
-    """What happened, beside what the same rows' probabilities had led to expect.
+    """What happened, beside the expectation from the same rows' probabilities.
 
-    ``*_by_chance`` is how far a perfect model's figure may lie off with so few users: by how much its AUC may
-    fall short, and up to what its calibration error may be.
+    ``*_by_chance`` is how far off a perfect model's metric may be with so few users: how much its AUC may
+    fall short, and how large its calibration error may be.
     """
 
     rows: int
@@ -59,12 +57,12 @@ class Performance(NamedTuple):
 
 
 def realised(counts: Counts, overlap: float = 1.0) -> Performance:
-    """Judge probabilities by what happened.
+    """Compute the performance of probabilities from what happened.
 
     Args:
         counts: at least one row.
-        overlap: how many of the rows tell the same: a user's neighbouring dates have nearly the same label,
-            so that 30 dates of 1,000 users are worth about 1,000 rows and not 30,000.
+        overlap: how many rows say the same: a user's neighbouring dates have nearly the same label, so that
+            30 dates of 1,000 users are worth about 1,000 rows and not 30,000.
     """
     rows, churned = counts.rows.sum(), counts.churned.sum()
     stayed = counts.rows - counts.churned
@@ -86,47 +84,48 @@ def realised(counts: Counts, overlap: float = 1.0) -> Performance:
 
 
 class Complaint(NamedTuple):
-    """What is wrong with a version, and how badly."""
+    """A sentence on what is wrong with a version, and its severity."""
 
     level: Literal["warn", "fail"]
-    says: str
+    message: str
 
 
-def complaints(found: Performance, holdout_roc_auc: float | None, settings: Settings) -> list[Complaint]:
-    """What the settings' limits object to, where it is more than chance makes.
+def complaints(
+    performance: Performance, holdout_roc_auc: float | None, settings: Settings
+) -> list[Complaint]:
+    """List what exceeds the settings' limits by more than chance explains.
 
     Args:
-        found: of one version; with fewer than ``FEWEST_ROWS``, or one class alone, nobody is judged.
-        holdout_roc_auc: of the same version when it was trained; None where nobody knows.
+        performance: of one version; with fewer than ``FEWEST_ROWS``, or only one class, it is not judged.
+        holdout_roc_auc: of the same version when it was trained; None where it is not known.
         settings: auc_drop_warn, auc_drop_fail, calibration_warn, calibration_fail.
     """
-    if too_few(found.rows, found.roc_auc):
+    if too_few(performance.rows, performance.roc_auc):
         return []
-    said = [
-        auc_complaint("AUC", found.roc_auc, found.roc_auc_by_chance, holdout_roc_auc, settings),
-    ]
-    error = found.calibration_error
-    if error > found.calibration_error_by_chance and error > settings.calibration_warn:
+    by_chance = performance.roc_auc_by_chance
+    objections = [auc_complaint("AUC", performance.roc_auc, by_chance, holdout_roc_auc, settings)]
+    error = performance.calibration_error
+    if error > performance.calibration_error_by_chance and error > settings.calibration_warn:
         fails = error > settings.calibration_fail
         limit = settings.calibration_fail if fails else settings.calibration_warn
-        words = (
-            f"calibration error {error:.3f} is above {limit:g}: {found.churn_rate:.1%} churned, "
-            f"{found.expected_churn_rate:.1%} were predicted to"
+        message = (
+            f"calibration error {error:.3f} is above {limit:g}: {performance.churn_rate:.1%} churned, "
+            f"{performance.expected_churn_rate:.1%} were predicted to"
         )
-        said.append(Complaint("fail" if fails else "warn", words))
-    return [complaint for complaint in said if complaint]
+        objections.append(Complaint("fail" if fails else "warn", message))
+    return [complaint for complaint in objections if complaint]
 
 
 def auc_complaint(
-    what: str, roc_auc: float, by_chance: float, holdout_roc_auc: float | None, settings: Settings
+    name: str, roc_auc: float, by_chance: float, holdout_roc_auc: float | None, settings: Settings
 ) -> Complaint | None:
-    """Whether an AUC is further below the holdout's than the settings and chance allow.
+    """Return a complaint where an AUC is further below the holdout's than settings and chance allow.
 
     Args:
-        what: names the AUC.
+        name: of the AUC, for the message.
         roc_auc: of later rows.
         by_chance: see ``auc_by_chance``.
-        holdout_roc_auc: of the same version; None where nobody knows.
+        holdout_roc_auc: of the same version; None where it is not known.
         settings: auc_drop_warn, auc_drop_fail.
     """
     drop = (holdout_roc_auc or 0.0) - roc_auc
@@ -134,25 +133,25 @@ def auc_complaint(
         return None
     fails = drop > settings.auc_drop_fail
     limit = settings.auc_drop_fail if fails else settings.auc_drop_warn
-    words = f"{what} {roc_auc:.3f} is more than {limit:g} below its holdout's {holdout_roc_auc:.3f}"
-    return Complaint("fail" if fails else "warn", words)
+    message = f"{name} {roc_auc:.3f} is more than {limit:g} below its holdout's {holdout_roc_auc:.3f}"
+    return Complaint("fail" if fails else "warn", message)
 
 
 def too_few(rows: int, roc_auc: float) -> bool:
-    """Whether rows are too few, or too much of one kind, to judge anybody."""
+    """Tell whether rows are too few, or all of one class, to judge a version."""
     return rows < FEWEST_ROWS or math.isnan(roc_auc)
 
 
 def _calibration(counts: Counts, overlap: float) -> tuple[float, float]:
-    """The expected calibration error, bins of equally many users, and what a calibrated model stays below.
+    """Return the ECE over bins of equally many users, and the bound that a calibrated model stays below.
 
-    An element lies whole in the bin of its middle user, so that equal probabilities share a bin.
+    An element is in the bin of its middle user as a whole, so that equal probabilities share a bin.
     """
     middle = np.cumsum(counts.rows) - counts.rows / 2
     bins = np.minimum(middle / counts.rows.sum() * CALIBRATION_BINS, CALIBRATION_BINS - 1).astype("int64")
     surplus = counts.churned - counts.rows * counts.probability
     of_chance = counts.rows * counts.probability * (1 - counts.probability) * overlap
-    # In shares of all rows, of each bin: observed minus predicted, and its standard deviation by chance.
+    # For each bin, as shares of all rows: observed minus predicted, and its standard deviation by chance.
     off = np.abs(np.bincount(bins, surplus)) / counts.rows.sum()
     deviation = np.sqrt(np.bincount(bins, of_chance)) / counts.rows.sum()
     # The absolute value of a normal variable has this mean and variance.
@@ -161,7 +160,7 @@ def _calibration(counts: Counts, overlap: float) -> tuple[float, float]:
 
 
 def auc_by_chance(auc: float, churned: float, stayed: float) -> float:
-    """By how much the AUC of so many users may fall short by chance; NaN where there is no AUC.
+    """Return by how much the AUC of so many users may fall short by chance; NaN where there is no AUC.
 
     3.1 standard errors after Hanley and McNeil (1982).
     """

@@ -1,4 +1,4 @@
-"""What a model version's features and scores were like: what every later date is compared with."""
+"""The drift reference of a model version: the distributions that every later date is compared with."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from churn_assets.errors import ModelError
 from churn_assets.model.data.dataset import features_in
+from churn_assets.model.metrics.evaluation import Vector
 from churn_assets.settings import Settings
 from churn_assets.tables import SCORE
 from churn_assets.transforms.drift import (
@@ -26,16 +27,14 @@ if TYPE_CHECKING:
 ARTIFACT = "drift_reference.json"
 
 # Fine where a change of habits shows first: on the day itself nearly everybody with fewer visits moves from 0
-# to 1, while counts of 30 days need a week. The upper end is coarse, to be less at the mercy of chance.
+# to 1, while counts of 30 days need a week. Coarse at the upper end, where fine bins would vary by chance.
 LAST_OF_BIN = {"days_since_last_event": (0, 1, 2, 4, 6, 9, 13, 20)}
 
-# A smaller bin joins its neighbour: a handful of users in it would be a large PSI, and mean nothing.
+# A smaller bin joins its neighbour: a handful of users in it would give a large PSI without meaning.
 LEAST_SHARE = 0.02
 
-# Two probabilities nearer than this are one.
+# Values are rounded to this many decimals, so that probabilities nearer than that are equal.
 DIGITS = 9
-
-Floats = npt.NDArray[np.float64]
 
 
 class Drift(NamedTuple):
@@ -49,20 +48,21 @@ class Drift(NamedTuple):
 def make_reference(
     train: "pd.DataFrame", holdout_scores: npt.ArrayLike, holdout_users: npt.ArrayLike | None = None
 ) -> dict[str, Any]:
-    """Bins and shares of the training rows' features and of the holdout's scores.
+    """Compute bins and shares of the training rows' features and of the holdout's scores.
 
     Args:
         train: user_id and the features, one row a user and date.
-        holdout_scores: the model's churn probabilities of the holdout: those of its training rows are
-            flattered.
-        holdout_users: user_id of each of them. Without it each counts as another user, and what chance does
-            to the scores of a small lake is thought smaller than it is.
+        holdout_scores: the model's churn probabilities of the holdout, shape (rows,): those of its training
+            rows are too good.
+        holdout_users: user_id of each row. Without it each row counts as another user, and the variation by
+            chance of a small lake's scores is underestimated.
 
     Returns:
-        What JSON can hold: by feature, and by ``churn_probability``, the fields of ``Distribution``.
+        In types that JSON can hold: for each feature, and ``churn_probability``, the fields of
+        ``Distribution``.
 
     Raises:
-        ModelError: there are no rows, or a score is no number.
+        ModelError: there are no rows, or a score is not a number.
     """
     scores = np.asarray(holdout_scores, dtype="float64")
     if not len(train) or not scores.size or not np.isfinite(scores).all():
@@ -73,37 +73,39 @@ def make_reference(
         )
     users = len(np.unique(train["user_id"].to_numpy()))
     judged_users = scores.size if holdout_users is None else len(np.unique(np.asarray(holdout_users)))
-    found = {name: _distribution(name, train[name].to_numpy("float64"), users) for name in features_in(train)}
-    found[SCORE] = _distribution(SCORE, scores, judged_users)
-    return {name: distribution._asdict() for name, distribution in found.items()}
+    distributions = {
+        name: _distribution(name, train[name].to_numpy("float64"), users) for name in features_in(train)
+    }
+    distributions[SCORE] = _distribution(SCORE, scores, judged_users)
+    return {name: distribution._asdict() for name, distribution in distributions.items()}
 
 
 def reference_of(content: Mapping[str, Any]) -> Reference:
-    """What ``make_reference`` returned, also after a trip through JSON."""
+    """Return the reference that ``make_reference`` made, also from JSON."""
     return {
-        # Versions from before features could be missing have none that are.
-        name: Distribution(tuple(one["edges"]), tuple(one["shares"]), one["users"], one.get("missing", 0.0))
-        for name, one in ((name, content[name]) for name in COMPARED if name in content)
+        # In versions older than ``missing``, no feature could be missing.
+        name: Distribution(tuple(d["edges"]), tuple(d["shares"]), d["users"], d.get("missing", 0.0))
+        for name, d in ((name, content[name]) for name in COMPARED if name in content)
     }
 
 
 def drift(reference: Reference, rows: "pd.DataFrame", scores: npt.ArrayLike) -> list[Drift]:
-    """What ``transforms.drift.feature_drift`` says of one date, for rows that are in this process.
+    """Compute one date's drift as ``transforms.drift.feature_drift`` does, for rows in this process.
 
     Args:
         reference: of the model.
         rows: the features that the model was trained with, one row a user.
-        scores: the model's churn probability of each.
+        scores: the model's churn probability of each row, shape (rows,).
     """
-    of_scores = np.asarray(scores, dtype="float64")
+    score = np.asarray(scores, dtype="float64")
     return [
-        _drift(name, expected, of_scores if name == SCORE else rows[name].to_numpy("float64"))
+        _drift(name, expected, score if name == SCORE else rows[name].to_numpy("float64"))
         for name, expected in reference.items()
     ]
 
 
 def load_reference(settings: Settings, version: int) -> Reference:
-    """The reference of a registered version; read once a process, as it never changes.
+    """Load the reference of a registered version; once a process, as it never changes.
 
     Args:
         settings: of the deployment.
@@ -134,7 +136,7 @@ def _load(tracking_uri: str, registry_uri: str, name: str, version: int) -> Refe
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         run_id, listed = None, []
-    if ARTIFACT not in [one.path for one in listed]:
+    if ARTIFACT not in [artifact.path for artifact in listed]:
         raise ModelError(
             f"Version {version} of {name} has no {ARTIFACT} in the MLflow run that it came from, so no date "
             "can be compared with its training. Train a new version."
@@ -142,7 +144,7 @@ def _load(tracking_uri: str, registry_uri: str, name: str, version: int) -> Refe
     return reference_of(artifacts.load_dict(f"runs:/{run_id}/{ARTIFACT}"))
 
 
-def _distribution(name: str, values: Floats, users: int) -> Distribution:
+def _distribution(name: str, values: Vector, users: int) -> Distribution:
     present = np.round(values[~np.isnan(values)], DIGITS)
     if not present.size:
         return Distribution((), (), users, 1.0)
@@ -152,18 +154,18 @@ def _distribution(name: str, values: Floats, users: int) -> Distribution:
     return Distribution(tuple(edges.tolist()), tuple((counts / len(values)).tolist()), users, missing)
 
 
-def _last_of_bin(name: str, values: Floats) -> Floats:
-    """The value at which each bin but the last should end."""
+def _last_of_bin(name: str, values: Vector) -> Vector:
+    """Return the value at which each bin but the last should end, shape (bins - 1,)."""
     if name in LAST_OF_BIN:
         return np.array(LAST_OF_BIN[name], dtype="float64")
     quantiles = np.arange(1, MAXIMUM_BINS) / MAXIMUM_BINS
     return np.quantile(values, quantiles, method="inverted_cdf")
 
 
-def _edges(values: Floats, wanted: Floats) -> Floats:
-    """Midway between neighbours that occur, so that none ends on a value.
+def _edges(values: Vector, wanted: Vector) -> Vector:
+    """Return edges midway between values that occur, so that no edge is at a value.
 
-    On a value, another processor's last bit would move all rows that have it to the next bin.
+    At a value, another processor's last bit would move all rows of this value to the next bin.
     """
     occurring, counts = np.unique(values, return_counts=True)
     up_to = np.cumsum(counts) / len(values)
@@ -176,16 +178,16 @@ def _edges(values: Floats, wanted: Floats) -> Floats:
     return np.array(edges, dtype="float64")
 
 
-def _bins(values: Floats, edges: npt.ArrayLike) -> npt.NDArray[np.intp]:
+def _bins(values: Vector, edges: npt.ArrayLike) -> npt.NDArray[np.intp]:
     return np.searchsorted(np.asarray(edges, dtype="float64"), values, side="left")
 
 
-def _drift(name: str, expected: Distribution, values: Floats) -> Drift:
+def _drift(name: str, expected: Distribution, values: Vector) -> Drift:
     present = values[~np.isnan(values)]
     counts = np.bincount(_bins(present, expected.edges), minlength=len(expected.shares))
     p, count, bins = np.array(expected.shares), counts[: len(expected.shares)], len(expected.edges)
     if len(present) < len(values) or expected.missing:
-        # What has no value is a bin as any other, and alone of all it may have been empty.
+        # Missing values are a bin like any other, but the only one that may be empty in the reference.
         p = np.append(p, max(expected.missing, LEAST_USERS / expected.users))
         count, bins = np.append(count, len(values) - len(present)), bins + 1
     q = np.maximum(count, LEAST_USERS) / len(values)

@@ -1,4 +1,4 @@
-"""An MLflow database in a file: made aside and renamed, so that it is there as a whole or not at all.
+"""An MLflow database in a file: made under another name and renamed, so that it is never there in part.
 
 MLflow migrates a new file through fifty schemas, each in several statements that SQLite commits one by one;
 killed in between, it refuses the file ever after ("table _alembic_tmp_… already exists").
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from churn_assets.errors import ModelError
 
-# A database without a row in any of these, and without an experiment of the user's, holds nothing to keep.
+# A database without a row in these tables, and without an experiment of the user's, holds nothing to keep.
 WORTH_KEEPING = ("runs", "registered_models", "model_versions", "logged_models", "trace_info")
 DEFAULT_EXPERIMENT = "Default"
 
@@ -22,11 +22,11 @@ BUSY_SECONDS = 60
 
 
 def is_whole(path: Path, experiment: str) -> bool:
-    """Whether the database is there and has been made to its end; looks, and changes nothing.
+    """Tell whether the database is there and complete, without changing it.
 
     Args:
         path: of the file.
-        experiment: made as the last thing, so that a database which has it is whole.
+        experiment: created last, so that a database which has it is complete.
 
     Raises:
         ModelError: it is half migrated and holds runs or models.
@@ -39,8 +39,8 @@ def is_whole(path: Path, experiment: str) -> bool:
                 name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             }
             half_migrated = sorted(name for name in tables if name.startswith("_alembic_tmp_"))
-            found = _experiments(database, tables)
-            if not half_migrated and experiment in found:
+            experiments = _experiments(database, tables)
+            if not half_migrated and experiment in experiments:
                 return True
             holds = [name for name in WORTH_KEEPING if name in tables and _has_rows(database, name)]
     except sqlite3.DatabaseError as error:
@@ -48,7 +48,7 @@ def is_whole(path: Path, experiment: str) -> bool:
             f"The MLflow database {path} cannot be read ({error}). Restore it, or move it away: the next "
             "churn run makes another, without the models of this one."
         ) from error
-    if not holds and not found - {DEFAULT_EXPERIMENT}:
+    if not holds and not experiments - {DEFAULT_EXPERIMENT}:
         return False
     if half_migrated:
         raise ModelError(
@@ -56,15 +56,15 @@ def is_whole(path: Path, experiment: str) -> bool:
             f"{', '.join(holds) or 'experiments'}. Restore a backup, or drop that table and run: "
             f"mlflow db upgrade sqlite:///{path}"
         )
-    # Of the user's own making, and MLflow's business.
+    # The user made it, and MLflow migrates it.
     return True
 
 
 def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> None:
-    """Make the database and its experiment where they are missing: 2 s, or milliseconds if they are there.
+    """Create the database and its experiment where they are missing: 2 s, or milliseconds if they are there.
 
     Args:
-        path: of the file. One that was left half-made, and holds nothing, is moved aside.
+        path: of the file. A half-made one that holds nothing is moved aside.
         experiment: its name.
         artifacts: the URI of the folder for artifacts.
         name_in_url: the file's folder by a name that may stand in a URL.
@@ -81,7 +81,7 @@ def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> No
         if is_whole(path, experiment):
             return
         if path.exists():
-            # Its journal has been played back when it was looked at.
+            # Its journal has been played back by the connection in ``is_whole``.
             path.replace(path.with_name(f"{path.name}.{HALF_MADE}"))
         draft = f".{path.name}-new"
         for left in path.parent.glob(f"{draft}*"):

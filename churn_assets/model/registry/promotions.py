@@ -1,7 +1,7 @@
-"""Which version is Production, since when, and why: how the alias moves, and what the moves were.
+"""The promotions: moves of the alias Production, with their time, cause and reason.
 
-The registry's alias says who is champion now. Why, a promotion writes on the version itself, so that no move
-made here is lost where the table ``model_promotions`` is written later or not at all.
+The registry's alias names the present champion. A promotion tags the version itself with its reason, so that
+no move made here is lost where the table ``model_promotions`` is written later or not at all.
 """
 
 import datetime as dt
@@ -27,12 +27,12 @@ MOVED_ELSEWHERE = "The alias was moved in the registry."
 
 
 def promote(settings: Settings, version: str, *, cause: Cause, reason: str, replaces: str | None) -> None:
-    """Let the alias ``Production`` name a version, and write on the version when and why.
+    """Move the alias ``Production`` to a version, and tag the version with the time and the reason.
 
     Args:
         settings: of the deployment.
         version: the one to promote.
-        cause: ``gate``, it won a comparison, or ``rollback``, somebody put it back.
+        cause: ``gate`` where it won a comparison, ``rollback`` where it was put back.
         reason: in one line; cut where it is longer than a tag may be.
         replaces: the version that the decision was made against; None where there was none.
 
@@ -40,17 +40,17 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
         ModelError: the alias names another version than ``replaces``; nothing was changed.
     """
     registry.configure(settings)
-    found = registry.production_version(settings)
-    current = str(found.version) if found else None
+    production = registry.production_version(settings)
+    current = str(production.version) if production else None
     if current != replaces:
         raise ModelError(
-            f"Version {version} was to replace {named(replaces)} as Production, which by now is "
-            f"{named(current)}: somebody moved the alias meanwhile. Nothing was changed; decide again."
+            f"Version {version} was to replace {version_name(replaces)} as Production, which by now is "
+            f"{version_name(current)}: somebody moved the alias meanwhile. Nothing was changed; decide again."
         )
     client, name = _client(), registry.registered_model_name(settings)
     before = client.get_model_version(name, version).tags
     tags = {PROMOTED_AT: _now().isoformat(), CAUSE: cause, REASON: reason[:LONGEST_REASON]}
-    # Before the alias: who follows the alias finds the reason, and where tags are refused nothing moves.
+    # Before the alias: whoever follows it finds the reason, and where tags are refused it does not move.
     for key, value in (_numbered(before) | tags).items():
         client.set_model_version_tag(name, version, key, value)
     try:
@@ -64,26 +64,25 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
         raise
 
 
-def note(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The moves of the alias since the last row of ``model_promotions``.
+def new_rows(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each move of the alias since the last row of ``model_promotions``.
 
     Args:
         settings: of the deployment.
         rows: all rows of the table, ``promoted_at`` with its zone.
 
     Returns:
-        The rows to add, in order: none where the last row still holds; one for each promotion that wrote on
-        its version since; and where none of these explains where the alias is now, one of cause ``other``,
-        as of now.
+        The rows to add, in order: none where the last row still holds; one for each promotion that tagged its
+        version since; and where none of these explains the alias, one of cause ``other``, as of now.
     """
     registry.configure(settings)
     production = registry.production_version(settings)
     if production is None:
         return []
     client, name = _client(), registry.registered_model_name(settings)
-    seen = max((row["version"] for row in rows), default=0)
+    last_seen = max((row["version"] for row in rows), default=0)
     # A version wins at most once, when it is new; only a rollback comes back to one that has been seen.
-    numbers = {number for number in registered_versions(settings) if number > seen}
+    numbers = {number for number in registered_versions(settings) if number > last_seen}
     versions = [client.get_model_version(name, str(n)) for n in sorted(numbers | {int(production.version)})]
     last = max(rows, key=lambda row: row["promotion"], default=None)
     since = last["promoted_at"] if last else dt.datetime.min.replace(tzinfo=dt.UTC)
@@ -111,30 +110,30 @@ def note(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
 
 
 def registered_versions(settings: Settings) -> dict[int, str | None]:
-    """All versions of the model, each with the run that made it; none where nothing has been registered."""
+    """Return all versions of the model, each with the id of its run; empty where nothing is registered."""
     if registry.has_no_database(settings):
         return {}
     registry.configure(settings)
     client, token = _client(), None
-    found: dict[int, str | None] = {}
+    runs: dict[int, str | None] = {}
     while True:
         page = client.search_model_versions(
             f"name='{registry.registered_model_name(settings)}'", max_results=100, page_token=token
         )
-        found |= {int(version.version): version.run_id for version in page}
+        runs |= {int(version.version): version.run_id for version in page}
         token = page.token
         if not token:
-            return dict(sorted(found.items()))
+            return dict(sorted(runs.items()))
 
 
 def _numbered(tags: Mapping[str, str]) -> dict[str, str]:
-    """The present promotion's tags under names that the next one of the same version leaves alone."""
+    """Return the present promotion's tags under names that the next promotion does not overwrite."""
     number = sum(key.startswith(PROMOTED_AT) for key in tags)
     return {f"{key}_{number}": tags[key] for key in (PROMOTED_AT, CAUSE, REASON) if key in tags}
 
 
 def _moves(version: "ModelVersion") -> Iterator[dict[str, Any]]:
-    """What its promotions wrote on a version."""
+    """Yield the promotions that a version is tagged with."""
     tags = version.tags
     for suffix in (key.removeprefix(PROMOTED_AT) for key in tags if key.startswith(PROMOTED_AT)):
         yield {
@@ -153,13 +152,13 @@ def _metrics(client: "MlflowClient", run_id: str | None) -> dict[str, float | No
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        # The run is gone; that the version was promoted remains true.
+        # The run was deleted, but the promotion still took place.
         logged = {}
     return {name: logged.get(name) for name in ("roc_auc", "brier")}
 
 
-def named(version: str | None) -> str:
-    """A version for people."""
+def version_name(version: str | None) -> str:
+    """Return a version for messages."""
     return f"version {version}" if version else "none"
 
 

@@ -1,10 +1,10 @@
-"""MLflow without its progress bars, INFO lines, links and telemetry. What the user has set stays as set."""
+"""MLflow without progress bars, INFO lines, links and telemetry. What the user has set stays."""
 
 import logging
 
 
 def quieten() -> None:
-    """Leave nothing of MLflow on the terminal but warnings that say something. Cheap to call again."""
+    """Silence MLflow on the terminal, except for meaningful warnings. Cheap to call again."""
     from mlflow import environment_variables as env
     from mlflow.telemetry import set_telemetry_client
 
@@ -18,10 +18,10 @@ def quieten() -> None:
     if not env.MLFLOW_LOGGING_LEVEL.is_set():
         logging.getLogger("mlflow").setLevel(logging.WARNING)
     # addFilter adds a filter once, however often it is called.
-    logging.getLogger("mlflow.pyfunc").addFilter(_says_something)
+    logging.getLogger("mlflow.pyfunc").addFilter(_is_meaningful)
 
 
-def _says_something(record: logging.LogRecord) -> bool:
-    # At every scoring MLflow recommends to rebuild the environment that trained. It is this one, and where a
+def _is_meaningful(record: logging.LogRecord) -> bool:
+    # At every scoring MLflow recommends rebuilding the environment that trained. It is this one, and where a
     # requirement differs, another warning says so.
     return 'with `env_manager="local"`' not in record.getMessage()

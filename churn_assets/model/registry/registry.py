@@ -1,4 +1,4 @@
-"""Where models are tracked and registered, and how one comes back as a scorer."""
+"""MLflow's tracking and registry: where they are, the registered versions, and these as Spark functions."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -24,30 +24,30 @@ PRODUCTION_ALIAS = "Production"
 
 
 def uses_unity_catalog(settings: Settings) -> bool:
-    """Whether models are registered in Unity Catalog: on Databricks, unless another server is named."""
+    """Tell whether models are registered in Unity Catalog: on Databricks, unless another server is named."""
     return tracking_uri(settings).startswith("databricks")
 
 
 def registered_model_name(settings: Settings) -> str:
-    """The name in the registry: Unity Catalog wants three levels, other registries one."""
+    """Return the model's name in the registry: of three levels in Unity Catalog, of one elsewhere."""
     return f"{settings.main_catalog}.gold.{MODEL_NAME}" if uses_unity_catalog(settings) else MODEL_NAME
 
 
 def experiment_name(settings: Settings) -> str:
-    """The experiment that trainings are logged to; in a workspace its name is a path."""
+    """Return the experiment that trainings are logged to; in a workspace its name is a path."""
     return "/Shared/churn" if uses_unity_catalog(settings) else "churn"
 
 
 def configure(settings: Settings) -> None:
-    """Point MLflow at this deployment; make a local one's database and experiment where they are missing.
+    """Point MLflow at this deployment, and create a local database and experiment where they are missing.
 
     Call it before dagster-mlflow's resource starts, which would otherwise let MLflow put artifacts into the
-    working directory. Making a new database takes 2 s, finding an existing one some milliseconds.
+    working directory. Creating a database takes 2 s, finding an existing one some milliseconds.
     """
     quieten()
     import mlflow
 
-    with _environment_as_it_was():
+    with _environment_restored():
         mlflow.set_tracking_uri(tracking_uri(settings))
         mlflow.set_registry_uri(_registry_uri(settings))
     if (path := database(settings)) is None:
@@ -64,7 +64,7 @@ def configure(settings: Settings) -> None:
 
 
 def database(settings: Settings) -> Path | None:
-    """The file of MLflow's database, where it is in one."""
+    """Return the file of MLflow's database; None where it is in no file."""
     uri = settings.mlflow_tracking_uri
     if not uri.startswith(SQLITE):
         return None
@@ -77,7 +77,7 @@ def database(settings: Settings) -> Path | None:
 
 
 def has_no_database(settings: Settings) -> bool:
-    """Whether models would be in a file that nobody has made yet, or not to its end.
+    """Tell whether models would be in a file that does not exist yet, or is not complete.
 
     Raises:
         ModelError: the file is damaged.
@@ -87,7 +87,7 @@ def has_no_database(settings: Settings) -> bool:
 
 
 def production_version(settings: Settings) -> "ModelVersion | None":
-    """The version that the alias ``Production`` names, or None where nothing has been registered yet."""
+    """Return the version that the alias ``Production`` names, None where there is none."""
     if has_no_database(settings):
         return None
     from mlflow.exceptions import MlflowException
@@ -95,14 +95,14 @@ def production_version(settings: Settings) -> "ModelVersion | None":
     try:
         return _client(settings).get_model_version_by_alias(registered_model_name(settings), PRODUCTION_ALIAS)
     except MlflowException as error:
-        # Without the model the registry says the first; without the alias, sqlite says the second.
+        # The first code is for a missing model, the second is SQLite's for a missing alias.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
 
 
 def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
-    """Make a logged model the newest version of the registered one.
+    """Register a logged model as the newest version.
 
     Through the client, because ``mlflow.register_model`` prints to stderr.
 
@@ -124,25 +124,25 @@ def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
 
 
 def promote(settings: Settings, version: str) -> None:
-    """Let the alias ``Production`` name this version: what is scored and served from now on."""
+    """Move the alias ``Production`` to this version, which scores and serves from now on."""
     _client(settings).set_registered_model_alias(registered_model_name(settings), PRODUCTION_ALIAS, version)
 
 
 def churn_definition(settings: Settings, version: "ModelVersion") -> ChurnDefinition | None:
-    """What churn means to a version; None where nobody noted it."""
-    found = _client(settings).get_run(version.run_id).data.tags if version.run_id else {}
-    return ChurnDefinition.noted_in(found)
+    """Return the churn definition of a version; None where its training logged none."""
+    tags = _client(settings).get_run(version.run_id).data.tags if version.run_id else {}
+    return ChurnDefinition.from_tags(tags)
 
 
 def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
-    """Write tags on a version, over those of the same names."""
+    """Set tags of a version; tags of the same names are overwritten."""
     client, name = _client(settings), registered_model_name(settings)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
 
 
 def run_url(settings: Settings, run_id: str) -> str:
-    """Where people look at a run; empty where no server is, but a database on this machine."""
+    """Return the page of a run; empty where there is only a database on this machine."""
     uri = tracking_uri(settings)
     if uri.startswith(SQLITE):
         return ""
@@ -153,27 +153,27 @@ def run_url(settings: Settings, run_id: str) -> str:
 
 
 def model_uri(settings: Settings, version: str) -> str:
-    """The URI of one version: a number and not the alias, so that one scoring never mixes two models."""
+    """Return the URI of a version: by number and not by alias, so that no scoring mixes two models."""
     return f"models:/{registered_model_name(settings)}/{version}"
 
 
 @dataclass(frozen=True)
-class AskedVersion:
-    """One version as a function of the features that it was trained with."""
+class VersionFunction:
+    """A version as a Spark function of the features that it was trained with."""
 
     columns: tuple[str, ...]
-    answer: "Callable[..., Column]"
+    function: "Callable[..., Column]"
 
     def __call__(self, *columns: "Column") -> "Column":
-        """Its answer to a column for each of ``columns``; without any, to those of these names."""
+        """Apply it to one column for each of ``columns``; by default to the columns of these names."""
         from pyspark.sql import functions as F
 
-        asked = columns or tuple(F.col(name) for name in self.columns)
-        return self.answer(*(column.cast("double") for column in asked))
+        inputs = columns or tuple(F.col(name) for name in self.columns)
+        return self.function(*(column.cast("double") for column in inputs))
 
 
-def scorer(spark: "SparkSession", uri: str) -> AskedVersion:
-    """What gives the churn probability, a column of double.
+def scorer(spark: "SparkSession", uri: str) -> VersionFunction:
+    """Return the function from features to the churn probability, a column of double.
 
     Args:
         spark: the session whose DataFrames will be scored.
@@ -183,15 +183,15 @@ def scorer(spark: "SparkSession", uri: str) -> AskedVersion:
     return _udf(spark, _pinned(uri), "double")
 
 
-def explainer(spark: "SparkSession", uri: str) -> AskedVersion:
-    """What gives what each feature adds to the log-odds of churn, a column of array<double>.
+def explainer(spark: "SparkSession", uri: str) -> VersionFunction:
+    """Return the function from features to their contributions to the log-odds of churn, array<double>.
 
     Args:
         spark: as for ``scorer``.
         uri: as for ``scorer``.
 
     Raises:
-        ModelError: the version cannot explain what it predicts.
+        ModelError: the version cannot explain its predictions.
     """
     quieten()
     from churn_assets.model.logged import packaging
@@ -207,7 +207,7 @@ def explainer(spark: "SparkSession", uri: str) -> AskedVersion:
 
 def _udf(
     spark: "SparkSession", uri: str, result_type: str, params: dict[str, Any] | None = None
-) -> AskedVersion:
+) -> VersionFunction:
     import mlflow.pyfunc
 
     from churn_assets.model.logged import packaging
@@ -215,33 +215,33 @@ def _udf(
     predict: Any = mlflow.pyfunc.spark_udf(
         spark, uri, result_type=result_type, env_manager="local", params=params
     )
-    asked = AskedVersion(tuple(packaging.inputs(uri)), predict)
-    _copy_to_the_worker(spark, asked)
-    return asked
+    function = VersionFunction(tuple(packaging.inputs(uri)), predict)
+    _copy_to_the_worker(spark, function)
+    return function
 
 
-def _copy_to_the_worker(spark: "SparkSession", asked: AskedVersion) -> None:
-    """Score one row, so that the model has been copied before many partitions ask for it at once.
+def _copy_to_the_worker(spark: "SparkSession", function: VersionFunction) -> None:
+    """Score one row, so that the model is copied before many partitions load it at once.
 
-    Over Spark Connect each partition copies the model to one folder a process if it is not there. Sail's
-    partitions share this process, and one would read what another has half copied.
+    Over Spark Connect each partition copies the model to one folder per process if it is not there. Sail's
+    partitions share this process, and one would read a half-made copy of another.
     """
     from pyspark.sql import functions as F
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     if isinstance(spark, ConnectSession):
-        spark.range(1).select(asked(*(F.lit(0.0) for _ in asked.columns))).collect()
+        spark.range(1).select(function(*(F.lit(0.0) for _ in function.columns))).collect()
 
 
 def tracking_uri(settings: Settings) -> str:
-    """Where MLflow keeps runs and models, as MLflow is to be told it.
+    """Return the URI of MLflow's runs and models, in the form that MLflow takes.
 
     Raises:
-        LakeError: the lake's own database needs a link with a plain name, and there is no place for one.
+        LakeError: the lake's database needs a link with a plain name, and there is no place for one.
     """
     uri = settings.mlflow_tracking_uri or "databricks"
     folder = settings.mlflow_folder
-    # A URI of the user's own says what it means; ours is made of a path.
+    # A URI that the user set is left alone; ours is made from a path.
     if uri == f"{SQLITE}{folder / MLFLOW_DATABASE}":
         return f"{SQLITE}{plain_paths.for_sqlite_url(folder) / MLFLOW_DATABASE}"
     return uri
@@ -261,7 +261,7 @@ def _client(settings: Settings) -> "MlflowClient":
 
 
 @contextmanager
-def _environment_as_it_was() -> Iterator[None]:
+def _environment_restored() -> Iterator[None]:
     # MLflow also exports its URIs to the environment, where the next Settings read here would find them.
     from mlflow.environment_variables import MLFLOW_REGISTRY_URI, MLFLOW_TRACKING_URI
 
@@ -288,10 +288,10 @@ def _create_experiment(client: "MlflowClient", settings: Settings) -> None:
 
 
 def _pinned(uri: str) -> str:
-    """The URI of the logged model behind a registered version, which no other registry can have given out.
+    """Return the URI of the logged model behind a registered version, which is unique among registries.
 
     Over Spark Connect MLflow keeps a worker's copy in a temporary folder named after the URI and the process
-    id, and never looks back: version 1 of another lake, loaded there earlier, would score this one's users.
+    id, and never updates it: version 1 of another lake, loaded there earlier, would score this one's users.
     """
     import mlflow
 

@@ -1,4 +1,4 @@
-"""What MLflow knows of versions that have scored: how far their training looked, and how good they were."""
+"""Versions that have scored: the last day that their training looked at, and their metrics, from MLflow."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from churn_assets.settings import Settings
 
 
 class TrainedVersion(NamedTuple):
-    """One version: the last day that its training labels looked at, its metrics on its holdout, its kind."""
+    """A version: the last day that its training labels looked at, its holdout metrics, its estimator."""
 
     version: int
     trained_until: dt.date
@@ -20,13 +20,13 @@ class TrainedVersion(NamedTuple):
 
 
 def trained_versions(settings: Settings, versions: Iterable[int]) -> dict[int, TrainedVersion]:
-    """Ask for each version; one that has been deleted, or that something else registered, is left out."""
+    """Read each version from MLflow, without those that were deleted or registered by something else."""
     wanted = sorted(set(versions))
     if not wanted:
         return {}
     registry.configure(settings)
-    found = ((version, _trained(settings, version)) for version in wanted)
-    return {version: trained for version, trained in found if trained}
+    versions_read = ((version, _trained(settings, version)) for version in wanted)
+    return {version: trained for version, trained in versions_read if trained}
 
 
 def _trained(settings: Settings, version: int) -> TrainedVersion | None:
@@ -42,7 +42,7 @@ def _trained(settings: Settings, version: int) -> TrainedVersion | None:
             return None
         raise
     tags = run.data.tags
-    definition = ChurnDefinition.noted_in(tags)
+    definition = ChurnDefinition.from_tags(tags)
     if "train_dates" not in tags or definition is None:
         return None
     # "2026-01-01 to 2026-01-08", or one date alone.

@@ -1,4 +1,4 @@
-"""A report's pictures: SVG that takes the page's colours, light or dark, and PNG for where no page is."""
+"""A report's pictures: as SVG in the page's colours, light or dark, and as PNG for use outside the page."""
 
 import io
 import re
@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn_assets.model.metrics import curves
-from churn_assets.model.metrics.curves import Array
-from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.model.metrics.evaluation import CostMatrix, Vector
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Draw = Callable[["Figure"], None]
-Scores = Mapping[str, Array]
+Scores = Mapping[str, Vector]
 
 # Drawn in light colours; in SVG each becomes the page's variable of that name.
 COLOURS = {
@@ -29,7 +28,7 @@ COLOURS = {
     "recency": "#7b8694",
     "mark": "#8a2f8f",
 }
-# Told apart without colours too.
+# Distinguishable without colours, too.
 LINES = {"challenger": "solid", "champion": (0, (6, 2)), "recency": (0, (1.5, 1.5))}
 
 INCHES = (5.2, 3.9)
@@ -62,18 +61,18 @@ STYLE: dict[Any, Any] = {
 
 
 def svg(name: str, draw: Draw) -> str:
-    """Draw as an ``<svg>`` element, to be put into a page that has the variables ``--ink`` and so on.
+    """Draw as an ``<svg>`` element for a page that has the CSS variables ``--ink`` and so on.
 
     Args:
-        name: put before each id, for one page holds several pictures.
-        draw: one of this module's functions, its values filled in.
+        name: prefix of each id, as one page holds several pictures.
+        draw: one of this module's functions, with its values bound.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     drawn = _drawn(draw, format="svg", transparent=True, metadata=nothing).decode()
     element = drawn[drawn.index("<svg") :]
     element = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', element)
     element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element).replace("xlink:href", "href")
-    # The page's own typeface: it is there, and it is not wider than the one that the layout was made with.
+    # The page's typeface: it is there, and no wider than the one that the layout was made with.
     element = re.sub(r"font: (?:(\w+) )?([\d.]+)px [^;\"]*", r"font-size: \2px", element)
     for colour, value in COLOURS.items():
         element = element.replace(value, f"var(--{colour})")
@@ -97,8 +96,8 @@ def _drawn(draw: Draw, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def roc(figure: "Figure", label: Array, scores: Scores) -> None:
-    """How well each ranks churners above stayers."""
+def roc(figure: "Figure", label: Vector, scores: Scores) -> None:
+    """Draw how well each model ranks churners above stayers."""
     axes = _axes(figure, "Stayers taken for churners", "Churners found")
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=0.8)
     for name, probability in scores.items():
@@ -108,8 +107,8 @@ def roc(figure: "Figure", label: Array, scores: Scores) -> None:
     axes.legend(loc="lower right")
 
 
-def precision_recall(figure: "Figure", label: Array, scores: Scores) -> None:
-    """How pure a list of the likeliest churners is, the longer it gets."""
+def precision_recall(figure: "Figure", label: Vector, scores: Scores) -> None:
+    """Draw the precision of ever longer lists of the likeliest churners."""
     axes = _axes(figure, "Churners found", "Churners among those flagged")
     rate = float(np.mean(label))
     axes.axhline(rate, color=COLOURS["muted"], linewidth=0.8)
@@ -121,8 +120,8 @@ def precision_recall(figure: "Figure", label: Array, scores: Scores) -> None:
     axes.legend(loc="upper right")
 
 
-def calibration(figure: "Figure", label: Array, scores: Scores) -> None:
-    """Whether of the users given 30 %, 30 % churn; and how many users are given what."""
+def calibration(figure: "Figure", label: Vector, scores: Scores) -> None:
+    """Draw churn rates over predicted probabilities, and a histogram of the probabilities."""
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=0.8)
     bins = np.linspace(0, 1, 41)
@@ -143,8 +142,8 @@ def calibration(figure: "Figure", label: Array, scores: Scores) -> None:
     above.legend(loc="upper left")
 
 
-def gain(figure: "Figure", label: Array, scores: Scores) -> None:
-    """Which part of the churners a list of so many users reaches."""
+def gain(figure: "Figure", label: Vector, scores: Scores) -> None:
+    """Draw the share of churners that a list of users reaches, over its length."""
     axes = _axes(figure, "Users contacted, likeliest first", "Churners reached")
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linewidth=0.8)
     axes.axvline(curves.LIFTED, color=COLOURS["mark"], linewidth=0.8)
@@ -156,14 +155,14 @@ def gain(figure: "Figure", label: Array, scores: Scores) -> None:
     axes.legend(loc="lower right")
 
 
-def lift(figure: "Figure", label: Array, scores: Scores) -> None:
-    """How many times more churners a list of so many users holds than a random one."""
+def lift(figure: "Figure", label: Vector, scores: Scores) -> None:
+    """Draw how many times more churners a list of users holds than a random one, over its length."""
     axes = _axes(figure, "Users contacted, likeliest first", "Churn rate over that of all")
     axes.axhline(1, color=COLOURS["muted"], linewidth=0.8)
     axes.axvline(curves.LIFTED, color=COLOURS["mark"], linewidth=0.8)
     for name, probability in scores.items():
         curve = curves.gain(label, probability)
-        # Below a hundredth of the users the figure is one of a handful of rows.
+        # Below a hundredth of the users, the lift rests on a handful of rows.
         shown = curve.x >= 0.01
         text = f"{name}, {curve.summary:.2f} at 10 %"
         _line(axes, name, curve.x[shown], curve.y[shown] / curve.x[shown], text)
@@ -172,8 +171,8 @@ def lift(figure: "Figure", label: Array, scores: Scores) -> None:
     axes.legend(loc="upper right")
 
 
-def profit(figure: "Figure", label: Array, scores: Scores, costs: CostMatrix) -> None:
-    """What contacting users from each threshold on earns."""
+def profit(figure: "Figure", label: Vector, scores: Scores, costs: CostMatrix) -> None:
+    """Draw the profit of contacting the users at or above each threshold."""
     axes = _axes(figure, "Threshold: contacted from this probability on", "Profit per 1,000 users")
     axes.axhline(0, color=COLOURS["muted"], linewidth=0.8)
     axes.axvline(costs.threshold, color=COLOURS["mark"], linewidth=1.2)
@@ -187,7 +186,7 @@ def profit(figure: "Figure", label: Array, scores: Scores, costs: CostMatrix) ->
 
 
 def importances(figure: "Figure", by_feature: Mapping[str, float]) -> None:
-    """By how much the ROC AUC falls when a feature's values are shuffled."""
+    """Draw by how much the ROC AUC falls when a feature's values are shuffled."""
     axes = _axes(figure, "Loss of ROC AUC when shuffled", "")
     ordered = sorted(by_feature.items(), key=lambda item: item[1])
     names, values = [name for name, _ in ordered], [value for _, value in ordered]
@@ -205,12 +204,12 @@ def _axes(figure: "Figure", x: str, y: str) -> "Axes":
     return axes
 
 
-def _line(axes: "Axes", name: str, x: Array, y: Array, text: str, **options: Any) -> None:
+def _line(axes: "Axes", name: str, x: Vector, y: Vector, text: str, **options: Any) -> None:
     axes.plot(x, y, color=COLOURS[name], linestyle=LINES[name], label=text, **options)
 
 
 def _as_shares(axes: "Axes", *, both: bool) -> None:
-    """Axes from 0 to 100 %, a little beyond, so that a line along the edge is seen."""
+    """Scale axes from 0 to 100 % and a little beyond, so that a line along the edge is visible."""
     axes.set_xlim(-0.02, 1.02)
     _percent(axes.xaxis)
     if both:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page a training: what was decided, why, and on which rows. It asks no server."""
+"""The report of a training: one HTML page that needs no server, with the decision, reasons and rows."""
 
 import base64
 import datetime as dt
@@ -7,34 +7,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.candidates.competition import Calibrated
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.gate.gate import Decision
 from churn_assets.model.metrics import curves
-from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.model.metrics.evaluation import CostMatrix, Vector
 from churn_assets.model.report import plots, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TEMPLATE = "report.html.jinja"
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What a report shows. All but the first four may be absent; what cannot be shown is said to be missing.
+    """The content of a report. All but the first four may be absent; the page names what is missing.
 
     Attributes:
         title: of the page.
         created_at: UTC.
         decision: of the gate.
         costs: what a contact costs and gains.
-        label: of the holdout's rows, 1 churned, 0 stayed.
-        challenger: probabilities in the same order; empty where there are none.
+        label: of the holdout's rows, 1 churned, 0 stayed; shape (rows,).
+        challenger: probabilities of churn in the same order and shape; empty where there are none.
         champion: the same of the Production version; None where there is none.
         floor: the same of recency alone.
         holdout: the rows, with user_id and feature_date.
@@ -46,20 +46,20 @@ class ReportContent:
         constant_features: features with one value in all training rows.
         drift: feature, PSI of the holdout against the training rows, and what the PSI stays below by chance.
         drift_warn: PSI from which drift is worth a warning; ``drift_fail`` from which it is a failure.
-        slice_floor: ROC AUC that no slice of the holdout may be below for certain.
-        flow: counts and dates by name, in the order of the data's way.
+        slice_floor: ROC AUC that the upper end of each slice's interval must reach.
+        flow: counts and dates by name, in the order in which data flows.
         provenance: what the version was made from; a value may be a mapping of its own.
-        error: what went wrong before there was a model, in as many lines as it takes.
+        error: of a training that failed before there was a model; may have several lines.
     """
 
     title: str
     created_at: dt.datetime
     decision: Decision
     costs: CostMatrix
-    label: Array = field(default_factory=lambda: np.empty(0))
-    challenger: Array = field(default_factory=lambda: np.empty(0))
-    champion: Array | None = None
-    floor: Array = field(default_factory=lambda: np.empty(0))
+    label: Vector = field(default_factory=lambda: np.empty(0))
+    challenger: Vector = field(default_factory=lambda: np.empty(0))
+    champion: Vector | None = None
+    floor: Vector = field(default_factory=lambda: np.empty(0))
     holdout: "pd.DataFrame | None" = None
     version: str = ""
     champion_version: str | None = None
@@ -76,20 +76,20 @@ class ReportContent:
     error: str = ""
 
     @property
-    def scores(self) -> dict[str, Array]:
-        """The probabilities that can be drawn, by the name of who gave them."""
-        given = {"challenger": self.challenger, "champion": self.champion, "recency": self.floor}
+    def scores(self) -> dict[str, Vector]:
+        """The probabilities that can be drawn, by the model's name."""
+        by_model = {"challenger": self.challenger, "champion": self.champion, "recency": self.floor}
         return {
             name: np.asarray(values, dtype="float64")
-            for name, values in given.items()
-            if curves.usable(self.label, values)
+            for name, values in by_model.items()
+            if curves.can_be_drawn(self.label, values)
         }
 
 
 def render(content: ReportContent) -> str:
-    """The page, as HTML that needs no other file.
+    """Render the page as HTML that needs no other file.
 
-    Whatever is absent leaves a sentence in its place: a refused decision needs its report most of all.
+    Where something is absent, a sentence says so: a refused decision needs its report most of all.
     """
     import jinja2
 
@@ -118,13 +118,13 @@ def render(content: ReportContent) -> str:
 
 
 def pictures(content: ReportContent) -> dict[str, bytes]:
-    """PNG of "roc", "calibration" and "profit", for Dagster's metadata; none where nothing can be drawn."""
+    """Draw "roc", "calibration" and "profit" as PNG, for Dagster's metadata; empty without scores."""
     draw = _drawings(content)
     return {name: plots.png(draw[name]) for name in ("roc", "calibration", "profit") if name in draw}
 
 
 def markdown_picture(png: bytes, alt: str = "") -> str:
-    """A PNG as Markdown that holds the picture itself, as Dagster's metadata shows it."""
+    """Return Markdown that holds the picture itself, as Dagster's metadata shows it."""
     return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
@@ -153,6 +153,6 @@ def _figures(content: ReportContent) -> dict[str, str]:
     for name, draw in _drawings(content).items():
         try:
             figures[name] = Markup(plots.svg(name, draw))  # noqa: S704 - drawn here, of names that we chose
-        except Exception as error:  # noqa: BLE001 - a picture less is better than no report
+        except Exception as error:  # noqa: BLE001 - a report without one picture is better than none
             figures[name] = Markup(f"<p>Cannot be drawn: {html.escape(str(error))}</p>")  # noqa: S704 - escaped
     return figures

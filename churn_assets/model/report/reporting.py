@@ -1,4 +1,4 @@
-"""A training's report: gathered, rendered, and put where MLflow and people find it."""
+"""A training's report: its content gathered, rendered, and written to MLflow and the lake."""
 
 import datetime as dt
 import json
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.candidates.competition import Calibrated
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data.churn_definition import ChurnDefinition
 from churn_assets.model.data.dataset import Frames, Split, describe
 from churn_assets.model.gate import judging
@@ -14,20 +15,19 @@ from churn_assets.model.gate.judging import Judgement
 from churn_assets.model.logged import lineage, tracking
 from churn_assets.model.metrics import importances
 from churn_assets.model.registry import drift_reference
-from churn_assets.model.report import place, report
+from churn_assets.model.report import location, report
 from churn_assets.settings import Settings
 from churn_assets.tables import SCORE
 from churn_assets.transforms.drift import Reference
 
-# Of the frames, for people.
-NAMES = {"train": "training", "calibration": "calibration", "holdout": "holdout"}
+# The frames' names in the report.
+FRAME_NAMES = {"train": "training", "calibration": "calibration", "holdout": "holdout"}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """All that a training knows at its end."""
+    """The results of a training, before its version is registered."""
 
-    version: str
     run_id: str
     split: Split
     frames: Frames
@@ -42,29 +42,28 @@ class Trained:
 
 @dataclass(frozen=True)
 class Written:
-    """Where the report lies, a path or a URI, and its pictures as PNG by name."""
+    """The report's location, a path or a URI, and its pictures as PNG by name."""
 
-    where: str
+    location: str
     pictures: dict[str, bytes]
 
 
-def write(mlflow: Any, settings: Settings, trained: Trained) -> Written:
-    """Render the report, and log it as an artifact of the run; a lake that is a folder gets a copy."""
-    content = _content(settings, trained)
+def write(mlflow: Any, settings: Settings, trained: Trained, version: str) -> Written:
+    """Render the report of a version and log it as an artifact of the run; a lake in a folder gets a copy."""
+    content = _content(settings, trained, version)
     page = report.render(content)
-    mlflow.log_text(page, place.FILE)
-    if copy := place.copy_in_the_lake(settings, trained.version):
+    mlflow.log_text(page, location.FILE)
+    if copy := location.lake_copy(settings, version):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(page)
-    where = place.where(settings, trained.version, trained.run_id)
-    return Written(where, report.pictures(content))
+    return Written(location.report_location(settings, version, trained.run_id), report.pictures(content))
 
 
-def _content(settings: Settings, trained: Trained) -> report.ReportContent:
+def _content(settings: Settings, trained: Trained, version: str) -> report.ReportContent:
     judgement, frames = trained.judgement, trained.frames
     definition = ChurnDefinition.of(settings)
     return report.ReportContent(
-        title=f"Churn model, version {trained.version}",
+        title=f"Churn model, version {version}",
         created_at=dt.datetime.now(dt.UTC),
         decision=judgement.decision,
         costs=judging.costs(settings),
@@ -73,7 +72,7 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
         champion=judgement.champion,
         floor=judgement.floor,
         holdout=frames.holdout,
-        version=trained.version,
+        version=version,
         champion_version=judgement.champion_version,
         candidates=trained.candidates,
         calibrated=trained.winner,
@@ -85,7 +84,7 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
         slice_floor=settings.gate_slice_auc,
         flow={**trained.flow, **_dates(trained.split), **_counts(frames)},
         provenance={
-            "model version": trained.version,
+            "model version": version,
             "MLflow run": trained.run_id,
             "commit": lineage.git_sha().get("git_sha", "not known"),
             "Delta versions": dict(trained.delta_versions),
@@ -102,21 +101,23 @@ def _content(settings: Settings, trained: Trained) -> report.ReportContent:
 def _drift(trained: Trained) -> list[drift_reference.Drift]:
     if trained.reference is None:
         return []
-    found = drift_reference.drift(trained.reference, trained.frames.holdout, trained.judgement.challenger)
+    drifts = drift_reference.drift(trained.reference, trained.frames.holdout, trained.judgement.challenger)
     # The holdout's scores are their own reference.
-    return [one for one in found if one.feature != SCORE]
+    return [drift for drift in drifts if drift.feature != SCORE]
 
 
 def _dates(split: Split) -> dict[str, str]:
-    return {f"{NAMES[name]} dates": str(dates) for name, dates in split._asdict().items()}
+    return {f"{FRAME_NAMES[name]} dates": str(dates) for name, dates in split._asdict().items()}
 
 
 def _counts(frames: Frames) -> dict[str, object]:
-    found = describe(frames)
+    description = describe(frames)
     counts: dict[str, object] = {}
-    for frame, name in NAMES.items():
-        counts[f"{name} rows"] = found[f"{frame}_rows"]
-        counts[f"{name} users"] = found[f"{frame}_users"]
-        if f"{frame}_churn_rate" in found:
-            counts[f"of the {name} rows churned"] = f"{found[f'{frame}_churn_rate']:.1%}".replace("%", " %")
+    for frame, name in FRAME_NAMES.items():
+        counts[f"{name} rows"] = description[f"{frame}_rows"]
+        counts[f"{name} users"] = description[f"{frame}_users"]
+        if f"{frame}_churn_rate" in description:
+            counts[f"of the {name} rows churned"] = f"{description[f'{frame}_churn_rate']:.1%}".replace(
+                "%", " %"
+            )
     return counts

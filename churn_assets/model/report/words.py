@@ -1,4 +1,4 @@
-"""A report's numbers as a person reads them: rounded, named, and with what follows from them."""
+"""A report's numbers as text: rounded, named, and with the verdict that follows from them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,7 @@ import numpy as np
 
 from churn_assets.model.gate.gate import Decision, Difference, Slice
 from churn_assets.model.metrics import curves
-from churn_assets.model.metrics.curves import Array
-from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.model.metrics.evaluation import CostMatrix, Vector
 from churn_assets.transforms.drift import NOT_JUDGED
 
 if TYPE_CHECKING:
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
-# An interval of a slice's AUC is drawn on this scale; below is worse than a coin by more than noise.
+# The scale on which the intervals of the slices' AUCs are drawn.
 SCALE = (0.4, 1.0)
 
 
 class Metric(NamedTuple):
-    """How one of the gate's figures is called and read."""
+    """The name and the meaning of one of the gate's metrics."""
 
     name: str
     meaning: str
@@ -59,7 +58,7 @@ class MetricRow(NamedTuple):
 
 
 def headline(decision: Decision, version: str, champion_version: str | None) -> str:
-    """The decision in one line."""
+    """Return the decision in one line."""
     challenger = f"Version {version}" if version else "The challenger"
     champion = f"version {champion_version}" if champion_version else "the champion"
     if decision.promoted:
@@ -71,12 +70,12 @@ def headline(decision: Decision, version: str, champion_version: str | None) -> 
 
 
 def metric_rows(decision: Decision) -> list[MetricRow]:
-    """The key figures of challenger, champion, BG/NBD and recency, and the difference that was judged."""
+    """Return the metrics of challenger, champion, BG/NBD and recency, and the difference that was judged."""
     differences = {difference.metric: difference for difference in decision.differences}
     rows = []
     for key, metric in METRICS.items():
         judged = (decision.challenger, decision.champion, decision.formula, decision.floor)
-        by_model = tuple(number(one.get(key), metric.digits) for one in judged)
+        by_model = tuple(number(metrics.get(key), metric.digits) for metrics in judged)
         difference = differences.get(key)
         measured = _measured(difference) if difference else (None, None, None)
         apart, low, high = (number(value, f"+{metric.digits}") for value in measured)
@@ -104,8 +103,8 @@ def _verdict(difference: Difference) -> str:
     return "worse" if difference.is_worse else "within noise"
 
 
-def holdout_in_words(holdout: "pd.DataFrame | None", label: Array) -> str:
-    """How many rows, of whom, when and with which outcome the figures come from."""
+def holdout_in_words(holdout: "pd.DataFrame | None", label: Vector) -> str:
+    """Return the rows, users, dates and churn rate of the holdout as a sentence."""
     if not len(label):
         return "There were no holdout rows to judge on."
     text = f"{len(label):,} rows"
@@ -115,40 +114,40 @@ def holdout_in_words(holdout: "pd.DataFrame | None", label: Array) -> str:
     return f"{text}; {share(np.mean(label))} of them churned."
 
 
-def bin_rows(label: Array, scores: Mapping[str, Array]) -> list[tuple[str, str, str]]:
-    """The challenger's bins of the reliability diagram: probability given, churn rate, rows."""
+def bin_rows(label: Vector, scores: Mapping[str, Vector]) -> list[tuple[str, str, str]]:
+    """Return the challenger's bins of the reliability diagram: mean probability, churn rate, rows."""
     if "challenger" not in scores:
         return []
     bins = curves.reliability_bins(np.asarray(label, dtype="float64"), scores["challenger"])
-    return [(share(given), share(happened), f"{rows:,}") for given, happened, rows in bins]
+    return [(share(predicted), share(observed), f"{rows:,}") for predicted, observed, rows in bins]
 
 
 class ThresholdRow(NamedTuple):
-    """What follows from contacting these users, as text."""
+    """The result of contacting the users whom a model names, as text."""
 
-    who: str
+    model: str
     contacted: str
     among: str
     reached: str
     profit: str
 
 
-def threshold_rows(label: Array, scores: Mapping[str, Array], costs: CostMatrix) -> list[ThresholdRow]:
-    """What contacting users from the cost matrix' threshold on leads to, beside contacting everybody."""
+def threshold_rows(label: Vector, scores: Mapping[str, Vector], costs: CostMatrix) -> list[ThresholdRow]:
+    """Return the result of contacting users from the costs' threshold up, and of contacting everybody."""
     if not scores:
         return []
     label = np.asarray(label, dtype="float64")
-    rows = {**scores, "everybody": np.ones(len(label))}
-    found = []
-    for who, values in rows.items():
-        users, among, reached = curves.contacted(label, values, costs.threshold)
+    probabilities = {**scores, "everybody": np.ones(len(label))}
+    rows = []
+    for model, values in probabilities.items():
+        users, among, reached = curves.contact_shares(label, values, costs.threshold)
         profit = number(curves.profit(label, values, costs).summary, ",.0f")
-        found.append(ThresholdRow(who, share(users), share(among), share(reached), profit))
-    return found
+        rows.append(ThresholdRow(model, share(users), share(among), share(reached), profit))
+    return rows
 
 
 class SliceRow(NamedTuple):
-    """One slice, as text, and where its interval lies on the scale, in percent of its width."""
+    """One slice as text, and the position of its interval on the scale, in percent of the scale's width."""
 
     name: str
     rows: str
@@ -163,21 +162,21 @@ class SliceRow(NamedTuple):
 
 
 def slice_rows(slices: Sequence[Slice], floor: float) -> list[SliceRow]:
-    """The slices in the gate's order; the verdict says which are below the floor."""
+    """Return the slices in the gate's order; the verdict says which are below the floor."""
     rows = []
-    for one in slices:
-        left, middle, right = (on_scale(value) for value in (one.low, one.roc_auc, one.high))
-        verdict = "above the floor" if one.roc_auc >= floor else "below the floor"
-        if one.roc_auc < floor <= one.high:
+    for part in slices:
+        left, middle, right = (on_scale(value) for value in (part.low, part.roc_auc, part.high))
+        verdict = "above the floor" if part.roc_auc >= floor else "below the floor"
+        if part.roc_auc < floor <= part.high:
             verdict = "below the floor, within noise"
         rows.append(
             SliceRow(
-                one.name,
-                f"{one.rows:,}",
-                share(one.churn_rate),
-                number(one.roc_auc, ".3f"),
-                f"{number(one.low, '.3f')} to {number(one.high, '.3f')}",
-                number(one.champion_roc_auc, ".3f"),
+                part.name,
+                f"{part.rows:,}",
+                share(part.churn_rate),
+                number(part.roc_auc, ".3f"),
+                f"{number(part.low, '.3f')} to {number(part.high, '.3f')}",
+                number(part.champion_roc_auc, ".3f"),
                 verdict,
                 left,
                 right - left,
@@ -188,7 +187,7 @@ def slice_rows(slices: Sequence[Slice], floor: float) -> list[SliceRow]:
 
 
 def on_scale(value: float) -> float:
-    """Where a ROC AUC lies on the slices' scale, in percent of its width; its ends for what is beyond."""
+    """Return the position of a ROC AUC on ``SCALE``, in percent of its width, 0 to 100."""
     if not math.isfinite(value):
         return 0.0
     return round(100 * (min(max(value, SCALE[0]), SCALE[1]) - SCALE[0]) / (SCALE[1] - SCALE[0]), 1)
@@ -204,7 +203,7 @@ class DriftRow(NamedTuple):
 
 
 def drift_rows(drift: Sequence[tuple[str, float, float]], warn: float, fail: float) -> list[DriftRow]:
-    """The features, the most drifted first."""
+    """Return the features, the most drifted first."""
     rows = []
     for feature, psi, by_chance in sorted(drift, key=lambda row: -row[1]):
         if feature in NOT_JUDGED:
@@ -220,26 +219,26 @@ def drift_rows(drift: Sequence[tuple[str, float, float]], warn: float, fail: flo
 
 
 def number(value: Any, digits: str = ".4f") -> str:
-    """A number with so many digits; a dash where there is none."""
+    """Format a number; a dash where there is none."""
     if value is None:
         return NOTHING
     return format(value, digits).replace("-", MINUS) if math.isfinite(value) else "not a number"
 
 
 def share(value: Any) -> str:
-    """A share in percent."""
+    """Format a share in percent."""
     if value is None or not math.isfinite(value):
         return number(value)
     return f"{100 * value:.1f} %"
 
 
 def count(value: object) -> str:
-    """A whole number in groups of three digits; anything else as it is written."""
+    """Format a whole number in groups of three digits, anything else with ``str``."""
     return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
 def pairs(values: Mapping[str, Any]) -> str:
-    """Parameters in one line."""
+    """Format parameters in one line."""
     return ", ".join(f"{name}={_short(value)}" for name, value in values.items()) or NOTHING
 
 

@@ -95,7 +95,7 @@ def test_fitted_to_users_who_follow_it_it_is_as_good_as_the_truth(fitted: BgNbd)
 
 def test_the_gradient_is_that_of_the_loss(known: tuple[pd.DataFrame, np.ndarray], fitted: BgNbd) -> None:
     rows, churn = known
-    history = fitted._history(rows.to_numpy())
+    history = fitted._active_days(rows.to_numpy())
     at = np.log([0.5, 3.0, 0.2, 2.0])
 
     error = check_grad(

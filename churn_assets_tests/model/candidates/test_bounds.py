@@ -41,7 +41,7 @@ def recency(slope: float = 1.0) -> LogisticRegression:
 
 
 def probabilities(estimator: Any, days: Any) -> np.ndarray:
-    return calibration.probability(estimator, rows(days, np.zeros(len(days), dtype=int)))
+    return calibration.churn_probability(estimator, rows(days, np.zeros(len(days), dtype=int)))
 
 
 # Eight who stayed, ten of whom half churned, three who churned: the three steps of an isotonic map.
@@ -49,19 +49,19 @@ STEPS = rows([1] * 8 + [10] * 10 + [20] * 3, [0] * 8 + [0, 1] * 5 + [1] * 3)
 
 
 def test_a_step_of_users_who_all_stayed_or_all_churned_says_what_so_many_can_tell() -> None:
-    unbounded = calibration.mapped(recency(), STEPS, "isotonic")
-    bounded = calibration.bounded(recency(), STEPS, "isotonic")
+    unbounded = calibration.with_map(recency(), STEPS, "isotonic")
+    bounded = calibration.with_bounded_map(recency(), STEPS, "isotonic")
 
     assert probabilities(unbounded, [1, 10, 20]).tolist() == [0, 0.5, 1]
     # One churner more beside the eight who stayed, one who stays beside the three who churned.
     np.testing.assert_allclose(probabilities(bounded, [1, 10, 20]), [1 / 9, 1 / 2, 3 / 4], rtol=1e-12)
-    assert bounds.reach(bounded) == pytest.approx((1 / 9, 3 / 4))
+    assert bounds.bounds_of(bounded) == pytest.approx((1 / 9, 3 / 4))
 
 
 def test_the_more_users_are_behind_a_step_the_surer_it_may_be() -> None:
     many = pd.concat([STEPS] * 100, ignore_index=True).assign(user_id=np.arange(2100))
 
-    low, middle, high = probabilities(calibration.bounded(recency(), many, "isotonic"), [1, 10, 20])
+    low, middle, high = probabilities(calibration.with_bounded_map(recency(), many, "isotonic"), [1, 10, 20])
 
     assert (low, middle, high) == pytest.approx((1 / 801, 1 / 2, 300 / 301))
 
@@ -70,25 +70,25 @@ def test_rows_of_one_user_are_not_so_many_users() -> None:
     # Each of the 21 users on five dates.
     often = STEPS.loc[STEPS.index.repeat(5)].reset_index(drop=True)
 
-    found = probabilities(calibration.bounded(recency(), often, "isotonic"), [1, 10, 20])
+    found = probabilities(calibration.with_bounded_map(recency(), often, "isotonic"), [1, 10, 20])
 
     np.testing.assert_allclose(found, [1 / 9, 1 / 2, 3 / 4], rtol=1e-12)
 
 
 def test_without_a_map_as_many_users_are_added_as_laplace_would_and_they_churn_as_the_others_do() -> None:
-    bounded = calibration.bounded(recency(), STEPS, "none")
+    bounded = calibration.with_bounded_map(recency(), STEPS, "none")
     before, after = probabilities(recency(), [1, 10, 20]), probabilities(bounded, [1, 10, 20])
 
     # 21 users, of whom 8 churned.
     np.testing.assert_allclose(after, (21 * before + 2 * 8 / 21) / 23, rtol=1e-12)
-    assert bounds.reach(bounded) == pytest.approx(((2 * 8 / 21) / 23, (21 + 2 * 8 / 21) / 23))
+    assert bounds.bounds_of(bounded) == pytest.approx(((2 * 8 / 21) / 23, (21 + 2 * 8 / 21) / 23))
 
 
 @pytest.mark.parametrize("method", EVERY_MAP)
 @pytest.mark.parametrize("slope", [0.1, 1, 1000])
 def test_log_odds_however_large_are_no_certainty(method: calibration.Method, slope: float) -> None:
-    bounded = calibration.bounded(recency(slope), STEPS, method)
-    low, high = bounds.reach(bounded)
+    bounded = calibration.with_bounded_map(recency(slope), STEPS, method)
+    low, high = bounds.bounds_of(bounded)
 
     found = probabilities(bounded, [0, 1, 14, 16, 29, 1e6])
 
@@ -100,7 +100,7 @@ def test_log_odds_however_large_are_no_certainty(method: calibration.Method, slo
 def test_the_highest_rank_is_found_where_probabilities_have_been_rounded_to_1() -> None:
     # All of the last six rows have a probability of 1 in 64 bits, and only log-odds tell them apart.
     sure = rows([1] * 6 + [16, 17, 18, 19, 20, 21], [0] * 6 + [1] * 6)
-    bounded = calibration.bounded(recency(1000), sure, "isotonic")
+    bounded = calibration.with_bounded_map(recency(1000), sure, "isotonic")
 
     assert probabilities(recency(1000), [16, 18, 21]).tolist() == [1, 1, 1]
     np.testing.assert_allclose(probabilities(bounded, [16, 18, 21]), 6 / 7)
@@ -110,8 +110,8 @@ def test_the_highest_rank_is_found_where_probabilities_have_been_rounded_to_1() 
 def test_nobodys_rank_changes_and_no_two_become_equal(method: calibration.Method) -> None:
     days = np.linspace(0, 29, 500)
 
-    before = probabilities(calibration.mapped(recency(0.2), STEPS, method), days)
-    after = probabilities(calibration.bounded(recency(0.2), STEPS, method), days)
+    before = probabilities(calibration.with_map(recency(0.2), STEPS, method), days)
+    after = probabilities(calibration.with_bounded_map(recency(0.2), STEPS, method), days)
 
     assert (np.diff(before) > 0).all()
     assert (np.diff(after) > 0).all()
@@ -128,7 +128,7 @@ def test_a_bounded_step_map_rises_and_is_otherwise_the_map_of_the_same_rows(labe
     days = np.arange(len(label))
     known = rows(days, np.array(label) * 1)
 
-    bounded = probabilities(calibration.bounded(recency(), known, "isotonic"), days)
+    bounded = probabilities(calibration.with_bounded_map(recency(), known, "isotonic"), days)
 
     # By hand: with one more churner at the first rank and one more who stays at the last.
     x, y = [*days, days[0], days[-1]], [*label, 1, 0]
@@ -153,8 +153,8 @@ def boosted() -> Any:
 def test_a_bounded_estimator_is_scikit_learns_own_and_gives_a_matrix_the_same(
     boosted: Any, method: calibration.Method
 ) -> None:
-    estimator = calibration.bounded(boosted, STEPS, method)
-    expected = calibration.probability(estimator, STEPS)
+    estimator = calibration.with_bounded_map(boosted, STEPS, method)
+    expected = calibration.churn_probability(estimator, STEPS)
 
     pickled = cloudpickle.dumps(estimator)
 
@@ -173,7 +173,7 @@ def test_a_bounded_estimator_is_scikit_learns_own_and_gives_a_matrix_the_same(
 def test_reasons_explain_the_estimator_before_map_and_bounds(
     boosted: Any, method: calibration.Method
 ) -> None:
-    estimator = calibration.bounded(boosted, STEPS, method)
+    estimator = calibration.with_bounded_map(boosted, STEPS, method)
 
     assert explain.uncalibrated(estimator) is boosted
     assert explain.supports(estimator)

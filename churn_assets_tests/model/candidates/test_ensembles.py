@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from churn_assets.model.candidates import candidates, estimators
+from churn_assets.model.candidates import competition, estimators, fitting, rebuilding
 from churn_assets.model.candidates.ensembles import Average, OnColumns, WithFallback
 from churn_assets.model.data.dataset import Frames, without_history
 from churn_assets.model.logged import explain
@@ -33,7 +33,7 @@ def _one_thread() -> Iterator[None]:
 def whole() -> WithFallback:
     known = estimators.make("hist_gradient_boosting", SMALL).fit(ROWS, FRAME["label"])
     without = estimators.make("logistic_regression").fit(ROWS[WINDOW_FEATURES], FRAME["label"])
-    return candidates.together(known, without)
+    return fitting.with_fallback(known, without)
 
 
 def without_a_history(rows: Any) -> Any:
@@ -85,7 +85,7 @@ def test_each_candidate_takes_missing_values_and_is_explained_exactly(name: str)
     params = {"average": {"estimators": parts}, "gradient_boosting": {"n_estimators": 5}}.get(name, {})
     assert ROWS.isna().any().any()
 
-    model = candidates._made(name, params, FRAME).fit(ROWS, FRAME["label"])
+    model = fitting.unfitted(name, params, FRAME).fit(ROWS, FRAME["label"])
     explainer = explain.explainer(model)
 
     total = explainer.base_value + explainer.contributions(ROWS.to_numpy()).sum(axis=1)
@@ -122,7 +122,7 @@ def test_a_feature_that_nobody_has_is_no_obstacle(name: str):
     parts = [{"estimator": "hist_gradient_boosting", "params": SMALL}]
     params = {"estimators": parts} if name == "average" else {}
 
-    model = candidates._made(name, params, frame).fit(frame[FEATURE_COLUMNS], frame["label"])
+    model = fitting.unfitted(name, params, frame).fit(frame[FEATURE_COLUMNS], frame["label"])
 
     # Somebody who has one later is answered as well.
     assert np.isfinite(model.predict_proba(ROWS)).all()
@@ -136,11 +136,11 @@ def test_the_frames_without_a_history_hold_the_six_features_of_the_same_rows():
 
 
 def test_in_the_race_an_average_is_made_of_what_was_fitted_before_it_and_is_the_same():
-    found = candidates.compete(FRAMES, trials=0, articles=False)
+    found = competition.compete(FRAMES, trials=0, with_article_model=False)
     made = {one.name: one for one in found}
     average = made["average_with_bg_nbd"]
 
-    again = candidates.rebuild(
+    again = rebuilding.rebuild(
         {"estimator": "average", "params": average.params, "calibration": "none"}, FRAMES
     )
 

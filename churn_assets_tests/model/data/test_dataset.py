@@ -45,7 +45,7 @@ def test_rows_are_counted_by_date_in_the_dates_order(spark: SparkSession):
 
 def test_the_last_fifth_of_the_dates_that_the_gap_leaves_is_held_out():
     # 49 dates less a gap of 30 are 19; three of them are held out, and three of the 16 others calibrate.
-    assert dataset.out_of_time_split(day(1), day(49), horizon_days=30) == (
+    assert dataset.out_of_time_split(days(1, 49).days(), horizon_days=30) == (
         days(1, 16),
         days(14, 16),
         days(47, 49),
@@ -53,19 +53,23 @@ def test_the_last_fifth_of_the_dates_that_the_gap_leaves_is_held_out():
 
 
 def test_two_dates_and_a_gap_are_enough_for_a_split():
-    assert dataset.out_of_time_split(day(1), day(7), horizon_days=5) == (days(1, 1), days(1, 1), days(7, 7))
+    assert dataset.out_of_time_split(days(1, 7).days(), horizon_days=5) == (
+        days(1, 1),
+        days(1, 1),
+        days(7, 7),
+    )
 
 
 def test_at_most_thirty_dates_are_held_out():
-    split = dataset.out_of_time_split(day(1), day(400), horizon_days=30)
+    split = dataset.out_of_time_split(days(1, 400).days(), horizon_days=30)
 
     assert split.holdout == days(371, 400)
 
 
 def test_dates_whose_windows_the_start_of_the_data_cuts_short_are_left_out_where_ten_others_remain():
     # 55 dates less a gap of 7 are 48; nine are held out, so the first 39 could be trained on.
-    assert dataset.out_of_time_split(day(1), day(55), horizon_days=7).train == days(30, 39)
-    assert dataset.out_of_time_split(day(1), day(54), horizon_days=7).train == days(1, 38)
+    assert dataset.out_of_time_split(days(1, 55).days(), horizon_days=7).train == days(30, 39)
+    assert dataset.out_of_time_split(days(1, 54).days(), horizon_days=7).train == days(1, 38)
 
 
 @settings(deadline=None)  # a shared machine may pause for longer than a function takes
@@ -78,7 +82,7 @@ def test_no_training_label_looks_into_the_holdout_and_calibration_lies_in_traini
     first: dt.date, usable: int, horizon: int
 ):
     last = first + dt.timedelta(days=usable + horizon - 1)
-    train, calibration, holdout = dataset.out_of_time_split(first, last, horizon)
+    train, calibration, holdout = dataset.out_of_time_split(DateRange(first, last).days(), horizon)
 
     last_day_a_label_looks_at = train.end + dt.timedelta(days=horizon)
     assert last_day_a_label_looks_at == holdout.start - dt.timedelta(days=1)
@@ -90,7 +94,7 @@ def test_an_outage_leaves_no_part_of_the_split_without_dates():
     # Dates 41 to 80 and 95 to 100 have no label.
     labelled = [day(i) for i in range(1, 121) if not (41 <= i <= 80 or 95 <= i <= 100)]
 
-    split = dataset.out_of_time_split(day(1), day(120), 7, labelled)
+    split = dataset.out_of_time_split(labelled, 7)
 
     # 67 dates lie seven days or more before the last: 13 are held out. Training ends eight days before them.
     assert split.holdout == days(108, 120)
@@ -101,7 +105,7 @@ def test_an_outage_leaves_no_part_of_the_split_without_dates():
 
 def test_too_few_dates_say_how_many_it_takes():
     with pytest.raises(ModelError, match=r"31 mature feature_dates, .* 30 days takes 32\."):
-        dataset.out_of_time_split(day(1), day(31), horizon_days=30)
+        dataset.out_of_time_split(days(1, 31).days(), horizon_days=30)
 
 
 def test_all_rows_of_the_dates_come_where_the_cap_allows(labelled: DataFrame):

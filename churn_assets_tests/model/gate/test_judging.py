@@ -1,12 +1,15 @@
 """Challenger and champion on one holdout, each asked with its own features."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from churn_assets.model.candidates import estimators
-from churn_assets.model.candidates.candidates import Candidate
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.gate import judging
+from churn_assets.model.gate.judging import Judgement
 from churn_assets.model.logged import packaging
 from churn_assets.model.metrics.evaluation import DEFAULT_COSTS
 from churn_assets.model.registry import registry
@@ -16,6 +19,17 @@ from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
 
 FRAME = labelled_frame(users=400, dates=2).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
 FRAMES = Frames(train=FRAME, calibration=FRAME, holdout=FRAME)
+
+
+def judge(settings: Settings, *models: Any) -> Judgement:
+    """Judge on ``FRAMES`` against what is in Production."""
+    return judging.judge(
+        FRAMES,
+        *models,
+        champion=judging.champion(settings, FRAMES.holdout),
+        costs=DEFAULT_COSTS,
+        slice_floor=settings.gate_slice_auc,
+    )
 
 
 def test_a_champion_from_before_a_feature_came_is_asked_with_its_own(
@@ -33,7 +47,7 @@ def test_a_champion_from_before_a_feature_came_is_asked_with_its_own(
         mlflow.end_run()
     registry.promote(settings, version)
 
-    found = judging.judge(settings, FRAMES, challenger, floor)
+    found = judge(settings, challenger, floor)
 
     assert found.champion_version == str(version)
     assert found.champion is not None
@@ -78,8 +92,8 @@ def test_bg_nbd_is_shown_beside_the_others_and_decides_nothing(
         for name in (estimators.FLOOR, estimators.FORMULA)
     )
 
-    shown = judging.judge(settings, FRAMES, model, floor, formula).decision
-    unshown = judging.judge(settings, FRAMES, model, floor).decision
+    shown = judge(settings, model, floor, formula).decision
+    unshown = judge(settings, model, floor).decision
 
     assert 0.5 < shown.formula["roc_auc"] < 1
     assert unshown.formula == {}

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from churn_assets.errors import ModelError
-from churn_assets.model.candidates import calibration, candidates, estimators
+from churn_assets.model.candidates import calibration, estimators, rebuilding
 from churn_assets.model.data.dataset import Frames
 from churn_assets.model.logged import explain, packaging
 from churn_assets.settings import Settings
@@ -46,7 +46,7 @@ print(json.dumps([str(why.dtype), *why.tolist()]))
 @pytest.fixture
 def model() -> Any:
     fitted = estimators.make("gradient_boosting", {"n_estimators": 5}).fit(FEATURES, FRAME["label"])
-    return calibration.bounded(fitted, FRAME.assign(**FEATURES), "sigmoid")
+    return calibration.with_bounded_map(fitted, FRAME.assign(**FEATURES), "sigmoid")
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_model_of_our_own_estimators_takes_rows_with_and_without_a_history_whe
     parts = [{"estimator": "bg_nbd", "params": {}}, {"estimator": "log_logistic_regression", "params": {}}]
     spec = {"estimator": "average", "params": {"estimators": parts}, "calibration": "none"}
     six = {"estimator": "logistic_regression", "params": {}, "calibration": "none"}
-    whole = candidates.rebuild({**spec, "fallback": six}, frames, bounded=True)
+    whole = rebuilding.rebuild({**spec, "fallback": six}, frames, bounded=True)
     with open_mlflow(settings) as mlflow:
         logged = packaging.log_churn_model(mlflow, whole, frame.head(2))
         folder = download_artifacts(logged)

@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from churn_assets.model.metrics.bootstrap import Ranking, Sampling, interval, numbered, paired
+from churn_assets.model.metrics.bootstrap import Ranking, Sampling, interval, paired_draws, user_numbers
 from churn_assets.model.metrics.evaluation import CostMatrix, evaluate
 
 COSTS = CostMatrix(contact_cost=1.0, saved_value=20.0, save_rate=0.1)
@@ -85,7 +85,7 @@ def test_the_same_seed_draws_the_same_users_and_another_one_others():
 def test_the_spread_is_that_of_a_mean_of_independent_users():
     user, label, probability = some_rows(2_000)
 
-    (drawn,) = paired([Ranking(user, label, probability)], 2_000, SAMPLING)
+    (drawn,) = paired_draws([Ranking(user, label, probability)], 2_000, SAMPLING)
 
     spread_of_a_mean = np.std((probability - label) ** 2) / np.sqrt(2_000)
     assert drawn["brier"].std() == pytest.approx(spread_of_a_mean, rel=0.15)
@@ -96,7 +96,7 @@ def test_more_rows_of_the_same_users_make_nothing_more_certain():
     once = Ranking(user, label, probability)
     on_ten_dates = Ranking(np.tile(user, 10), np.tile(label, 10), np.tile(probability, 10))
 
-    (one,), (ten,) = (paired([ranking], 300, SAMPLING) for ranking in (once, on_ten_dates))
+    (one,), (ten,) = (paired_draws([ranking], 300, SAMPLING) for ranking in (once, on_ten_dates))
 
     for metric in ("brier", "roc_auc", "pr_auc", "lift_10", "calibration_error", "profit"):
         assert interval(ten[metric]) == pytest.approx(interval(one[metric])), metric
@@ -105,7 +105,7 @@ def test_more_rows_of_the_same_users_make_nothing_more_certain():
 def test_both_models_are_judged_by_the_same_users():
     user, label, probability = some_rows(300)
 
-    ours, theirs = paired([Ranking(user, label, probability)] * 2, 300, SAMPLING)
+    ours, theirs = paired_draws([Ranking(user, label, probability)] * 2, 300, SAMPLING)
 
     assert interval(ours["roc_auc"] - theirs["roc_auc"]) == (0.0, 0.0)
     assert interval(ours["roc_auc"]).low < interval(ours["roc_auc"]).high
@@ -116,4 +116,4 @@ def test_the_interval_leaves_out_a_fortieth_at_either_end():
 
 
 def test_users_are_numbered_whatever_their_ids():
-    assert numbered([2**60 + 1, 7, 2**60, 7]).tolist() == [2, 0, 1, 0]
+    assert user_numbers([2**60 + 1, 7, 2**60, 7]).tolist() == [2, 0, 1, 0]

@@ -30,11 +30,11 @@ def test_a_user_exactly_at_the_threshold_is_contacted_as_in_the_key_figures():
     drawn = curves.profit(LABEL, probability, COSTS).summary
 
     assert drawn == evaluation.evaluate(LABEL, probability, COSTS)["profit"] == 1000 * 14 / 4
-    assert curves.contacted(LABEL, probability, COSTS.threshold) == (0.75, 2 / 3, 1.0)
+    assert curves.contact_shares(LABEL, probability, COSTS.threshold) == (0.75, 2 / 3, 1.0)
 
 
 def test_nobody_contacted_is_no_division_by_zero():
-    assert curves.contacted(LABEL, PROBABILITY, 0.95) == (0.0, 0.0, 0.0)
+    assert curves.contact_shares(LABEL, PROBABILITY, 0.95) == (0.0, 0.0, 0.0)
 
 
 def test_half_of_the_users_reach_half_of_the_churners_here():
@@ -114,5 +114,5 @@ def test_full_precision_for_nobody_found_is_not_drawn():
     ids=["empty", "too few", "one class", "not a number", "beyond 1", "none"],
 )
 def test_what_cannot_be_judged_is_not_drawn(label: list[float], probability: list[float] | None):
-    assert not curves.usable(np.array(label), probability)
-    assert curves.usable(LABEL, PROBABILITY)
+    assert not curves.can_be_drawn(np.array(label), probability)
+    assert curves.can_be_drawn(LABEL, PROBABILITY)

@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from churn_assets.errors import ModelError
@@ -8,7 +7,6 @@ from churn_assets.model.metrics.evaluation import (
     calibration_error,
     evaluate,
     lift,
-    recency_baseline,
 )
 
 
@@ -94,16 +92,3 @@ def test_a_score_is_no_probability(lowest: float, highest: float):
 def test_a_holdout_in_which_all_did_the_same_cannot_judge(label: int):
     with pytest.raises(ModelError, match=f"^The holdout has only label {label}; .*churn_labels"):
         evaluate([label, label], [0.2, 0.7])
-
-
-def test_the_baseline_ranks_by_recency_alone():
-    frame = pd.DataFrame(
-        {"days_since_last_event": [0, 5, 10, 20], "event_count_30d": [1, 9, 1, 9], "label": [0, 1, 0, 1]}
-    )
-
-    assert recency_baseline(frame) == 0.75
-
-
-def test_the_baseline_too_takes_both_labels():
-    with pytest.raises(ModelError, match="only label 0"):
-        recency_baseline(pd.DataFrame({"days_since_last_event": [0, 5], "label": [0, 0]}))

@@ -95,7 +95,7 @@ def test_probabilities_that_do_not_come_true_are_told(
     # The order is right, and the mean too high by half of the shift.
     found = complaints(realised(counted(shift + (1 - shift) * probability, label)), None, limits)
     assert [one.level for one in found] == expected
-    assert all("churned" in one.says and "calibration error" in one.says for one in found)
+    assert all("churned" in one.message and "calibration error" in one.message for one in found)
 
 
 def test_ten_dates_of_the_same_users_are_no_tenfold_evidence(limits: Settings) -> None:

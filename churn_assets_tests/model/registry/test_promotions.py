@@ -56,33 +56,33 @@ def shown(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def test_before_the_first_promotion_there_is_nothing_to_note(settings: Settings) -> None:
-    assert promotions.note(settings, []) == []
+    assert promotions.new_rows(settings, []) == []
     new_version(settings)
-    assert promotions.note(settings, []) == []
+    assert promotions.new_rows(settings, []) == []
 
 
 def test_a_promotion_moves_the_alias_and_is_noted_once(settings: Settings) -> None:
     win(settings, replaces=None, roc_auc=0.75)
     assert champion(settings) == "1"
 
-    rows = promotions.note(settings, [])
+    rows = promotions.new_rows(settings, [])
 
     assert shown(rows) == [(1, 1, None, "gate", "1 won.")]
     assert (rows[0]["roc_auc"], rows[0]["brier"]) == (0.75, 0.2)
     assert set(rows[0]) == set(MODEL_PROMOTIONS.column_names)
     assert dt.datetime.now(dt.UTC) - rows[0]["promoted_at"] < dt.timedelta(minutes=1)
-    assert promotions.note(settings, rows) == []
+    assert promotions.new_rows(settings, rows) == []
 
 
 def test_every_promotion_is_noted_even_where_nobody_looked_in_between(settings: Settings) -> None:
     win(settings, replaces=None)
-    rows = promotions.note(settings, [])
+    rows = promotions.new_rows(settings, [])
     new_version(settings)  # 2, refused
     win(settings, replaces="1")
     win(settings, replaces="3")
     promotions.promote(settings, "1", cause="rollback", reason="Back.", replaces="4")
 
-    assert shown(promotions.note(settings, rows)) == [
+    assert shown(promotions.new_rows(settings, rows)) == [
         (2, 3, 1, "gate", "3 won."),
         (3, 4, 3, "gate", "4 won."),
         (4, 1, 4, "rollback", "Back."),
@@ -96,7 +96,7 @@ def test_a_version_that_came_back_twice_is_noted_each_time_and_with_its_first_wi
     win(settings, replaces="1")
     promotions.promote(settings, "1", cause="rollback", reason="Back again.", replaces="3")
 
-    assert [(row["version"], row["cause"], row["reason"]) for row in promotions.note(settings, [])] == [
+    assert [(row["version"], row["cause"], row["reason"]) for row in promotions.new_rows(settings, [])] == [
         (1, "gate", "1 won."),
         (2, "gate", "2 won."),
         (1, "rollback", "Back."),
@@ -108,22 +108,22 @@ def test_a_version_that_came_back_twice_is_noted_each_time_and_with_its_first_wi
 def test_a_move_by_hand_is_noted_as_such_and_not_by_what_the_version_once_won(settings: Settings) -> None:
     win(settings, replaces=None)
     win(settings, replaces="1")
-    rows = promotions.note(settings, [])
+    rows = promotions.new_rows(settings, [])
     registry.promote(settings, "1")
 
-    rows += promotions.note(settings, rows)
+    rows += promotions.new_rows(settings, rows)
 
     assert shown(rows)[-1] == (3, 1, 2, "other", "The alias was moved in the registry.")
-    assert promotions.note(settings, rows) == []
+    assert promotions.new_rows(settings, rows) == []
 
 
 def test_a_move_by_hand_after_a_promotion_that_nobody_noted_leaves_both(settings: Settings) -> None:
     win(settings, replaces=None)
-    rows = promotions.note(settings, [])
+    rows = promotions.new_rows(settings, [])
     win(settings, replaces="1")
     registry.promote(settings, "1")
 
-    assert shown(promotions.note(settings, rows)) == [
+    assert shown(promotions.new_rows(settings, rows)) == [
         (2, 2, 1, "gate", "2 won."),
         (3, 1, 2, "other", "The alias was moved in the registry."),
     ]
@@ -137,7 +137,7 @@ def test_a_version_whose_run_is_gone_is_noted_without_metrics(settings: Settings
     MlflowClient().create_model_version(name, "file:///gone", run_id="0" * 32)
     promotions.promote(settings, "2", cause="gate", reason="2 won.", replaces=None)
 
-    [noted] = promotions.note(settings, [])
+    [noted] = promotions.new_rows(settings, [])
     assert (noted["version"], noted["roc_auc"], noted["brier"]) == (2, None, None)
 
 
@@ -182,7 +182,7 @@ def test_a_long_reason_is_cut_to_what_a_tag_holds(settings: Settings) -> None:
     version = new_version(settings)
     promotions.promote(settings, version, cause="gate", reason="x" * 2000, replaces=None)
 
-    assert [len(one["reason"]) for one in promotions.note(settings, [])] == [900]
+    assert [len(one["reason"]) for one in promotions.new_rows(settings, [])] == [900]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from churn_assets.model.candidates.bounds import Bounds
-from churn_assets.model.candidates.candidates import Calibrated, Candidate
+from churn_assets.model.candidates.competition import Calibrated
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.gate import gate
 from churn_assets.model.gate.gate import Decision
 from churn_assets.model.metrics.evaluation import DEFAULT_COSTS

@@ -12,8 +12,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 
 from churn_assets.errors import ModelError
-from churn_assets.model.candidates import calibration, candidates, estimators, search
-from churn_assets.model.candidates.candidates import Candidate
+from churn_assets.model.candidates import calibration, competition, entrants, estimators, rebuilding, search
+from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data import dataset
 from churn_assets.model.logged import explain
 from churn_assets.tables import WINDOW_FEATURES
@@ -55,7 +55,7 @@ def frames() -> dataset.Frames:
 
 def compete(frames: dataset.Frames, **options: Any) -> list[Candidate]:
     """With time enough for all trials, however busy the machine is."""
-    return candidates.compete(frames, seconds=3600, **options)
+    return competition.compete(frames, seconds=3600, **options)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def told() -> list[tuple[str, int, int]]:
 
 @pytest.fixture(scope="module")
 def found(frames: dataset.Frames, told: list[tuple[str, int, int]]) -> list[Candidate]:
-    return compete(frames, done=lambda one, number, of: told.append((one.name, number, of)))
+    return compete(frames, on_fitted=lambda one, number, of: told.append((one.name, number, of)))
 
 
 def of_name(found: list[Candidate], name: str) -> Candidate:
@@ -84,7 +84,7 @@ def test_each_is_reported_as_it_is_done(found: list[Candidate], told: list[tuple
 def test_the_winner_comes_first_and_the_others_by_their_brier_score(found: list[Candidate]):
     scores = [candidate.metrics["brier"] for candidate in found]
 
-    assert scores[0] <= scores[1] + candidates.WORTH_IT
+    assert scores[0] <= scores[1] + competition.WORTH_IT
     assert scores[1:] == sorted(scores[1:])
     assert found[-1].name in ("recency", "logistic_regression")
 
@@ -117,7 +117,7 @@ def test_models_are_fitted_in_one_thread_however_many_there_are(
             return super().fit(*args, **kwargs)
 
     monkeypatch.setitem(estimators.ESTIMATORS, "hist_gradient_boosting", Counting)
-    candidates.compete(frames, estimator="hist_gradient_boosting", params={"max_iter": 2})
+    competition.compete(frames, estimator="hist_gradient_boosting", params={"max_iter": 2})
 
     assert threads == [1]
 
@@ -149,7 +149,7 @@ def test_the_smaller_trials_come_first():
 
 
 def test_a_named_estimator_competes_with_the_floor_alone(frames: dataset.Frames):
-    found = candidates.compete(frames, estimator="hist_gradient_boosting", params={"max_iter": 7})
+    found = competition.compete(frames, estimator="hist_gradient_boosting", params={"max_iter": 7})
 
     assert [candidate.name for candidate in found] == ["hist_gradient_boosting", "recency"]
     assert found[0].params["max_iter"] == found[0].fitted.n_iter_ == 7
@@ -159,14 +159,14 @@ def test_a_named_estimator_competes_with_the_floor_alone(frames: dataset.Frames)
 def test_the_floor_never_wins_even_where_it_is_best(frames: dataset.Frames):
     bad = {"max_iter": 1, "learning_rate": 0.0001}
 
-    found = candidates.compete(frames, estimator="hist_gradient_boosting", params=bad)
+    found = competition.compete(frames, estimator="hist_gradient_boosting", params=bad)
 
     assert [candidate.name for candidate in found] == ["hist_gradient_boosting", "recency"]
     assert found[1].metrics["brier"] < found[0].metrics["brier"] - 0.01
 
 
 def test_without_time_no_trial_is_begun_and_the_rest_still_competes(frames: dataset.Frames):
-    found = candidates.compete(frames, seconds=0)
+    found = competition.compete(frames, seconds=0)
 
     # Of rows without a history, for which there are others.
     of_history = {"bg_nbd", "log_logistic_regression", "average"}
@@ -182,9 +182,9 @@ def test_a_less_simple_candidate_must_be_better_by_more_than_a_tie():
     tie = scored("search_1", "hist_gradient_boosting", 0.0999_1)
     better = scored("search_2", "hist_gradient_boosting", 0.0998_9)
 
-    assert candidates._ranked([logistic, tie])[0] is logistic
-    assert candidates._ranked([logistic, better])[0] is better
-    assert candidates._ranked([logistic, tie, better]) == [tie, better, logistic]
+    assert competition._ranked([logistic, tie])[0] is logistic
+    assert competition._ranked([logistic, better])[0] is better
+    assert competition._ranked([logistic, tie, better]) == [tie, better, logistic]
 
 
 def test_one_that_cannot_be_fitted_comes_last_with_its_reason(
@@ -202,7 +202,7 @@ def test_one_that_cannot_be_fitted_comes_last_with_its_reason(
 
 def test_nothing_but_the_floor_is_no_result(frames: dataset.Frames):
     with pytest.raises(ModelError, match=r"^No candidate can be trained: gradient_boosting: .*n_estimators"):
-        candidates.compete(frames, estimator="gradient_boosting", params={"n_estimators": -1})
+        competition.compete(frames, estimator="gradient_boosting", params={"n_estimators": -1})
 
 
 @pytest.mark.parametrize(
@@ -216,12 +216,12 @@ def test_nothing_but_the_floor_is_no_result(frames: dataset.Frames):
 )
 def test_what_cannot_compete_is_refused_by_name(estimator: str, params: Any, message: str):
     with pytest.raises(ModelError, match=message):
-        candidates.entrants(estimator, params)
+        entrants.entrants(estimator, params)
 
 
 def test_the_floor_knows_when_the_last_event_was_that_counts():
     def floor(*types: str, history: bool = True) -> str:
-        return candidates.entrants(history=history, staying_types=types)[0].params["feature"]
+        return entrants.entrants(history=history, staying_types=types)[0].params["feature"]
 
     assert floor() == floor("purchase", "renewal") == "days_since_last_event"
     assert floor("purchase") == "days_since_last_purchase"
@@ -232,9 +232,9 @@ def test_rows_of_one_class_are_refused_and_said_to_be(frames: dataset.Frames):
     everybody_stays = frames.train.assign(label=0)
 
     with pytest.raises(ModelError, match=r"Among the training rows there are only label 0;.*two classes"):
-        candidates.compete(frames._replace(train=everybody_stays))
+        competition.compete(frames._replace(train=everybody_stays))
     with pytest.raises(ModelError, match="Among the calibration rows there are no rows"):
-        candidates.compete(frames._replace(calibration=frames.calibration.head(0)))
+        competition.compete(frames._replace(calibration=frames.calibration.head(0)))
 
 
 def probabilities(fitted: Any, frames: dataset.Frames) -> np.ndarray:
@@ -243,7 +243,7 @@ def probabilities(fitted: Any, frames: dataset.Frames) -> np.ndarray:
 
 def too_sure(frames: dataset.Frames) -> Candidate:
     """Logistic regression of recency, whose probabilities are made far too sure."""
-    fitted: Any = candidates.compete(frames, estimator="logistic_regression")[0].fitted
+    fitted: Any = competition.compete(frames, estimator="logistic_regression")[0].fitted
     fitted[-1].coef_ *= 4
     fitted[-1].intercept_ *= 4
     return Candidate("logistic_regression", "logistic_regression", {}, fitted)
@@ -252,7 +252,7 @@ def too_sure(frames: dataset.Frames) -> Candidate:
 def test_probabilities_that_are_too_sure_are_calibrated(frames: dataset.Frames):
     best = too_sure(frames)
 
-    mapped = candidates.calibrated(best, frames.calibration)
+    mapped = competition.calibrate(best, frames.calibration)
 
     assert mapped.method in ("sigmoid", "isotonic")
     assert mapped.brier_after < mapped.brier_before - 0.01
@@ -267,7 +267,7 @@ def test_probabilities_that_are_too_sure_are_calibrated(frames: dataset.Frames):
 def test_a_map_refits_nothing_but_itself(frames: dataset.Frames):
     fitted = too_sure(frames).fitted
 
-    mapped = calibration.mapped(fitted, frames.calibration, "sigmoid")
+    mapped = calibration.with_map(fitted, frames.calibration, "sigmoid")
 
     # A sigmoid of the log-odds is their straight line, and leaves everybody's rank.
     log_odds = fitted.decision_function(frames.holdout[WINDOW_FEATURES])
@@ -282,9 +282,9 @@ def test_probabilities_that_are_right_are_left_as_they_are(frames: dataset.Frame
         users(first, 4000, 5, first).query("account_age_days <= 300") for first in (1, 5000)
     )
     right = frames._replace(train=train, calibration=calibrating)
-    best = candidates.compete(right, estimator="logistic_regression")[0]
+    best = competition.compete(right, estimator="logistic_regression")[0]
 
-    mapped = candidates.calibrated(best, right.calibration)
+    mapped = competition.calibrate(best, right.calibration)
 
     assert mapped.method == "none"
     assert explain.uncalibrated(mapped.estimator) is best.fitted
@@ -302,12 +302,12 @@ def test_a_map_is_not_judged_on_the_users_it_was_fitted_on(frames: dataset.Frame
     fitted[-1].intercept_ *= 0
     by_chance = frames.calibration.assign(label=np.arange(len(frames.calibration)) % 2)
 
-    in_sample = calibration.mapped(fitted, by_chance, "isotonic")
-    seeming = ((calibration.probability(in_sample, by_chance) - by_chance["label"]) ** 2).mean()
-    found = calibration.honest_probabilities(fitted, by_chance, seed=42)
+    in_sample = calibration.with_map(fitted, by_chance, "isotonic")
+    seeming = ((calibration.churn_probability(in_sample, by_chance) - by_chance["label"]) ** 2).mean()
+    found = calibration.out_of_sample_probabilities(fitted, by_chance, seed=42)
     honest = {method: calibration.brier(by_chance, probability) for method, probability in found.items()}
 
-    assert seeming < honest["none"] - candidates.WORTH_IT
+    assert seeming < honest["none"] - competition.WORTH_IT
     assert honest["isotonic"] > honest["none"]
 
 
@@ -325,7 +325,7 @@ def test_a_gain_within_one_standard_error_by_user_is_not_worth_a_map():
 def test_a_class_too_rare_to_be_halved_is_not_calibrated(frames: dataset.Frames):
     nearly_all_stay = frames.calibration.assign(label=(np.arange(len(frames.calibration)) % 100 == 0) * 1)
 
-    mapped = candidates.calibrated(too_sure(frames), nearly_all_stay)
+    mapped = competition.calibrate(too_sure(frames), nearly_all_stay)
 
     assert mapped.method == "none"
 
@@ -334,7 +334,7 @@ def test_a_class_too_rare_to_be_halved_is_not_calibrated(frames: dataset.Frames)
 def test_a_calibrated_estimator_pickles_names_its_features_and_takes_a_matrix(
     frames: dataset.Frames, method: calibration.Method
 ):
-    estimator = calibration.mapped(too_sure(frames).fitted, frames.calibration, method)
+    estimator = calibration.with_map(too_sure(frames).fitted, frames.calibration, method)
     expected = probabilities(estimator, frames)
 
     for pickled in (pickle.dumps(estimator), cloudpickle.dumps(estimator)):
@@ -352,11 +352,11 @@ def test_a_calibrated_estimator_pickles_names_its_features_and_takes_a_matrix(
 def test_what_won_is_rebuilt_bit_by_bit_from_its_spec(
     found: list[Candidate], frames: dataset.Frames, method: calibration.Method, bounded: bool
 ):
-    made = calibration.bounded if bounded else calibration.mapped
+    made = calibration.with_bounded_map if bounded else calibration.with_map
     for winner in (found[0], of_name(found, "gradient_boosting")):
         spec = {"estimator": winner.estimator_name, "params": winner.params, "calibration": method}
 
-        rebuilt = candidates.rebuild(json.loads(json.dumps(spec)), frames, bounded)
+        rebuilt = rebuilding.rebuild(json.loads(json.dumps(spec)), frames, bounded)
 
         then = made(winner.fitted, frames.calibration, method)
         assert (probabilities(rebuilt, frames) == probabilities(then, frames)).all()
@@ -376,4 +376,4 @@ def test_a_spec_that_cannot_be_rebuilt_says_why(
     spec = {"estimator": "hist_gradient_boosting", "params": {}, "calibration": "none"}
 
     with pytest.raises(ModelError, match=message):
-        candidates.rebuild({**spec, **changed}, frames)
+        rebuilding.rebuild({**spec, **changed}, frames)
