@@ -10,9 +10,10 @@ from churn_assets.settings import Settings
 
 ENDPOINT_NAME = "churn-prediction-endpoint"
 
-# Which version answered, of which feature_date the features were that the server looked up, and how many rows
-# were answered without a history of their user; the last two only where there were any.
+# The version that answered, Databricks' name for it, the feature_date of the features that were looked up,
+# and the number of rows that were scored without a history; the last two only where there were any.
 VERSION_HEADER = "churn-model-version"
+SERVED_NAME_HEADER = "served-model-name"
 FEATURE_DATE_HEADER = "churn-feature-date"
 WITHOUT_HISTORY_HEADER = "churn-without-history"
 

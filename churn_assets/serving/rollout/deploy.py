@@ -143,7 +143,6 @@ class _Deployer:
             self._api.create(
                 self._name,
                 config=config,
-                route_optimized=target.route_optimized,
                 tags=as_tags(target.tags) or None,
             )
         except ResourceConflict:

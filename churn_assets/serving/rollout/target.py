@@ -33,7 +33,6 @@ class Target:
     version: str
     workload_size: str = "Small"
     scale_to_zero: bool = True
-    route_optimized: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     inference_table: InferenceTable | None = None
 

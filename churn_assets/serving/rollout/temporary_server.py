@@ -76,8 +76,8 @@ def temporary_server(settings: Settings, version: str | None = None) -> Iterator
 
 
 def _serve(settings: Settings, state: StateFolder, version: str) -> None:
-    state.ask(Config(Entity(registry.registered_model_name(settings), version)))
-    _wait_for(lambda: state.wanted() is None, f"Version {version} is not published")
+    state.request_update(Config(Entity(registry.registered_model_name(settings), version)))
+    _wait_for(lambda: state.pending_update() is None, f"Version {version} is not published")
     endpoint = state.read()
     if endpoint.update == "UPDATE_FAILED":
         raise EndpointError(endpoint.message)

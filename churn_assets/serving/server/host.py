@@ -30,7 +30,7 @@ class ModelHost:
         """Whether a model is in memory."""
         return self._serving is not None
 
-    def at_hand(self) -> ServedModel | None:
+    def loaded_model(self) -> ServedModel | None:
         """The published version if it is in memory; the quick way that nearly every request goes."""
         self._used = True
         return self._in_memory()

@@ -30,8 +30,8 @@ def state(tmp_path: Path) -> StateFolder:
 @pytest.fixture
 def look(lake: Settings, state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """One step of a follower, which looks at the registry at each; the version served afterwards."""
-    monkeypatch.setattr(follower, "LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(follower, "TRY_AGAIN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "REGISTRY_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.0)
     ours = Follower(lake, state, describe=scorer.describe)
 
     def step() -> str:
@@ -48,7 +48,6 @@ def test_production_is_served_and_followed_when_it_moves(lake: Settings, state: 
     assert look() == "2"
 
     endpoint = state.read()
-    assert endpoint.previous == Config(version("1"))
     assert (endpoint.config_version, endpoint.followed, endpoint.update) == (2, "2", "NOT_UPDATING")
     assert scorer.load(state.model("2"), "2").version == "2"
 
@@ -66,28 +65,17 @@ def test_what_was_asked_for_stays_until_production_moves(lake: Settings, state: 
     registry.promote(lake, "2")
     assert look() == "2"
 
-    state.ask(Config(version("1")))
+    state.request_update(Config(version("1")))
     assert [look(), look(), look()] == ["1", "1", "1"]
-    assert state.wanted() is None
+    assert state.pending_update() is None
 
     registry.promote(lake, "3")
     assert look() == "3"
 
 
-def test_the_previous_version_is_remembered_through_a_repeated_wish(state: StateFolder, look):
-    look()
-    for _ in range(2):
-        state.ask(Config(version("2")))
-        look()
-
-    previous = state.read().previous
-    assert previous is not None
-    assert previous.serving == version("1")
-
-
 def test_a_shadow_goes_on_when_production_moves(lake: Settings, state: StateFolder, look):
     look()
-    state.ask(Config(version("1"), shadow=version("3")))
+    state.request_update(Config(version("1"), shadow=version("3")))
     look()
 
     registry.promote(lake, "2")
@@ -98,7 +86,7 @@ def test_a_shadow_goes_on_when_production_moves(lake: Settings, state: StateFold
 
 def test_a_shadow_that_is_promoted_is_no_shadow_any_more(lake: Settings, state: StateFolder, look):
     look()
-    state.ask(Config(version("1"), shadow=version("2")))
+    state.request_update(Config(version("1"), shadow=version("2")))
     look()
 
     registry.promote(lake, "2")
@@ -140,12 +128,12 @@ def test_a_promoted_version_that_cannot_be_served_leaves_the_old_one(
 )
 def test_a_wish_that_cannot_be_had_leaves_what_is_served(state: StateFolder, look, wanted: Config):
     look()
-    state.ask(wanted)
+    state.request_update(wanted)
 
     assert look() == "1"
     assert state.read().update == "UPDATE_FAILED"
     assert state.read().config_version == 1
-    assert state.wanted() is None
+    assert state.pending_update() is None
 
 
 def test_a_fault_of_ours_while_trying_a_version_is_no_end_of_the_follower(lake: Settings, state: StateFolder):
@@ -183,7 +171,7 @@ def test_an_unreachable_registry_does_not_take_the_previous_version_away(
     database = lake.lake_root / "mlflow" / "mlflow.db"
     database.write_bytes(b"no database" * 1000)
 
-    state.ask(Config(version("1")))
+    state.request_update(Config(version("1")))
 
     assert look() == "1"
     assert state.read().update == "NOT_UPDATING"

@@ -60,10 +60,10 @@ def test_many_who_wait_for_a_model_cause_one_loading(state: StateFolder, loaded:
     async def ask() -> list[str]:
         return [model.version for model in await asyncio.gather(*(host.published() for _ in range(50)))]
 
-    assert host.at_hand() is None
+    assert host.loaded_model() is None
     assert asyncio.run(ask()) == ["1"] * 50
     assert loaded == ["1"]
-    model = host.at_hand()
+    model = host.loaded_model()
     assert model is not None
     assert (model.version, host.served_name, host.is_loaded) == ("1", f"{NAME}-1", True)
 
@@ -74,7 +74,7 @@ def test_what_was_published_is_not_answered_by_what_was_there_before(state: Stat
 
     serve(state, "2")
 
-    assert host.at_hand() is None
+    assert host.loaded_model() is None
     assert asyncio.run(host.published()).version == "2"
     assert loaded == ["1", "2"]
 
@@ -127,7 +127,7 @@ def test_a_request_keeps_the_endpoint_from_being_idle_and_a_look_does_not(state:
     host.note_activity()
     assert not state.activity.exists()
 
-    host.at_hand()
+    host.loaded_model()
     host.note_activity()
     assert host.idle_seconds() < 5
     assert state.activity.exists()
