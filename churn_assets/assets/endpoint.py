@@ -28,6 +28,7 @@ ON_SPARK_WITH_ENDPOINT = ON_SPARK | {"endpoint"}
 class EndpointConfig(dg.Config):
     """How long a deployment may take, and which users are compared."""
 
+    # The first container takes up to half an hour to build.
     timeout_seconds: float = Field(default=45 * 60.0, gt=0)
     users: int = Field(default=200, ge=1)
     seed: int = 1

@@ -29,8 +29,6 @@ from churn_assets.serving.rollout.target import Target, as_tags
 # Told what happens, a line at a time.
 Progress = Callable[[str], None]
 
-# A first container is built in up to half an hour.
-TIMEOUT_SECONDS = 45 * 60.0
 LOG_LINES = 3
 
 
@@ -45,9 +43,7 @@ class Deployment:
     notes: tuple[str, ...] = ()
 
 
-def deploy(
-    client: WorkspaceClient, target: Target, progress: Progress, timeout: float = TIMEOUT_SECONDS
-) -> Deployment:
+def deploy(client: WorkspaceClient, target: Target, progress: Progress, timeout: float) -> Deployment:
     """Create the endpoint or update it, and wait until it serves the version.
 
     Nothing is changed where it does so already. An update of somebody else is waited for. Entities without

@@ -10,16 +10,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
+from churn_assets.serving.contract import (
+    ENDPOINT_NAME,
+    FEATURE_DATE_HEADER,
+    SERVED_NAME_HEADER,
+    VERSION_HEADER,
+)
 from churn_assets.serving.rollout.parity_report import Difference, ParityReport
 from churn_assets.tables import CHURN_PREDICTIONS
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-TOLERANCE = 1e-9
 ROWS_PER_REQUEST = 10
-SERVED_NAME_HEADER = "served-model-name"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def sample(
     return sorted(found, key=lambda user: user.user_id)
 
 
-def asking(client: "WorkspaceClient", endpoint: str = ENDPOINT_NAME) -> Query:
+def asking(client: "WorkspaceClient") -> Query:
     """Questions to an endpoint, through the SDK's own connection: its login, its retries.
 
     Not ``serving_endpoints.query``, which drops the headers that name the version and the feature_date.
@@ -100,7 +103,7 @@ def asking(client: "WorkspaceClient", endpoint: str = ENDPOINT_NAME) -> Query:
         try:
             found: Any = client.api_client.do(
                 "POST",
-                f"/serving-endpoints/{endpoint}/invocations",
+                f"/serving-endpoints/{ENDPOINT_NAME}/invocations",
                 headers={"Accept": "application/json", "Content-Type": "application/json"},
                 body={"dataframe_records": records},
                 response_headers=headers,
@@ -126,7 +129,6 @@ def compare(
     users: Sequence[SampledUser],
     *,
     by_user_id: bool,
-    tolerance: float = TOLERANCE,
 ) -> ParityReport:
     """Ask the endpoint for these users and compare.
 
@@ -135,7 +137,6 @@ def compare(
         feature_date: of the users' features and scores.
         users: what ``sample`` chose.
         by_user_id: whether to ask by user_id alone, too; the endpoint's features must be of ``feature_date``.
-        tolerance: the largest difference of two probabilities that passes.
     """
     differences: list[Difference] = []
     versions: set[str] = set()
@@ -149,7 +150,7 @@ def compare(
                 Difference(user.user_id, asked_by, user.churn_probability, prediction)
                 for user, prediction in zip(batch, answer.predictions, strict=True)
             ]
-    return ParityReport(feature_date, tolerance, differences, sorted(versions), seconds)
+    return ParityReport(feature_date, differences, sorted(versions), seconds)
 
 
 def _record(user: SampledUser, asked_by: str) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from churn_assets.tables import CHURN_PREDICTIONS
 
 WORST_ROWS = 10
 
+# The largest difference of two probabilities that passes.
+TOLERANCE = 1e-9
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -33,7 +36,6 @@ class ParityReport:
     """What was compared; ``differences`` holds each user once for each way of asking."""
 
     feature_date: dt.date
-    tolerance: float
     differences: list[Difference] = field(repr=False)
     versions: list[str]
     request_seconds: list[float] = field(repr=False)
@@ -67,7 +69,7 @@ class ParityReport:
     @property
     def passed(self) -> bool:
         """Whether somebody was compared, and nobody differs by more than the tolerance."""
-        return bool(self.differences) and all(one.size <= self.tolerance for one in self.differences)
+        return bool(self.differences) and all(one.size <= TOLERANCE for one in self.differences)
 
     @property
     def p50_request_ms(self) -> float:

@@ -104,7 +104,7 @@ class _Worker:
             if idle and self._host.is_loaded:
                 # scikit-learn's memory is freed only with the process. The server starts a new, small one,
                 # and until then the socket queues new connections.
-                self._metrics.scaled_down()
+                self._metrics.count_scale_down()
                 return _end_this_process()
             if self._options.has_a_parent and os.getppid() != parent:
                 # The server was killed, and its workers must not keep the port.
@@ -112,7 +112,7 @@ class _Worker:
             if not idle and self._state.read().config is not None:
                 # Before a request waits for it: after a start, a promotion, or a request to another worker.
                 with contextlib.suppress(ReplyError):
-                    await self._host.published(in_use=False)
+                    await self._host.load_published(in_use=False)
             await asyncio.sleep(TICK_SECONDS)
 
     def _is_idle(self) -> bool:

@@ -84,14 +84,14 @@ class Invocations:
         except ReplyError as error:
             response = refusal(error)
         except Exception:
-            self._metrics.answered(ReplyError.status, 0, time.perf_counter() - started)
+            self._metrics.record_request(ReplyError.status, 0, time.perf_counter() - started)
             raise
-        self._metrics.answered(response.status_code, scored_rows, time.perf_counter() - started)
+        self._metrics.record_request(response.status_code, scored_rows, time.perf_counter() - started)
         return response
 
     async def _score(self, body: bytes) -> tuple[Response, int]:
         # Model and features are each read once, so that a reply never mixes two versions or dates.
-        model = self._host.loaded_model() or await self._host.published()
+        model = self._host.loaded_model() or await self._host.load_published()
         if len(body) < BYTES_FOR_A_THREAD:
             rows = model.parser.rows(body, self._features)
         else:

@@ -36,9 +36,9 @@ BODY_ERRORS = (BadRequestError, TimedOutError, TooLargeError, UnsupportedMediaEr
 class Operation:
     """The description of a route.
 
-    A request sends exactly one of ``bodies`` as JSON. ``reply`` is the message type of the answer;
-    without one it is text. ``headers`` holds OpenAPI's header objects by name. ``errors`` are added to those that follow
-    from the token, the body and the path. ``is_public`` routes need no token.
+    A request sends exactly one of ``bodies`` as JSON. ``reply`` is the message type of the answer, which is
+    text without one. ``headers`` holds OpenAPI's header objects by name. ``errors`` are added to those that
+    follow from the token, the body and the path. ``is_public`` routes need no token.
     """
 
     summary: str

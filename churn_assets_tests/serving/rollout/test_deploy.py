@@ -298,7 +298,7 @@ def test_a_spent_quota_is_one_line_that_says_what_to_do(workspace: Workspace) ->
     with pytest.raises(
         EndpointError, match=r"RequestLimitExceeded: Endpoint limit of 50 reached\. A limit is reached"
     ):
-        deploy(client_of(workspace, retry_timeout_seconds=1), target("1"), lambda _: None)
+        deploy(client_of(workspace, retry_timeout_seconds=1), target("1"), lambda _: None, timeout=20)
 
 
 def test_a_missing_permission_is_one_line_that_names_the_grants(workspace: Workspace) -> None:
@@ -326,7 +326,7 @@ def test_a_workspace_that_is_not_there_is_named(workspace: Workspace) -> None:
     nowhere = client_of(workspace, host="http://127.0.0.1:9", retry_timeout_seconds=1)
 
     with pytest.raises(EndpointError, match=r"ConnectionError: .*Check the address"):
-        deploy(nowhere, target("1"), lambda _: None)
+        deploy(nowhere, target("1"), lambda _: None, timeout=20)
 
 
 def test_requests_are_logged_where_the_catalog_allows(

@@ -238,7 +238,12 @@ def model_serving(tmp_path: Path, registered: Settings) -> Iterator[WorkspaceCli
     with Workspace(tmp_path / "workspace") as workspace:
         serving_endpoints.of(workspace).registry_uri = registered.mlflow_tracking_uri
         client = workspace.client()
-        deploy(client, Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", "2"), lambda _: None)
+        deploy(
+            client,
+            Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", "2"),
+            lambda _: None,
+            timeout=20,
+        )
         yield client
     assert workspace.violations == []
 
@@ -264,7 +269,7 @@ def test_model_serving_of_a_version_of_histories_agrees_nulls_included(
     model_serving: WorkspaceClient, registered: Settings
 ) -> None:
     target = Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", WITH_HISTORY)
-    deploy(model_serving, target, lambda _: None)
+    deploy(model_serving, target, lambda _: None, timeout=20)
     users = users_scored_by(registered, WITH_HISTORY)
     query = asking(model_serving)
 
@@ -291,7 +296,10 @@ def test_where_no_server_runs_a_temporary_one_answers_and_says_so(lake: Settings
         assert endpoint.is_temporary
         assert endpoint.server == "temporary, none is running at http://127.0.0.1:9"
         deploy(
-            endpoint.client, BundledEndpoint(nowhere).target("churn-prediction-model", "1"), lambda _: None
+            endpoint.client,
+            BundledEndpoint(nowhere).target("churn-prediction-model", "1"),
+            lambda _: None,
+            timeout=20,
         )
         assert compared(asking(endpoint.client), users_scored_by(lake, "1"), by_user_id=False).passed
 

@@ -163,7 +163,7 @@ def test_a_shadow_that_knows_histories_scores_rows_with_and_without(lake: Settin
     page = metrics.page(registry_fails=False).decode()
     assert "churn_shadow_rows_total 2.0" in page
     assert "churn_shadow_difference_sum 0.0" in page
-    assert not model.takes(np.full((1, len(FEATURE_COLUMNS)), math.nan))
+    assert not model.accepts(np.full((1, len(FEATURE_COLUMNS)), math.nan))
 
 
 def test_a_shadow_is_not_asked_what_it_would_answer_otherwise_once_it_serves(registered: Settings):
@@ -180,7 +180,7 @@ def test_a_shadow_is_not_asked_what_it_would_answer_otherwise_once_it_serves(reg
 def test_differences_of_a_shadow_and_a_failing_registry_are_on_the_page():
     metrics = Metrics(None)
 
-    metrics.shadowed([0.0, 0.0, 0.3])
+    metrics.record_shadow([0.0, 0.0, 0.3])
 
     page = metrics.page(registry_fails=True).decode()
 
