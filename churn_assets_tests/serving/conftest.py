@@ -19,7 +19,7 @@ import requests
 from churn_assets.model.candidates import candidates, estimators
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features import online_store
 from churn_assets.serving.rollout.temporary_server import RunningServer, temporary_server
 from churn_assets.settings import Settings

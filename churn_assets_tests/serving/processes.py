@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import Client
 

@@ -57,8 +57,8 @@ class Snapshot:
             user_ids: integers in any order, repeated or not.
 
         Returns:
-            One row for each user_id in the order of ``columns``, NaN for nulls, and whether the user is known.
-            The row of an unknown user is 0.
+            One row for each user_id in the order of ``columns``, NaN for nulls, 0 for an unknown user; and
+            whether each user is known.
         """
         ids = np.asarray(user_ids, dtype=np.int64)
         if not len(self.user_ids):

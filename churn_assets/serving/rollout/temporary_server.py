@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import online_folder
+from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.published import follower
 from churn_assets.serving.published.state import StateFolder
 from churn_assets.serving.scoring import scorer

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import (
+from churn_assets.serving.endpoint import (
     ENDPOINT_NAME,
     FEATURE_DATE_HEADER,
     SERVED_NAME_HEADER,

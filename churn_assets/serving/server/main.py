@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from churn_assets import settings as settings_module
 from churn_assets.errors import ChurnError, EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME, endpoint_token, online_folder, state_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_token, online_folder, state_folder
 from churn_assets.serving.server.options import Options
 from churn_assets.settings import Settings
 

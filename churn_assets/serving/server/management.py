@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.published.state import VERSION_NUMBER, Config, Entity, StateFolder
 from churn_assets.serving.scoring.replies import (
     BadRequestError,

@@ -12,7 +12,7 @@ from databricks.sdk.core import Config
 from databricks.sdk.service.serving import Route, ServedEntityInput, TrafficConfig
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.rollout.deploy import Deployment, deploy
 from churn_assets.serving.rollout.target import InferenceTable, Target
 from churn_assets.serving.rollout.temporary_server import temporary_server

@@ -12,7 +12,7 @@ import schemathesis
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import RECORD, Client, server_of
 from churn_assets_tests.serving.server.test_openapi import DOCUMENT

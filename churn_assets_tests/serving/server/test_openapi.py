@@ -7,7 +7,7 @@ import pytest
 import requests
 from starlette.routing import BaseRoute
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.server import openapi
 from churn_assets.serving.server.app import make_app
 from churn_assets.serving.server.openapi import DescribedRoute
