@@ -79,16 +79,16 @@ def mlflow_server(settings: Settings, version: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def answers(registered: Settings) -> Answers:
     """Of every version and shape, MLflow's answer and ours."""
-    found = {}
+    answers = {}
     for version in VERSIONS:
         with mlflow_server(registered, version) as theirs, server_of(registered, version) as ours:
             token = {"authorization": f"Bearer {ours.token}"}
             for shape in (shape for shape in SHAPES if is_for(version, shape)):
-                found[version, shape.name] = (
+                answers[version, shape.name] = (
                     ask(theirs, shape, {}),
                     ask(ours.url + SCORE, shape, token),
                 )
-    return found
+    return answers
 
 
 def is_for(version: str, shape: Shape) -> bool:
