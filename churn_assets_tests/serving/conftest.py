@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import requests
 
+from churn_assets.errors import EndpointError
 from churn_assets.model.candidates import candidates, estimators
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
@@ -259,4 +260,5 @@ def _serve(client: Client, settings: Settings, version: str) -> None:
     while (state := client.ask("GET", path).json()["state"])["config_update"] == "IN_PROGRESS":
         assert time.monotonic() < deadline, state
         time.sleep(0.02)
-    assert state == {"ready": "READY", "config_update": "NOT_UPDATING"}
+    if state["config_update"] == "UPDATE_FAILED":
+        raise EndpointError(client.ask("GET", f"{path}/served-models/{version}/build-logs").json()["logs"])

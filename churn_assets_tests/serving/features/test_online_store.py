@@ -198,7 +198,7 @@ import json, os, signal, sys, tempfile
 from pathlib import Path
 import numpy as np
 import filelock
-from churn_assets.serving.online_store import OnlineStore, publish
+from churn_assets.serving.features.online_store import OnlineStore, publish
 import datetime as dt
 
 CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
