@@ -1,6 +1,6 @@
-"""A load generator for one fixed request: one connection in turn, or many at once.
+"""A load generator for one fixed request, over one connection or many.
 
-Written on sockets, because a client library takes longer for a request than the server that is measured.
+It uses sockets, because a client library takes longer for a request than the measured server.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ import uvloop
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: seconds each answer took, how many were no 200, and how long all took.
+    """The result: the seconds of each answer, the number of statuses other than 200, and the total seconds.
 
-    ``answers`` counts what ``at_once`` was told to tell apart; ``lost`` connections were closed too early.
+    ``answers`` counts the answers by the key of ``at_once``; ``lost`` connections were closed too early.
     """
 
     seconds: list[float]
@@ -29,17 +29,17 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """The number of answers per second."""
         return len(self.seconds) / self.elapsed
 
     def quantile(self, q: float) -> float:
-        """The seconds within which this share of the answers came."""
+        """Return the seconds within which this share of the answers came."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(len(ordered) * q))]
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """A whole HTTP/1.1 request."""
+    """Return a complete HTTP/1.1 request."""
     parsed = urlparse(url)
     lines = [
         f"POST {parsed.path} HTTP/1.1",
@@ -52,7 +52,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
 
 
 def one_by_one(url: str, request: bytes, count: int) -> Load:
-    """The same request again and again over one connection."""
+    """Send the request repeatedly over one connection, each after the answer to the one before."""
     seconds, failures = [], 0
     with socket.create_connection(_address(url)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -61,7 +61,7 @@ def one_by_one(url: str, request: bytes, count: int) -> Load:
             start = time.perf_counter()
             connection.sendall(request)
             answer = b""
-            while not _is_whole(answer):
+            while not _is_complete(answer):
                 answer += connection.recv(1 << 20)
             seconds.append(time.perf_counter() - start)
             failures += not answer.startswith(b"HTTP/1.1 200")
@@ -69,27 +69,27 @@ def one_by_one(url: str, request: bytes, count: int) -> Load:
 
 
 def at_once(
-    url: str, request: bytes, connections: int, seconds: float, tell: Callable[[bytes], bytes] | None = None
+    url: str, request: bytes, connections: int, seconds: float, key: Callable[[bytes], bytes] | None = None
 ) -> Load:
-    """As many requests as the server answers, over many connections, each of which waits for its answer.
+    """Send as many requests as the server answers, over many connections that each wait for their answer.
 
     Args:
-        url: of the server.
-        request: what ``post`` returns.
-        connections: how many at once.
-        seconds: for how long.
-        tell: what of each whole answer is counted; nothing without it.
+        url: the server's address.
+        request: a request from ``post``.
+        connections: the number of connections.
+        seconds: the length of the measurement.
+        key: returns the part of an answer to count it by; without it answers are not counted.
     """
-    return uvloop.run(_at_once(url, request, connections, seconds, tell))
+    return uvloop.run(_at_once(url, request, connections, seconds, key))
 
 
 async def _at_once(
-    url: str, request: bytes, connections: int, seconds: float, tell: Callable[[bytes], bytes] | None
+    url: str, request: bytes, connections: int, seconds: float, key: Callable[[bytes], bytes] | None
 ) -> Load:
     loop, address = asyncio.get_running_loop(), _address(url)
     load = Load([], 0, 0.0)
     began = time.perf_counter()
-    protocols = [_Connection(request, began + seconds, load, tell) for _ in range(connections)]
+    protocols = [_Connection(request, began + seconds, load, key) for _ in range(connections)]
     for protocol in protocols:
         await loop.create_connection(lambda made=protocol: made, *address)
     await asyncio.gather(*(protocol.done for protocol in protocols))
@@ -108,12 +108,12 @@ def _address(url: str) -> tuple[str, int]:
 
 class _Connection(asyncio.Protocol):
     def __init__(
-        self, request: bytes, until: float, load: Load, tell: Callable[[bytes], bytes] | None
+        self, request: bytes, until: float, load: Load, key: Callable[[bytes], bytes] | None
     ) -> None:
         self._request = request
         self._until = until
         self._load = load
-        self._tell = tell
+        self._key = key
         self._answer = b""
         self.failures = 0
         self.lost = 0
@@ -121,37 +121,37 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # TCP has no other
-        self._ask()
+        self._send()
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
-        if not _is_whole(self._answer):
+        if not _is_complete(self._answer):
             return
         now = time.perf_counter()
-        self._load.seconds.append(now - self._asked)
+        self._load.seconds.append(now - self._sent_at)
         self.failures += not self._answer.startswith(b"HTTP/1.1 200")
-        if self._tell:
-            self._load.answers[self._tell(self._answer)] += 1
+        if self._key:
+            self._load.answers[self._key(self._answer)] += 1
         self._answer = b""
         if now < self._until:
-            self._ask()
+            self._send()
         else:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        # Before its time, an answer was lost.
+        # Before the end, an answer was lost.
         self.lost += time.perf_counter() < self._until
         if not self.done.done():
             self.done.set_result(None)
 
-    def _ask(self) -> None:
-        self._asked = time.perf_counter()
+    def _send(self) -> None:
+        self._sent_at = time.perf_counter()
         self._transport.write(self._request)
 
 
-def _is_whole(answer: bytes) -> bool:
-    head, found, body = answer.partition(b"\r\n\r\n")
-    if not found:
+def _is_complete(answer: bytes) -> bool:
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    if not separator:
         return False
     length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
     return len(body) >= int(length)

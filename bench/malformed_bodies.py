@@ -1,4 +1,4 @@
-"""10,000 malformed bodies to ``churn serve``: what they are answered, and what its workers' memory does.
+"""Sends 10,000 malformed bodies to ``churn serve``, and prints the statuses and its workers' memory.
 
 Run: ``python -m bench.malformed_bodies``
 """
@@ -23,7 +23,7 @@ PORT = 18183
 
 
 def _resident_bytes() -> int:
-    """Of all processes that this one has started, the server's workers among them."""
+    """Return the memory of all child processes, which include the server's workers."""
     return sum(child.memory_info().rss for child in psutil.Process(os.getpid()).children(recursive=True))
 
 
@@ -37,7 +37,7 @@ def _statuses(server: peers.Peer, count: int, seed: int) -> collections.Counter[
 
 
 def main() -> None:
-    """Send them and print."""
+    """Send the bodies and print the result."""
     console = Console(width=110)
     with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
         settings = peers.settings_for(Path(folder), PORT, WORKERS)

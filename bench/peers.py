@@ -1,4 +1,4 @@
-"""The scoring server and ``mlflow models serve``, side by side with the same model."""
+"""Starts the scoring server and ``mlflow models serve`` with the same model."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from churn_assets import settings as settings_module
 from churn_assets.model.candidates import estimators
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets.tables import WINDOW_FEATURES
 
@@ -29,7 +29,7 @@ TRAINING_ROWS = 25_000
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: what it is called, where it scores, and what its requests need."""
+    """A running server: its name, the URL of its scoring route, and the headers of a request."""
 
     name: str
     url: str
@@ -37,22 +37,22 @@ class Peer:
 
 
 def settings_for(folder: Path, port: int, workers: int) -> Settings:
-    """Settings of a lake of its own."""
+    """Return the settings of a new lake in a folder."""
     return settings_module.load(
         _env_file=None,
         lake_root=folder / "lake",
         mlflow_tracking_uri="",
         endpoint_url=f"http://127.0.0.1:{port}",
-        endpoint_token="bench",  # noqa: S106 - of a server that lives for a minute
+        endpoint_token="bench",  # noqa: S106 - of a server that runs for a minute
         endpoint_workers=workers,
     )
 
 
 def rows(count: int, seed: int = 1) -> pd.DataFrame:
-    """Features as the platform's are: counts, and days."""
+    """Return random features in the platform's ranges, one row for each user."""
     random = np.random.default_rng(seed)
     highest = {"active_days_30d": 30, "days_since_last_event": 29, "account_age_days": 900}
-    # Who is in the table was there once at least; what its contract excludes the endpoint refuses.
+    # Every user in the table has an event, and the endpoint refuses values out of the contract's range.
     lowest = {"event_count_30d": 1, "active_days_30d": 1}
     return pd.DataFrame(
         {
@@ -63,7 +63,7 @@ def rows(count: int, seed: int = 1) -> pd.DataFrame:
 
 
 def train(settings: Settings, seed: int = 1) -> Any:
-    """The default estimator on as many rows as a training uses, registered and in Production.
+    """Train the default estimator on as many rows as the pipeline does, and register it as Production.
 
     Returns:
         The fitted estimator.
@@ -82,25 +82,25 @@ def train(settings: Settings, seed: int = 1) -> Any:
 
 @contextlib.contextmanager
 def churn_serve(settings: Settings) -> Iterator[Peer]:
-    """The scoring server."""
+    """Run the scoring server."""
     peer = Peer(
         "churn serve",
         f"{settings.endpoint_url}/serving-endpoints/{ENDPOINT_NAME}/invocations",
         {"Authorization": f"Bearer {settings.endpoint_token}"},
     )
     command = [sys.executable, "-m", "churn_assets.serving.server.main"]
-    own = {**settings.as_env(), "CHURN_ENDPOINT_TOKEN": str(settings.endpoint_token)}
-    with _running(command, {**os.environ, **own}, peer):
+    variables = {**settings.as_env(), "CHURN_ENDPOINT_TOKEN": str(settings.endpoint_token)}
+    with _running(command, {**os.environ, **variables}, peer):
         yield peer
 
 
 @contextlib.contextmanager
 def mlflow_serve(settings: Settings, port: int, workers: int) -> Iterator[Peer]:
-    """``mlflow models serve`` in this environment."""
+    """Run ``mlflow models serve`` in this environment."""
     peer = Peer("mlflow models serve", f"http://127.0.0.1:{port}/invocations")
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     command += ["-m", "models:/churn-prediction-model@Production", "-p", str(port), "--workers", str(workers)]
-    # MLflow starts uvicorn by its name.
+    # MLflow finds uvicorn through PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri, "PATH": path}
     with _running(command, environment, peer):
@@ -120,7 +120,7 @@ def _running(command: list[str], environment: dict[str, str], peer: Peer) -> Ite
             time.sleep(0.2)
         yield
     finally:
-        # MLflow's own workers are in the group as well.
+        # MLflow's workers are in the same process group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, 15)
         server.wait()

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench import http_load, peers
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import VERSION_HEADER
+from churn_assets.serving.endpoint import VERSION_HEADER
 from churn_assets.settings import Settings
 
 CONNECTIONS = 32

@@ -37,18 +37,18 @@ def _joined(parts: list[Load]) -> Load:
 
 
 def _in_turns(servers: list[Peer], body: bytes, measure: Measure) -> dict[str, Load]:
-    """Each server in turn, several times, so that a busy minute of the machine meets all of them."""
-    found: dict[str, list[Load]] = {peer.name: [] for peer in servers}
+    """Measure the servers in turn, several times, so that a busy minute affects all of them."""
+    loads: dict[str, list[Load]] = {peer.name: [] for peer in servers}
     for _ in range(ROUNDS):
         for peer in servers:
             request = http_load.post(peer.url, body, peer.headers)
-            found[peer.name].append(measure(peer.url, request))
-    return {name: _joined(parts) for name, parts in found.items()}
+            loads[peer.name].append(measure(peer.url, request))
+    return {name: _joined(parts) for name, parts in loads.items()}
 
 
 def main() -> None:
     """Measure and print."""
-    one = orjson.dumps({"dataframe_records": peers.rows(1).to_dict("records")})
+    one_row = orjson.dumps({"dataframe_records": peers.rows(1).to_dict("records")})
     thousand_rows = peers.rows(1000)
     thousand = orjson.dumps({"dataframe_records": thousand_rows.to_dict("records")})
     with tempfile.TemporaryDirectory(prefix="churn-bench-") as folder:
@@ -59,24 +59,28 @@ def main() -> None:
             peers.mlflow_serve(settings, PORTS[1], WORKERS) as theirs,
         ):
             servers = [ours, theirs]
-            _in_turns(servers, one, lambda url, request: http_load.one_by_one(url, request, 300))  # warm
-            latency = _in_turns(servers, one, lambda url, request: http_load.one_by_one(url, request, 1500))
+            _in_turns(servers, one_row, lambda url, request: http_load.one_by_one(url, request, 300))  # warm
+            latency = _in_turns(
+                servers, one_row, lambda url, request: http_load.one_by_one(url, request, 1500)
+            )
             load = _in_turns(
-                servers, one, lambda url, request: http_load.at_once(url, request, CONNECTIONS, 5.0)
+                servers, one_row, lambda url, request: http_load.at_once(url, request, CONNECTIONS, 5.0)
             )
             request = http_load.post(ours.url, thousand, ours.headers)
             http_load.one_by_one(ours.url, request, 20)
-            http: list[float] = []
-            alone: list[float] = []
+            http_seconds: list[float] = []
+            model_seconds: list[float] = []
             for _ in range(100):
-                http += http_load.one_by_one(ours.url, request, 1).seconds
+                http_seconds += http_load.one_by_one(ours.url, request, 1).seconds
                 start = time.perf_counter()
                 estimator.predict_proba(thousand_rows)
-                alone.append(time.perf_counter() - start)
-    _print(latency, load, http, alone)
+                model_seconds.append(time.perf_counter() - start)
+    _print(latency, load, http_seconds, model_seconds)
 
 
-def _print(latency: dict[str, Load], load: dict[str, Load], http: list[float], alone: list[float]) -> None:
+def _print(
+    latency: dict[str, Load], load: dict[str, Load], http_seconds: list[float], model_seconds: list[float]
+) -> None:
     (ours, theirs), (our_load, their_load) = latency.values(), load.values()
     table = Table("measured", *latency, "ratio", "at least", title="One model, two servers", box=None)
 
@@ -93,10 +97,10 @@ def _print(latency: dict[str, Load], load: dict[str, Load], http: list[float], a
         a, b = our_load.quantile(q) * 1e3, their_load.quantile(q) * 1e3
         line(f"{what}, {name}", a, b, "ms")
     console.print(table)
-    whole, model = statistics.median(http) * 1e3, statistics.median(alone) * 1e3
+    http, model = statistics.median(http_seconds) * 1e3, statistics.median(model_seconds) * 1e3
     console.print(
-        f"1,000 rows in one request: {whole:.2f} ms; scikit-learn alone: {model:.2f} ms; "
-        f"{whole / model:.1f} times (at most 4)"
+        f"1,000 rows in one request: {http:.2f} ms; scikit-learn alone: {model:.2f} ms; "
+        f"{http / model:.1f} times (at most 4)"
     )
     failures = sum(part.failures for part in (*latency.values(), *load.values()))
     console.print(

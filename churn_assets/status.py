@@ -10,7 +10,7 @@ from churn_assets.lakehouse.file_ledger import ahead_of
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.serving.rollout.endpoint_status import EndpointStatus, look
+from churn_assets.serving.rollout.endpoint_status import EndpointStatus, endpoint_status
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
 
 
@@ -95,7 +95,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
         tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
         scores=_score_status(lake),
-        endpoint=look(lake.settings) if not lake.is_remote else None,
+        endpoint=endpoint_status(lake.settings) if not lake.is_remote else None,
         landing=_landing_notes(lake, now, last),
         days=coverage.in_words(coverage.covered_days(lake, now or dt.datetime.now(dt.UTC)), lake.settings),
     )

@@ -1,4 +1,4 @@
-"""Serving: features to look users up in, the endpoint, and the check that it answers as the batch did."""
+"""The serving assets: the online features, and the endpoint with its comparison with the batch."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from churn_assets.errors import EndpointError
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 
 if TYPE_CHECKING:
+    from churn_assets.lakehouse.lake import Lakehouse
+    from churn_assets.serving.rollout.clients import EndpointLocation
     from churn_assets.serving.rollout.deploy import Deployment
     from churn_assets.serving.rollout.parity_report import ParityReport
     from churn_assets.serving.rollout.rollout import RollOut
@@ -22,20 +24,21 @@ ONLINE_USER_FEATURES = dg.AssetKey(["online_user_features"])
 CHURN_PREDICTION_ENDPOINT = dg.AssetKey(["churn_prediction_endpoint"])
 AGREES_WITH_BATCH = dg.AssetCheckKey(CHURN_PREDICTION_ENDPOINT, "agrees_with_batch")
 
-# The engine for the sample, and where the endpoint is.
+# The engine for the sample, and the endpoint.
 ON_SPARK_WITH_ENDPOINT = ON_SPARK | {"endpoint"}
 
 
 class EndpointConfig(dg.Config):
-    """How long a deployment may take, and which users are compared."""
+    """The time limit of a deployment in seconds, and the sample of users to compare."""
 
+    # The first container takes up to half an hour to build.
     timeout_seconds: float = Field(default=45 * 60.0, gt=0)
     users: int = Field(default=200, ge=1)
     seed: int = 1
 
 
 def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
-    """The online features, and the endpoint with its check."""
+    """Return the online features, and the endpoint with its check."""
 
     @dg.asset(
         key=ONLINE_USER_FEATURES,
@@ -51,13 +54,15 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
     def online_user_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from churn_assets.serving.features import online_features
 
-        lake, folder = context.resources.lakehouse, context.resources.endpoint.online_folder
-        found = online_features.latest(lake)
-        version = dg.DataVersion(found.data_version)
+        lake: Lakehouse = context.resources.lakehouse
+        endpoint: EndpointLocation = context.resources.endpoint
+        latest = online_features.latest(lake)
+        version = dg.DataVersion(latest.data_version)
+        folder = endpoint.online_folder
         if folder is None:
             reason = "this deployment's endpoint takes features only, and looks nobody up by user_id"
             return dg.MaterializeResult(metadata={"not_published": reason}, data_version=version)
-        published = online_features.publish_latest(lake, found, folder)
+        published = online_features.publish_latest(lake, latest, folder)
         return dg.MaterializeResult(
             metadata={
                 "users": published.users,
@@ -69,7 +74,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
             data_version=version,
         )
 
-    # One step, so that a deployment and its check share a server; the check runs alone as well.
+    # One step, so that a deployment and its check share a server; the check also runs alone.
     @dg.multi_asset(
         name="churn_prediction_endpoint",
         specs=[
@@ -102,7 +107,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
         from churn_assets.serving.rollout.rollout import roll_out
 
         deploys = CHURN_PREDICTION_ENDPOINT in context.selected_asset_keys
-        done = roll_out(
+        result = roll_out(
             context.resources.lakehouse,
             context.resources.endpoint,
             context.log.info,
@@ -111,25 +116,26 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
             seed=config.seed,
             timeout=config.timeout_seconds,
         )
-        found = done.report.description(scored_by(context.instance, done.report.feature_date))
+        report = result.report
+        description = report.description(scored_by(context.instance, report.feature_date))
         if AGREES_WITH_BATCH in context.selected_asset_check_keys:
             yield dg.AssetCheckResult(
-                passed=done.report.passed,
+                passed=report.passed,
                 check_name=AGREES_WITH_BATCH.name,
                 asset_key=CHURN_PREDICTION_ENDPOINT,
-                description=found,
-                metadata={"server": done.server, **_compared(done.report)},
+                description=description,
+                metadata={"server": result.server, **_report_metadata(report)},
             )
-        if deploys and not done.report.passed:
-            raise EndpointError(f"{found}. See the worst rows in the check {AGREES_WITH_BATCH.name}.")
-        if deploys and done.deployment:
-            yield _materialized(done, done.deployment)
+        if deploys and not report.passed:
+            raise EndpointError(f"{description}. See the worst rows in the check {AGREES_WITH_BATCH.name}.")
+        if deploys and result.deployment:
+            yield _materialization(result, result.deployment)
 
     return [online_user_features, churn_prediction_endpoint]
 
 
 def endpoint_schedules() -> list[dg.ScheduleDefinition]:
-    """The comparison, every hour."""
+    """Return the schedule of the hourly comparison."""
     job = dg.define_asset_job(
         "endpoint_parity",
         selection=dg.AssetSelection.checks(AGREES_WITH_BATCH),
@@ -144,7 +150,7 @@ def endpoint_schedules() -> list[dg.ScheduleDefinition]:
     return [
         dg.ScheduleDefinition(
             job=job,
-            # Not on the hour, when everything else starts.
+            # Not on the hour, when other schedules start.
             cron_schedule="17 * * * *",
             execution_timezone="UTC",
             execution_fn=once_deployed,
@@ -154,33 +160,33 @@ def endpoint_schedules() -> list[dg.ScheduleDefinition]:
 
 
 def scored_by(instance: dg.DagsterInstance, feature_date: dt.date) -> str:
-    """The version that scored this date, as its last materialisation says; "unknown" without one."""
+    """Return the version that scored a date, from its last materialisation; "unknown" without one."""
     records = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key(CHURN_PREDICTIONS), asset_partitions=[feature_date.isoformat()]),
         limit=1,
     ).records
-    found = records[0].asset_materialization if records else None
-    version = found.metadata.get("model_version") if found else None
+    materialization = records[0].asset_materialization if records else None
+    version = materialization.metadata.get("model_version") if materialization else None
     return str(version.value) if version else "unknown"
 
 
-def _materialized(done: "RollOut", deployment: "Deployment") -> dg.MaterializeResult:
+def _materialization(result: "RollOut", deployment: "Deployment") -> dg.MaterializeResult:
     return dg.MaterializeResult(
         asset_key=CHURN_PREDICTION_ENDPOINT,
         metadata={
             "model_version": deployment.version,
-            "url": dg.MetadataValue.url(done.url),
-            "server": done.server,
+            "url": dg.MetadataValue.url(result.url),
+            "server": result.server,
             "seconds_to_ready": round(deployment.seconds, 3),
             "changed": deployment.changed,
             **{f"note_{place}": note for place, note in enumerate(deployment.notes, start=1)},
-            **_compared(done.report),
+            **_report_metadata(result.report),
         },
         data_version=dg.DataVersion(deployment.version),
     )
 
 
-def _compared(report: "ParityReport") -> dict[str, Any]:
+def _report_metadata(report: "ParityReport") -> dict[str, Any]:
     return {
         "feature_date": str(report.feature_date),
         "compared_users": report.users,
@@ -192,14 +198,14 @@ def _compared(report: "ParityReport") -> dict[str, Any]:
             [
                 dg.TableRecord(
                     {
-                        "user_id": one.user_id,
-                        "asked_by": one.asked_by,
-                        "batch": one.batch,
-                        "endpoint": "none" if one.endpoint is None else repr(one.endpoint),
-                        "difference": repr(one.size),
+                        "user_id": row.user_id,
+                        "asked_by": row.asked_by,
+                        "batch": row.batch,
+                        "endpoint": "none" if row.endpoint is None else repr(row.endpoint),
+                        "difference": repr(row.size),
                     }
                 )
-                for one in report.worst
+                for row in report.worst
             ]
         ),
     }

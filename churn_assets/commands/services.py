@@ -1,4 +1,4 @@
-"""``churn serve`` and ``churn dev``, which run until they are stopped, and ``churn doctor``."""
+"""Long-running commands, and the check of this machine."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from churn_assets.console import out
 
 def serve() -> None:
     """Serve the Production model over HTTP at CHURN_ENDPOINT_URL, until stopped."""
-    # It replaces this process: its workers start small and signals reach it.
+    # Replaces this process: the workers start small, and signals reach the server.
     command = [sys.executable, "-m", "churn_assets.serving.server.main"]
     terminal.restore_stderr()
     os.execv(command[0], command)  # noqa: S606 - ourselves
@@ -33,7 +33,7 @@ def dev(
         ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
     )
     command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
-    # It replaces this process, so that Ctrl-C and signals reach Dagster itself.
+    # Replaces this process, so that Ctrl-C and signals reach Dagster itself.
     terminal.restore_stderr()
     os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
 
@@ -45,10 +45,10 @@ def doctor() -> None:
 
     settings = settings_module.load()
     out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)
-    ill = 0
+    problems = 0
     for finding in examine(lakehouse(settings)):
         mark = ("ok  ", "green") if finding.is_well else ("mend", "red")
         out.print(Text.assemble(mark, f" {finding.name}: {finding.says}"), soft_wrap=True)
-        ill += not finding.is_well
-    if ill:
+        problems += not finding.is_well
+    if problems:
         raise typer.Exit(1)

@@ -1,1 +1,1 @@
-"""The endpoint: the scoring server, what deploys a version, and the proof that it agrees with the batch."""
+"""The endpoint: the scoring server, deployments, and the comparison with the batch."""

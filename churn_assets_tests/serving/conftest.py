@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import math
 import shutil
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ import pytest
 import requests
 import sklearn
 
+from churn_assets.errors import EndpointError
 from churn_assets.model.candidates import estimators, fitting
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features import online_store
 from churn_assets.serving.rollout.temporary_server import RunningServer, temporary_server
 from churn_assets.settings import Settings
@@ -246,7 +248,8 @@ def copy_of(registered: Settings, lake_root: Path, **overrides: Any) -> Settings
 @pytest.fixture(scope="session")
 def running(registered: Settings) -> Iterator[RunningServer]:
     """A server of version 1, for tests that do not change it."""
-    with temporary_server(registered, "1") as server:
+    with temporary_server(registered) as server:
+        _serve(Client(server.url, server.token), registered, "1")
         yield server
 
 
@@ -274,6 +277,21 @@ def mlflow_answers(settings: Settings, version: str, records: list[dict[str, Any
 
 @contextlib.contextmanager
 def server_of(settings: Settings, version: str | None = None) -> Iterator[Client]:
-    """A server of a test's own."""
-    with temporary_server(settings, version) as server:
-        yield Client(server.url, server.token)
+    """A server for one test, which serves this version; None leaves that to the test."""
+    with temporary_server(settings) as server:
+        client = Client(server.url, server.token)
+        if version:
+            _serve(client, settings, version)
+        yield client
+
+
+def _serve(client: Client, settings: Settings, version: str) -> None:
+    path = f"/api/2.0/serving-endpoints/{ENDPOINT_NAME}"
+    entity = {"entity_name": registry.registered_model_name(settings), "entity_version": version}
+    client.ask("PUT", f"{path}/config", json={"served_entities": [entity]}).raise_for_status()
+    deadline = time.monotonic() + 60
+    while (state := client.ask("GET", path).json()["state"])["config_update"] == "IN_PROGRESS":
+        assert time.monotonic() < deadline, state
+        time.sleep(0.02)
+    if state["config_update"] == "UPDATE_FAILED":
+        raise EndpointError(client.ask("GET", f"{path}/served-models/{version}/build-logs").json()["logs"])

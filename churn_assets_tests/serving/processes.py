@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import Client
 
@@ -117,8 +117,8 @@ def wait_until(holds: Callable[[], Any], what: str, log: Path | None = None, sec
                 return
         except OSError:  # it does not answer yet
             pass
-        said = log.read_text() if log else ""
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{said}"
+        log_text = log.read_text() if log else ""
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{log_text}"
         time.sleep(0.05)
 
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from databricks.sdk import WorkspaceClient
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets_tests.serving.conftest import Client
 
 

@@ -23,7 +23,7 @@ from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import EndpointError, ModelError
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features.online_store import OnlineStore
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings

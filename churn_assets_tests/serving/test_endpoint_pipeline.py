@@ -23,7 +23,7 @@ from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.graph import build_defs
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import online_folder
+from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.features.online_store import OnlineStore
 from churn_assets.serving.rollout.clients import BundledEndpoint
 from churn_assets.settings import Settings

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.errors import one_line
 from churn_assets.model.candidates import calibration, estimators, search
 from churn_assets.model.candidates.entrants import Entrant
 from churn_assets.model.data.dataset import Frames, features_in, has_history

@@ -1,4 +1,4 @@
-"""From the table to the online store: the latest feature_date alone, and only what lookups need."""
+"""Publishes the latest feature_date of ``gold.user_features`` to the online store."""
 
 import datetime as dt
 from pathlib import Path
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class LatestFeatures(NamedTuple):
-    """The last date of ``gold.user_features``, and the Delta version that it was seen in."""
+    """The last date of ``gold.user_features``, and the Delta version that holds it."""
 
     feature_date: dt.date
     delta_version: int
 
     @property
     def data_version(self) -> str:
-        """As Dagster compares it."""
+        """The data version that Dagster compares."""
         return f"{self.delta_version}/{self.feature_date}"
 
 
 def latest(lake: Lakehouse) -> LatestFeatures:
-    """Look for the last date with features; needs no engine where the lake is folders.
+    """Return the last date with features. This needs no engine if the lake is a folder.
 
     Raises:
-        EndpointError: there are no features yet.
+        EndpointError: the table is empty.
     """
     version = lake.version(USER_FEATURES)
     days = [day for day, rows in lake.partition_rows(USER_FEATURES).items() if rows]
@@ -43,9 +43,9 @@ def latest(lake: Lakehouse) -> LatestFeatures:
     return LatestFeatures(max(days), version)
 
 
-def publish_latest(lake: Lakehouse, found: LatestFeatures, folder: Path) -> Published:
-    """Publish the features of the date that ``latest`` found, by user_id."""
-    rows = lake.read(USER_FEATURES, DateRange(found.feature_date, found.feature_date))
+def publish_latest(lake: Lakehouse, latest: LatestFeatures, folder: Path) -> Published:
+    """Publish the features of the latest date by user_id."""
+    rows = lake.read(USER_FEATURES, DateRange(latest.feature_date, latest.feature_date))
     columns = [F.col(name).cast("double").alias(name) for name in FEATURE_COLUMNS]
     table: pa.Table = rows.select("user_id", *columns).toArrow()
     return publish(
@@ -53,7 +53,7 @@ def publish_latest(lake: Lakehouse, found: LatestFeatures, folder: Path) -> Publ
         table["user_id"].to_numpy(),
         table.select(FEATURE_COLUMNS).to_pandas().to_numpy(),
         FEATURE_COLUMNS,
-        found.feature_date,
-        found.delta_version,
+        latest.feature_date,
+        latest.delta_version,
         nullable={column.name for column in USER_FEATURES.columns if column.nullable},
     )

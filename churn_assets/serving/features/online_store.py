@@ -1,8 +1,9 @@
 """The features of one feature_date by user_id, in files that several processes map and one replaces.
 
-A published version is a folder: ``user_id.npy`` (sorted), ``features.npy`` (a row a user) and ``meta.json``.
-The file ``CURRENT`` names the version that counts and is replaced last, so whatever dies before leaves the
-old one. Every worker of the server imports this module: nothing but numpy and the standard library here.
+A published version is a folder: ``user_id.npy`` (sorted), ``features.npy`` (one row for each user) and
+``meta.json``. The file ``CURRENT`` names the current version and is replaced last, so an interrupted
+publication leaves the old one. Every worker of the server imports this module, so it needs only numpy and the
+standard library.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ IDS, FEATURES, META = "user_id.npy", "features.npy", "meta.json"
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: the version's folder, how many users, how many bytes, and where they came from."""
+    """A publication: the name of the version's folder, users, bytes, and the source."""
 
     version: str
     users: int
@@ -38,7 +39,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One published version, mapped into memory; it stays readable when another replaces it."""
+    """One published version, mapped into memory; it stays readable when another replaces it.
+
+    ``user_ids`` are sorted; ``features`` has one row for each of them and one column for each of ``columns``.
+    """
 
     user_ids: NDArray[np.int64]
     features: NDArray[np.float64]
@@ -47,48 +51,48 @@ class Snapshot:
     source_version: int
 
     def lookup(self, user_ids: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The features of these users.
+        """Return the features of these users.
 
         Args:
             user_ids: integers in any order, repeated or not.
 
         Returns:
-            A row for each, in ``columns``' order, NaN where a known user's feature is null, and whether the
-            user is known; an unknown one's row is 0.
+            One row for each user_id in the order of ``columns``, NaN for nulls, 0 for an unknown user; and
+            whether each user is known.
         """
-        wanted = np.asarray(user_ids, dtype=np.int64)
+        ids = np.asarray(user_ids, dtype=np.int64)
         if not len(self.user_ids):
-            return np.zeros((len(wanted), len(self.columns))), np.zeros(len(wanted), dtype=np.bool_)
-        place = np.minimum(np.searchsorted(self.user_ids, wanted), len(self.user_ids) - 1)
-        found = self.user_ids[place] == wanted
-        rows = self.features[place]
-        rows[~found] = 0.0
-        return rows, found
+            return np.zeros((len(ids), len(self.columns))), np.zeros(len(ids), dtype=np.bool_)
+        positions = np.minimum(np.searchsorted(self.user_ids, ids), len(self.user_ids) - 1)
+        is_known = self.user_ids[positions] == ids
+        rows = self.features[positions]
+        rows[~is_known] = 0.0
+        return rows, is_known
 
 
 class OnlineStore:
-    """The reader's side: the version that counts now."""
+    """A reader of the current version."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: tuple[int, ...] | None = None
+        self._cached_file: tuple[int, ...] | None = None
         self._snapshot: Snapshot | None = None
 
     def snapshot(self) -> Snapshot | None:
-        """The current version, or None while there is none; costs one ``stat`` where nothing has changed.
+        """Return the current version, None before the first. This costs one ``stat`` if nothing changed.
 
         Raises:
             EndpointError: the files of the current version are missing or damaged.
         """
         try:
-            found = os.stat(self._folder / POINTER)  # noqa: PTH116 - on the path of every request
+            file_status = os.stat(self._folder / POINTER)  # noqa: PTH116 - on the path of every request
         except FileNotFoundError:
-            self._seen = self._snapshot = None
+            self._cached_file = self._snapshot = None
             return None
-        seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if seen != self._seen:
+        file = (file_status.st_ino, file_status.st_mtime_ns, file_status.st_size)
+        if file != self._cached_file:
             self._snapshot = self._read()
-            self._seen = seen
+            self._cached_file = file
         return self._snapshot
 
     def _read(self) -> Snapshot:
@@ -99,12 +103,12 @@ class OnlineStore:
             current = self._folder / current_version(self._folder)
             if current == folder:
                 raise EndpointError(_damaged(folder)) from error
-            # Replaced twice since the pointer was read, and what it named then has been cleared away.
+            # Replaced twice since the pointer was read, and its version has been removed.
             return _open(current)
 
 
 def current_version(folder: Path) -> str:
-    """The name of the version that counts.
+    """Return the name of the current version.
 
     Raises:
         FileNotFoundError: nothing has been published.
@@ -112,7 +116,7 @@ def current_version(folder: Path) -> str:
     return (folder / POINTER).read_text()
 
 
-def publish(  # noqa: PLR0913, PLR0917 - what is published, and where it came from
+def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
     folder: Path,
     user_ids: ArrayLike,
     matrix: ArrayLike,
@@ -121,19 +125,19 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and where it came fr
     source_version: int,
     nullable: Collection[str] = (),
 ) -> Published:
-    """Make these features the ones that are looked up. The version before stays on disk, older ones go.
+    """Publish features as the current version. The version before stays on disk, older ones are removed.
 
     Args:
-        folder: of the store; made where it is missing.
+        folder: the store's folder, created if it is missing.
         user_ids: distinct integers, in any order.
-        matrix: a row a user, finite numbers in the order of ``columns``, or NaN in those that may be null.
+        matrix: one row for each user, finite numbers in the order of ``columns``, or NaN for nulls.
         columns: the names of the matrix's columns.
-        feature_date: at the end of which UTC day the features were known.
+        feature_date: the UTC day at whose end the features were known.
         source_version: the Delta version of the table that they were read from.
         nullable: the columns that may be null.
 
     Raises:
-        ContractError: a user is there twice, a number is missing or infinite, or the shapes do not fit.
+        ContractError: a user_id is repeated, a number is missing or infinite, or the shapes do not match.
     """
     from filelock import FileLock
 
@@ -147,7 +151,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and where it came fr
         "source_version": source_version,
         "users": len(ids),
     }
-    # One publisher at a time, or one would clear away what another is still writing.
+    # One publisher at a time, or one would remove what another is still writing.
     with FileLock(folder / ".lock"):
         target = folder / version
         target.mkdir()
@@ -169,13 +173,13 @@ def _sorted(
     if features.shape != (len(ids), len(columns)):
         raise ContractError(
             f"Online features of {len(ids)} users, {len(columns)} columns, have the shape {features.shape}. "
-            "Give a row a user and a column a feature."
+            "Give one row for each user and one column for each feature."
         )
     order = np.argsort(ids)
     ids, features = ids[order], np.ascontiguousarray(features[order])
-    if len(twice := ids[1:][ids[1:] == ids[:-1]]):
+    if len(duplicates := ids[1:][ids[1:] == ids[:-1]]):
         raise ContractError(
-            f"Online features hold user_id {twice[0]} twice; expected one row a user. "
+            f"Online features hold user_id {duplicates[0]} twice; expected one row for each user. "
             "Publish one feature_date at a time."
         )
     return ids, features
@@ -184,11 +188,11 @@ def _sorted(
 def _require_numbers(
     ids: NDArray[np.int64], features: NDArray[np.float64], columns: Sequence[str], nullable: Collection[str]
 ) -> None:
-    may_be_null = np.array([name in nullable for name in columns], dtype=np.bool_)
-    wrong = np.isinf(features) | (np.isnan(features) & ~may_be_null)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        or_null = " or none" if may_be_null[column] else ""
+    is_nullable = np.array([name in nullable for name in columns], dtype=np.bool_)
+    is_wrong = np.isinf(features) | (np.isnan(features) & ~is_nullable)
+    if is_wrong.any():
+        row, column = np.argwhere(is_wrong)[0]
+        or_null = " or none" if is_nullable[column] else ""
         raise ContractError(
             f"Online features of user_id {ids[row]} have {columns[column]} = {features[row, column]}; "
             f"expected a finite number{or_null}. Mend it in user_features."
@@ -198,7 +202,7 @@ def _require_numbers(
 def _open(folder: Path) -> Snapshot:
     try:
         meta = json.loads((folder / META).read_bytes())
-        # Plain arrays over the mapped files: numpy's own class for them is slower at every step.
+        # As plain arrays over the mapped files, because np.memmap is slower in each operation.
         ids = np.asarray(np.load(folder / IDS, mmap_mode="r"))
         features = np.asarray(np.load(folder / FEATURES, mmap_mode="r"))
     except (ValueError, EOFError) as error:
@@ -231,7 +235,7 @@ def _write(path: Path, content: NDArray[Any] | bytes) -> None:
 
 
 def _replace_pointer(folder: Path, version: str) -> str | None:
-    """Let the pointer name this version; what it named before."""
+    """Make this version the current one, and return the previous one."""
     previous = None
     with contextlib.suppress(FileNotFoundError):
         previous = current_version(folder)
@@ -251,7 +255,7 @@ def _clear(folder: Path, keep: set[str | None]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Names of new files survive a power cut only once their folder is on disk too."""
+    """Write a folder to disk: only then do the names of its new files survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

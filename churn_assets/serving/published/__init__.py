@@ -1,1 +1,1 @@
-"""Which versions are served: the state on disk, who writes it and who follows it."""
+"""Which versions are served: the state on disk, and the process that keeps it up to date."""

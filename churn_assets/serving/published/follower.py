@@ -1,14 +1,13 @@
-"""Moves what is served: to what was asked for, and to the version that ``Production`` names.
+"""Updates the served version: to the one asked for, and to the one that ``Production`` names.
 
-One process of the server runs it, so that workers never import MLflow. A version is fetched and tried out
-before it is published; if that fails, the old one goes on serving, and the state says why.
+It runs in its own process, so that workers never import MLflow. A version is downloaded and tried out before
+it is published; if that fails, the old one stays, and the state holds the reason.
 """
 
 import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,10 +19,10 @@ from churn_assets.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# How long a promotion may go unnoticed, and for how long a registry that fails is left alone.
-LOOK_EVERY_SECONDS = 1.0
-TRY_AGAIN_AFTER_SECONDS = 15.0
-ANSWER_EVERY_SECONDS = 0.05
+# The longest time for which a promotion goes unnoticed, and the wait after a failure.
+REGISTRY_POLL_SECONDS = 1.0
+RETRY_SECONDS = 15.0
+UPDATE_POLL_SECONDS = 0.05
 
 
 class Follower:
@@ -39,30 +38,30 @@ class Follower:
     ) -> None:
         self._settings = settings
         self._state = state
-        self._follows = follows_production
+        self._follows_production = follows_production
         self._describe = describe
-        self._next_look = 0.0
+        self._next_poll = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Work until told to stop; nothing that fails ends it."""
+        """Work until ``stop`` is set; failures are logged and do not end it."""
         while not stop.is_set():
             self.step()
-            stop.wait(ANSWER_EVERY_SECONDS)
+            stop.wait(UPDATE_POLL_SECONDS)
 
     def step(self) -> None:
-        """Put in place what was asked for, and look at the registry when it is time."""
-        if wanted := self._state.wanted():
-            self._put(wanted, "asked for")
-            self._state.answered()
-        if self._follows and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_EVERY_SECONDS
+        """Put the pending update in place, and poll the registry when it is due."""
+        if update := self._state.pending_update():
+            self._put(update, "asked for")
+            self._state.finish_update()
+        if self._follows_production and time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + REGISTRY_POLL_SECONDS
             self._follow_production()
 
     def _follow_production(self) -> None:
         before = self._state.read()
         try:
             registered = registry.production_version(self._settings)
-        except Exception as error:  # noqa: BLE001 - whatever ails the registry, the old version goes on serving
+        except Exception as error:  # noqa: BLE001 - the old version is served, whatever the registry's failure
             self._note_registry(before, one_line(error, with_class=True))
             return
         self._note_registry(before, "")
@@ -80,33 +79,32 @@ class Follower:
             log.warning("registry: %s", error or "answers again")
             self._state.publish(msgspec.structs.replace(before, registry_error=error))
         if error:
-            self._next_look = time.monotonic() + TRY_AGAIN_AFTER_SECONDS
+            self._next_poll = time.monotonic() + RETRY_SECONDS
 
-    def _put(self, wanted: Config, why: str, followed: str | None = None) -> None:
+    def _put(self, config: Config, reason: str, followed: str | None = None) -> None:
+        """Publish a configuration, or the failure if one of its versions cannot be served."""
         before, now = self._state.read(), time.time_ns() // 1_000_000
-        entities = [entity for entity in (wanted.serving, wanted.shadow) if entity]
+        version = config.serving.entity_version
         try:
-            for entity in entities:
-                self._require_ours(entity)
+            for entity in config.entities:
+                self._require_own_model(entity)
                 publish(
                     self._settings,
                     self._state.model(entity.entity_version),
                     entity.entity_version,
                     self._describe,
                 )
-        except Exception as error:  # noqa: BLE001 - or the same wish would end the follower again and again
-            reason = str(error) if isinstance(error, ChurnError) else one_line(error, with_class=True)
-            log.warning("version %s (%s) is refused: %s", wanted.serving.entity_version, why, reason)
-            failed = msgspec.structs.replace(before, update="UPDATE_FAILED", message=reason, updated_at=now)
+        except Exception as error:  # noqa: BLE001 - the same update would end every follower after this one
+            message = str(error) if isinstance(error, ChurnError) else one_line(error, with_class=True)
+            log.warning("version %s (%s) is refused: %s", version, reason, message)
+            failed = msgspec.structs.replace(before, update="UPDATE_FAILED", message=message, updated_at=now)
             self._state.publish(failed)
-            self._next_look = time.monotonic() + TRY_AGAIN_AFTER_SECONDS
+            self._next_poll = time.monotonic() + RETRY_SECONDS
             return
-        log.info("serving version %s (%s)", wanted.serving.entity_version, why)
-        replaced = before.config and before.config != wanted
+        log.info("serving version %s (%s)", version, reason)
         self._state.publish(
             Endpoint(
-                config=wanted,
-                previous=before.config if replaced else before.previous,
+                config=config,
                 config_version=before.config_version + 1,
                 created_at=before.created_at or now,
                 updated_at=now,
@@ -114,13 +112,23 @@ class Follower:
             )
         )
 
-    def _require_ours(self, entity: Entity) -> None:
+    def _require_own_model(self, entity: Entity) -> None:
         name = registry.registered_model_name(self._settings)
         if entity.entity_name != name:
             raise ChurnError(f"This server serves {name} only, not {entity.entity_name}.")
 
 
-def main(settings: Settings, folder: Path, stop: threading.Event, **options: Any) -> None:
-    """The follower's process or thread."""
+def main(
+    settings: Settings,
+    folder: Path,
+    stop: threading.Event,
+    *,
+    follows_production: bool = True,
+    describe: Describe = in_a_process,
+) -> None:
+    """Run the follower in this process or thread until ``stop`` is set."""
     registry.configure(settings)
-    Follower(settings, StateFolder(folder), **options).run(stop)
+    follower = Follower(
+        settings, StateFolder(folder), follows_production=follows_production, describe=describe
+    )
+    follower.run(stop)

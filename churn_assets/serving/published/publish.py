@@ -1,4 +1,4 @@
-"""From the registry to the server's folder: one version's estimator, tried out before anything serves it."""
+"""Copies a version's estimator from the registry to the server's folder, after trying it out."""
 
 import json
 import shutil
@@ -20,26 +20,26 @@ TRY_SECONDS = 120
 
 
 def publish(settings: Settings, target: Path, version: str, describe: Describe) -> None:
-    """Put a registered version where workers load it from; nothing is done where it is there already.
+    """Copy a registered version to the folder from which workers load it, unless it is there already.
 
     Args:
-        settings: ``registry.configure`` has been called with them.
-        target: the version's folder; it appears whole or not at all.
-        version: a number in the registry.
+        settings: the settings with which ``registry.configure`` was called.
+        target: the version's folder, which is created completely or not at all.
+        version: the version's number in the registry.
         describe: tries the estimator out, as ``in_a_process`` or ``scorer.describe`` do.
 
     Raises:
-        ModelError: there is no such version, or it is none that can be served.
+        ModelError: there is no such version, or it cannot be served.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     uri = registry.model_uri(settings, version)
     try:
-        source = _source(settings, version)
-        found = _source_of(target)
-        # A registry that fails does not take away what was served before.
-        if found and source in (found, None):
+        source = _registered_source(settings, version)
+        published_source = _published_source(target)
+        # While the registry fails, the published copy stays.
+        if published_source and source in (published_source, None):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as scratch:
@@ -49,7 +49,7 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
             shutil.copyfile(_estimator(model, uri), draft / scorer.ESTIMATOR_FILE)
             description = {**describe(draft), "source": source}
             (draft / scorer.DESCRIPTION_FILE).write_text(json.dumps(description))
-            # Left from another registry that counted the same way.
+            # It may be the same version number of another registry.
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
     except (MlflowException, OSError) as error:
@@ -57,28 +57,28 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
 
 
 def in_a_process(folder: Path) -> dict[str, Any]:
-    """Try an estimator out in a process that ends afterwards.
+    """Try an estimator out in a separate process.
 
     Raises:
-        ModelError: what it said, or how it ended.
+        ModelError: the estimator's error, or the process's exit code and last line.
     """
     command = [sys.executable, "-m", scorer.__name__, str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TRY_SECONDS)  # noqa: S603 - ourselves
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TRY_SECONDS)  # noqa: S603 - ourselves
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"The estimator does not load and answer within {TRY_SECONDS} s.") from error
-    # The status alone tells little: what a pickle calls may end the process with any.
-    if done.returncode != 0 or not done.stdout.strip():
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise ModelError(f"The estimator ends its process with {done.returncode}; it said: {last}")
-    description = json.loads(done.stdout.splitlines()[-1])
+    # The exit code alone is no proof: a pickle can end the process with any code.
+    if process.returncode != 0 or not process.stdout.strip():
+        last = (process.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise ModelError(f"The estimator ends its process with {process.returncode}; it said: {last}")
+    description = json.loads(process.stdout.splitlines()[-1])
     if "error" in description:
         raise ModelError(description["error"])
     return description
 
 
-def _source(settings: Settings, version: str) -> str | None:
-    """Where the registry has the version from; None where the registry fails."""
+def _registered_source(settings: Settings, version: str) -> str | None:
+    """Return the artifact location of a registered version; None if the registry fails."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -91,7 +91,7 @@ def _source(settings: Settings, version: str) -> str | None:
         return None
 
 
-def _source_of(target: Path) -> str | None:
+def _published_source(target: Path) -> str | None:
     try:
         return json.loads((target / scorer.DESCRIPTION_FILE).read_text())["source"]
     except (FileNotFoundError, json.JSONDecodeError, KeyError):

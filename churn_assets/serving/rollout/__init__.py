@@ -1,1 +1,1 @@
-"""Bringing a version to the endpoint, and the proof that it agrees with the batch."""
+"""Deploying a version to the endpoint, and comparing its answers with the batch."""

@@ -1,4 +1,4 @@
-"""Where the endpoint is: the bundled server or Databricks Model Serving, both behind databricks-sdk."""
+"""The endpoint of each deployment, through databricks-sdk: the bundled server or Databricks Model Serving."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import requests
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME, endpoint_token, online_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_token, online_folder
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from churn_assets.serving.rollout.target import Target
 
-# For a server on this machine; a workspace has its own, longer ones.
+# For a server on this machine; a workspace has longer ones.
 CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class OpenEndpoint:
-    """A server that answers: its client, what it is in words, and whether it ends when it is closed.
+    """A client of a running server, with a description of it.
 
-    ``url`` is where people and programs find the endpoint, even if just now only a temporary server answers.
+    ``url`` is the endpoint's address for people and programs, even while only a temporary server answers.
     """
 
     client: "WorkspaceClient"
@@ -36,24 +36,24 @@ class OpenEndpoint:
 
 
 class EndpointLocation(Protocol):
-    """Where one deployment's endpoint is.
+    """The endpoint of one deployment.
 
-    ``online_folder`` is where features are published for lookups by user_id; None where there are none.
+    ``online_folder`` is the online store for look-ups by user_id; None if the endpoint has none.
     """
 
     online_folder: Path | None
 
     def open(self) -> AbstractContextManager[OpenEndpoint]:
-        """A server that answers."""
+        """Open a client of a running server."""
         ...
 
     def target(self, entity_name: str, version: str) -> "Target":
-        """What to deploy for a version of a registered model."""
+        """Return the deployment target for a version of a registered model."""
         ...
 
 
 class BundledEndpoint:
-    """``churn serve`` at CHURN_ENDPOINT_URL, or a server of this process for as long as it is needed."""
+    """``churn serve`` at CHURN_ENDPOINT_URL, or a temporary server in this process if none is running."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -61,10 +61,10 @@ class BundledEndpoint:
 
     @contextmanager
     def open(self) -> Iterator[OpenEndpoint]:
-        """The server that runs; a temporary one where none does.
+        """Open the running server, or start a temporary one.
 
         Raises:
-            EndpointError: something else answers at the address, or the temporary server does not start.
+            EndpointError: another program answers at the address, or the temporary server does not start.
         """
         url = self._settings.endpoint_url.rstrip("/")
         if is_running(url):
@@ -80,7 +80,7 @@ class BundledEndpoint:
             )
 
     def target(self, entity_name: str, version: str) -> "Target":
-        """The version alone: the bundled server has neither tags nor inference tables."""
+        """Return a target without tags and inference table, which the bundled server lacks."""
         from churn_assets.serving.rollout.target import Target
 
         return Target(ENDPOINT_NAME, entity_name, version)
@@ -90,8 +90,8 @@ class WorkspaceEndpoint:
     """Databricks Model Serving.
 
     Args:
-        settings: of the deployment.
-        client: gives a client of the workspace; called when it is needed, so that loading needs no secret.
+        settings: the deployment's settings.
+        client: creates a client of the workspace on demand, so that loading definitions needs no secret.
     """
 
     online_folder: Path | None = None
@@ -102,13 +102,13 @@ class WorkspaceEndpoint:
 
     @contextmanager
     def open(self) -> Iterator[OpenEndpoint]:
-        """The workspace."""
+        """Open the workspace."""
         client = self._client()
         host = client.config.host or ""
         yield OpenEndpoint(client, f"Databricks Model Serving, at {host}", invocations(host))
 
     def target(self, entity_name: str, version: str) -> "Target":
-        """The version, with tags for the bill and requests logged beside the predictions."""
+        """Return a target with the version, tags for the bill, and a table of logged requests."""
         from churn_assets.serving.rollout.target import InferenceTable, Target
 
         return Target(
@@ -123,18 +123,18 @@ class WorkspaceEndpoint:
 
 
 def invocations(host: str) -> str:
-    """Where a server takes requests."""
+    """Return the URL of the scoring route of a server."""
     return f"{host}/serving-endpoints/{ENDPOINT_NAME}/invocations"
 
 
 def is_running(url: str) -> bool:
-    """Whether a scoring server answers there.
+    """Return whether a scoring server answers at a URL.
 
     Raises:
-        EndpointError: something answers that is none.
+        EndpointError: another program answers there.
     """
     try:
-        answer = requests.get(f"{url}/ping", timeout=CONNECT_SECONDS)
+        response = requests.get(f"{url}/ping", timeout=CONNECT_SECONDS)
     except requests.ConnectionError:
         return False
     except requests.RequestException as error:
@@ -142,9 +142,9 @@ def is_running(url: str) -> bool:
             f"{url} does not answer within {CONNECT_SECONDS:.0f} s. Start churn serve again, "
             "or set CHURN_ENDPOINT_URL to where it is."
         ) from error
-    if answer.status_code not in (200, 503):
+    if response.status_code not in (200, 503):
         raise EndpointError(
-            f"{url}/ping answers {answer.status_code}, so it is no churn serve. "
+            f"{url}/ping answers {response.status_code}, so it is no churn serve. "
             "Set CHURN_ENDPOINT_URL to where that is, or to a free port."
         )
     return True
@@ -154,7 +154,7 @@ def _client(url: str, token: str) -> "WorkspaceClient":
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.core import Config
 
-    # auth_type, or the SDK would refuse a token beside other credentials in the environment.
+    # Without auth_type the SDK refuses a token beside other credentials in the environment.
     return WorkspaceClient(
         config=Config(host=url, token=token, auth_type="pat", retry_timeout_seconds=RETRY_SECONDS)
     )

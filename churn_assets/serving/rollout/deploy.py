@@ -1,4 +1,4 @@
-"""Puts one model version behind an endpoint through Databricks' API, which the bundled server speaks too."""
+"""Deploys a model version to an endpoint through Databricks' API, which the bundled server implements too."""
 
 import time
 from collections.abc import Callable
@@ -23,20 +23,18 @@ from tenacity import (
 
 from churn_assets.errors import EndpointError, one_line
 from churn_assets.serving.rollout import endpoint_state
-from churn_assets.serving.rollout.endpoint_errors import in_one_line
+from churn_assets.serving.rollout.endpoint_errors import endpoint_errors
 from churn_assets.serving.rollout.target import Target, as_tags
 
-# Told what happens, a line at a time.
+# Receives the progress of a deployment, one line at a time.
 Progress = Callable[[str], None]
 
-# A first container is built in up to half an hour.
-TIMEOUT_SECONDS = 45 * 60.0
 LOG_LINES = 3
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """An endpoint that is ready. ``changed`` is false where it served the version already."""
+    """A finished deployment. ``changed`` is false if the endpoint served the version already."""
 
     endpoint: str
     version: str
@@ -45,25 +43,23 @@ class Deployment:
     notes: tuple[str, ...] = ()
 
 
-def deploy(
-    client: WorkspaceClient, target: Target, progress: Progress, timeout: float = TIMEOUT_SECONDS
-) -> Deployment:
-    """Create the endpoint or update it, and wait until it serves the version.
+def deploy(client: WorkspaceClient, target: Target, progress: Progress, timeout: float) -> Deployment:
+    """Create or update the endpoint, and wait until it serves the version.
 
-    Nothing is changed where it does so already. An update of somebody else is waited for. Entities without
-    traffic, which score in the shadow, are kept.
+    An endpoint that serves it already is left alone, and another update in progress is waited for. Shadows,
+    which are entities without traffic, are kept.
 
     Args:
-        client: of a workspace, or of the bundled server.
-        target: what to serve.
-        progress: told each change of state.
-        timeout: seconds after which to give up waiting.
+        client: a client of a workspace or of the bundled server.
+        target: the version and configuration to serve.
+        progress: receives each change of state.
+        timeout: seconds to wait.
 
     Raises:
-        EndpointError: refused, failed or too slow, in one line; what was served before is served still.
+        EndpointError: refused, failed or too slow; the version before goes on serving.
     """
     started = time.monotonic()
-    with in_one_line(target.endpoint, f"deploy version {target.version}"):
+    with endpoint_errors(target.endpoint, f"deploy version {target.version}"):
         deployer = _Deployer(client, target, progress, started + timeout)
         endpoint, changed = deployer.deploy()
         notes = deployer.annotate(endpoint)
@@ -83,39 +79,39 @@ class _Deployer:
         self._name = target.endpoint
         self._progress = progress
         self._deadline = deadline
-        self._said = ""
+        self._last_state = ""
 
     def deploy(self) -> tuple[ServingEndpointDetailed, bool]:
-        """The endpoint once it is ready, and whether anything had to be changed for it."""
+        """Return the endpoint once it is ready, and whether it was changed."""
         while True:
-            endpoint = self._find()
+            endpoint = self._get_if_exists()
             if endpoint is None:
                 if self._create():
-                    return self._wait_for_ours(0), True
+                    return self._wait_for_target(0), True
                 continue
             if endpoint_state.is_updating(endpoint):
                 self._progress(f"{self._name} is being updated; waiting for that to end")
-                endpoint = self._poll(lambda found: not endpoint_state.is_updating(found))
+                endpoint = self._poll(lambda polled: not endpoint_state.is_updating(polled))
             before = endpoint_state.config_version(endpoint)
             if self._target.is_served_by(endpoint):
                 if endpoint_state.is_ready(endpoint):
                     return endpoint, False
-                return self._poll(self._is_ours_and_ready), False
+                return self._poll(self._is_target_ready), False
             if self._update(endpoint):
-                return self._wait_for_ours(before), True
+                return self._wait_for_target(before), True
 
     def annotate(self, endpoint: ServingEndpointDetailed) -> tuple[str, ...]:
-        """Set tags and the inference table where they differ; a refused table is a note."""
-        found = {tag.key: tag.value for tag in endpoint.tags or []}
-        missing = {key: value for key, value in self._target.tags.items() if found.get(key) != value}
+        """Set missing tags and the inference table; return a note if the table is refused."""
+        tags = {tag.key: tag.value for tag in endpoint.tags or []}
+        missing = {key: value for key, value in self._target.tags.items() if tags.get(key) != value}
         if missing:
             self._api.patch(self._name, add_tags=as_tags(missing))
         table = self._target.inference_table
-        logs_to = endpoint.ai_gateway.inference_table_config if endpoint.ai_gateway else None
-        if table is None or (logs_to and logs_to.enabled):
+        existing = endpoint.ai_gateway.inference_table_config if endpoint.ai_gateway else None
+        if table is None or (existing and existing.enabled):
             return ()
         try:
-            # Not auto_capture_config: workspaces take no new one since February 2026.
+            # Not auto_capture_config: workspaces accept no new one since February 2026.
             self._api.put_ai_gateway(
                 self._name,
                 inference_table_config=AiGatewayInferenceTableConfig(
@@ -126,11 +122,12 @@ class _Deployer:
                 ),
             )
         except DatabricksError as error:
-            reason = one_line(error, with_class=True)
-            return (f"Requests are not logged to {table.catalog}.{table.schema}: {reason}",)
+            return (
+                f"Requests are not logged to {table.catalog}.{table.schema}: {one_line(error, with_class=True)}",
+            )
         return ()
 
-    def _find(self) -> ServingEndpointDetailed | None:
+    def _get_if_exists(self) -> ServingEndpointDetailed | None:
         try:
             return self._api.get(self._name)
         except NotFound:
@@ -144,11 +141,10 @@ class _Deployer:
             self._api.create(
                 self._name,
                 config=config,
-                route_optimized=target.route_optimized,
                 tags=as_tags(target.tags) or None,
             )
         except ResourceConflict:
-            return False  # somebody created it in this moment
+            return False  # another deployment created it at the same moment
         return True
 
     def _update(self, endpoint: ServingEndpointDetailed) -> bool:
@@ -164,57 +160,58 @@ class _Deployer:
         except (ResourceConflict, InvalidState):
             if time.monotonic() > self._deadline:
                 raise
-            time.sleep(0.1)  # another update began in this moment, and shows at the next look
+            time.sleep(0.1)  # another update began at the same moment, and the next poll shows it
             return False
         return True
 
-    def _wait_for_ours(self, before: int) -> ServingEndpointDetailed:
-        endpoint = self._poll(lambda found: self._has_ended(found, before))
-        if self._is_ours_and_ready(endpoint):
+    def _wait_for_target(self, before: int) -> ServingEndpointDetailed:
+        endpoint = self._poll(lambda polled: self._has_ended(polled, before))
+        if self._is_target_ready(endpoint):
             return endpoint
-        going_on = endpoint_state.served(endpoint) if endpoint_state.is_ready(endpoint) else None
-        stays = f"version {going_on.entity_version} goes on serving" if going_on else "nothing is served"
+        served = endpoint_state.served(endpoint) if endpoint_state.is_ready(endpoint) else None
+        outcome = f"version {served.entity_version} goes on serving" if served else "nothing is served"
         if not endpoint_state.has_failed(endpoint):
             raise EndpointError(
                 f"{self._name} got version {self._target.version}, but another deployment came after it: "
-                f"{stays}. Deploy again if it should not."
+                f"{outcome}. Deploy again if it should not."
             )
         state = endpoint_state.description(endpoint, self._target.version)
         raise EndpointError(
-            f"{self._name} could not serve version {self._target.version} ({state}); {stays}. "
+            f"{self._name} could not serve version {self._target.version} ({state}); {outcome}. "
             f"Mend what its log says and deploy again: {self._log_tail()}"
         )
 
     def _has_ended(self, endpoint: ServingEndpointDetailed, before: int) -> bool:
         if endpoint_state.is_updating(endpoint):
             return False
-        # The old configuration without a failure is an update that does not show yet.
+        # The old configuration without a failure means that the update is not visible yet.
         is_newer = endpoint_state.is_ready(endpoint) and endpoint_state.config_version(endpoint) > before
-        return endpoint_state.has_failed(endpoint) or is_newer or self._is_ours_and_ready(endpoint)
+        return endpoint_state.has_failed(endpoint) or is_newer or self._is_target_ready(endpoint)
 
-    def _is_ours_and_ready(self, endpoint: ServingEndpointDetailed) -> bool:
+    def _is_target_ready(self, endpoint: ServingEndpointDetailed) -> bool:
         return self._target.is_served_by(endpoint) and endpoint_state.is_ready(endpoint)
 
     def _poll(self, is_over: Callable[[ServingEndpointDetailed], bool]) -> ServingEndpointDetailed:
         retrying = Retrying(
-            # The SDK itself repeats what is throttled or unavailable, but no internal error.
-            retry=retry_if_result(lambda found: not is_over(found)) | retry_if_exception_type(InternalError),
+            # The SDK itself retries throttled or unavailable requests, but not internal errors.
+            retry=retry_if_result(lambda polled: not is_over(polled))
+            | retry_if_exception_type(InternalError),
             wait=wait_exponential(multiplier=0.05, max=10),
             stop=stop_after_delay(max(0.0, self._deadline - time.monotonic())),
         )
         try:
-            return retrying(self._look)
+            return retrying(self._get_and_report)
         except RetryError as error:
             raise EndpointError(
                 f"{self._name} does not serve version {self._target.version} in the time given; last seen: "
-                f"{self._said}. It may still come: look at the endpoint, or deploy again to wait on."
+                f"{self._last_state}. It may still come: look at the endpoint, or deploy again to wait on."
             ) from error
 
-    def _look(self) -> ServingEndpointDetailed:
+    def _get_and_report(self) -> ServingEndpointDetailed:
         endpoint = self._api.get(self._name)
         state = endpoint_state.description(endpoint, self._target.version)
-        if state != self._said:
-            self._said = state
+        if state != self._last_state:
+            self._last_state = state
             self._progress(f"{self._name}: {state}")
         return endpoint
 

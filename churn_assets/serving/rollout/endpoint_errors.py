@@ -1,4 +1,4 @@
-"""What a workspace or the bundled server refuses, in one line that says what to do."""
+"""Refusals of a workspace or the bundled server, as one line of error and advice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,25 +20,25 @@ ADVICE: dict[type[Exception], str] = {
 
 
 @contextmanager
-def in_one_line(endpoint: str, doing: str) -> Iterator[None]:
-    """Raise what the SDK raises as one line.
+def endpoint_errors(endpoint: str, action: str) -> Iterator[None]:
+    """Raise the SDK's errors as EndpointError, with one line of advice.
 
     Args:
-        endpoint: its name, for the message.
-        doing: what was tried, such as "deploy version 3".
+        endpoint: the endpoint's name, for the message.
+        action: the action in the block, such as "deploy version 3".
 
     Raises:
-        EndpointError: whatever the service refused, or that it could not be reached.
+        EndpointError: the service refused a request, or could not be reached.
     """
     try:
         yield
     except (DatabricksError, requests.RequestException, TimeoutError) as error:
-        # The SDK gives up retrying with a TimeoutError, and keeps what it retried as its cause.
-        told = error.__cause__ if isinstance(error, TimeoutError) and error.__cause__ else error
+        # When the SDK stops retrying it raises a TimeoutError, whose cause is the last failure.
+        failure = error.__cause__ if isinstance(error, TimeoutError) and error.__cause__ else error
         advice = next(
-            (text for kind, text in ADVICE.items() if isinstance(told, kind)),
+            (text for kind, text in ADVICE.items() if isinstance(failure, kind)),
             "See the endpoint's page and events",
         )
         raise EndpointError(
-            f"{endpoint} failed to {doing}: {one_line(told, with_class=True)}. {advice}."
+            f"{endpoint} failed to {action}: {one_line(failure, with_class=True)}. {advice}."
         ) from error

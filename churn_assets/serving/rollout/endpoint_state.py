@@ -1,4 +1,4 @@
-"""Reads what Databricks' API says about an endpoint."""
+"""Reads an endpoint's state from Databricks' API."""
 
 from databricks.sdk.service.serving import (
     EndpointStateConfigUpdate,
@@ -11,29 +11,29 @@ from churn_assets.errors import one_line
 
 
 def served(endpoint: ServingEndpointDetailed) -> ServedEntityOutput | None:
-    """The entity that answers: the one with the most traffic, or the only one; None while there is none."""
+    """Return the entity with the most traffic, or the only one; None without entities."""
     share = _shares(endpoint)
     return max(_entities(endpoint), key=lambda entity: share.get(entity.name, 0), default=None)
 
 
 def shadows(endpoint: ServingEndpointDetailed) -> list[ServedEntityOutput]:
-    """The entities without traffic."""
+    """Return the entities without traffic."""
     share = _shares(endpoint)
     return [entity for entity in _entities(endpoint) if share.get(entity.name) == 0]
 
 
 def config_version(endpoint: ServingEndpointDetailed) -> int:
-    """How many configurations there have been."""
+    """Return the number of configurations so far."""
     return (endpoint.config.config_version if endpoint.config else None) or 0
 
 
 def is_updating(endpoint: ServingEndpointDetailed) -> bool:
-    """Whether a configuration is being put in place; no other is taken meanwhile."""
+    """Return whether an update is in progress, during which no other is accepted."""
     return _update(endpoint) is EndpointStateConfigUpdate.IN_PROGRESS
 
 
 def has_failed(endpoint: ServingEndpointDetailed) -> bool:
-    """Whether the last update failed or was cancelled, and the configuration before it stays."""
+    """Return whether the last update failed or was cancelled, so that the configuration before it stays."""
     return _update(endpoint) in (
         EndpointStateConfigUpdate.UPDATE_FAILED,
         EndpointStateConfigUpdate.UPDATE_CANCELED,
@@ -41,12 +41,12 @@ def has_failed(endpoint: ServingEndpointDetailed) -> bool:
 
 
 def is_ready(endpoint: ServingEndpointDetailed) -> bool:
-    """Whether it answers, or would after scaling up from zero."""
+    """Return whether the endpoint answers, or would after scaling up from zero."""
     return endpoint.state is not None and endpoint.state.ready is EndpointStateReady.READY
 
 
 def description(endpoint: ServingEndpointDetailed, version: str) -> str:
-    """The state in words, with what is said about one version, the update in hand first."""
+    """Return the state in words, with that of one version; the pending configuration's comes first."""
     state = endpoint.state
     ready = state.ready.value if state and state.ready else "unknown"
     update = state.config_update.value if state and state.config_update else "unknown"

@@ -1,21 +1,21 @@
-"""What the bundled server says of itself, asked without leaving a trace or waiting for long."""
+"""The bundled server's own status, for ``churn status``: it changes nothing and takes two seconds at most."""
 
 from dataclasses import dataclass
 
 import requests
 
-from churn_assets.serving.contract import ENDPOINT_NAME, state_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, state_folder
 from churn_assets.settings import Settings
 
-SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class EndpointStatus:
-    """The endpoint: its address, whether it answers, what it serves, and what its last change came to.
+    """The endpoint's address, state, served version and last update.
 
-    ``state`` is ``not running``, ``refused`` (the token is not the server's), or Databricks' word: ``READY``,
-    ``NOT_READY``. ``update`` is Databricks' too: ``NOT_UPDATING``, ``IN_PROGRESS``, ``UPDATE_FAILED``.
+    ``state`` is ``not running``, ``refused`` (the token is not the server's), or Databricks' ``READY`` or
+    ``NOT_READY``. ``update`` is Databricks' ``NOT_UPDATING``, ``IN_PROGRESS`` or ``UPDATE_FAILED``.
     """
 
     url: str
@@ -24,22 +24,22 @@ class EndpointStatus:
     update: str | None = None
 
 
-def look(settings: Settings) -> EndpointStatus:
-    """Ask the server at ``CHURN_ENDPOINT_URL``."""
+def endpoint_status(settings: Settings) -> EndpointStatus:
+    """Return the status of the server at ``CHURN_ENDPOINT_URL``."""
     url = settings.endpoint_url.rstrip("/")
     try:
-        answer = requests.get(
+        response = requests.get(
             f"{url}/api/2.0/serving-endpoints/{ENDPOINT_NAME}",
             headers={"Authorization": f"Bearer {_token(settings)}"},
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
     except requests.RequestException:
         return EndpointStatus(url, "not running")
-    if answer.status_code in (401, 403):
+    if response.status_code in (401, 403):
         return EndpointStatus(url, "refused")
     try:
-        found = answer.json()
-        state, config = found["state"], found.get("config", {})
+        endpoint = response.json()
+        state, config = endpoint["state"], endpoint.get("config", {})
         served = config.get("served_entities") or [{}]
         return EndpointStatus(url, state["ready"], served[0].get("entity_version"), state["config_update"])
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -47,7 +47,7 @@ def look(settings: Settings) -> EndpointStatus:
 
 
 def _token(settings: Settings) -> str:
-    """The token, where there is one; looking makes none."""
+    """Return the token, or nothing if there is none: a status creates no file."""
     if settings.endpoint_token:
         return settings.endpoint_token
     try:

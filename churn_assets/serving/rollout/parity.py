@@ -1,4 +1,4 @@
-"""Asks the endpoint for a seeded sample of users, and compares with the batch."""
+"""Compares the endpoint's answers for a seeded sample of users with the batch."""
 
 import datetime as dt
 import time
@@ -10,21 +10,24 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME, FEATURE_DATE_HEADER, VERSION_HEADER
+from churn_assets.serving.endpoint import (
+    ENDPOINT_NAME,
+    FEATURE_DATE_HEADER,
+    SERVED_NAME_HEADER,
+    VERSION_HEADER,
+)
 from churn_assets.serving.rollout.parity_report import Difference, ParityReport
 from churn_assets.tables import CHURN_PREDICTIONS
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
-TOLERANCE = 1e-9
 ROWS_PER_REQUEST = 10
-SERVED_NAME_HEADER = "served-model-name"
 
 
 @dataclass(frozen=True)
 class SampledUser:
-    """A user's score of the batch, and the features that it was made from, None where one is NULL."""
+    """A user's score in the batch, and the features that it was computed from; NULLs are None."""
 
     user_id: int
     churn_probability: float
@@ -33,9 +36,9 @@ class SampledUser:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the endpoint; a user of whom it knows nothing has None.
+    """One answer of the endpoint; the prediction for an unknown user is None.
 
-    ``version`` is the model's, ``feature_date`` that of features which were looked up; None where unsaid.
+    ``version`` is the model's, ``feature_date`` that of the features that were looked up; None if not sent.
     """
 
     predictions: list[float | None]
@@ -44,63 +47,62 @@ class Answer:
     seconds: float = 0.0
 
 
-# Records as ``dataframe_records`` takes them, to their answer.
+# Sends records in the format ``dataframe_records``, and returns their answer.
 Query = Callable[[list[dict[str, Any]]], Answer]
 
 
 def sample(
     predictions: DataFrame, features: DataFrame, columns: Sequence[str], users: int, seed: int
 ) -> list[SampledUser]:
-    """Choose users by a hash of their id and the seed: the same ones on every engine.
+    """Sample users by a hash of their id and the seed: the same users on every engine.
 
     Args:
         predictions: ``gold.churn_predictions`` of one feature_date.
         features: ``gold.user_features`` of that date.
         columns: the features that the version was trained with.
-        users: how many, at most.
-        seed: another one chooses others.
+        users: the largest number of users.
+        seed: of the hash.
 
     Returns:
         The users in the order of their ids.
 
     Raises:
-        EndpointError: somebody was scored and has no features.
+        EndpointError: a scored user has no features.
     """
-    chosen = (
+    sampled = (
         predictions.select("user_id", "churn_probability")
-        .withColumn("place", F.xxhash64("user_id", F.lit(seed)))
-        .orderBy("place", "user_id")
+        .withColumn("hash", F.xxhash64("user_id", F.lit(seed)))
+        .orderBy("hash", "user_id")
         .limit(users)
     )
-    known = features.select("user_id", *columns)
-    rows = chosen.join(known, "user_id", "left").collect()
-    if without := sorted(row["user_id"] for row in rows if row[columns[0]] is None):
+    rows = sampled.join(features.select("user_id", *columns), "user_id", "left").collect()
+    if without_features := sorted(row["user_id"] for row in rows if row[columns[0]] is None):
         raise EndpointError(
-            f"user_id {without[0]} has a score in {CHURN_PREDICTIONS} and no features of that date. "
+            f"user_id {without_features[0]} has a score in {CHURN_PREDICTIONS} and no features of that date. "
             "Score the date again: materialise churn_predictions."
         )
-    found = [
+    sampled_users = [
         SampledUser(row["user_id"], row["churn_probability"], {name: row[name] for name in columns})
         for row in rows
     ]
-    return sorted(found, key=lambda user: user.user_id)
+    return sorted(sampled_users, key=lambda user: user.user_id)
 
 
-def asking(client: "WorkspaceClient", endpoint: str = ENDPOINT_NAME) -> Query:
-    """Questions to an endpoint, through the SDK's own connection: its login, its retries.
+def endpoint_query(client: "WorkspaceClient") -> Query:
+    """Return a query of the endpoint through the SDK's own connection, with its login and retries.
 
-    Not ``serving_endpoints.query``, which drops the headers that name the version and the feature_date.
+    ``serving_endpoints.query`` would drop the headers that name the version and the feature_date.
     """
     from databricks.sdk.errors.platform import NotFound
 
     headers = [VERSION_HEADER, FEATURE_DATE_HEADER, SERVED_NAME_HEADER]
 
-    def ask(records: list[dict[str, Any]]) -> Answer:
+    def query(records: list[dict[str, Any]]) -> Answer:
         started = time.perf_counter()
         try:
-            found: Any = client.api_client.do(
+            response: Any = client.api_client.do(
                 "POST",
-                f"/serving-endpoints/{endpoint}/invocations",
+                f"/serving-endpoints/{ENDPOINT_NAME}/invocations",
                 headers={"Accept": "application/json", "Content-Type": "application/json"},
                 body={"dataframe_records": records},
                 response_headers=headers,
@@ -108,16 +110,16 @@ def asking(client: "WorkspaceClient", endpoint: str = ENDPOINT_NAME) -> Query:
         except NotFound:
             if "user_id" not in records[0]:
                 raise
-            return Answer([None] * len(records))  # all of them are unknown
-        served_name = found.get(SERVED_NAME_HEADER)
+            return Answer([None] * len(records))  # all users are unknown
+        served_name = response.get(SERVED_NAME_HEADER)
         return Answer(
-            predictions=found["predictions"],
-            version=found.get(VERSION_HEADER) or (served_name and served_name.rpartition("-")[2]),
-            feature_date=found.get(FEATURE_DATE_HEADER),
+            predictions=response["predictions"],
+            version=response.get(VERSION_HEADER) or (served_name and served_name.rpartition("-")[2]),
+            feature_date=response.get(FEATURE_DATE_HEADER),
             seconds=time.perf_counter() - started,
         )
 
-    return ask
+    return query
 
 
 def compare(
@@ -126,16 +128,14 @@ def compare(
     users: Sequence[SampledUser],
     *,
     by_user_id: bool,
-    tolerance: float = TOLERANCE,
 ) -> ParityReport:
-    """Ask the endpoint for these users and compare.
+    """Compare the endpoint's predictions for these users with the batch's.
 
     Args:
-        query: what ``asking`` returns.
-        feature_date: of the users' features and scores.
-        users: what ``sample`` chose.
-        by_user_id: whether to ask by user_id alone, too; the endpoint's features must be of ``feature_date``.
-        tolerance: the largest difference of two probabilities that passes.
+        query: sends records to the endpoint, as ``endpoint_query`` does.
+        feature_date: the date of the users' features and scores.
+        users: the sampled users.
+        by_user_id: whether to send user_ids alone, too; the online features must be of ``feature_date``.
     """
     differences: list[Difference] = []
     versions: set[str] = set()
@@ -149,7 +149,7 @@ def compare(
                 Difference(user.user_id, asked_by, user.churn_probability, prediction)
                 for user, prediction in zip(batch, answer.predictions, strict=True)
             ]
-    return ParityReport(feature_date, tolerance, differences, sorted(versions), seconds)
+    return ParityReport(feature_date, differences, sorted(versions), seconds)
 
 
 def _record(user: SampledUser, asked_by: str) -> dict[str, Any]:

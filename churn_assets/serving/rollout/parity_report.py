@@ -1,19 +1,25 @@
-"""How far the endpoint's answers are from the batch's, and the one line that names it."""
+"""The differences between the endpoint's predictions and the batch's, and their summary in one line."""
 
 import datetime as dt
 import math
 import statistics
 from dataclasses import dataclass, field
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.tables import CHURN_PREDICTIONS
 
 WORST_ROWS = 10
 
+# The largest difference of two probabilities that passes.
+TOLERANCE = 1e-9
+
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the endpoint is from the batch for one user, asked in one way; None where it gave no answer."""
+    """One user's probability in the batch and from the endpoint, None without an answer.
+
+    ``asked_by`` is the content of the request: ``features`` or ``user_id``.
+    """
 
     user_id: int
     asked_by: str
@@ -22,7 +28,7 @@ class Difference:
 
     @property
     def size(self) -> float:
-        """The absolute difference; infinite without an answer, or where that is no number."""
+        """The absolute difference; infinite if the answer is missing or NaN."""
         if self.endpoint is None or math.isnan(self.endpoint):
             return math.inf
         return abs(self.endpoint - self.batch)
@@ -30,52 +36,51 @@ class Difference:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What was compared; ``differences`` holds each user once for each way of asking."""
+    """The result of a comparison; ``differences`` holds each user once for each value of ``asked_by``."""
 
     feature_date: dt.date
-    tolerance: float
     differences: list[Difference] = field(repr=False)
     versions: list[str]
     request_seconds: list[float] = field(repr=False)
 
     @property
     def users(self) -> int:
-        """How many were compared."""
+        """The number of compared users."""
         return len({difference.user_id for difference in self.differences})
 
     @property
     def asked_by(self) -> list[str]:
-        """The ways of asking: by features, by user_id."""
+        """The contents of the requests: ``features``, ``user_id`` or both."""
         return sorted({difference.asked_by for difference in self.differences})
 
     @property
     def worst(self) -> list[Difference]:
-        """The largest differences first, as many as a person will look at."""
-        return sorted(self.differences, key=lambda one: (-one.size, one.user_id))[:WORST_ROWS]
+        """The largest differences, in descending order."""
+        return sorted(self.differences, key=lambda row: (-row.size, row.user_id))[:WORST_ROWS]
 
     @property
     def largest_difference(self) -> float:
-        """Over everybody who got an answer; 0 where nobody did."""
-        sizes = [one.size for one in self.differences if one.size != math.inf]
+        """The largest difference of all users with an answer; 0 if there are none."""
+        sizes = [row.size for row in self.differences if row.size != math.inf]
         return max(sizes, default=0.0)
 
     @property
     def missing(self) -> list[int]:
-        """Users of whom the endpoint knows nothing."""
-        return sorted({one.user_id for one in self.differences if one.size == math.inf})
+        """The user_ids for which the endpoint gave no number."""
+        return sorted({row.user_id for row in self.differences if row.size == math.inf})
 
     @property
     def passed(self) -> bool:
-        """Whether somebody was compared, and nobody differs by more than the tolerance."""
-        return bool(self.differences) and all(one.size <= self.tolerance for one in self.differences)
+        """Whether there are users, and none differs by more than the tolerance."""
+        return bool(self.differences) and all(row.size <= TOLERANCE for row in self.differences)
 
     @property
     def p50_request_ms(self) -> float:
-        """The median time of a request, of up to ``parity.ROWS_PER_REQUEST`` rows."""
+        """The median time of a request in milliseconds, for up to ``parity.ROWS_PER_REQUEST`` rows."""
         return statistics.median(self.request_seconds) * 1000 if self.request_seconds else 0.0
 
     def description(self, scored_by: str) -> str:
-        """In one line, who serves what and how far it is from the batch.
+        """Return one line with both versions and the largest difference.
 
         Args:
             scored_by: the version that scored the batch, or "unknown".

@@ -1,4 +1,4 @@
-"""Deploys the Production version where it is not served yet, and compares the endpoint with the batch."""
+"""Deploys the Production version if it is not served yet, and compares the endpoint with the batch."""
 
 import datetime as dt
 from pathlib import Path
@@ -13,18 +13,18 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
 from churn_assets.model.registry.quiet import quieten
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.features.online_store import OnlineStore
 from churn_assets.serving.rollout import parity
 from churn_assets.serving.rollout.clients import EndpointLocation
 from churn_assets.serving.rollout.deploy import Deployment, Progress, deploy
-from churn_assets.serving.rollout.endpoint_errors import in_one_line
+from churn_assets.serving.rollout.endpoint_errors import endpoint_errors
 from churn_assets.serving.rollout.parity_report import ParityReport
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
 
 
 class RollOut(NamedTuple):
-    """``deployment`` is None where the endpoint was only compared; ``server`` says what answered."""
+    """The result; ``deployment`` is None after a comparison alone, ``server`` describes the server."""
 
     deployment: Deployment | None
     report: ParityReport
@@ -32,11 +32,11 @@ class RollOut(NamedTuple):
     url: str
 
 
-def production(lake: Lakehouse) -> str:
-    """The number of the Production version.
+def production_version(lake: Lakehouse) -> str:
+    """Return the number of the Production version.
 
     Raises:
-        ModelError: there is none.
+        ModelError: no version is in Production.
     """
     quieten()
     version = registry.production_version(lake.settings)
@@ -45,12 +45,12 @@ def production(lake: Lakehouse) -> str:
             "No Production model is registered, so there is nothing to serve. Materialise "
             "churn_prediction_model first; it takes 10,000 labelled rows."
         )
-    # Only now: it makes a registry where there is none.
+    # Only now, because it creates a missing registry.
     registry.configure(lake.settings)
     return str(version.version)
 
 
-def roll_out(  # noqa: PLR0913 - what to deploy where, and whom to ask for
+def roll_out(  # noqa: PLR0913 - the deployment, and the sample
     lake: Lakehouse,
     location: EndpointLocation,
     progress: Progress,
@@ -60,24 +60,24 @@ def roll_out(  # noqa: PLR0913 - what to deploy where, and whom to ask for
     seed: int,
     timeout: float,
 ) -> RollOut:
-    """Deploy, if asked to, and compare a sample of the last feature_date's users.
+    """Deploy Production if asked to, and compare a sample of the last feature_date's users.
 
     Args:
         lake: predictions, features, and the settings of the registry.
-        location: where the endpoint is.
-        progress: told what happens.
-        deploys: whether to put Production behind the endpoint first. A temporary server, which serves nothing
-            yet, gets it in any case.
-        users: how many to compare, at most.
-        seed: which.
-        timeout: seconds for the deployment.
+        location: the endpoint of this deployment.
+        progress: receives each change of state.
+        deploys: whether to deploy Production first. A temporary server, which serves nothing yet, always gets
+            it.
+        users: the largest number of users to compare.
+        seed: of the sample.
+        timeout: seconds to wait for the deployment.
 
     Raises:
-        EndpointError: not deployed, not reachable, or there is nothing to compare with.
-        ModelError: there is no Production model.
+        EndpointError: the deployment failed, the endpoint is not reachable, or there are no predictions.
+        ModelError: no version is in Production.
     """
-    # First what may be missing: nothing is deployed that cannot be compared.
-    version = production(lake)
+    # The sample comes first, so that no version is deployed that cannot be compared.
+    version = production_version(lake)
     sampled = _sample(lake, version, users, seed)
     with location.open() as endpoint:
         progress(f"server: {endpoint.server}")
@@ -90,7 +90,7 @@ def roll_out(  # noqa: PLR0913 - what to deploy where, and whom to ask for
 
 
 class _Sample(NamedTuple):
-    """Users of the last scored feature_date, with the features that they had when they were scored."""
+    """Users of the last scored feature_date, with the features that their scores were computed from."""
 
     feature_date: dt.date
     features_version: int
@@ -105,8 +105,8 @@ def _sample(lake: Lakehouse, production: str, users: int, seed: int) -> _Sample:
         )
     last = DateRange(max(scored), max(scored))
     predictions = lake.read(CHURN_PREDICTIONS, last)
-    # Late events may have changed the features since, and the date waits to be scored again: not the
-    # endpoint's fault. So the features are those that the scores came from.
+    # Late events may have changed the features since, before the date is scored again. The endpoint is
+    # compared on the version of the features that the scores came from.
     micros = predictions.agg(F.unix_micros(F.max("scored_at"))).collect()[0][0]
     columns = packaging.inputs(registry.model_uri(lake.settings, production))
     latest = lake.version(USER_FEATURES)
@@ -117,8 +117,10 @@ def _sample(lake: Lakehouse, production: str, users: int, seed: int) -> _Sample:
 
 def _compare(client: WorkspaceClient, online_folder: Path | None, sample: _Sample) -> ParityReport:
     online = OnlineStore(online_folder).snapshot() if online_folder else None
-    # Published features of another date, or of a later version of it, have other scores.
+    # The published features of another date, or of a later version, would have other scores.
     published = (online.feature_date, online.source_version) if online else None
-    looks_up = published == (sample.feature_date, sample.features_version)
-    with in_one_line(ENDPOINT_NAME, f"answer for users of {sample.feature_date}"):
-        return parity.compare(parity.asking(client), sample.feature_date, sample.users, by_user_id=looks_up)
+    has_same_features = published == (sample.feature_date, sample.features_version)
+    with endpoint_errors(ENDPOINT_NAME, f"answer for users of {sample.feature_date}"):
+        return parity.compare(
+            parity.endpoint_query(client), sample.feature_date, sample.users, by_user_id=has_same_features
+        )

@@ -1,4 +1,4 @@
-"""What an endpoint shall serve, in Databricks' terms."""
+"""The desired configuration of an endpoint, in the terms of Databricks' API."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from churn_assets.serving.rollout import endpoint_state
 
 @dataclass(frozen=True)
 class InferenceTable:
-    """Where requests and answers are logged: ``<catalog>.<schema>.<prefix>_payload``."""
+    """The table of logged requests and answers: ``<catalog>.<schema>.<prefix>_payload``."""
 
     catalog: str
     schema: str
@@ -26,24 +26,23 @@ class InferenceTable:
 
 @dataclass(frozen=True)
 class Target:
-    """What an endpoint shall serve. ``version`` is a number: stages and aliases are resolved before."""
+    """The desired configuration. ``version`` is a number: stages and aliases are resolved before."""
 
     endpoint: str
     entity_name: str
     version: str
     workload_size: str = "Small"
     scale_to_zero: bool = True
-    route_optimized: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     inference_table: InferenceTable | None = None
 
     @property
     def served_name(self) -> str:
-        """The name in answers, logs and routes: model and version."""
+        """The entity's name in answers, logs and routes: model and version."""
         return f"{self.entity_name.rpartition('.')[2]}-{self.version}"
 
     def is_served_by(self, endpoint: ServingEndpointDetailed) -> bool:
-        """Whether the configuration in force is this one, shadows aside."""
+        """Return whether the endpoint's current configuration is this one, apart from shadows."""
         entity = endpoint_state.served(endpoint)
         return entity is not None and (
             entity.entity_name,
@@ -53,7 +52,7 @@ class Target:
         ) == (self.entity_name, self.version, self.workload_size, self.scale_to_zero)
 
     def entities(self, shadows: Iterable[ServedEntityOutput] = ()) -> list[ServedEntityInput]:
-        """This version, and after it those that only score in its shadow."""
+        """Return this version, followed by its shadows."""
         own = ServedEntityInput(
             name=self.served_name,
             entity_name=self.entity_name,
@@ -64,14 +63,14 @@ class Target:
         return [own, *(_as_input(entity) for entity in shadows)]
 
     def traffic(self, shadows: Iterable[ServedEntityOutput] = ()) -> TrafficConfig:
-        """All of it to this version."""
+        """Return the routes, which send all requests to this version."""
         routes = [Route(served_model_name=self.served_name, traffic_percentage=100)]
         routes += [Route(served_model_name=entity.name or "", traffic_percentage=0) for entity in shadows]
         return TrafficConfig(routes=routes)
 
 
 def as_tags(tags: Mapping[str, str]) -> list[EndpointTag]:
-    """As the API takes them."""
+    """Return tags in the API's type."""
     return [EndpointTag(key=key, value=value) for key, value in tags.items()]
 
 

@@ -1,4 +1,4 @@
-"""A server for the length of a check, where none is running: the same application, in a thread."""
+"""A scoring server in a thread of this process, for a deployment or comparison while none is running."""
 
 import contextlib
 import secrets
@@ -6,17 +6,16 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
 
 from churn_assets.errors import EndpointError
-from churn_assets.model.registry import registry
-from churn_assets.serving.contract import online_folder
+from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.published import follower
-from churn_assets.serving.published.state import Config, Entity, StateFolder
+from churn_assets.serving.published.state import StateFolder
 from churn_assets.serving.scoring import scorer
 from churn_assets.serving.server.app import make_app
 from churn_assets.serving.server.options import Options
@@ -27,22 +26,21 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RunningServer:
-    """Where it listens, and the token that it wants."""
+    """The address of a server, and its token."""
 
     url: str
     token: str = field(repr=False)
 
 
 @contextlib.contextmanager
-def temporary_server(settings: Settings, version: str | None = None) -> Iterator[RunningServer]:
-    """Run the bundled server on a free port of this machine.
+def temporary_server(settings: Settings) -> Iterator[RunningServer]:
+    """Run the bundled server on a free port of this machine, with no version until one is deployed.
 
     Args:
-        settings: of the lake whose registry and online features it uses.
-        version: what it serves from the start; None leaves that to a deployer.
+        settings: of the lake whose registry and online features the server uses.
 
     Raises:
-        EndpointError: it does not start, or the version cannot be served.
+        EndpointError: the server does not start.
     """
     with tempfile.TemporaryDirectory(prefix="churn-serving-") as folder, _free_port() as listener:
         state = StateFolder(Path(folder))
@@ -55,7 +53,7 @@ def temporary_server(settings: Settings, version: str | None = None) -> Iterator
             threading.Thread(
                 target=follower.main,
                 args=(settings, state.folder, stop),
-                # scikit-learn is in this process anyway: whoever deploys has MLflow open.
+                # In this process, because a deployment has imported scikit-learn already.
                 kwargs={"follows_production": False, "describe": scorer.describe},
             ),
             threading.Thread(target=server.run, kwargs={"sockets": [listener]}),
@@ -63,9 +61,7 @@ def temporary_server(settings: Settings, version: str | None = None) -> Iterator
         for thread in threads:
             thread.start()
         try:
-            _wait_for(lambda: server.started, "The temporary server does not start")
-            if version:
-                _serve(settings, state, version)
+            _wait_for_start(server)
             host, port = listener.getsockname()[:2]
             yield RunningServer(f"http://{host}:{port}", options.token)
         finally:
@@ -75,19 +71,13 @@ def temporary_server(settings: Settings, version: str | None = None) -> Iterator
                 thread.join()
 
 
-def _serve(settings: Settings, state: StateFolder, version: str) -> None:
-    state.ask(Config(Entity(registry.registered_model_name(settings), version)))
-    _wait_for(lambda: state.wanted() is None, f"Version {version} is not published")
-    endpoint = state.read()
-    if endpoint.update == "UPDATE_FAILED":
-        raise EndpointError(endpoint.message)
-
-
-def _wait_for(done: Callable[[], bool], otherwise: str) -> None:
+def _wait_for_start(server: uvicorn.Server) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not done():
+    while not server.started:
         if time.monotonic() > deadline:
-            raise EndpointError(f"{otherwise} within {START_SECONDS:.0f} s. Run: churn doctor")
+            raise EndpointError(
+                f"The temporary server does not start within {START_SECONDS:.0f} s. Run: churn doctor"
+            )
         time.sleep(0.01)
 
 

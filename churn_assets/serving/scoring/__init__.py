@@ -1,1 +1,1 @@
-"""From a request to probabilities: its rows, the model, and the reply."""
+"""Scoring one request: its rows, the model, and the reply."""

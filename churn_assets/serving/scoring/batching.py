@@ -1,59 +1,70 @@
-"""One call of the model for all requests that are there at the same moment.
+"""Scores all requests that were read in the same turn of the event loop with one call of the model.
 
-Of a call for one row nine tenths are scikit-learn's looking at its input. Nobody waits for others to come:
-what the loop has read when its turn ends is scored together, and a lone request is scored at once.
+For one row scikit-learn spends nine tenths of a call on checks of its input. No request waits for others to
+arrive: a request that is alone in its turn is scored at once.
 """
 
 import asyncio
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churn_assets.serving.scoring.scorer import ServedModel
 
-# From this many rows on, scoring leaves the loop to others: a thread costs 0.1 ms, a row some microseconds.
+# Larger requests are scored in a thread, which costs 0.1 ms; a row takes some microseconds.
 ROWS_FOR_A_THREAD = 256
+
+Matrix = NDArray[np.float64]
+Scores = NDArray[np.float64]
+
+
+class _Request(NamedTuple):
+    model: ServedModel
+    matrix: Matrix
+    scores: "asyncio.Future[Scores]"
 
 
 class Batcher:
-    """Scores rows, together with those that other requests have brought."""
+    """The queue of requests that are scored together."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, list[tuple[ServedModel, np.ndarray, asyncio.Future[np.ndarray]]]] = {}
+        # By the identity of the model, because around a promotion there are two versions.
+        self._queues: dict[int, list[_Request]] = {}
 
-    async def predict(self, model: ServedModel, matrix: np.ndarray) -> np.ndarray:
-        """The probability of churn of each row, by this model and no other.
+    async def predict(self, model: ServedModel, matrix: Matrix) -> Scores:
+        """Return the probability of churn of each row.
 
         Args:
-            model: what was published when the request was read.
-            matrix: its rows, float64.
+            model: the version that was published when the request was read.
+            matrix: one row for each of the request, one column for each feature.
         """
         if len(matrix) >= ROWS_FOR_A_THREAD:
             return await asyncio.to_thread(model.predict, matrix)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[np.ndarray] = loop.create_future()
-        # By the object: around a promotion two versions may be waiting.
-        waiting = self._waiting.setdefault(id(model), [])
-        waiting.append((model, matrix, answer))
-        if len(waiting) == 1:
+        scores: asyncio.Future[Scores] = loop.create_future()
+        queue = self._queues.setdefault(id(model), [])
+        queue.append(_Request(model, matrix, scores))
+        if len(queue) == 1:
             loop.call_soon(self._score, id(model))
-        return await answer
+        return await scores
 
     def _score(self, key: int) -> None:
-        waiting = self._waiting.pop(key)
-        model = waiting[0][0]
+        requests = self._queues.pop(key)
+        model = requests[0].model
         try:
-            if len(waiting) == 1:
-                predictions = model.predict(waiting[0][1])
+            if len(requests) == 1:
+                scores = model.predict(requests[0].matrix)
             else:
-                predictions = model.predict(np.concatenate([matrix for _, matrix, _ in waiting]))
-        except Exception as error:  # noqa: BLE001 - each request says so itself
-            for _, _, answer in waiting:
-                if not answer.done():
-                    answer.set_exception(error)
+                scores = model.predict(np.concatenate([request.matrix for request in requests]))
+        except Exception as error:  # noqa: BLE001 - each request raises it itself
+            for request in requests:
+                if not request.scores.done():
+                    request.scores.set_exception(error)
             return
         start = 0
-        for _, matrix, answer in waiting:
-            # Who went away in the meantime is not waiting any more.
-            if not answer.done():
-                answer.set_result(predictions[start : start + len(matrix)])
-            start += len(matrix)
+        for request in requests:
+            # It is done if the client closed its connection.
+            if not request.scores.done():
+                request.scores.set_result(scores[start : start + len(request.matrix)])
+            start += len(request.matrix)

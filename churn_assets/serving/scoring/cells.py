@@ -1,6 +1,6 @@
-"""What one value of a request means, by the rules of MLflow's server, and which values can be meant.
+"""The meaning of one JSON value in a request, by the rules of MLflow's server, and the range of each feature.
 
-No pandas here: a worker that is scaled down must stay small. The rules for ids are those of landed lines.
+Without pandas, because a scaled-down worker must stay small. The rules for ids are those of landed events.
 """
 
 import json
@@ -9,10 +9,11 @@ import re
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churn_assets.tables import ALL_FEATURES
 
-# scikit-learn's trees compare float32; what does not fit would become infinite there.
+# scikit-learn's trees convert to float32, where larger numbers would become infinite.
 LARGEST = float(np.finfo(np.float32).max)
 
 LIMITS = {column.name: (column.minimum, column.maximum) for column in ALL_FEATURES}
@@ -20,25 +21,25 @@ LIMITS = {column.name: (column.minimum, column.maximum) for column in ALL_FEATUR
 # Doubles below this hold every integer exactly.
 EXACT_BELOW = 2**53
 BLANKS = " \t\r\n\f\v"
-# Canonical only: 0012, 12 and +12 may be three people's card numbers.
+# Canonical only: 0012, 12 and +12 may be the card numbers of three people.
 WHOLE = re.compile(r"(0|-?[1-9][0-9]*)(?:\.0*)?")
 SCIENTIFIC = re.compile(r"-?[1-9](?:[0-9]*\.([0-9]*?)0*[eE]\+?|[0-9]*[eE]\+)([0-9]{1,2})")
 
-SHOWN = 60
+DISPLAY_LENGTH = 60
 
 
 def limits(column: str) -> tuple[float, float]:
-    """The lowest and the highest number that a column's contract allows, within what a model can take."""
+    """Return the lowest and the highest number that a column's contract and the model allow."""
     low, high = LIMITS.get(column, (None, None))
     return (-LARGEST if low is None else float(low), LARGEST if high is None else float(high))
 
 
-def number(value: Any) -> float:
-    """The double that a JSON value stands for, NaN for null, as pandas' ``astype("float64")`` gives it.
+def parse_number(value: Any) -> float:
+    """Return a JSON value as a double, NaN for null, as pandas' ``astype("float64")`` does.
 
     Raises:
-        ValueError: it stands for none.
-        OverflowError: a whole number that no double holds.
+        ValueError: the value is neither a number nor a text of one.
+        OverflowError: the value is an integer too large for a double.
     """
     if value is None:
         return math.nan
@@ -47,20 +48,20 @@ def number(value: Any) -> float:
     raise ValueError("neither a number nor a text of one")
 
 
-def numbers(values: list[Any]) -> np.ndarray | None:
-    """What ``number`` gives for each of them, at once; None where one is no number."""
+def parse_numbers(values: list[Any]) -> NDArray[np.float64] | None:
+    """Return the values as ``parse_number`` does, one double each; None if one of them is no number."""
     try:
-        found = np.array(values, dtype=np.float64)
+        numbers = np.array(values, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
         return None
-    # Lists of one length would become an array of more dimensions.
-    return found if found.shape == (len(values),) else None
+    # Lists of equal length would become an array of more dimensions.
+    return numbers if numbers.shape == (len(values),) else None
 
 
-def user_id(value: Any) -> int | None:
-    """The id that a JSON value stands for: 3, 3.0, "3" and "3.0" are user 3; None for what is no id.
+def parse_user_id(value: Any) -> int | None:
+    """Return a JSON value as a user_id, None if it is none: 3, 3.0, "3" and "3.0" are user 3.
 
-    It has to be whole, canonical (``"0012"`` is no id) and within 64 bits.
+    An id is whole, canonical (``"0012"`` is none) and within 64 bits.
     """
     whole: int | None = None
     if isinstance(value, str):
@@ -73,35 +74,35 @@ def user_id(value: Any) -> int | None:
 
 
 def _from_text(text: str) -> int | None:
-    # Twenty characters hold every id; Python refuses to read some thousand digits.
-    if (found := WHOLE.fullmatch(text)) and len(found[1]) <= 20:
-        return int(found[1])
-    if found := SCIENTIFIC.fullmatch(text):
+    # Twenty characters hold every id; Python refuses to parse thousands of digits.
+    if (match := WHOLE.fullmatch(text)) and len(match[1]) <= 20:
+        return int(match[1])
+    if match := SCIENTIFIC.fullmatch(text):
         value = float(text)
-        if len(found[1] or "") <= int(found[2]) and abs(value) < EXACT_BELOW:
+        if len(match[1] or "") <= int(match[2]) and abs(value) < EXACT_BELOW:
             return int(value)
     return None
 
 
-def shown(value: Any) -> str:
-    """A value as it was sent, in one line and not too long."""
+def display(value: Any) -> str:
+    """Return a value as it was sent, on one line and shortened."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     text = json.dumps(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= DISPLAY_LENGTH else f"{text[:DISPLAY_LENGTH]}…"
 
 
-def expected(column: str) -> str:
-    """What a column takes, in words."""
+def expected_range(column: str) -> str:
+    """Return the range of a column, in words for a message."""
     low, high = LIMITS.get(column, (None, None))
     if low is not None and high is not None:
         return f"expected {low} to {high}"
     return f"expected {low} or more" if low is not None else "expected a number"
 
 
-def out_of_range(column: str, value: float) -> str:
-    """Why a number is refused."""
+def range_error(column: str, value: float) -> str:
+    """Return why a number out of the column's range is refused, in words for a message."""
     _, high = LIMITS.get(column, (None, None))
     if abs(value) > LARGEST and high is None:
         return f"the largest number that the model takes is {LARGEST:.2g}"
-    return expected(column)
+    return expected_range(column)

@@ -1,63 +1,65 @@
-"""Completes rows of named users from the published features."""
+"""Completes the rows of a request from the published features of their users."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churn_assets.serving.features.online_store import Snapshot
 from churn_assets.serving.scoring.replies import UnavailableError
 
-# Gives the online store as it is now, None before anything has been published.
-FeaturesOf = Callable[[], Snapshot | None]
+# Returns the published features of this moment, None before the first publication.
+SnapshotSource = Callable[[], Snapshot | None]
 
 
-def published(features_of: FeaturesOf, columns: Sequence[str]) -> Snapshot:
-    """The features to look users up in, with all that a model wants.
+def require_snapshot(source: SnapshotSource, columns: Sequence[str]) -> Snapshot:
+    """Return the published features, which hold all columns of the model.
 
     Raises:
-        UnavailableError: none have been published, or others.
+        UnavailableError: nothing is published, or a column is missing.
     """
-    store = features_of()
-    if store is None:
+    snapshot = source()
+    if snapshot is None:
         raise UnavailableError(
             "No features have been published to look users up in. Materialise online_user_features, "
             "or send all features."
         )
-    if not set(columns).issubset(store.columns):
+    if not set(columns).issubset(snapshot.columns):
         raise UnavailableError(
-            f"The published features are {', '.join(store.columns)}; this model wants "
+            f"The published features are {', '.join(snapshot.columns)}; this model wants "
             f"{', '.join(columns)}. Materialise online_user_features."
         )
-    return store
+    return snapshot
 
 
-def published_if_any(features_of: FeaturesOf, columns: Sequence[str]) -> Snapshot | None:
-    """The same for rows that can do without."""
+def usable_snapshot(source: SnapshotSource, columns: Sequence[str]) -> Snapshot | None:
+    """Return the same, or None instead of an error, for rows that can be scored without a look-up."""
     try:
-        return published(features_of, columns)
+        return require_snapshot(source, columns)
     except UnavailableError:
         return None
 
 
 def complete(
-    matrix: np.ndarray, columns: Sequence[str], users: Mapping[int, int], store: Snapshot
+    matrix: NDArray[np.float64], columns: Sequence[str], users: Mapping[int, int], snapshot: Snapshot
 ) -> dict[int, int]:
-    """Fill in what was not sent. What is missing afterwards is known to be null.
+    """Fill in the features that were not sent; a NaN that remains in a known user's row is a null.
 
     Args:
-        matrix: the rows of a request, NaN where nothing was sent; changed in place.
-        columns: of the matrix.
-        users: user_ids by row.
-        store: where they are looked up.
+        matrix: one row for each of the request and one column for each feature, NaN for what was not sent;
+            changed in place.
+        columns: the names of the matrix's columns.
+        users: user_ids by row number.
+        snapshot: the published features.
 
     Returns:
-        Those of the users whom nobody knows. Their rows are as before.
+        The unknown ones of ``users``, whose rows are unchanged.
     """
     rows = np.fromiter(users, dtype=np.int64)
-    found, there = store.lookup(np.fromiter(users.values(), dtype=np.int64))
-    known = rows[there]
-    # More may be published than the model was trained with.
-    found = found[there][:, [store.columns.index(name) for name in columns]]
-    # What was sent wins over what is known.
-    matrix[known] = np.where(np.isnan(matrix[known]), found, matrix[known])
-    return {int(row): users[int(row)] for row in rows[~there]}
+    features, is_known = snapshot.lookup(np.fromiter(users.values(), dtype=np.int64))
+    known = rows[is_known]
+    # More features may be published than the model was trained with.
+    features = features[is_known][:, [snapshot.columns.index(name) for name in columns]]
+    # Features that were sent take precedence.
+    matrix[known] = np.where(np.isnan(matrix[known]), features, matrix[known])
+    return {int(row): users[int(row)] for row in rows[~is_known]}

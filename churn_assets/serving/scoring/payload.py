@@ -1,7 +1,7 @@
-"""From a request's body to rows of features, in any of MLflow's input formats.
+"""Parses a request's body, in any of MLflow's input formats, into rows of features.
 
-Whole rows of plain numbers, which nearly every request is, go through msgspec in one pass. Whatever that does
-not take is read again as MLflow's server would (see ``request_table.py``), which also says what is wrong.
+Nearly every request holds whole rows of plain numbers, which msgspec decodes in one pass. All others are read
+again as MLflow's server does (see ``request_table.py``), which also finds the reason for a refusal.
 """
 
 import math
@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
 
 from churn_assets.serving.features.online_store import Snapshot
 from churn_assets.serving.scoring import cells, lookup, request_table
-from churn_assets.serving.scoring.lookup import FeaturesOf
-from churn_assets.serving.scoring.needs import Flags, Needs
+from churn_assets.serving.scoring.lookup import SnapshotSource
 from churn_assets.serving.scoring.replies import BadRequestError
 from churn_assets.serving.scoring.request_table import FORMATS, RequestTable
+from churn_assets.serving.scoring.required_features import Flags, RequiredFeatures
 
 USER_ID = "user_id"
 
@@ -29,15 +30,16 @@ EXPLAIN = "explain"
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one request, in the model's column order.
+    """The rows of one request.
 
-    ``matrix`` has one row for each of the request, float64; ``unknown`` are the user_ids, by row, of which
-    nothing is known: their rows are no features and must not be scored. ``looked_up`` is the version of the
-    online features that completed them, if one did. With ``explain`` the contributions of the features are
-    wanted, not scores. ``without_history`` is how many rows the model's fallback will answer.
+    ``matrix`` has one row for each of the request and one column for each feature, in the model's order.
+    ``unknown`` holds the user_ids without published features, by row number; their rows must not be scored.
+    ``looked_up`` is the snapshot that completed other rows, if any. With ``explain`` the answer is the
+    contributions of the features, not the scores. ``without_history`` is the number of rows that the model's
+    fallback scores.
     """
 
-    matrix: np.ndarray
+    matrix: NDArray[np.float64]
     unknown: dict[int, int]
     looked_up: Snapshot | None = None
     explain: bool = False
@@ -51,38 +53,38 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Parser:
-    """Reads bodies for a model with these columns."""
+    """The parser of request bodies for one model version."""
 
     def __init__(
         self,
         columns: Sequence[str],
         *,
-        takes_nan: bool = False,
+        accepts_nan: bool = False,
         explains: bool = False,
         optional: Collection[str] = (),
         history: Collection[str] = (),
     ) -> None:
-        """Prepare.
+        """Prepare the decoder.
 
         Args:
             columns: the model's features, in its order.
-            takes_nan: whether it scores a row that lacks some of them, whichever these are.
-            explains: whether it can be asked for contributions.
-            optional: the features that a row need not have, as in ``Needs``.
-            history: those of them that each row with a history has.
+            accepts_nan: whether the model scores rows without some of the features, whichever these are.
+            explains: whether the model can return contributions.
+            optional: the features that may be missing, as in ``RequiredFeatures``.
+            history: the optional features that every row with a history has.
         """
         self.columns = list(columns)
-        self.needs = Needs(self.columns, optional, history)
-        self._takes_nan = takes_nan
+        self.required = RequiredFeatures(self.columns, optional, history)
+        self._accepts_nan = accepts_nan
         self._explains = explains
         limits = np.array([cells.limits(name) for name in self.columns])
         self._low, self._high = limits[:, 0], limits[:, 1]
         self._record = record = msgspec.defstruct(
             "Record",
             [
-                *((name, float) for name in self.needs.always),
-                # Numpy makes NaN of null.
-                *((name, float | None, math.nan) for name in self.needs.optional),
+                *((name, float) for name in self.required.always),
+                # Numpy converts None to NaN.
+                *((name, float | None, math.nan) for name in self.required.optional),
                 (USER_ID, int | UnsetType, UNSET),
             ],
             forbid_unknown_fields=True,
@@ -95,7 +97,7 @@ class Parser:
                 ("dataframe_split", _Split | UnsetType, UNSET),
                 ("inputs", list[record] | by_column | UnsetType, UNSET),
                 ("instances", list[record] | UnsetType, UNSET),
-                # What Databricks' clients may send along; it changes no answer.
+                # Databricks' clients may send these; they change no answer.
                 ("client_request_id", str | UnsetType, UNSET),
                 ("usage_context", dict[str, str] | UnsetType, UNSET),
             ],
@@ -104,42 +106,43 @@ class Parser:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
         self._features = attrgetter(*self.columns)
 
-    def rows(self, body: bytes, features_of: FeaturesOf) -> Rows:
-        """Read the rows, completed from the online store where a user_id stands for features.
+    def rows(self, body: bytes, source: SnapshotSource) -> Rows:
+        """Parse the rows, and complete those with a user_id from the published features.
 
         Args:
             body: JSON with one of ``FORMATS``.
-            features_of: gives the online store as it is now; asked only where it is needed.
+            source: returns the published features; called only for a look-up.
 
         Raises:
-            BadRequestError: names the row and field that is missing, no number, or outside its range.
-            UnavailableError: features are to be looked up, and none have been published.
+            BadRequestError: a value is missing, is no number or is out of its range; names row and field.
+            UnavailableError: a look-up is needed, and no features are published.
         """
-        return self._plain(body) or self._read(request_table.read(body), features_of)
+        return self._parse_plain(body) or self._parse_table(request_table.read(body), source)
 
-    def _plain(self, body: bytes) -> Rows | None:
-        """The rows, if each can be scored as it is, of numbers within their ranges and nothing else."""
+    def _parse_plain(self, body: bytes) -> Rows | None:
+        """Return the rows if all are plain numbers within their ranges that need no look-up, else None."""
         try:
-            records = self._records(body)
+            records = self._decode_records(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             return None
         if not records:
             return None
         values = [self._features(record) for record in records]
         matrix = np.array(values, dtype=np.float64).reshape(len(records), -1)
-        within = (matrix >= self._low) & (matrix <= self._high)
-        if _all(within):
+        is_in_range = (matrix >= self._low) & (matrix <= self._high)
+        if _all(is_in_range):
             return Rows(matrix, {})
         missing = np.isnan(matrix)
-        if not _all(within | missing) or any(record.user_id is not UNSET for record in records):
+        if not _all(is_in_range | missing) or any(record.user_id is not UNSET for record in records):
             return None
-        count = self.needs.count_without_history(missing)
+        count = self.required.count_without_history(missing)
         return None if count is None else Rows(matrix, {}, without_history=count)
 
-    def _records(self, body: bytes) -> list[Any]:
+    def _decode_records(self, body: bytes) -> list[Any]:
+        """Return the records, empty if the other parser has to read the body."""
         parsed = self._decode(body)
-        given = [value for name in FORMATS if (value := getattr(parsed, name)) is not UNSET]
-        value = given[0] if len(given) == 1 else []
+        values = [value for name in FORMATS if (value := getattr(parsed, name)) is not UNSET]
+        value = values[0] if len(values) == 1 else []
         if isinstance(value, _Split):
             index = value.index
             if index is not UNSET and len(index) != len(value.data):
@@ -156,141 +159,141 @@ class Parser:
             return value
         return msgspec.convert(rows, list[self._record])  # type: ignore[name-defined]  # made at run time
 
-    def _read(self, table: RequestTable, features_of: FeaturesOf) -> Rows:
-        known = {USER_ID, *self.columns}
-        if twice := sorted(table.twice & known):
-            raise BadRequestError(f"dataframe_split.columns names a column twice: {twice[0]}.")
-        if table.is_even:
-            _require_even(table, table.columns - known)
+    def _parse_table(self, table: RequestTable, source: SnapshotSource) -> Rows:
+        fields = {USER_ID, *self.columns}
+        if duplicates := sorted(table.duplicates & fields):
+            raise BadRequestError(f"dataframe_split.columns names a column twice: {duplicates[0]}.")
+        if table.is_uniform:
+            _require_same_fields(table, table.columns - fields)
         explain = self._explain(table.params)
-        matrix = self._sent(table)
+        matrix = self._matrix(table)
         self._require_range(table, matrix)
         missing = np.isnan(matrix)
-        met = self.needs.are_met(missing)
-        wanted = self._wanted(table, missing, met)
-        # A row that can be scored as it is does without a history where none is found.
-        must = {row: user_id for row, user_id in wanted.items() if not met[row]}
-        if must:
+        is_scorable = self.required.are_scorable(missing)
+        users = self._users_to_look_up(table, missing, is_scorable)
+        # A scorable row is scored without a history if its user has none.
+        required = {row for row in users if not is_scorable[row]}
+        if required:
             self._require_known_fields(table)
-        find = lookup.published if must else lookup.published_if_any
-        store = find(features_of, self.columns) if wanted else None
-        strangers = lookup.complete(matrix, self.columns, wanted, store) if store else wanted
-        unknown = {row: user_id for row, user_id in strangers.items() if row in must}
-        is_of_store = bool(unknown) or len(strangers) < len(wanted)
-        lacking = self.needs.lack_history(np.isnan(matrix))
-        lacking[list(unknown)] = False
-        return Rows(matrix, unknown, store if is_of_store else None, explain, int(lacking.sum()))
+        find_snapshot = lookup.require_snapshot if required else lookup.usable_snapshot
+        snapshot = find_snapshot(source, self.columns) if users else None
+        not_found = lookup.complete(matrix, self.columns, users, snapshot) if snapshot else users
+        unknown = {row: user_id for row, user_id in not_found.items() if row in required}
+        was_used = bool(unknown) or len(not_found) < len(users)
+        lacks_history = self.required.lack_history(np.isnan(matrix))
+        lacks_history[list(unknown)] = False
+        return Rows(matrix, unknown, snapshot if was_used else None, explain, int(lacks_history.sum()))
 
     def _require_known_fields(self, table: RequestTable) -> None:
-        """A misspelt feature would be looked up instead, and nobody would see it."""
+        """Refuse other fields: a misspelt feature would silently be looked up instead."""
         if unknown := sorted(table.columns - {USER_ID, *self.columns}):
             raise BadRequestError(
-                f"Features are to be looked up beside an unknown field {cells.shown(unknown[0])}; leave it "
+                f"Features are to be looked up beside an unknown field {cells.display(unknown[0])}; leave it "
                 f"out, or send all features. Known fields: {USER_ID}, {', '.join(self.columns)}."
             )
 
     def _explain(self, params: Any) -> bool:
-        """Whether contributions are asked for. As in MLflow, parameters that the model lacks are ignored."""
+        """Return whether contributions are asked for; as in MLflow, unknown parameters are ignored."""
         if not self._explains or params is None:
             return False
         if not isinstance(params, dict):
-            raise BadRequestError(f"params is {cells.shown(params)}; expected an object.")
+            raise BadRequestError(f"params is {cells.display(params)}; expected an object.")
         explain = params.get(EXPLAIN)
         if explain is not None and not isinstance(explain, bool):
-            raise BadRequestError(f"params.{EXPLAIN} is {cells.shown(explain)}; expected true or false.")
+            raise BadRequestError(f"params.{EXPLAIN} is {cells.display(explain)}; expected true or false.")
         return bool(explain)
 
-    def _sent(self, table: RequestTable) -> np.ndarray:
-        """What was sent, NaN where nothing was."""
+    def _matrix(self, table: RequestTable) -> NDArray[np.float64]:
+        """Return the features that were sent, NaN for the others."""
         matrix = np.full((len(table.rows), len(self.columns)), math.nan)
         for column, name in enumerate(self.columns):
             if name in table.columns:
                 values = [record.get(name) for record in table.rows]
-                numbers = cells.numbers(values)
-                matrix[:, column] = self._each(table, name, values) if numbers is None else numbers
+                numbers = cells.parse_numbers(values)
+                matrix[:, column] = self._parse_column(table, name, values) if numbers is None else numbers
         return matrix
 
-    def _each(self, table: RequestTable, name: str, values: list[Any]) -> list[float]:
-        """One by one, as one of them is no number."""
-        found = []
+    def _parse_column(self, table: RequestTable, name: str, values: list[Any]) -> list[float]:
+        """Parse the values of a column one by one, and name the row that holds no number."""
+        numbers = []
         for row, value in enumerate(values):
             try:
-                found.append(cells.number(value))
+                numbers.append(cells.parse_number(value))
             except (ValueError, OverflowError) as error:
-                too_large = isinstance(error, OverflowError)
-                why = cells.out_of_range(name, math.inf) if too_large else "expected a number"
-                raise _refused(table, row, name, why) from error
-        return found
+                is_too_large = isinstance(error, OverflowError)
+                reason = cells.range_error(name, math.inf) if is_too_large else "expected a number"
+                raise _value_error(table, row, name, reason) from error
+        return numbers
 
-    def _require_range(self, table: RequestTable, matrix: np.ndarray) -> None:
+    def _require_range(self, table: RequestTable, matrix: NDArray[np.float64]) -> None:
         outside = (matrix < self._low) | (matrix > self._high)
         if outside.any():
             row, column = (int(i) for i in np.argwhere(outside)[0])
             name = self.columns[column]
-            raise _refused(table, row, name, cells.out_of_range(name, matrix[row, column]))
+            raise _value_error(table, row, name, cells.range_error(name, matrix[row, column]))
 
-    def _wanted(self, table: RequestTable, missing: Flags, met: Flags) -> dict[int, int]:
-        """The users, by row, whose features are to be looked up: all that lack some and are named."""
-        wanted: dict[int, int] = {}
-        names = USER_ID in table.columns
-        for row in np.flatnonzero(missing.any(axis=1) & (~met | names)).tolist():
-            sent = table.rows[row].get(USER_ID) if names else None
-            user_id = cells.user_id(sent)
+    def _users_to_look_up(self, table: RequestTable, missing: Flags, is_scorable: Flags) -> dict[int, int]:
+        """Return the user_ids, by row number, of all rows that lack a feature and name their user."""
+        users: dict[int, int] = {}
+        has_ids = USER_ID in table.columns
+        for row in np.flatnonzero(missing.any(axis=1) & (~is_scorable | has_ids)).tolist():
+            value = table.rows[row].get(USER_ID) if has_ids else None
+            user_id = cells.parse_user_id(value)
             if user_id is not None:
-                wanted[row] = user_id
-            elif met[row]:
+                users[row] = user_id
+            elif is_scorable[row]:
                 continue
-            elif sent is None:
+            elif value is None:
                 self._require_scorable(table, missing, row)
             else:
-                raise _refused(table, row, USER_ID, "expected a whole number of 64 bits, as 42 or '42'")
-        return wanted
+                raise _value_error(table, row, USER_ID, "expected a whole number of 64 bits, as 42 or '42'")
+        return users
 
     def _require_scorable(self, table: RequestTable, missing: Flags, row: int) -> None:
-        """A row that lacks features is scored only if the model takes that, and something of it is known."""
-        lacking = [name for name, lacks in zip(self.columns, missing[row], strict=True) if lacks]
-        needed = [name for name in lacking if name in self.needs.always]
-        if not needed:
-            raise self._lacks_part_of_history(table, row, lacking)
-        everywhere = [name for name in needed if name not in table.columns]
-        here = [name for name in needed if name not in table.rows[row]]
-        if everywhere or (here and table.is_even):
-            raise self._lacks(table, row, (everywhere or here)[0])
-        if self._takes_nan and len(lacking) < len(self.columns):
+        """Refuse a row that lacks features, unless the model accepts NaN and the row has some feature."""
+        lacking = [name for name, is_missing in zip(self.columns, missing[row], strict=True) if is_missing]
+        required = [name for name in lacking if name in self.required.always]
+        if not required:
+            raise self._partial_history_error(table, row, lacking)
+        not_in_table = [name for name in required if name not in table.columns]
+        not_in_row = [name for name in required if name not in table.rows[row]]
+        if not_in_table or (not_in_row and table.is_uniform):
+            raise self._missing_error(table, row, (not_in_table or not_in_row)[0])
+        if self._accepts_nan and len(lacking) < len(self.columns):
             return
-        if needed[0] in here:
-            raise self._lacks(table, row, needed[0])
-        raise _refused(table, row, needed[0], f"expected a number, or a {USER_ID} to look it up by")
+        if required[0] in not_in_row:
+            raise self._missing_error(table, row, required[0])
+        raise _value_error(table, row, required[0], f"expected a number, or a {USER_ID} to look it up by")
 
-    def _lacks_part_of_history(self, table: RequestTable, row: int, lacking: list[str]) -> BadRequestError:
-        name = next(name for name in self.needs.history if name in lacking)
-        sent = next(name for name in self.needs.optional if name not in lacking)
-        found = "has null for" if name in table.rows[row] else "lacks"
+    def _partial_history_error(self, table: RequestTable, row: int, lacking: list[str]) -> BadRequestError:
+        name = next(name for name in self.required.history if name in lacking)
+        sent = next(name for name in self.required.optional if name not in lacking)
+        lacks = "has null for" if name in table.rows[row] else "lacks"
         return BadRequestError(
-            f"Row {row} {found} {name}, and has {sent}: half a history. Send all of "
-            f"{', '.join(self.needs.history)}, or nothing of the history, or a {USER_ID} to look it up by - "
-            f"{table.place(row, sent)}."
+            f"Row {row} {lacks} {name}, and has {sent}: half a history. Send all of "
+            f"{', '.join(self.required.history)}, or nothing of the history, or a {USER_ID} to look it up "
+            f"by - {table.place(row, sent)}."
         )
 
-    def _lacks(self, table: RequestTable, row: int, name: str) -> BadRequestError:
+    def _missing_error(self, table: RequestTable, row: int, name: str) -> BadRequestError:
         place = f" - {table.place(row, name)}" if name in table.columns else ""
         return BadRequestError(f"Row {row} lacks {name}. Send it, or a {USER_ID} to look it up by{place}.")
 
 
 def _all(flags: Flags) -> bool:
-    # For a row or two a tenth of the time that numpy's own takes.
+    # For one or two rows this takes a tenth of the time of numpy's all().
     return b"\0" not in flags.tobytes()
 
 
-def _require_even(table: RequestTable, names: set[str]) -> None:
+def _require_same_fields(table: RequestTable, names: set[str]) -> None:
     for row, record in enumerate(table.rows):
         if lacking := sorted(names - record.keys()):
             raise BadRequestError(
-                f"Row {row} lacks {cells.shown(lacking[0])}, which another row has; all instances must have "
-                "the same fields."
+                f"Row {row} lacks {cells.display(lacking[0])}, which another row has; all instances must "
+                "have the same fields."
             )
 
 
-def _refused(table: RequestTable, row: int, name: str, why: str) -> BadRequestError:
-    sent = cells.shown(table.rows[row].get(name))
-    return BadRequestError(f"Row {row} has {name} = {sent}; {why} - {table.place(row, name)}.")
+def _value_error(table: RequestTable, row: int, name: str, reason: str) -> BadRequestError:
+    value = cells.display(table.rows[row].get(name))
+    return BadRequestError(f"Row {row} has {name} = {value}; {reason} - {table.place(row, name)}.")

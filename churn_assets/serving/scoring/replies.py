@@ -1,13 +1,23 @@
-"""Answers: JSON, and errors in Databricks' shape."""
+"""HTTP answers: JSON, and errors in Databricks' shape."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 from starlette.responses import Response
 
 
+class ErrorBody(TypedDict):
+    """Databricks' code for the error, and one line that says what to do."""
+
+    error_code: str
+    message: str
+
+
 class ReplyError(Exception):
-    """A request that gets an error for an answer: its status, Databricks' code for it, and one line."""
+    """A request that is answered with an error: HTTP status, Databricks' code for it, and one line.
+
+    The docstrings of the subclasses are the descriptions in the OpenAPI document.
+    """
 
     status = 500
     error_code = "INTERNAL_ERROR"
@@ -15,70 +25,71 @@ class ReplyError(Exception):
 
 
 class BadRequestError(ReplyError):
-    """The request is wrong; the message says where."""
+    """The request is wrong; the message names the place."""
 
     status, error_code = 400, "BAD_REQUEST"
 
 
 class UnauthenticatedError(ReplyError):
-    """There is no token."""
+    """The request has no token."""
 
     status, error_code = 401, "UNAUTHENTICATED"
     headers = {"www-authenticate": "Bearer"}  # noqa: RUF012 - never changed
 
 
 class ForbiddenError(ReplyError):
-    """The token is not the one."""
+    """The token is not this endpoint's."""
 
     status, error_code = 403, "PERMISSION_DENIED"
 
 
 class NotFoundError(ReplyError):
-    """There is no such endpoint, user or page."""
+    """There is no such endpoint or served entity, or all users of the request are unknown."""
 
     status, error_code = 404, "RESOURCE_DOES_NOT_EXIST"
 
 
 class TimedOutError(ReplyError):
-    """The body did not arrive."""
+    """The body did not arrive in time."""
 
     status, error_code = 408, "REQUEST_TIMEOUT"
     headers = {"connection": "close"}  # noqa: RUF012 - never changed
 
 
 class ConflictError(ReplyError):
-    """Another change is under way."""
+    """Another update is in progress."""
 
     status, error_code = 409, "RESOURCE_CONFLICT"
 
 
 class TooLargeError(ReplyError):
-    """The body is larger than the server takes."""
+    """The body is too large, as sent or unpacked."""
 
     status, error_code = 413, "REQUEST_TOO_LARGE"
-    # What is left of the body is not read.
+    # The rest of the body is not read.
     headers = {"connection": "close"}  # noqa: RUF012 - never changed
 
 
 class UnsupportedMediaError(ReplyError):
-    """The body is no JSON, by its own header."""
+    """The content type is not JSON, or the encoding is not gzip."""
 
     status, error_code = 415, "UNSUPPORTED_MEDIA_TYPE"
 
 
 class UnavailableError(ReplyError):
-    """Not now: there is no model, or what the model needs."""
+    """No model is served yet, or no features are published for the look-up."""
 
     status, error_code = 503, "TEMPORARILY_UNAVAILABLE"
     headers = {"retry-after": "5"}  # noqa: RUF012 - never changed
 
 
 def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON of plain values and numpy arrays."""
+    """Return plain values and numpy arrays as a JSON response."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status, headers, media_type="application/json")
 
 
 def refusal(error: ReplyError) -> Response:
-    """The error in Databricks' shape."""
-    return reply({"error_code": error.error_code, "message": str(error)}, error.status, error.headers)
+    """Return an error as a JSON response."""
+    content: ErrorBody = {"error_code": error.error_code, "message": str(error)}
+    return reply(content, error.status, error.headers)

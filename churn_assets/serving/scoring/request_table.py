@@ -1,7 +1,7 @@
-"""What is in a body, as MLflow's server reads it: any of its formats to rows of named values.
+"""Reads a body as MLflow's server does: any of its formats, into rows of named values.
 
-Python's own JSON parser, as there: it takes NaN and Infinity, a byte order mark and UTF-16. Nothing here
-knows features; what a value means is said in ``cells.py``.
+Both use Python's JSON parser, which accepts NaN and Infinity, a byte order mark and UTF-16. This module knows
+no features; ``cells.py`` interprets the values.
 """
 
 import json
@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from churn_assets.serving.scoring.cells import shown
+from churn_assets.serving.scoring.cells import display
 from churn_assets.serving.scoring.replies import BadRequestError
 
 FORMATS = ("dataframe_records", "dataframe_split", "inputs", "instances")
 
-# With one of these at its top MLflow takes a body for a language model's, whatever else is in it.
-CHAT = ("messages", "prompt", "input")
+# MLflow takes a body with one of these keys for a language model's, whatever else is in it.
+CHAT_KEYS = ("messages", "prompt", "input")
 
-# Where the value of a row and a column stands in the body.
+# Returns the place in the body of a value, by its row and column.
 Place = Callable[[int, str], str]
 
 
@@ -26,50 +26,50 @@ Place = Callable[[int, str], str]
 class RequestTable:
     """The rows of one request as they were sent.
 
-    ``columns`` are those that at least one row has, or that a split names, ``twice`` those that it names
-    twice; ``place`` says where a value stands. Where ``is_even``, all rows must have the same columns.
+    ``columns`` are those that at least one row has, or that a split names; ``duplicates`` are those that a
+    split names more than once. If ``is_uniform``, all rows must have the same columns.
     """
 
     rows: list[dict[str, Any]]
     columns: set[str]
     place: Place
-    twice: set[str] = field(default_factory=set)
+    duplicates: set[str] = field(default_factory=set)
     params: Any = None
-    is_even: bool = False
+    is_uniform: bool = False
 
 
 def read(body: bytes) -> RequestTable:
-    """The rows of a body.
+    """Read the rows of a body.
 
     Raises:
-        BadRequestError: it is no JSON, or has no rows where ``FORMATS`` have them.
+        BadRequestError: the body is not JSON, or has no rows in one of ``FORMATS``.
     """
-    content = _parsed(body)
+    content = _parse_json(body)
     if not isinstance(content, dict):
-        raise _other_kind("object", content, "$")
-    given = [name for name in FORMATS if name in content]
-    if len(given) != 1:
-        found = f"has {' and '.join(given)}" if given else "has none of them"
-        raise BadRequestError(f"The body {found}; send exactly one of {', '.join(FORMATS)}.")
-    if chat := next((name for name in CHAT if name in content), None):
-        raise BadRequestError(f"The body has {chat}, as for a language model; send {given[0]} without it.")
-    name, value = given[0], content[given[0]]
-    table = _of_format(name, value)
+        raise _type_error("object", content, "$")
+    formats = [name for name in FORMATS if name in content]
+    if len(formats) != 1:
+        contents = f"has {' and '.join(formats)}" if formats else "has none of them"
+        raise BadRequestError(f"The body {contents}; send exactly one of {', '.join(FORMATS)}.")
+    if chat := next((name for name in CHAT_KEYS if name in content), None):
+        raise BadRequestError(f"The body has {chat}, as for a language model; send {formats[0]} without it.")
+    name, value = formats[0], content[formats[0]]
+    table = _read_format(name, value)
     if not table.rows:
         raise BadRequestError(f"{name} has no row; send at least one.")
-    is_even = name == "instances" and isinstance(value, list)
-    return replace(table, params=content.get("params"), is_even=is_even)
+    is_uniform = name == "instances" and isinstance(value, list)
+    return replace(table, params=content.get("params"), is_uniform=is_uniform)
 
 
-def _parsed(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:
-        # Of a text that is open at its end the parser names the beginning.
-        ends = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
-        what = "truncated" if ends else "malformed"
+        # For an unterminated string the parser reports its beginning.
+        is_truncated = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
         raise BadRequestError(
-            f"The body's JSON is {what}: {error.msg} at line {error.lineno}, column {error.colno}."
+            f"The body's JSON is {'truncated' if is_truncated else 'malformed'}: "
+            f"{error.msg} at line {error.lineno}, column {error.colno}."
         ) from error
     except UnicodeDecodeError as error:
         raise BadRequestError(
@@ -81,7 +81,7 @@ def _parsed(body: bytes) -> Any:
         raise BadRequestError("The body's JSON has a number of too many digits.") from error
 
 
-def _of_format(name: str, value: Any) -> RequestTable:
+def _read_format(name: str, value: Any) -> RequestTable:
     if name == "dataframe_split":
         return _from_split(value, f"$.{name}")
     if isinstance(value, dict) and name != "dataframe_records":
@@ -91,15 +91,15 @@ def _of_format(name: str, value: Any) -> RequestTable:
 
 def _from_records(value: Any, path: str) -> RequestTable:
     if not isinstance(value, list):
-        raise _other_kind("array", value, path)
+        raise _type_error("array", value, path)
     for row, record in enumerate(value):
         if not isinstance(record, dict):
-            raise _other_kind("object", record, f"{path}[{row}]")
+            raise _type_error("object", record, f"{path}[{row}]")
     return RequestTable(value, set().union(*value), lambda row, column: f"at `{path}[{row}].{column}`")
 
 
 def _from_columns(value: dict[str, Any], path: str) -> RequestTable:
-    """One list a column; what is no list holds for all rows."""
+    """Read one list for each column; a value that is no list applies to all rows."""
     lengths = {len(values) for values in value.values() if isinstance(values, list)}
     if len(lengths) > 1:
         raise BadRequestError(
@@ -120,9 +120,9 @@ def _from_columns(value: dict[str, Any], path: str) -> RequestTable:
 
 def _from_split(value: Any, path: str) -> RequestTable:
     if not isinstance(value, dict):
-        raise _other_kind("object", value, path)
+        raise _type_error("object", value, path)
     if unknown := sorted(set(value) - {"columns", "data", "index"}):
-        raise BadRequestError(f"Object has unknown field {shown(unknown[0])} - at `{path}`.")
+        raise BadRequestError(f"Object has unknown field {display(unknown[0])} - at `{path}`.")
     if "data" not in value:
         raise BadRequestError(f"Object missing required field `data` - at `{path}`.")
     names, data = _names(value.get("columns"), f"{path}.columns"), value["data"]
@@ -133,31 +133,31 @@ def _from_split(value: Any, path: str) -> RequestTable:
     else:
         table = _from_lists(data, names or [], f"{path}.data")
     if names is not None:
-        # As in pandas: they choose among what the rows have, and what no row has is null.
-        counted = Counter(name for name in names if isinstance(name, str))
-        twice = {name for name, count in counted.items() if count > 1}
-        table = replace(table, columns=set(counted), twice=twice)
-    return _indexed(table, value.get("index"), f"{path}.index")
+        # As in pandas: they select columns of the rows, and a column that no row has is null.
+        counts = Counter(name for name in names if isinstance(name, str))
+        duplicates = {name for name, count in counts.items() if count > 1}
+        table = replace(table, columns=set(counts), duplicates=duplicates)
+    return _apply_index(table, value.get("index"), f"{path}.index")
 
 
 def _names(columns: Any, path: str) -> list[Any] | None:
     if columns is None:
         return None
     if not isinstance(columns, list):
-        raise _other_kind("array", columns, path)
+        raise _type_error("array", columns, path)
     for position, name in enumerate(columns):
         if isinstance(name, list | dict):
-            raise _other_kind("str", name, f"{path}[{position}]")
+            raise _type_error("str", name, f"{path}[{position}]")
     return columns
 
 
 def _from_lists(data: Any, names: Sequence[Any], path: str) -> RequestTable:
     if not isinstance(data, list):
-        raise _other_kind("array", data, path)
+        raise _type_error("array", data, path)
     for row, values in enumerate(data):
         if not isinstance(values, list):
-            raise _other_kind("array", values, f"{path}[{row}]")
-    # The first of the widest: pandas fills up rows that are shorter than others.
+            raise _type_error("array", values, f"{path}[{row}]")
+    # The first of the widest rows: pandas pads shorter ones.
     widest = max(range(len(data)), key=lambda row: len(data[row]), default=0)
     if data and len(data[widest]) != len(names):
         raise BadRequestError(f"{_width(path, widest, data[widest])}; columns has {len(names)}.")
@@ -175,12 +175,12 @@ def _width(path: str, row: int, values: list[Any]) -> str:
     return f"{path[2:]}[{row}] has {len(values)} values"
 
 
-def _indexed(table: RequestTable, index: Any, path: str) -> RequestTable:
-    """The table, whose rows an index must count; one row stands for all that the index names."""
+def _apply_index(table: RequestTable, index: Any, path: str) -> RequestTable:
+    """Require an index entry for each row, or repeat a single row for each entry."""
     if index is None:
         return table
     if not isinstance(index, list | dict):
-        raise _other_kind("array", index, path)
+        raise _type_error("array", index, path)
     if len(index) == len(table.rows):
         return table
     if len(table.rows) == 1 and index:
@@ -188,7 +188,7 @@ def _indexed(table: RequestTable, index: Any, path: str) -> RequestTable:
     raise BadRequestError(f"{path[2:]} has {len(index)} values; data has {len(table.rows)} rows.")
 
 
-def _other_kind(wanted: str, found: Any, path: str) -> BadRequestError:
+def _type_error(expected: str, value: Any, path: str) -> BadRequestError:
     names = {dict: "object", list: "array", type(None): "null", bool: "bool"}
-    kind = names.get(type(found), type(found).__name__)
-    return BadRequestError(f"Expected `{wanted}`, got `{kind}` - at `{path}`.")
+    name = names.get(type(value), type(value).__name__)
+    return BadRequestError(f"Expected `{expected}`, got `{name}` - at `{path}`.")

@@ -1,4 +1,4 @@
-"""A model version as the server holds it: the estimator itself, without MLflow or pandas around it."""
+"""A model version in a worker's memory: the estimator itself, without MLflow or pandas around it."""
 
 import json
 import pickle
@@ -6,12 +6,16 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from churn_assets.errors import ModelError, one_line
 from churn_assets.serving.scoring.payload import Parser
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ESTIMATOR_FILE = "estimator.pkl"
 DESCRIPTION_FILE = "model.json"
@@ -19,36 +23,40 @@ DESCRIPTION_FILE = "model.json"
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version in memory, with what reads requests for it."""
+    """One version in memory, with the parser of its requests."""
 
     version: str
     estimator: Any
     parser: Parser
-    takes_nan: bool = False
+    accepts_nan: bool = False
 
-    def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """The probability of churn of each row (float64), as the version's MLflow model gives it."""
+    def predict(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of churn of each row, as the version's MLflow model does.
+
+        Args:
+            matrix: one row for each user, one column for each feature.
+        """
         import sklearn
 
-        # What these would look at, for a tenth of an answer's time, has been looked at: see payload.py.
-        # At each call, which takes 0.2 us: scikit-learn keeps it by thread, and many may answer.
+        # payload.py has made the same checks, which take a tenth of an answer's time. Set at each call, in
+        # 0.2 us, because scikit-learn keeps its configuration by thread.
         sklearn.set_config(assume_finite=True, skip_parameter_validation=True)
         return np.ascontiguousarray(self.estimator.predict_proba(matrix)[:, 1])
 
-    def takes(self, matrix: np.ndarray) -> bool:
-        """Whether it can score rows that lack what these lack."""
-        missing = np.isnan(matrix)[:, self._always]
-        return self.takes_nan or not missing.any()
+    def accepts(self, matrix: NDArray[np.float64]) -> bool:
+        """Return whether it can score these rows, in which NaN stands for missing features."""
+        missing = np.isnan(matrix)[:, self._required]
+        return self.accepts_nan or not missing.any()
 
     @cached_property
-    def _always(self) -> list[int]:
-        """The places of the features without which it scores no row."""
-        return [self.parser.columns.index(name) for name in self.parser.needs.always]
+    def _required(self) -> list[int]:
+        """The positions of the features that every row must have."""
+        return [self.parser.columns.index(name) for name in self.parser.required.always]
 
-    def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        """What each feature adds to each row's log-odds of churn, as the version's MLflow model gives it.
+    def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each feature adds to each row's log-odds of churn, as the version's MLflow model does.
 
-        The first call imports shap, which takes seconds.
+        The result has the matrix's shape. The first call imports shap, which takes seconds.
         """
         return self._explainer.contributions(matrix)
 
@@ -60,81 +68,80 @@ class ServedModel:
 
 
 def load(folder: Path, version: str) -> ServedModel:
-    """Read a published version. The first one costs a second, for scikit-learn.
+    """Load a published version. The first one takes a second, to import scikit-learn.
 
     Args:
-        folder: where ``publish.py`` put it.
-        version: its number in the registry.
+        folder: the folder that ``publish.py`` wrote.
+        version: the version's number in the registry.
     """
     from threadpoolctl import threadpool_limits
 
     from churn_assets.model.logged import explain
 
-    # Columns come as an array in the estimator's own order.
+    # The columns are in the estimator's own order.
     warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
     estimator = _estimator(folder)
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
     columns = description["columns"]
-    # Releases before users' histories did not note what a row may lack.
+    # Releases before users' histories did not write the optional features.
     optional = description.get("optional", _optional(estimator))
-    # Several processes answer; threads of one for a row or two would only wait for each other.
+    # Several processes answer, so threads for one or two rows would only wait for each other.
     threadpool_limits(1)
-    # Who may lack a history may lack nothing else: the rest is what the answer stands on.
-    takes_nan = not optional and _takes_nan(estimator, len(columns))
+    # Rows without a history must have all other features, because the fallback uses them.
+    accepts_nan = not optional and _accepts_nan(estimator, len(columns))
     parser = Parser(
         columns,
-        takes_nan=takes_nan,
+        accepts_nan=accepts_nan,
         explains=explain.supports(estimator),
         optional=optional,
         history=getattr(estimator, "history", ()),
     )
-    model = ServedModel(version, estimator, parser, takes_nan)
-    model.predict(_some_rows(columns, optional))
+    model = ServedModel(version, estimator, parser, accepts_nan)
+    model.predict(_example_rows(columns, optional))
     return model
 
 
 def _optional(estimator: Any) -> list[str]:
-    """The features that a row need not have; see ``model/candidates/ensembles.py``."""
+    """Return the features that a row may lack; see ``model/candidates/ensembles.py``."""
     columns = [str(name) for name in estimator.feature_names_in_]
     needed = getattr(estimator, "fallback_features_", columns)
     return [name for name in columns if name not in needed]
 
 
-def _some_rows(columns: list[str], optional: list[str]) -> np.ndarray:
-    """A row with all features, and one with those alone that a row must have."""
+def _example_rows(columns: list[str], optional: list[str]) -> NDArray[np.float64]:
+    """Return a row with all features, and one with only the required ones if any are optional."""
     rows = np.zeros((2 if optional else 1, len(columns)))
     rows[1:, [columns.index(name) for name in optional]] = np.nan
     return rows
 
 
-def _takes_nan(estimator: Any, columns: int) -> bool:
-    """Whether it scores rows that lack features. Tried out: a pipeline's or a wrapper's tags do not say."""
+def _accepts_nan(estimator: Any, columns: int) -> bool:
+    """Try out whether the estimator scores NaN, which the tags of a pipeline or a wrapper do not tell."""
     import sklearn
 
-    # What looks at its input is switched off while requests are scored, and may be here.
+    # With the input checks that predict() switches off.
     with sklearn.config_context(assume_finite=False):
         try:
             answer = estimator.predict_proba(np.full((1, columns), np.nan))
-        except Exception:  # noqa: BLE001 - however it says so
+        except Exception:  # noqa: BLE001 - each estimator refuses NaN with its own error
             return False
     return bool(np.isfinite(answer).all())
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Load the estimator that was put there, let it answer once, and say what it needs.
+    """Load an estimator, let it score example rows, and return its features.
 
     Returns:
-        ``columns``: the features in the order in which it wants them; ``optional``: those of them that a
-        row need not have.
+        ``columns``: the features in the estimator's order; ``optional``: the features that a row may lack.
 
     Raises:
-        ModelError: it cannot be loaded, or does not give two classes' probabilities.
+        ModelError: the estimator cannot be loaded, or does not return the probabilities of two classes.
     """
     try:
         estimator = _estimator(folder)
         columns = [str(name) for name in estimator.feature_names_in_]
         optional = _optional(estimator)
-        rows = _some_rows(columns, optional)
+        rows = _example_rows(columns, optional)
         answer = estimator.predict_proba(_frame(rows, columns))
     except Exception as error:
         raise ModelError(
@@ -145,21 +152,21 @@ def describe(folder: Path) -> dict[str, Any]:
     return {"columns": columns, "optional": optional}
 
 
-def _frame(rows: np.ndarray, columns: Any) -> Any:
+def _frame(rows: NDArray[np.float64], columns: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
 def _estimator(folder: Path) -> Any:
-    # From the registry, which trained it: who can change it there can change what is served anyway.
+    # It comes from the registry, and anyone who can write there can change the served model anyway.
     return pickle.loads((folder / ESTIMATOR_FILE).read_bytes())  # noqa: S301 - see above
 
 
 if __name__ == "__main__":
     import sys
 
-    # In a process of its own: a broken model ends only that, and the follower stays without scikit-learn.
+    # In a separate process: a broken model ends only that one, and the follower never imports scikit-learn.
     try:
         print(json.dumps(describe(Path(sys.argv[1]))))
     except ModelError as error:

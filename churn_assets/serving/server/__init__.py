@@ -1,1 +1,1 @@
-"""The scoring server: HTTP application, access, metrics, management, and one model host per worker."""
+"""The scoring server: its HTTP application, token and size checks, metrics, management, and model host."""

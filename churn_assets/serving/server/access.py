@@ -1,4 +1,4 @@
-"""Who may ask, and how much: the bearer token, the body's type and size."""
+"""The checks before any work: the bearer token, and the type and size of the body."""
 
 import asyncio
 import hmac
@@ -16,46 +16,46 @@ from churn_assets.serving.scoring.replies import (
 )
 from churn_assets.serving.server.options import Options
 
-# For a body to arrive; who sends a byte a minute would otherwise hold a connection for ever.
+# For a whole body to arrive: a client that sends a byte a minute must not hold a connection for ever.
 BODY_SECONDS = 30.0
 
 GZIP_MAGIC = b"\x1f\x8b"
-# zlib's: the largest window, behind gzip's header.
+# zlib's largest window, with a gzip header.
 GZIP_BITS = 31
 
 
 class Access:
-    """The checks that come before any work."""
+    """The checks of one server's token and size limit."""
 
     def __init__(self, options: Options) -> None:
         self._expected = b"bearer " + options.token.encode()
         self._max_bytes = options.max_bytes
 
     def require_token(self, request: Request) -> None:
-        """Let only those in who know the token.
+        """Require the bearer token.
 
         Raises:
-            UnauthenticatedError: there is none.
-            ForbiddenError: it is another.
+            UnauthenticatedError: the request has no token.
+            ForbiddenError: the token is wrong.
         """
-        given = request.headers.get("authorization")
-        if not given:
+        authorization = request.headers.get("authorization")
+        if not authorization:
             raise UnauthenticatedError(
                 "No token was sent; expected the header Authorization: Bearer <token>."
             )
-        scheme, _, token = given.partition(" ")
-        # In a time that tells nothing of how much of it was right.
+        scheme, _, token = authorization.partition(" ")
+        # In constant time, which does not reveal how many characters are right.
         if not hmac.compare_digest(f"{scheme.lower()} {token.strip()}".encode(), self._expected):
             raise ForbiddenError("The token is not that of this endpoint. See CHURN_ENDPOINT_TOKEN.")
 
     async def body(self, request: Request) -> bytes:
-        """The whole body of a request that says it is JSON.
+        """Return the whole body of a JSON request, unpacked.
 
         Raises:
-            UnsupportedMediaError: it says something else, or is compressed in a way that is not read.
-            TooLargeError: it is, or says that it is, over the limit, as it comes or unpacked.
-            TimedOutError: it does not arrive.
-            BadRequestError: the client went away in the middle, or what is said to be gzip is damaged.
+            UnsupportedMediaError: the content type is not JSON, or the encoding is not gzip.
+            TooLargeError: the body or its declared length is over the limit, as sent or unpacked.
+            TimedOutError: the body does not arrive in time.
+            BadRequestError: the client closed the connection, or the gzip is damaged.
         """
         _require_json(request.headers.get("content-type", ""))
         encoding = _encoding(request.headers.get("content-encoding", ""))
@@ -69,8 +69,8 @@ class Access:
             raise TimedOutError(f"The body did not arrive within {BODY_SECONDS:.0f} s.") from error
         except ClientDisconnect as error:
             raise BadRequestError("The connection was closed before the body was complete.") from error
-        # A proxy that unpacks may leave the header as it was; no JSON begins like gzip.
-        return self._unpacked(body) if encoding and body.startswith(GZIP_MAGIC) else body
+        # A proxy may unpack the body and keep the header; no JSON begins like gzip.
+        return self._unpack(body) if encoding and body.startswith(GZIP_MAGIC) else body
 
     async def _read(self, request: Request) -> bytes:
         parts, size = [], 0
@@ -81,11 +81,11 @@ class Access:
             parts.append(part)
         return b"".join(parts)
 
-    def _unpacked(self, body: bytes) -> bytes:
-        """What was packed, never more of it than the limit."""
+    def _unpack(self, body: bytes) -> bytes:
+        """Unpack gzip, never more of it than the limit."""
         parts, room = [], self._max_bytes
         while body:
-            # Several gzip files in a row are one.
+            # Concatenated gzip files are one gzip file.
             member = zlib.decompressobj(wbits=GZIP_BITS)
             try:
                 part = member.decompress(body, room + 1)
@@ -115,7 +115,7 @@ def _require_json(content_type: str) -> None:
         )
     for parameter in filter(None, parameters):
         name, _, value = parameter.partition("=")
-        # As MLflow refuses them: one says that the bytes mean something else, the other is of before 2.0.
+        # MLflow refuses the same: another charset, and the format parameter of its releases before 2.0.
         if name != "charset" or value.strip('"') not in {"utf-8", "utf8"}:
             raise UnsupportedMediaError(
                 f"The content type has the parameter {parameter[:80]}; expected charset=utf-8 or none."
@@ -123,7 +123,7 @@ def _require_json(content_type: str) -> None:
 
 
 def _encoding(content_encoding: str) -> str:
-    """What is read, gzip, or nothing."""
+    """Return the name of gzip in the header, or nothing for plain bodies."""
     encoding = content_encoding.strip().lower()
     if encoding in {"gzip", "x-gzip"}:
         return encoding

@@ -1,34 +1,36 @@
-"""The scoring server's application: which page is where, and what a worker does between requests."""
+"""The scoring server's application: its routes, and what a worker does between requests."""
 
 import asyncio
 import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import cached_property
 from importlib.metadata import version
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from churn_assets.serving.features.online_store import OnlineStore
 from churn_assets.serving.published.state import StateFolder
-from churn_assets.serving.scoring.replies import ReplyError, reply
+from churn_assets.serving.scoring.replies import ReplyError, UnavailableError, reply
 from churn_assets.serving.server import openapi
 from churn_assets.serving.server.access import Access
 from churn_assets.serving.server.host import ModelHost
 from churn_assets.serving.server.invocations import Invocations
 from churn_assets.serving.server.management import Management
 from churn_assets.serving.server.metrics import Metrics
+from churn_assets.serving.server.openapi import DescribedRoute, Operation
 from churn_assets.serving.server.options import Options
 
 TICK_SECONDS = 1.0
 
 
 def make_app(options: Options) -> Starlette:
-    """One worker's application."""
+    """Return the application of one worker."""
     return _Worker(options).app()
 
 
@@ -40,22 +42,41 @@ class _Worker:
         self._host = ModelHost(self._state, self._metrics, owns_process=options.has_a_parent)
 
     def app(self) -> Starlette:
+        handlers = {HTTPException: _http_error, Exception: _internal_error}
+        return Starlette(routes=self._routes, lifespan=self._lifespan, exception_handlers=handlers)
+
+    @cached_property
+    def _routes(self) -> list[DescribedRoute]:
         access = Access(self._options)
-        score = Invocations(access, self._host, OnlineStore(self._options.online), self._metrics).answer
+        invocations = Invocations(access, self._host, OnlineStore(self._options.online), self._metrics)
         management = Management(self._state, access, lambda: self._host.is_loaded)
-        routes = [
-            # The first that fits is taken, so what is asked most comes first.
-            Route("/serving-endpoints/{name}/invocations", score, methods=["POST"]),
-            Route("/invocations", score, methods=["POST"]),
+        return [
+            # The first match wins, so the routes with the most requests come first.
+            *invocations.routes(),
             *management.routes(),
-            Route("/ping", _ping),
-            Route("/health", self._health),
-            Route("/version", _version),
-            Route("/metrics", self._metrics_page),
-            Route("/openapi.json", _openapi),
+            DescribedRoute("/ping", _ping, Operation(summary="The worker is alive", is_public=True)),
+            DescribedRoute(
+                "/health",
+                self._health,
+                Operation(summary="A model is published", errors=(UnavailableError,), is_public=True),
+            ),
+            DescribedRoute("/version", _version, Operation(summary="MLflow's version", is_public=True)),
+            DescribedRoute(
+                "/metrics", self._metrics_page, Operation(summary="Metrics for Prometheus", is_public=True)
+            ),
+            DescribedRoute(
+                "/openapi.json",
+                self._openapi,
+                Operation(summary="This document", reply=dict[str, Any], is_public=True),
+            ),
         ]
-        handlers = {HTTPException: _http_error, Exception: _broken}
-        return Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return openapi.document(self._routes)
+
+    async def _openapi(self, _request: Request) -> Response:
+        return reply(self._document)
 
     async def _health(self, _request: Request) -> Response:
         ready = self._state.read().config is not None
@@ -74,24 +95,24 @@ class _Worker:
             await ticking
 
     async def _tick(self) -> None:
-        """Load while the endpoint is in use, and give the memory back once it is not."""
+        """Keep the model loaded while the endpoint is in use, and free its memory once it is idle."""
         parent = os.getppid()
         while True:
             self._host.note_activity()
             self._metrics.measure_memory()
             idle = self._is_idle()
             if idle and self._host.is_loaded:
-                # What scikit-learn has taken comes back only with the process; the server starts a new, small
-                # one, and until then the port keeps what connects.
-                self._metrics.scaled_down()
+                # scikit-learn's memory is freed only with the process. The server starts a new, small one,
+                # and until then the socket queues new connections.
+                self._metrics.count_scale_down()
                 return _end_this_process()
             if self._options.has_a_parent and os.getppid() != parent:
-                # The server was killed; a port that nobody watches over must not stay taken.
+                # The server was killed, and its workers must not keep the port.
                 return _end_this_process()
             if not idle and self._state.read().config is not None:
-                # Before anybody waits for it: after a start, a promotion, or a request to another worker.
+                # Before a request waits for it: after a start, a promotion, or a request to another worker.
                 with contextlib.suppress(ReplyError):
-                    await self._host.published(in_use=False)
+                    await self._host.load_published(in_use=False)
             await asyncio.sleep(TICK_SECONDS)
 
     def _is_idle(self) -> bool:
@@ -101,7 +122,7 @@ class _Worker:
 
 
 def _end_this_process() -> None:
-    """As on a signal from outside: what is being answered is answered first."""
+    """End as on a signal from outside: after the requests in progress are answered."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -113,10 +134,6 @@ async def _version(_request: Request) -> Response:
     return PlainTextResponse(version("mlflow"))
 
 
-async def _openapi(_request: Request) -> Response:
-    return reply(openapi.document())
-
-
 async def _http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(status, "BAD_REQUEST")
@@ -125,6 +142,6 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     return reply({"error_code": code, "message": message}, status, headers)
 
 
-async def _broken(_request: Request, _error: Exception) -> Response:
-    # The trace is in the server's log, not in the answer.
+async def _internal_error(_request: Request, _error: Exception) -> Response:
+    # The traceback goes to the server's log, not to the client.
     return reply({"error_code": "INTERNAL_ERROR", "message": "The server failed; its log says why."}, 500)

@@ -1,4 +1,4 @@
-"""The model in one worker: loaded when it is asked for, swapped when another is published, left when idle."""
+"""The model in one worker: loaded on demand, replaced when another version is published, freed when idle."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ from churn_assets.serving.server.metrics import Metrics
 
 
 class ModelHost:
-    """Gives the published version to whoever answers a request."""
+    """The holder of the published version and its shadow."""
 
     def __init__(self, state: StateFolder, metrics: Metrics, *, owns_process: bool) -> None:
         self._state = state
@@ -30,8 +30,8 @@ class ModelHost:
         """Whether a model is in memory."""
         return self._serving is not None
 
-    def at_hand(self) -> ServedModel | None:
-        """The published version if it is in memory; the quick way that nearly every request goes."""
+    def loaded_model(self) -> ServedModel | None:
+        """Return the published version if it is in memory. Nearly every request takes this fast path."""
         self._used = True
         return self._in_memory()
 
@@ -42,22 +42,22 @@ class ModelHost:
 
     @property
     def shadow(self) -> ServedModel | None:
-        """The version that scores the same requests without answering, if there is one."""
+        """The version, if any, that scores the same requests without answering them."""
         return self._shadow
 
     @property
     def served_name(self) -> str:
-        """What Databricks would call the version that answers."""
+        """Databricks' name for the version that answers."""
         return self._served_name
 
-    async def published(self, *, in_use: bool = True) -> ServedModel:
-        """The published version, loaded first where it is not in memory.
+    async def load_published(self, *, in_use: bool = True) -> ServedModel:
+        """Return the published version, loaded first if it is not in memory.
 
         Args:
-            in_use: whether a request wants it, which keeps the endpoint from being idle.
+            in_use: whether it is for a request, which keeps the endpoint from being idle.
 
         Raises:
-            UnavailableError: none has been published, or it cannot be loaded.
+            UnavailableError: no version is published, or it cannot be loaded.
         """
         self._used |= in_use
         if model := self._in_memory():
@@ -75,14 +75,14 @@ class ModelHost:
             self._shadow = await self._load_shadow(endpoint.config.shadow)
             self._serving, self._config_version = serving, endpoint.config_version
             self._served_name = endpoint.config.serving.served_name
-            self._metrics.model_is(serving.version)
+            self._metrics.set_version(serving.version)
             return serving
 
     async def _load_shadow(self, entity: Entity | None) -> ServedModel | None:
         try:
             return await self._load(entity) if entity else None
         except UnavailableError:
-            self._metrics.shadow_failed()
+            self._metrics.count_shadow_failure()
             return None
 
     async def _load(self, entity: Entity) -> ServedModel:
@@ -93,26 +93,26 @@ class ModelHost:
         started = time.perf_counter()
         folder = self._state.model(version)
         try:
-            # Not on the loop, which has other pages to answer; requests for scores wait for the new version,
-            # because what has been published holds for every answer from then on.
+            # In a thread: the event loop answers other routes meanwhile. Scoring requests wait for the new
+            # version, because every answer after a publication is the published version's.
             model = await asyncio.to_thread(load, folder, version)
         except Exception as error:
             raise UnavailableError(f"Version {version} cannot be loaded: {type(error).__name__}.") from error
-        self._metrics.loaded(time.perf_counter() - started)
+        self._metrics.record_load(time.perf_counter() - started)
         if self._owns_process:
-            # A million objects of libraries that stay: looking through them again would stop answers.
+            # Libraries leave a million permanent objects, and collecting over them would pause answers.
             gc.collect()
             gc.freeze()
         return model
 
     def note_activity(self) -> None:
-        """Tell all workers that the endpoint is in use, if it was used here since the last call."""
+        """Tell all workers that the endpoint is in use, if this one had a request since the last call."""
         if self._used:
             self._used = False
             self._state.activity.touch()
 
     def idle_seconds(self) -> float:
-        """For how long no worker has had a request, to a second or so; 0 where none ever had one."""
+        """Return the time since any worker's last request, to a second or so; 0 before the first one."""
         return _age(self._state.activity)
 
 

@@ -1,17 +1,17 @@
-"""The one page that matters: rows in, probabilities out."""
+"""The scoring route: rows in, probabilities out."""
 
 import asyncio
 import time
-from typing import Any
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import (
+from churn_assets.serving.endpoint import (
     ENDPOINT_NAME,
     FEATURE_DATE_HEADER,
+    SERVED_NAME_HEADER,
     VERSION_HEADER,
     WITHOUT_HISTORY_HEADER,
 )
@@ -22,15 +22,31 @@ from churn_assets.serving.scoring.replies import NotFoundError, ReplyError, Unav
 from churn_assets.serving.scoring.scorer import ServedModel
 from churn_assets.serving.server.access import Access
 from churn_assets.serving.server.host import ModelHost
+from churn_assets.serving.server.messages import SCORING_BODIES, Prediction, Predictions, RowError
 from churn_assets.serving.server.metrics import Metrics
+from churn_assets.serving.server.openapi import DescribedRoute, Operation
 from churn_assets.serving.server.shadow import Shadow
 
-# From this size on a body is read in a thread: what is no plain table of numbers takes several times as long.
+# Larger bodies are read in a thread: anything but a plain table of numbers takes several times as long.
 BYTES_FOR_A_THREAD = 256 * 1024
+
+HEADERS = {
+    VERSION_HEADER: {"schema": {"type": "string"}, "description": "The version that answered"},
+    SERVED_NAME_HEADER: {"schema": {"type": "string"}, "description": "Databricks' name for that version"},
+    FEATURE_DATE_HEADER: {
+        "schema": {"type": "string", "format": "date"},
+        "description": "The date of the features that were looked up; not sent where none were",
+    },
+    WITHOUT_HISTORY_HEADER: {
+        "schema": {"type": "integer", "minimum": 1},
+        "description": "The number of rows without a history, which the model of the last 30 days scored; "
+        "not sent where there were none",
+    },
+}
 
 
 class Invocations:
-    """Scores requests with what is published, and measures it."""
+    """Scores requests with the published model and features, and records metrics."""
 
     def __init__(self, access: Access, host: ModelHost, store: OnlineStore, metrics: Metrics) -> None:
         self._access = access
@@ -40,37 +56,53 @@ class Invocations:
         self._batcher = Batcher()
         self._shadow = Shadow(metrics)
 
+    def routes(self) -> list[DescribedRoute]:
+        """Return the routes: Databricks' path and MLflow's."""
+
+        def scoring(summary: str) -> Operation:
+            errors = (NotFoundError, UnavailableError)
+            return Operation(
+                summary=summary, bodies=SCORING_BODIES, reply=Predictions, headers=HEADERS, errors=errors
+            )
+
+        return [
+            DescribedRoute(
+                "/serving-endpoints/{name}/invocations", self.answer, scoring("Score rows"), "POST"
+            ),
+            DescribedRoute("/invocations", self.answer, scoring("Score rows, at MLflow's own path"), "POST"),
+        ]
+
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
         started = time.perf_counter()
-        scored = 0
+        scored_rows = 0
         try:
             self._access.require_token(request)
             _require_this_endpoint(request)
             body = await self._access.body(request)
-            response, scored = await self._score(body)
+            response, scored_rows = await self._score(body)
         except ReplyError as error:
             response = refusal(error)
         except Exception:
-            self._metrics.answered(ReplyError.status, 0, time.perf_counter() - started)
+            self._metrics.record_request(ReplyError.status, 0, time.perf_counter() - started)
             raise
-        self._metrics.answered(response.status_code, scored, time.perf_counter() - started)
+        self._metrics.record_request(response.status_code, scored_rows, time.perf_counter() - started)
         return response
 
     async def _score(self, body: bytes) -> tuple[Response, int]:
-        # One look at the model and one at the features: an answer is never of two versions or dates.
-        model = self._host.at_hand() or await self._host.published()
+        # Model and features are each read once, so that a reply never mixes two versions or dates.
+        model = self._host.loaded_model() or await self._host.load_published()
         if len(body) < BYTES_FOR_A_THREAD:
             rows = model.parser.rows(body, self._features)
         else:
             rows = await asyncio.to_thread(model.parser.rows, body, self._features)
-        headers = {VERSION_HEADER: model.version, "served-model-name": self._host.served_name}
+        headers = {VERSION_HEADER: model.version, SERVED_NAME_HEADER: self._host.served_name}
         if rows.looked_up:
             headers[FEATURE_DATE_HEADER] = str(rows.looked_up.feature_date)
         if rows.without_history:
             headers[WITHOUT_HISTORY_HEADER] = str(rows.without_history)
         if rows.unknown:
-            return await self._partial(model, rows, rows.looked_up, headers)
+            return await self._score_known(model, rows, rows.looked_up, headers)
         predictions = await self._predict(model, rows.matrix, explain=rows.explain)
         return reply({"predictions": predictions}, 200, headers), len(rows.matrix)
 
@@ -88,18 +120,18 @@ class Invocations:
             self._shadow.score(shadow, model.parser.columns, matrix, predictions)
         return predictions
 
-    async def _partial(
-        self, model: ServedModel, rows: Rows, store: Snapshot | None, headers: dict[str, str]
+    async def _score_known(
+        self, model: ServedModel, rows: Rows, snapshot: Snapshot | None, headers: dict[str, str]
     ) -> tuple[Response, int]:
-        """Null and an entry of its own for each user of whom nothing is known; 404 where all are."""
+        """Answer with null and an error for each unknown user, and with 404 if there is no other row."""
         known = [row for row in range(len(rows.matrix)) if row not in rows.unknown]
-        predictions: list[Any] = [None] * len(rows.matrix)
+        predictions: list[Prediction] = [None] * len(rows.matrix)
         if known:
-            answers = (await self._predict(model, rows.matrix[known], explain=rows.explain)).tolist()
-            for row, answer in zip(known, answers, strict=True):
-                predictions[row] = answer
-        date = store.feature_date if store else None
-        errors = [
+            scores = (await self._predict(model, rows.matrix[known], explain=rows.explain)).tolist()
+            for row, score in zip(known, scores, strict=True):
+                predictions[row] = score
+        date = snapshot.feature_date if snapshot else None
+        errors: list[RowError] = [
             {
                 "row": row,
                 "user_id": user_id,
@@ -109,10 +141,10 @@ class Invocations:
             }
             for row, user_id in rows.unknown.items()
         ]
-        content = {"predictions": predictions, "errors": errors}
+        content: Predictions = {"predictions": predictions, "errors": errors}
         if known:
             return reply(content, 200, headers), len(known)
-        first = {key: errors[0][key] for key in ("error_code", "message")}
+        first = {"error_code": errors[0]["error_code"], "message": errors[0]["message"]}
         return reply({**first, **content}, NotFoundError.status, headers), 0
 
 

@@ -1,7 +1,7 @@
 """``churn serve``: one port, several workers, and one process that follows the registry.
 
-uvicorn's supervisor starts workers again that end, be it by a crash or because they were idle. This runs as a
-module of its own, so that workers, which import the main module anew, stay small.
+uvicorn's supervisor restarts workers that crash or end because they were idle. The workers import this main
+module again, so it imports little and runs as ``python -m``, not from the command line's module.
 """
 
 import logging
@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from churn_assets import settings as settings_module
 from churn_assets.errors import ChurnError, EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME, endpoint_token, online_folder, state_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_token, online_folder, state_folder
 from churn_assets.serving.server.options import Options
 from churn_assets.settings import Settings
 
@@ -33,10 +33,10 @@ BACKLOG = 2048
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal ends it.
+    """Serve until a signal ends the process.
 
     Raises:
-        EndpointError: another server has the lake or the port.
+        EndpointError: another server uses the lake or the port.
         SettingsError: the token cannot be used.
     """
     folder = state_folder(settings)
@@ -48,14 +48,14 @@ def serve(settings: Settings) -> None:
         raise EndpointError(
             f"Another server serves this lake ({folder}). Use it, or stop it: churn status says where it is."
         ) from error
-    with lock, _listening(settings.endpoint_url) as listener:
+    with lock, _listen(settings.endpoint_url) as listener:
         options = Options(
             state=folder,
             online=online_folder(settings),
             token=token,
             idle_seconds=settings.endpoint_idle_seconds,
             max_bytes=settings.endpoint_max_megabytes * 1024 * 1024,
-            metrics_folder=_empty(folder / "metrics"),
+            metrics_folder=_make_empty(folder / "metrics"),
         )
         (folder / "wanted.json").unlink(missing_ok=True)
         (folder / "active").touch()
@@ -66,7 +66,7 @@ def serve(settings: Settings) -> None:
 
 
 def _run(settings: Settings, options: Options, listener: socket.socket) -> None:
-    # prometheus_client reads it when it is imported, in each worker.
+    # prometheus_client reads the variable on import, in each worker.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(options.metrics_folder)
     from churn_assets.serving.server.app import make_app
 
@@ -82,7 +82,7 @@ def _run(settings: Settings, options: Options, listener: socket.socket) -> None:
     )
     workers = Multiprocess(config, [listener])
     stop = threading.Event()
-    follower = threading.Thread(target=_keep_following, args=(settings, options.state, stop))
+    follower = threading.Thread(target=_keep_follower_running, args=(settings, options.state, stop))
     follower.start()
     try:
         workers.run()
@@ -91,8 +91,8 @@ def _run(settings: Settings, options: Options, listener: socket.socket) -> None:
         follower.join()
 
 
-def _keep_following(settings: Settings, folder: Path, stop: threading.Event) -> None:
-    """Start the follower, and start it again if it ends."""
+def _keep_follower_running(settings: Settings, folder: Path, stop: threading.Event) -> None:
+    """Start the follower, and restart it whenever it ends."""
     spawn = multiprocessing.get_context("spawn")
     while not stop.is_set():
         process = spawn.Process(target=_follow, args=(settings, folder, os.getpid()), name="follower")
@@ -106,28 +106,28 @@ def _keep_following(settings: Settings, folder: Path, stop: threading.Event) -> 
 
 
 def _follow(settings: Settings, folder: Path, parent: int) -> None:
-    # Ctrl-C reaches the whole group; the server ends its follower when the workers are done.
+    # Ctrl-C reaches the whole process group; the server ends the follower after the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _log_to_stderr()
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
     from churn_assets.serving.published import follower
 
-    # It asks again by itself; MLflow's own patience with a server that is away is minutes, for all requests.
+    # The follower polls anyway; by default MLflow retries for minutes while its server is down.
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(10)
     stop = threading.Event()
-    threading.Thread(target=_stop_with, args=(parent, stop), daemon=True).start()
+    threading.Thread(target=_stop_when_orphaned, args=(parent, stop), daemon=True).start()
     follower.main(settings, folder, stop)
 
 
-def _stop_with(parent: int, stop: threading.Event) -> None:
+def _stop_when_orphaned(parent: int, stop: threading.Event) -> None:
     while os.getppid() == parent and not stop.wait(1):
         pass
     stop.set()
 
 
-def _listening(url: str) -> socket.socket:
+def _listen(url: str) -> socket.socket:
     parsed = urlparse(url)
     try:
         host, port = parsed.hostname, parsed.port or 8080
@@ -145,7 +145,7 @@ def _listening(url: str) -> socket.socket:
         ) from error
 
 
-def _empty(folder: Path) -> Path:
+def _make_empty(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -155,12 +155,12 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    # Alembic says at each start which migrations there are.
+    # Alembic lists its migrations at each start.
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def main() -> None:
-    """The command's process."""
+    """Run ``churn serve`` as a process."""
     _log_to_stderr()
     try:
         serve(settings_module.load())

@@ -1,17 +1,15 @@
-"""Databricks' pages about endpoints, of the one endpoint that this server has."""
+"""Databricks' API for serving endpoints, for the one endpoint of this server."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from churn_assets.serving.contract import ENDPOINT_NAME
-from churn_assets.serving.published.state import Config, Entity, StateFolder
+from churn_assets.serving.endpoint import ENDPOINT_NAME
+from churn_assets.serving.published.state import VERSION_NUMBER, Config, Entity, StateFolder
 from churn_assets.serving.scoring.replies import (
     BadRequestError,
     ConflictError,
@@ -21,59 +19,64 @@ from churn_assets.serving.scoring.replies import (
     reply,
 )
 from churn_assets.serving.server.access import Access
+from churn_assets.serving.server.messages import (
+    ConfigBody,
+    ConfigDetails,
+    EndpointDetails,
+    EndpointList,
+    EntityDetails,
+    EntityState,
+    Logs,
+    RouteDetails,
+)
+from churn_assets.serving.server.openapi import DescribedRoute, Operation
 
 API = "/api/2.0/serving-endpoints"
 
-VERSION_NUMBER = "[1-9][0-9]{0,17}"
-
-
-class _Entity(msgspec.Struct):
-    """What is understood of a served entity; the rest of Databricks' fields means nothing here."""
-
-    entity_name: str
-    entity_version: str
-    name: str = ""
-    workload_size: str = "Small"
-    scale_to_zero_enabled: bool = True
-
-
-class _Route(msgspec.Struct):
-    traffic_percentage: int
-    served_model_name: str = ""
-    served_entity_name: str = ""
-
-
-class _Traffic(msgspec.Struct):
-    routes: list[_Route]
-
-
-class _Wanted(msgspec.Struct):
-    served_entities: list[_Entity]
-    traffic_config: _Traffic | UnsetType | None = UNSET
-
 
 class Management:
-    """Shows the endpoint, and takes another configuration for it."""
+    """The routes that show the endpoint and update its configuration."""
 
     def __init__(self, state: StateFolder, access: Access, is_loaded: Callable[[], bool]) -> None:
         self._state = state
         self._access = access
         self._is_loaded = is_loaded
 
-    def routes(self) -> list[Route]:
-        """The pages."""
-        one = API + "/{name}"
-        logs = one + "/served-models/{served}"
+    def routes(self) -> list[DescribedRoute]:
+        """Return the routes."""
+        endpoint = API + "/{name}"
+        served_model = endpoint + "/served-models/{served}"
+        logs = Operation(summary="The log of a served entity", reply=Logs)
         return [
-            Route(API, self._page(self._list)),
-            Route(one, self._page(self._get)),
-            Route(one + "/config", self._page(self._put_config), methods=["PUT"]),
-            Route(logs + "/build-logs", self._page(self._logs)),
-            Route(logs + "/logs", self._page(self._logs)),
+            DescribedRoute(
+                API,
+                self._with_token(self._list),
+                Operation(summary="The endpoints, in Databricks' shape", reply=EndpointList),
+            ),
+            DescribedRoute(
+                endpoint,
+                self._with_token(self._get),
+                Operation(summary="The endpoint, in Databricks' shape", reply=EndpointDetails),
+            ),
+            DescribedRoute(
+                endpoint + "/config",
+                self._with_token(self._put_config),
+                Operation(
+                    summary="Start an update to another configuration; the endpoint's state shows its end",
+                    bodies=(ConfigBody,),
+                    reply=EndpointDetails,
+                    errors=(ConflictError,),
+                ),
+                "PUT",
+            ),
+            DescribedRoute(served_model + "/build-logs", self._with_token(self._logs), logs),
+            DescribedRoute(served_model + "/logs", self._with_token(self._logs), logs),
         ]
 
-    def _page(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        async def page(request: Request) -> Response:
+    def _with_token(
+        self, answer: Callable[[Request], Awaitable[Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
             try:
                 self._access.require_token(request)
                 name = request.path_params.get("name", ENDPOINT_NAME)
@@ -85,28 +88,28 @@ class Management:
             except ReplyError as error:
                 return refusal(error)
 
-        return page
+        return endpoint
 
-    async def _list(self, _request: Request) -> dict[str, Any]:
-        return {"endpoints": [self._described()]}
+    async def _list(self, _request: Request) -> EndpointList:
+        return {"endpoints": [self._details()]}
 
-    async def _get(self, _request: Request) -> dict[str, Any]:
-        return self._described()
+    async def _get(self, _request: Request) -> EndpointDetails:
+        return self._details()
 
-    async def _put_config(self, request: Request) -> dict[str, Any]:
+    async def _put_config(self, request: Request) -> EndpointDetails:
         try:
-            wanted = msgspec.json.decode(await self._access.body(request), type=_Wanted)
+            body = msgspec.json.decode(await self._access.body(request), type=ConfigBody)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequestError(f"{error}. Expected served_entities.") from error
-        if not self._state.ask(_config(wanted)):
+        if not self._state.request_update(_config(body)):
             raise ConflictError(f"{ENDPOINT_NAME} is being updated; wait until it is NOT_UPDATING.")
-        return self._described()
+        return self._details()
 
-    async def _logs(self, request: Request) -> dict[str, Any]:
+    async def _logs(self, request: Request) -> Logs:
         endpoint = self._state.read()
         served = request.path_params["served"]
         config = endpoint.config
-        known = [entity.served_name for entity in (config.serving, config.shadow) if entity] if config else []
+        known = [entity.served_name for entity in config.entities] if config else []
         if endpoint.update == "UPDATE_FAILED":
             return {"logs": f"{endpoint.message}\n"}
         if served not in known:
@@ -115,11 +118,11 @@ class Management:
             )
         return {"logs": f"{served} was loaded and answered.\n"}
 
-    def _described(self) -> dict[str, Any]:
-        # In this order: what is no longer wanted has been published by the time of the second look.
-        wanted, endpoint = self._state.wanted(), self._state.read()
-        update = "IN_PROGRESS" if wanted else endpoint.update
-        described: dict[str, Any] = {
+    def _details(self) -> EndpointDetails:
+        # In this order: an update that is no longer pending is in the endpoint that is read after it.
+        pending, endpoint = self._state.pending_update(), self._state.read()
+        update = "IN_PROGRESS" if pending else endpoint.update
+        details: EndpointDetails = {
             "id": ENDPOINT_NAME,
             "name": ENDPOINT_NAME,
             "creation_timestamp": endpoint.created_at,
@@ -130,38 +133,29 @@ class Management:
         }
         if endpoint.config:
             loaded = "" if self._is_loaded() else "Scaled to zero"
-            described["config"] = {
-                **_in_databricks_words(endpoint.config, endpoint.updated_at, loaded),
-                "config_version": endpoint.config_version,
-            }
-        if wanted:
-            described["pending_config"] = {
-                **_in_databricks_words(wanted, endpoint.updated_at, "", "DEPLOYMENT_CREATING"),
-                "config_version": endpoint.config_version + 1,
+            state: EntityState = {"deployment": "DEPLOYMENT_READY", "deployment_state_message": loaded}
+            details["config"] = _config_details(
+                endpoint.config, endpoint.config_version, endpoint.updated_at, state
+            )
+        if pending:
+            state = {"deployment": "DEPLOYMENT_CREATING", "deployment_state_message": ""}
+            details["pending_config"] = {
+                **_config_details(pending, endpoint.config_version + 1, endpoint.updated_at, state),
                 "start_time": endpoint.updated_at,
             }
-        return described
+        return details
 
 
-def _config(wanted: _Wanted) -> Config:
-    """One entity that answers with all requests, and perhaps one that answers none: the shadow."""
-    entities = [
-        Entity(
-            given.entity_name,
-            given.entity_version,
-            given.name,
-            given.workload_size,
-            given.scale_to_zero_enabled,
-        )
-        for given in wanted.served_entities
-    ]
+def _config(body: ConfigBody) -> Config:
+    """Return the entity that answers all requests, and the shadow, if any, that answers none."""
+    entities = body.served_entities
     for entity in entities:
-        # Not isdigit(), which takes other scripts' digits; and 07 would be 7 under another name.
+        # isdigit() accepts digits of other scripts, and 07 would be a second name of 7.
         if not re.fullmatch(VERSION_NUMBER, entity.entity_version):
             raise BadRequestError(
                 f"entity_version is {entity.entity_version[:50]!r}; expected the number of a version."
             )
-    shares = _shares(wanted, entities)
+    shares = _shares(body)
     answering = [entity for entity, share in zip(entities, shares, strict=True) if share == 100]
     silent = [entity for entity, share in zip(entities, shares, strict=True) if share == 0]
     if len(answering) != 1 or len(silent) > 1 or len(entities) != len(answering) + len(silent):
@@ -172,42 +166,47 @@ def _config(wanted: _Wanted) -> Config:
     return Config(answering[0], silent[0] if silent else None)
 
 
-def _shares(wanted: _Wanted, entities: list[Entity]) -> list[int]:
-    if not wanted.traffic_config:
-        return [100] + [0] * (len(entities) - 1) if len(entities) == 1 else [0] * len(entities)
-    given = {
+def _shares(body: ConfigBody) -> list[int]:
+    """Return the percentage of the requests that each entity gets."""
+    entities = body.served_entities
+    if not body.traffic_config:
+        return [100] if len(entities) == 1 else [0] * len(entities)
+    shares = {
         route.served_entity_name or route.served_model_name: route.traffic_percentage
-        for route in wanted.traffic_config.routes
+        for route in body.traffic_config.routes
     }
-    unknown = given.keys() - {entity.served_name for entity in entities}
+    unknown = shares.keys() - {entity.served_name for entity in entities}
     if unknown:
         raise BadRequestError(f"traffic_config names {sorted(unknown)}, which served_entities does not have.")
-    return [given.get(entity.served_name, 0) for entity in entities]
+    return [shares.get(entity.served_name, 0) for entity in entities]
 
 
-def _in_databricks_words(
-    config: Config, since: int, message: str, deployment: str = "DEPLOYMENT_READY"
-) -> dict[str, Any]:
-    entities = [entity for entity in (config.serving, config.shadow) if entity]
-    state = {"deployment": deployment, "deployment_state_message": message}
+def _config_details(config: Config, version: int, created_at: int, state: EntityState) -> ConfigDetails:
+    entities = config.entities
     return {
-        "served_entities": [
-            {
-                **msgspec.structs.asdict(entity),
-                "name": entity.served_name,
-                "creation_timestamp": since,
-                "state": state,
-            }
-            for entity in entities
-        ],
+        "served_entities": [_entity_details(entity, created_at, state) for entity in entities],
         "traffic_config": {
-            "routes": [
-                {
-                    "served_model_name": entity.served_name,
-                    "served_entity_name": entity.served_name,
-                    "traffic_percentage": 100 if entity is config.serving else 0,
-                }
-                for entity in entities
-            ]
+            "routes": [_route_details(entity, 100 if entity is config.serving else 0) for entity in entities]
         },
+        "config_version": version,
+    }
+
+
+def _entity_details(entity: Entity, created_at: int, state: EntityState) -> EntityDetails:
+    return {
+        "entity_name": entity.entity_name,
+        "entity_version": entity.entity_version,
+        "name": entity.served_name,
+        "workload_size": entity.workload_size,
+        "scale_to_zero_enabled": entity.scale_to_zero_enabled,
+        "creation_timestamp": created_at,
+        "state": state,
+    }
+
+
+def _route_details(entity: Entity, percentage: int) -> RouteDetails:
+    return {
+        "served_model_name": entity.served_name,
+        "served_entity_name": entity.served_name,
+        "traffic_percentage": percentage,
     }

@@ -1,4 +1,4 @@
-"""What the server measures, for Prometheus; several workers write into files of one folder."""
+"""The server's metrics for Prometheus; several workers write into files of one folder."""
 
 import time
 from pathlib import Path
@@ -12,13 +12,13 @@ DIFFERENCES = (0.0, 1e-9, 1e-6, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Metrics:
-    """The metrics of one worker, and the page that shows those of all."""
+    """The metrics of one worker, and the page with those of all workers."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Make them.
+        """Create the metrics.
 
         Args:
-            folder: the one that prometheus_client's ``PROMETHEUS_MULTIPROC_DIR`` names; None for one worker.
+            folder: prometheus_client's ``PROMETHEUS_MULTIPROC_DIR``; None for a single worker.
         """
         self._folder = folder
         self._registry = registry = CollectorRegistry()
@@ -69,12 +69,12 @@ class Metrics:
             registry=registry,
         )
         self._by_status: dict[int, Counter] = {}
-        self._held: str | None = None
-        self._measured = 0.0
+        self._current_version: str | None = None
+        self._memory_measured_at = 0.0
         self.measure_memory()
 
-    def answered(self, status: int, rows: int, seconds: float) -> None:
-        """Count one request."""
+    def record_request(self, status: int, rows: int, seconds: float) -> None:
+        """Count a request, its scored rows and its time."""
         counter = self._by_status.get(status)
         if counter is None:
             counter = self._by_status[status] = self._requests.labels(str(status))
@@ -83,61 +83,61 @@ class Metrics:
         if rows:
             self._rows.inc(rows)
 
-    def model_is(self, version: str) -> None:
-        """Say which version this worker holds now."""
-        if self._held is not None:
-            self._version.labels(self._held).set(0)
-        self._held = version
+    def set_version(self, version: str) -> None:
+        """Record the version that this worker has in memory."""
+        if self._current_version is not None:
+            self._version.labels(self._current_version).set(0)
+        self._current_version = version
         self._version.labels(version).set(1)
 
-    def loaded(self, seconds: float) -> None:
-        """Count one loading."""
+    def record_load(self, seconds: float) -> None:
+        """Count the loading of a model, and its time."""
         self._loads.inc()
         self._load_seconds.observe(seconds)
         self.measure_memory()
 
-    def scaled_down(self) -> None:
-        """Count a worker that ends because nobody asks."""
+    def count_scale_down(self) -> None:
+        """Count the end of an idle worker."""
         self._scale_downs.inc()
 
-    def shadowed(self, differences: list[float]) -> None:
-        """Count what a shadow scored."""
+    def record_shadow(self, differences: list[float]) -> None:
+        """Record the absolute differences between the shadow's scores and the answers, one for each row."""
         self._shadow_rows.inc(len(differences))
         for difference in differences:
             self._shadow_difference.observe(difference)
 
-    def shadow_failed(self) -> None:
-        """Count a request that the shadow could not score."""
+    def count_shadow_failure(self) -> None:
+        """Count a request that the shadow failed to score."""
         self._shadow_failures.inc()
 
-    def shadow_skipped(self) -> None:
-        """Count a request that the shadow had no time for."""
+    def count_shadow_skip(self) -> None:
+        """Count a request that the shadow skipped."""
         self._shadow_skipped.inc()
 
     def measure_memory(self) -> None:
-        """Note this worker's resident memory, at most once a second."""
-        if time.monotonic() - self._measured >= 1:
-            self._measured = time.monotonic()
+        """Measure this worker's resident memory, at most once a second."""
+        if time.monotonic() - self._memory_measured_at >= 1:
+            self._memory_measured_at = time.monotonic()
             self._memory.set(psutil.Process().memory_info().rss)
 
     def page(self, *, registry_fails: bool) -> bytes:
-        """The metrics of all workers, in Prometheus' text format.
+        """Return the metrics of all workers in Prometheus' text format.
 
         Args:
-            registry_fails: whether the follower could not ask the registry when it last tried.
+            registry_fails: whether the follower's last request to the registry failed.
         """
         self.measure_memory()
         self._registry_fails.set(registry_fails)
         if self._folder is None:
             return generate_latest(self._registry)
-        self._forget_the_dead(self._folder)
+        self._remove_ended_workers(self._folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self._folder))
         return generate_latest(registry)
 
     @staticmethod
-    def _forget_the_dead(folder: Path) -> None:
-        # Counters of ended workers stay; what they held in memory does not.
+    def _remove_ended_workers(folder: Path) -> None:
+        # The counters of ended workers stay; their gauges go.
         for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
             if not psutil.pid_exists(pid):
                 mark_process_dead(pid, path=str(folder))

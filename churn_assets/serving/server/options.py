@@ -1,4 +1,4 @@
-"""What a worker needs to know; small and plain, since each one gets a copy."""
+"""The options of a worker; small and plain, because each worker gets a copy."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """One server.
+    """The options of one server.
 
-    ``idle_seconds`` without a request give the model's memory back, 0 never does. ``metrics_folder`` is
-    shared by the worker processes of a server; without it there is one worker, in somebody else's process.
+    After ``idle_seconds`` without a request a worker frees the model's memory; 0 keeps it.
+    ``metrics_folder`` is shared by the worker processes of a server; without it there is one worker, in a
+    process that is not the server's.
     """
 
     state: Path
@@ -21,5 +22,5 @@ class Options:
 
     @property
     def has_a_parent(self) -> bool:
-        """Whether a server's process watches over this worker's."""
+        """Whether this worker's process was started by a server's process."""
         return self.metrics_folder is not None

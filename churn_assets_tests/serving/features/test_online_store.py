@@ -43,8 +43,8 @@ def test_a_known_user_has_a_row_and_an_unknown_one_has_none(tmp_path: Path) -> N
     snapshot = OnlineStore(tmp_path).snapshot()
 
     assert snapshot is not None
-    rows, found = snapshot.lookup(np.array([7, 8, 42, 7]))
-    assert found.tolist() == [True, False, True, True]
+    rows, is_known = snapshot.lookup(np.array([7, 8, 42, 7]))
+    assert is_known.tolist() == [True, False, True, True]
     assert rows.tolist() == [[1, 20], [0, 0], [5, 300], [1, 20]]
     assert (snapshot.columns, snapshot.feature_date, snapshot.source_version) == (COLUMNS, DAY, 7)
     assert (published.users, published.feature_date, published.source_version) == (2, DAY, 7)
@@ -57,9 +57,9 @@ def test_a_store_without_users_knows_nobody(tmp_path: Path) -> None:
     snapshot = OnlineStore(tmp_path).snapshot()
 
     assert snapshot is not None
-    rows, found = snapshot.lookup([1, 2])
+    rows, is_known = snapshot.lookup([1, 2])
     assert rows.shape == (2, 2)
-    assert found.tolist() == [False, False]
+    assert is_known.tolist() == [False, False]
 
 
 def test_nothing_is_there_before_something_is_published(tmp_path: Path) -> None:
@@ -78,23 +78,23 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 @settings(max_examples=60, deadline=None)
 @given(
     features=st.dictionaries(USER_IDS, st.tuples(FINITE, FINITE), max_size=30),
-    asked=st.lists(USER_IDS, max_size=10),
+    user_ids=st.lists(USER_IDS, max_size=10),
     data=st.data(),
 )
 def test_a_lookup_answers_as_a_dict_does(
-    tmp_path_factory: pytest.TempPathFactory, features, asked, data
+    tmp_path_factory: pytest.TempPathFactory, features, user_ids, data
 ) -> None:
     folder = tmp_path_factory.mktemp("online")
     publish_users(folder, features)
     if features:
-        asked = asked + data.draw(st.lists(st.sampled_from(sorted(features)), max_size=10))
+        user_ids = user_ids + data.draw(st.lists(st.sampled_from(sorted(features)), max_size=10))
 
     snapshot = OnlineStore(folder).snapshot()
 
     assert snapshot is not None
-    rows, found = snapshot.lookup(np.array(asked, dtype=np.int64))
-    assert found.tolist() == [user in features for user in asked]
-    assert rows.tolist() == [list(features.get(user, (0.0, 0.0))) for user in asked]
+    rows, is_known = snapshot.lookup(np.array(user_ids, dtype=np.int64))
+    assert is_known.tolist() == [user in features for user in user_ids]
+    assert rows.tolist() == [list(features.get(user, (0.0, 0.0))) for user in user_ids]
 
 
 def test_what_is_published_later_replaces_what_was_there(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_what_may_be_null_is_published_as_nan_and_is_never_infinite(tmp_path: Pa
 
     snapshot = OnlineStore(tmp_path).snapshot()
     assert snapshot is not None
-    rows, found = snapshot.lookup([1, 0])
+    rows, is_known = snapshot.lookup([1, 0])
     assert np.array_equal(rows, [[1, np.nan], [1, 300]], equal_nan=True)
-    assert found.all()
+    assert is_known.all()
     with pytest.raises(ContractError, match="user_id 1 have age = inf; expected a finite number or none"):
         publish_age(300, np.inf)
     with pytest.raises(ContractError, match="user_id 0 have events = nan; expected a finite number\\."):

@@ -28,81 +28,69 @@ def state(tmp_path: Path) -> StateFolder:
 
 
 @pytest.fixture
-def look(lake: Settings, state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+def step(lake: Settings, state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """One step of a follower, which looks at the registry at each; the version served afterwards."""
-    monkeypatch.setattr(follower, "LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(follower, "TRY_AGAIN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "REGISTRY_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.0)
     ours = Follower(lake, state, describe=scorer.describe)
 
-    def step() -> str:
+    def run_step() -> str:
         ours.step()
         config = state.read().config
         return config.serving.entity_version if config else "none"
 
-    return step
+    return run_step
 
 
-def test_production_is_served_and_followed_when_it_moves(lake: Settings, state: StateFolder, look):
-    assert look() == "1"
+def test_production_is_served_and_followed_when_it_moves(lake: Settings, state: StateFolder, step):
+    assert step() == "1"
     registry.promote(lake, "2")
-    assert look() == "2"
+    assert step() == "2"
 
     endpoint = state.read()
-    assert endpoint.previous == Config(version("1"))
     assert (endpoint.config_version, endpoint.followed, endpoint.update) == (2, "2", "NOT_UPDATING")
     assert scorer.load(state.model("2"), "2").version == "2"
 
 
-def test_nothing_is_written_while_production_stays(state: StateFolder, look):
-    look()
+def test_nothing_is_written_while_production_stays(state: StateFolder, step):
+    step()
     before = (state.folder / "endpoint.json").stat()
 
-    look()
+    step()
 
     assert (state.folder / "endpoint.json").stat().st_ino == before.st_ino
 
 
-def test_what_was_asked_for_stays_until_production_moves(lake: Settings, state: StateFolder, look):
+def test_what_was_asked_for_stays_until_production_moves(lake: Settings, state: StateFolder, step):
     registry.promote(lake, "2")
-    assert look() == "2"
+    assert step() == "2"
 
-    state.ask(Config(version("1")))
-    assert [look(), look(), look()] == ["1", "1", "1"]
-    assert state.wanted() is None
+    state.request_update(Config(version("1")))
+    assert [step(), step(), step()] == ["1", "1", "1"]
+    assert state.pending_update() is None
 
     registry.promote(lake, "3")
-    assert look() == "3"
+    assert step() == "3"
 
 
-def test_the_previous_version_is_remembered_through_a_repeated_wish(state: StateFolder, look):
-    look()
-    for _ in range(2):
-        state.ask(Config(version("2")))
-        look()
-
-    previous = state.read().previous
-    assert previous is not None
-    assert previous.serving == version("1")
-
-
-def test_a_shadow_goes_on_when_production_moves(lake: Settings, state: StateFolder, look):
-    look()
-    state.ask(Config(version("1"), shadow=version("3")))
-    look()
+def test_a_shadow_goes_on_when_production_moves(lake: Settings, state: StateFolder, step):
+    step()
+    state.request_update(Config(version("1"), shadow=version("3")))
+    step()
 
     registry.promote(lake, "2")
-    look()
+    step()
 
     assert state.read().config == Config(version("2"), shadow=version("3"))
 
 
-def test_a_shadow_that_is_promoted_is_no_shadow_any_more(lake: Settings, state: StateFolder, look):
-    look()
-    state.ask(Config(version("1"), shadow=version("2")))
-    look()
+def test_a_shadow_that_is_promoted_is_no_shadow_any_more(lake: Settings, state: StateFolder, step):
+    step()
+    state.request_update(Config(version("1"), shadow=version("2")))
+    step()
 
     registry.promote(lake, "2")
-    look()
+    step()
 
     assert state.read().config == Config(version("2"))
 
@@ -116,16 +104,16 @@ def test_a_shadow_that_is_promoted_is_no_shadow_any_more(lake: Settings, state: 
     ],
 )
 def test_a_promoted_version_that_cannot_be_served_leaves_the_old_one(
-    lake: Settings, state: StateFolder, look, bad: str, reason: str
+    lake: Settings, state: StateFolder, step, bad: str, reason: str
 ):
-    look()
+    step()
     registry.promote(lake, bad)
-    assert look() == "1"
+    assert step() == "1"
     assert state.read().update == "UPDATE_FAILED"
     assert reason in state.read().message
 
     registry.promote(lake, "2")
-    assert look() == "2"
+    assert step() == "2"
     assert (state.read().update, state.read().message) == ("NOT_UPDATING", "")
 
 
@@ -138,14 +126,14 @@ def test_a_promoted_version_that_cannot_be_served_leaves_the_old_one(
     ],
     ids=["no such version", "another model", "a shadow that is broken"],
 )
-def test_a_wish_that_cannot_be_had_leaves_what_is_served(state: StateFolder, look, wanted: Config):
-    look()
-    state.ask(wanted)
+def test_a_wish_that_cannot_be_had_leaves_what_is_served(state: StateFolder, step, wanted: Config):
+    step()
+    state.request_update(wanted)
 
-    assert look() == "1"
+    assert step() == "1"
     assert state.read().update == "UPDATE_FAILED"
     assert state.read().config_version == 1
-    assert state.wanted() is None
+    assert state.pending_update() is None
 
 
 def test_a_fault_of_ours_while_trying_a_version_is_no_end_of_the_follower(lake: Settings, state: StateFolder):
@@ -158,34 +146,34 @@ def test_a_fault_of_ours_while_trying_a_version_is_no_end_of_the_follower(lake: 
 
 
 def test_a_registry_that_fails_leaves_what_is_served_and_is_heard_again(
-    lake: Settings, state: StateFolder, look
+    lake: Settings, state: StateFolder, step
 ):
-    look()
+    step()
     database = lake.lake_root / "mlflow" / "mlflow.db"
     content = database.read_bytes()
     database.write_bytes(b"no database" * 1000)
 
-    assert look() == "1"
+    assert step() == "1"
     assert "file is not a database" in state.read().registry_error
 
     database.write_bytes(content)
     registry.promote(lake, "2")
-    assert look() == "2"
+    assert step() == "2"
     assert state.read().registry_error == ""
 
 
 def test_an_unreachable_registry_does_not_take_the_previous_version_away(
-    lake: Settings, state: StateFolder, look
+    lake: Settings, state: StateFolder, step
 ):
-    look()
+    step()
     registry.promote(lake, "2")
-    look()
+    step()
     database = lake.lake_root / "mlflow" / "mlflow.db"
     database.write_bytes(b"no database" * 1000)
 
-    state.ask(Config(version("1")))
+    state.request_update(Config(version("1")))
 
-    assert look() == "1"
+    assert step() == "1"
     assert state.read().update == "NOT_UPDATING"
 
 

@@ -78,9 +78,9 @@ def test_what_a_release_before_histories_published_is_served_as_before(
 
     model = scorer.load(tmp_path / version, version)
 
-    assert model.takes_nan == known.takes_nan == (version == "2")
-    assert model.parser.needs.optional == known.parser.needs.optional
-    assert model.parser.needs.history == (HISTORY_OF_ALL if version == WITH_HISTORY else [])
+    assert model.accepts_nan == known.accepts_nan == (version == "2")
+    assert model.parser.required.optional == known.parser.required.optional
+    assert model.parser.required.history == (HISTORY_OF_ALL if version == WITH_HISTORY else [])
     body = json.dumps({"inputs": [RECORD]}).encode()
     score = model.predict(model.parser.rows(body, lambda: None).matrix).tolist()
     assert score == mlflow_answers(lake, version, [RECORD])
@@ -98,7 +98,7 @@ def test_a_version_of_histories_may_lack_nothing_else_even_where_it_could(tmp_pa
 
     model = scorer.load(tmp_path, WITH_HISTORY)
 
-    assert not model.takes_nan
+    assert not model.accepts_nan
     body = json.dumps({"inputs": [{**RECORD, "account_age_days": None}]}).encode()
     with pytest.raises(BadRequestError, match="Row 0 has account_age_days = null; expected a number"):
         model.parser.rows(body, lambda: None)

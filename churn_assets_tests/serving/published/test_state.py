@@ -14,7 +14,7 @@ def test_before_anything_is_published_there_is_no_configuration(tmp_path: Path):
     state = StateFolder(tmp_path / "missing")
 
     assert state.read() == Endpoint()
-    assert state.wanted() is None
+    assert state.pending_update() is None
 
 
 def test_what_one_process_publishes_another_reads_at_once(tmp_path: Path):
@@ -27,7 +27,7 @@ def test_what_one_process_publishes_another_reads_at_once(tmp_path: Path):
 
 
 def test_everything_survives_the_trip_through_the_file(tmp_path: Path):
-    endpoint = Endpoint(TWO, ONE, 7, 1, 2, "2", "UPDATE_FAILED", "no such version", "unreachable")
+    endpoint = Endpoint(TWO, 7, 1, 2, "2", "UPDATE_FAILED", "no such version", "unreachable")
 
     StateFolder(tmp_path).publish(endpoint)
 
@@ -43,13 +43,13 @@ def test_a_field_of_a_later_release_does_not_stop_this_one(tmp_path: Path):
 def test_only_one_wish_at_a_time_is_taken(tmp_path: Path):
     state, other = StateFolder(tmp_path), StateFolder(tmp_path)
 
-    assert state.ask(TWO)
-    assert not other.ask(ONE)
-    assert other.wanted() == TWO
+    assert state.request_update(TWO)
+    assert not other.request_update(ONE)
+    assert other.pending_update() == TWO
 
-    other.answered()
-    assert state.wanted() is None
-    assert other.ask(ONE)
+    other.finish_update()
+    assert state.pending_update() is None
+    assert other.request_update(ONE)
     assert [file.name for file in tmp_path.iterdir()] == ["wanted.json"]
 
 

@@ -12,7 +12,7 @@ from databricks.sdk.core import Config
 from databricks.sdk.service.serving import Route, ServedEntityInput, TrafficConfig
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.rollout.deploy import Deployment, deploy
 from churn_assets.serving.rollout.target import InferenceTable, Target
 from churn_assets.serving.rollout.temporary_server import temporary_server
@@ -30,11 +30,11 @@ NOT_HAPPENING = Build(
 
 @pytest.fixture
 def workspace(tmp_path: Path, registered: Settings) -> Iterator[Workspace]:
-    with Workspace(tmp_path / "workspace") as found:
-        serving = found.serving
+    with Workspace(tmp_path / "workspace") as emulator:
+        serving = emulator.serving
         serving.registry_uri = registered.mlflow_tracking_uri
-        yield found
-        assert found.violations == []
+        yield emulator
+        assert emulator.violations == []
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def serving(workspace: Workspace) -> ServingEndpoints:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def progress() -> list[str]:
     return []
 
 
@@ -65,8 +65,8 @@ def target(version: str, **changes: Any) -> Target:
     return Target(ENDPOINT_NAME, MODEL, version, **changes)
 
 
-def put(workspace: Workspace, version: str, said: list[str] | None = None, **changes: Any) -> Deployment:
-    notes = [] if said is None else said
+def put(workspace: Workspace, version: str, progress: list[str] | None = None, **changes: Any) -> Deployment:
+    notes = [] if progress is None else progress
     return deploy(client_of(workspace), target(version, **changes), notes.append, timeout=10)
 
 
@@ -80,9 +80,9 @@ def versions(serving: ServingEndpoints) -> list[str]:
 
 
 def test_an_endpoint_that_is_not_there_is_created_and_waited_for(
-    workspace: Workspace, serving: ServingEndpoints, said: list[str]
+    workspace: Workspace, serving: ServingEndpoints, progress: list[str]
 ) -> None:
-    deployment = put(workspace, "1", said, tags={"project": "churn"})
+    deployment = put(workspace, "1", progress, tags={"project": "churn"})
 
     assert (deployment.version, deployment.changed) == ("1", True)
     assert versions(serving) == ["1"]
@@ -91,7 +91,7 @@ def test_an_endpoint_that_is_not_there_is_created_and_waited_for(
     entity = (endpoint(serving).config or {})["served_entities"][0]
     assert (entity["workload_size"], entity["scale_to_zero_enabled"]) == ("Small", True)
     assert not endpoint(serving).route_optimized
-    assert said == [
+    assert progress == [
         f"creating {ENDPOINT_NAME} with version 1",
         f"{ENDPOINT_NAME}: NOT_READY, IN_PROGRESS, version 1 DEPLOYMENT_CREATING: Building",
         f"{ENDPOINT_NAME}: READY, NOT_UPDATING, version 1 DEPLOYMENT_READY",
@@ -181,15 +181,15 @@ def test_a_build_without_end_is_given_up_and_may_still_come(
 
 
 def test_an_update_of_somebody_else_is_waited_for(
-    workspace: Workspace, serving: ServingEndpoints, said: list[str]
+    workspace: Workspace, serving: ServingEndpoints, progress: list[str]
 ) -> None:
     put(workspace, "1")
     serving.build_seconds = 0.4
     somebody_updates(workspace, "2")
 
-    deployment = put(workspace, "1", said)
+    deployment = put(workspace, "1", progress)
 
-    assert said[0] == f"{ENDPOINT_NAME} is being updated; waiting for that to end"
+    assert progress[0] == f"{ENDPOINT_NAME} is being updated; waiting for that to end"
     assert deployment.changed
     assert versions(serving) == ["1"]
     assert endpoint(serving).updates == 3
@@ -297,7 +297,7 @@ def test_a_spent_quota_is_one_line_that_says_what_to_do(workspace: Workspace) ->
     with pytest.raises(
         EndpointError, match=r"RequestLimitExceeded: Endpoint limit of 50 reached\. A limit is reached"
     ):
-        deploy(client_of(workspace, retry_timeout_seconds=1), target("1"), lambda _: None)
+        deploy(client_of(workspace, retry_timeout_seconds=1), target("1"), lambda _: None, timeout=20)
 
 
 def test_a_missing_permission_is_one_line_that_names_the_grants(workspace: Workspace) -> None:
@@ -325,7 +325,7 @@ def test_a_workspace_that_is_not_there_is_named(workspace: Workspace) -> None:
     nowhere = client_of(workspace, host="http://127.0.0.1:9", retry_timeout_seconds=1)
 
     with pytest.raises(EndpointError, match=r"ConnectionError: .*Check the address"):
-        deploy(nowhere, target("1"), lambda _: None)
+        deploy(nowhere, target("1"), lambda _: None, timeout=20)
 
 
 def test_requests_are_logged_where_the_catalog_allows(
@@ -403,21 +403,21 @@ def somebody_updates(workspace: Workspace, version: str, shadow: str | None = No
     )
 
 
-def test_the_bundled_server_is_deployed_to_in_the_same_way(lake: Settings, said: list[str]) -> None:
+def test_the_bundled_server_is_deployed_to_in_the_same_way(lake: Settings, progress: list[str]) -> None:
     ours = Target(ENDPOINT_NAME, "churn-prediction-model", "1")
     with temporary_server(lake) as server:
         client = WorkspaceClient(config=Config(host=server.url, token=server.token, auth_type="pat"))
 
-        assert deploy(client, ours, said.append, timeout=20).changed
-        assert not deploy(client, ours, said.append, timeout=20).changed
+        assert deploy(client, ours, progress.append, timeout=20).changed
+        assert not deploy(client, ours, progress.append, timeout=20).changed
         with pytest.raises(
             EndpointError, match=r"could not serve version 9 .*version 1 goes on.*version=9\) not found"
         ):
-            deploy(client, Target(ENDPOINT_NAME, "churn-prediction-model", "9"), said.append, timeout=20)
+            deploy(client, Target(ENDPOINT_NAME, "churn-prediction-model", "9"), progress.append, timeout=20)
         assert deploy(
-            client, Target(ENDPOINT_NAME, "churn-prediction-model", "2"), said.append, timeout=20
+            client, Target(ENDPOINT_NAME, "churn-prediction-model", "2"), progress.append, timeout=20
         ).changed
-    assert said[:2] == [
+    assert progress[:2] == [
         f"updating {ENDPOINT_NAME} to version 1",
         f"{ENDPOINT_NAME}: NOT_READY, IN_PROGRESS, version 1 DEPLOYMENT_CREATING",
     ]

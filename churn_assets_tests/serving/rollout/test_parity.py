@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.rollout.clients import BundledEndpoint
 from churn_assets.serving.rollout.deploy import deploy
-from churn_assets.serving.rollout.parity import Answer, Query, SampledUser, asking, compare, sample
+from churn_assets.serving.rollout.parity import Answer, Query, SampledUser, compare, endpoint_query, sample
 from churn_assets.serving.rollout.parity_report import ParityReport
 from churn_assets.serving.rollout.target import Target
 from churn_assets.serving.rollout.temporary_server import RunningServer
@@ -105,7 +105,7 @@ def users_scored_by(settings: Settings, version: str) -> list[SampledUser]:
 @pytest.fixture
 def ask(running: RunningServer) -> Query:
     """Asks a bundled server of version 1."""
-    return asking(WorkspaceClient(host=running.url, token=running.token, auth_type="pat"))
+    return endpoint_query(WorkspaceClient(host=running.url, token=running.token, auth_type="pat"))
 
 
 def compared(query: Query, users: list[SampledUser], *, by_user_id: bool = True) -> ParityReport:
@@ -134,7 +134,7 @@ def test_the_bundled_server_agrees_with_the_batch_of_a_version_of_histories_null
     users = users_scored_by(registered, WITH_HISTORY)
     assert None in users[1].features.values()
     with server_of(registered, WITH_HISTORY) as client:
-        query = asking(WorkspaceClient(host=client.url, token=client.token, auth_type="pat"))
+        query = endpoint_query(WorkspaceClient(host=client.url, token=client.token, auth_type="pat"))
 
         report = compared(query, users)
 
@@ -237,7 +237,12 @@ def model_serving(tmp_path: Path, registered: Settings) -> Iterator[WorkspaceCli
     with Workspace(tmp_path / "workspace") as workspace:
         workspace.serving.registry_uri = registered.mlflow_tracking_uri
         client = workspace.client()
-        deploy(client, Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", "2"), lambda _: None)
+        deploy(
+            client,
+            Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", "2"),
+            lambda _: None,
+            timeout=20,
+        )
         yield client
     assert workspace.violations == []
 
@@ -245,7 +250,7 @@ def model_serving(tmp_path: Path, registered: Settings) -> Iterator[WorkspaceCli
 def test_model_serving_agrees_with_the_batch_of_its_version_and_with_no_other(
     model_serving: WorkspaceClient, registered: Settings
 ) -> None:
-    query = asking(model_serving)
+    query = endpoint_query(model_serving)
 
     same = compared(query, users_scored_by(registered, "2"), by_user_id=False)
     other = compared(query, users_scored_by(registered, "1"), by_user_id=False)
@@ -263,9 +268,9 @@ def test_model_serving_of_a_version_of_histories_agrees_nulls_included(
     model_serving: WorkspaceClient, registered: Settings
 ) -> None:
     target = Target(ENDPOINT_NAME, "main_catalog.gold.churn-prediction-model", WITH_HISTORY)
-    deploy(model_serving, target, lambda _: None)
+    deploy(model_serving, target, lambda _: None, timeout=20)
     users = users_scored_by(registered, WITH_HISTORY)
-    query = asking(model_serving)
+    query = endpoint_query(model_serving)
 
     # One alone has nothing but nulls in some columns.
     assert compared(query, users, by_user_id=False).passed
@@ -290,9 +295,12 @@ def test_where_no_server_runs_a_temporary_one_answers_and_says_so(lake: Settings
         assert endpoint.is_temporary
         assert endpoint.server == "temporary, none is running at http://127.0.0.1:9"
         deploy(
-            endpoint.client, BundledEndpoint(nowhere).target("churn-prediction-model", "1"), lambda _: None
+            endpoint.client,
+            BundledEndpoint(nowhere).target("churn-prediction-model", "1"),
+            lambda _: None,
+            timeout=20,
         )
-        assert compared(asking(endpoint.client), users_scored_by(lake, "1"), by_user_id=False).passed
+        assert compared(endpoint_query(endpoint.client), users_scored_by(lake, "1"), by_user_id=False).passed
 
 
 def test_the_server_that_runs_is_used(lake: Settings, running: RunningServer) -> None:

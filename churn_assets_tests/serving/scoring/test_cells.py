@@ -29,7 +29,7 @@ BIGGEST = 2**63 - 1
     ],
 )
 def test_a_whole_number_is_a_user_however_it_is_written(sent: Any, user_id: int):
-    assert cells.user_id(sent) == user_id
+    assert cells.parse_user_id(sent) == user_id
 
 
 NO_TEXTS = ["0012", "+7", "-0", "00", "3.5", "1e5", "1.5e0", "", " ", "x", "٣", "3 4", "0x3", "1_0", "NaN"]
@@ -39,12 +39,12 @@ NO_VALUES = [3.5, 2.0**53, math.nan, math.inf, BIGGEST + 1, True, None, [3], {"i
 
 @pytest.mark.parametrize("sent", [*NO_TEXTS, *NO_VALUES], ids=lambda value: repr(value)[:20])
 def test_what_two_people_could_mean_and_what_is_no_whole_number_is_nobody(sent: Any):
-    assert cells.user_id(sent) is None
+    assert cells.parse_user_id(sent) is None
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, None, "28", " 2_8 ", "٢٨", "NaN", "-inf", 2**64, math.nan])
 def test_numbers_are_the_same_alone_and_in_a_column(value: Any):
-    alone, in_a_column = cells.number(value), cells.numbers([value, 1])
+    alone, in_a_column = cells.parse_number(value), cells.parse_numbers([value, 1])
 
     assert in_a_column is not None
     assert str(in_a_column.tolist()) == str([alone, 1.0])
@@ -54,13 +54,18 @@ def test_numbers_are_the_same_alone_and_in_a_column(value: Any):
     "value", ["many", "", [1], [], {"n": 1}, 10**400], ids=lambda value: repr(value)[:20]
 )
 def test_what_is_no_number_is_none_alone_and_in_a_column(value: Any):
-    assert cells.numbers([value]) is cells.numbers([1, value]) is cells.numbers([value, value]) is None
+    assert (
+        cells.parse_numbers([value])
+        is cells.parse_numbers([1, value])
+        is cells.parse_numbers([value, value])
+        is None
+    )
     with pytest.raises((ValueError, OverflowError)):
-        cells.number(value)
+        cells.parse_number(value)
 
 
 def test_a_value_is_shown_as_it_was_sent_and_never_long():
-    assert [cells.shown(value) for value in ("a\nb", 10, 1.5, None, True, math.nan)] == [
+    assert [cells.display(value) for value in ("a\nb", 10, 1.5, None, True, math.nan)] == [
         '"a\\nb"',
         "10",
         "1.5",
@@ -68,8 +73,8 @@ def test_a_value_is_shown_as_it_was_sent_and_never_long():
         "true",
         "NaN",
     ]
-    assert len(cells.shown("x" * 10_000)) < 100
-    assert cells.shown([[1] * 10_000]) == "a list"
+    assert len(cells.display("x" * 10_000)) < 100
+    assert cells.display([[1] * 10_000]) == "a list"
 
 
 def test_the_range_is_that_of_the_features_contract():

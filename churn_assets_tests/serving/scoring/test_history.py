@@ -157,9 +157,9 @@ def test_the_range_of_a_history_is_that_of_its_contract():
 @pytest.mark.parametrize("records", [[RECORD] * 2, [WHOLE] * 2, [WHOLE_OF_GONE] * 2, [RECORD, WHOLE]])
 def test_both_kinds_of_rows_are_read_in_one_pass_and_as_in_two(way: str, records: list[dict[str, Any]]):
     body = json.dumps(in_format(way, records)).encode()
-    twice = PARSER._read(request_table.read(body), nowhere)
+    twice = PARSER._parse_table(request_table.read(body), nowhere)
 
-    once = PARSER._plain(body)
+    once = PARSER._parse_plain(body)
 
     assert once is not None
     assert same(once.matrix, *twice.matrix.tolist())

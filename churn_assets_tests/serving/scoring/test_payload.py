@@ -22,7 +22,7 @@ from churn_assets_tests.serving.conftest import FEATURE_DATE, NULLABLE, PUBLISHE
 
 AGE = WINDOW_FEATURES.index("account_age_days")
 PARSER = Parser(WINDOW_FEATURES)
-TAKES_GAPS = Parser(WINDOW_FEATURES, takes_nan=True)
+TAKES_GAPS = Parser(WINDOW_FEATURES, accepts_nan=True)
 OF_42, OF_43 = (PUBLISHED[user_id][: len(WINDOW_FEATURES)] for user_id in (42, 43))
 ROWS = [[42.0, 15.0, 3.0, 2.0, 180.0, 100.0], [1.5, 1.0, 29.0, 0.0, 1e38, 1e-40]]
 

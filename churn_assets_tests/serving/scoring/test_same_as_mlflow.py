@@ -15,7 +15,7 @@ import requests
 import uvicorn
 
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 from churn_assets_tests.serving.conftest import WITH_HISTORY, mlflow_answers, server_of
@@ -79,16 +79,16 @@ def mlflow_server(settings: Settings, version: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def answers(registered: Settings) -> Answers:
     """Of every version and shape, MLflow's answer and ours."""
-    found = {}
+    answers = {}
     for version in VERSIONS:
         with mlflow_server(registered, version) as theirs, server_of(registered, version) as ours:
             token = {"authorization": f"Bearer {ours.token}"}
             for shape in (shape for shape in SHAPES if is_for(version, shape)):
-                found[version, shape.name] = (
+                answers[version, shape.name] = (
                     ask(theirs, shape, {}),
                     ask(ours.url + SCORE, shape, token),
                 )
-    return found
+    return answers
 
 
 def is_for(version: str, shape: Shape) -> bool:

@@ -17,6 +17,6 @@ def test_the_endpoint_reads_an_id_as_the_landing_zone_does(spark: SparkSession) 
     rows = spark.createDataFrame([(text,) for text in TEXTS], "text string")
     landed = rows.select("text", values.user_id(F.col("text")).alias("user_id")).collect()
 
-    assert {row["text"]: cells.user_id(row["text"]) for row in landed} == {
+    assert {row["text"]: cells.parse_user_id(row["text"]) for row in landed} == {
         row["text"]: row["user_id"] for row in landed
     }

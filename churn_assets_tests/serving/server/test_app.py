@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 import pytest
 import requests
 
-from churn_assets.serving.contract import ENDPOINT_NAME, online_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features.online_store import current_version
 from churn_assets.serving.server import access
 from churn_assets.settings import Settings

@@ -1,4 +1,4 @@
-"""What nobody thought of: requests drawn from the server's own OpenAPI page, and bytes that are no HTTP."""
+"""Unforeseen requests: drawn from the server's own OpenAPI document, and bytes that are no HTTP."""
 
 import random
 import socket
@@ -12,10 +12,10 @@ import schemathesis
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from churn_assets.serving.contract import ENDPOINT_NAME
-from churn_assets.serving.server import openapi
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import RECORD, Client, server_of
+from churn_assets_tests.serving.server.test_openapi import DOCUMENT
 
 SCORE = f"/serving-endpoints/{ENDPOINT_NAME}/invocations"
 
@@ -36,21 +36,17 @@ def server(registered: Settings) -> Iterator[Client]:
         yield client
 
 
-schema = schemathesis.openapi.from_dict(openapi.document())
-
-
-def test_the_page_is_the_one_that_is_tested_here(server: Client):
-    assert requests.get(f"{server.url}/openapi.json", timeout=5).json() == openapi.document()
+schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 
 @schema.parametrize()
 @hypothesis.settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=SLOW)
-def test_every_answer_is_one_that_the_openapi_page_promises(server: Client, case: schemathesis.Case):
+def test_every_answer_is_one_that_the_openapi_document_promises(server: Client, case: schemathesis.Case):
     case.call_and_validate(
         base_url=server.url,
         headers={"authorization": f"Bearer {server.token}"},
-        # The page does not name the model's columns, so what it allows may still be refused; and the token
-        # that is given here would be sent again by the check that leaves it out: see test_app.py.
+        # The document does not name the model's columns, so what it allows may still be refused; and the
+        # check that leaves the token out would send the one given here again: see test_openapi.py.
         excluded_checks=[positive_data_acceptance, ignored_auth],
     )
 

@@ -58,42 +58,42 @@ def test_many_who_wait_for_a_model_cause_one_loading(state: StateFolder, loaded:
     host = host_of(state)
 
     async def ask() -> list[str]:
-        return [model.version for model in await asyncio.gather(*(host.published() for _ in range(50)))]
+        return [model.version for model in await asyncio.gather(*(host.load_published() for _ in range(50)))]
 
-    assert host.at_hand() is None
+    assert host.loaded_model() is None
     assert asyncio.run(ask()) == ["1"] * 50
     assert loaded == ["1"]
-    model = host.at_hand()
+    model = host.loaded_model()
     assert model is not None
     assert (model.version, host.served_name, host.is_loaded) == ("1", f"{NAME}-1", True)
 
 
 def test_what_was_published_is_not_answered_by_what_was_there_before(state: StateFolder, loaded: list[str]):
     host = host_of(state)
-    asyncio.run(host.published())
+    asyncio.run(host.load_published())
 
     serve(state, "2")
 
-    assert host.at_hand() is None
-    assert asyncio.run(host.published()).version == "2"
+    assert host.loaded_model() is None
+    assert asyncio.run(host.load_published()).version == "2"
     assert loaded == ["1", "2"]
 
 
 def test_a_version_that_is_in_memory_is_not_loaded_again(state: StateFolder, loaded: list[str]):
     host = host_of(state)
-    asyncio.run(host.published())
+    asyncio.run(host.load_published())
     serve(state, "1", shadow="2")
-    asyncio.run(host.published())
+    asyncio.run(host.load_published())
     assert host.shadow is not None
     assert host.shadow.version == "2"
 
     serve(state, "2", shadow="1")
-    asyncio.run(host.published())
+    asyncio.run(host.load_published())
 
     assert (loaded, host.served_name) == (["1", "2"], f"{NAME}-2")
     assert host.shadow.version == "1"
     serve(state, "2")
-    asyncio.run(host.published())
+    asyncio.run(host.load_published())
     assert host.shadow is None
 
 
@@ -103,12 +103,12 @@ def test_a_version_that_cannot_be_loaded_is_503_until_it_can(state: StateFolder)
     shutil.rmtree(state.model("1"))
 
     with pytest.raises(UnavailableError, match="Version 1 cannot be loaded: FileNotFoundError"):
-        asyncio.run(host.published())
+        asyncio.run(host.load_published())
     assert not host.is_loaded
 
     shutil.copytree(state.model("2"), state.model("1"))
     (state.model("1") / scorer.ESTIMATOR_FILE).write_bytes(content)
-    assert asyncio.run(host.published()).version == "1"
+    assert asyncio.run(host.load_published()).version == "1"
 
 
 def test_a_shadow_that_cannot_be_loaded_takes_no_answer_away(state: StateFolder):
@@ -116,18 +116,18 @@ def test_a_shadow_that_cannot_be_loaded_takes_no_answer_away(state: StateFolder)
     shutil.rmtree(state.model("3"))
     serve(state, "2", shadow="3")
 
-    assert asyncio.run(host.published()).version == "2"
+    assert asyncio.run(host.load_published()).version == "2"
     assert host.shadow is None
 
 
 def test_a_request_keeps_the_endpoint_from_being_idle_and_a_look_does_not(state: StateFolder):
     host = host_of(state)
 
-    asyncio.run(host.published(in_use=False))
+    asyncio.run(host.load_published(in_use=False))
     host.note_activity()
     assert not state.activity.exists()
 
-    host.at_hand()
+    host.loaded_model()
     host.note_activity()
     assert host.idle_seconds() < 5
     assert state.activity.exists()

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from churn_assets.model.registry import registry
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.settings import Settings
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 from churn_assets_tests.serving.conftest import RECORD, copy_of

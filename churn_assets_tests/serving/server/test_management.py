@@ -21,7 +21,7 @@ from databricks.sdk.service.serving import (
     TrafficConfig,
 )
 
-from churn_assets.serving.contract import ENDPOINT_NAME
+from churn_assets.serving.endpoint import ENDPOINT_NAME
 from churn_assets.serving.scoring import scorer
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import BROKEN_PICKLE, MODELS, RECORD, Client, copy_of, server_of

@@ -51,14 +51,14 @@ def test_requests_are_counted_by_status_and_rows_by_what_was_scored(registered: 
         client.post({"inputs": [RECORD]}, headers={"authorization": "Bearer other"})
         requests.post(f"{client.url}/invocations", timeout=10)
         client.ask("GET", "/health")
-        found = samples(client)
+        by_name = samples(client)
 
-    by_status = {key[-3:]: value for key, value in found.items() if key.startswith("churn_requests_total")}
+    by_status = {key[-3:]: value for key, value in by_name.items() if key.startswith("churn_requests_total")}
     assert by_status == {"200": 4, "400": 1, "401": 1, "403": 1, "404": 1}
-    assert found["churn_rows_scored_total"] == 5
-    assert found["churn_request_seconds_count"] == 8
-    assert found["churn_request_seconds_bucket le=+Inf"] == 8
-    assert 0 < found["churn_request_seconds_sum"] < 8
+    assert by_name["churn_rows_scored_total"] == 5
+    assert by_name["churn_request_seconds_count"] == 8
+    assert by_name["churn_request_seconds_bucket le=+Inf"] == 8
+    assert 0 < by_name["churn_request_seconds_sum"] < 8
 
 
 def test_a_fault_of_the_server_is_counted_as_500_and_tells_nothing(
@@ -70,14 +70,14 @@ def test_a_fault_of_the_server_is_counted_as_500_and_tells_nothing(
     with server_of(registered, "1") as client:
         monkeypatch.setattr("churn_assets.serving.scoring.payload.Parser.rows", faulty)
         answer = client.post({"inputs": [RECORD]})
-        found = samples(client)
+        by_name = samples(client)
 
     assert answer.status_code == 500
     assert answer.json() == {
         "error_code": "INTERNAL_ERROR",
         "message": "The server failed; its log says why.",
     }
-    assert found["churn_requests_total status=500"] == 1
+    assert by_name["churn_requests_total status=500"] == 1
 
 
 def test_the_version_in_memory_is_the_one_that_is_1(registered: Settings):
@@ -86,14 +86,14 @@ def test_the_version_in_memory_is_the_one_that_is_1(registered: Settings):
         assert samples(client)["churn_model_version version=1"] == 1
         serve(sdk_of(client), "2")
         client.post({"inputs": [RECORD]})
-        found = samples(client)
+        by_name = samples(client)
 
-    versions = {key: value for key, value in found.items() if key.startswith("churn_model_version")}
+    versions = {key: value for key, value in by_name.items() if key.startswith("churn_model_version")}
     assert versions == {"churn_model_version version=1": 0, "churn_model_version version=2": 1}
-    assert found["churn_model_loads_total"] == 2
-    assert found["churn_model_load_seconds_count"] == 2
-    assert found["churn_scale_downs_total"] == 0
-    assert 50e6 < found["churn_worker_resident_bytes"] < 5e9
+    assert by_name["churn_model_loads_total"] == 2
+    assert by_name["churn_model_load_seconds_count"] == 2
+    assert by_name["churn_scale_downs_total"] == 0
+    assert 50e6 < by_name["churn_worker_resident_bytes"] < 5e9
 
 
 def test_a_shadows_differences_are_those_of_the_two_versions(
@@ -106,16 +106,16 @@ def test_a_shadows_differences_are_those_of_the_two_versions(
         for _ in range(4):
             client.post({"inputs": [RECORD]})
         wait_until(lambda: samples(client)["churn_shadow_rows_total"] == 4)
-        found = samples(client)
+        by_name = samples(client)
 
-        assert abs(found["churn_shadow_difference_sum"] - 4 * difference) < 1e-9
+        assert abs(by_name["churn_shadow_difference_sum"] - 4 * difference) < 1e-9
         buckets = [
             (float(key.rpartition("=")[2]), value)
-            for key, value in found.items()
+            for key, value in by_name.items()
             if "difference_bucket" in key
         ]
         assert all(value == (4 if bound >= difference else 0) for bound, value in buckets)
-        assert found["churn_shadow_failures_total"] == found["churn_shadow_skipped_total"] == 0
+        assert by_name["churn_shadow_failures_total"] == by_name["churn_shadow_skipped_total"] == 0
 
         serve(sdk_of(client), "1")
         client.post({"inputs": [RECORD]})
@@ -127,11 +127,11 @@ def test_a_shadow_that_takes_no_gaps_is_not_given_any(registered: Settings):
     with server_of(registered, "2") as client:
         serve(sdk_of(client), "2", "3")
         answer = client.post({"inputs": [{**RECORD, "account_age_days": None}]})
-        found = samples(client)
+        by_name = samples(client)
 
     assert answer.status_code == 200
-    assert found["churn_shadow_skipped_total"] == 1
-    assert found["churn_shadow_rows_total"] == 0
+    assert by_name["churn_shadow_skipped_total"] == 1
+    assert by_name["churn_shadow_rows_total"] == 0
 
 
 @pytest.mark.parametrize("record", [RECORD, {**RECORD, **HISTORY}], ids=["of six", "whole"])
@@ -142,10 +142,10 @@ def test_a_shadow_of_the_six_features_scores_what_a_version_of_histories_answers
         serve(sdk_of(client), WITH_HISTORY, "1")
         (answer,) = client.post({"inputs": [record]}).json()["predictions"]
         wait_until(lambda: samples(client)["churn_shadow_rows_total"] == 1)
-        found = samples(client)
+        by_name = samples(client)
 
-    assert abs(found["churn_shadow_difference_sum"] - abs(expected["1"] - answer)) < 1e-9
-    assert found["churn_shadow_failures_total"] == found["churn_shadow_skipped_total"] == 0
+    assert abs(by_name["churn_shadow_difference_sum"] - abs(expected["1"] - answer)) < 1e-9
+    assert by_name["churn_shadow_failures_total"] == by_name["churn_shadow_skipped_total"] == 0
 
 
 def test_a_shadow_that_knows_histories_scores_rows_with_and_without(lake: Settings, tmp_path: Path):
@@ -163,7 +163,7 @@ def test_a_shadow_that_knows_histories_scores_rows_with_and_without(lake: Settin
     page = metrics.page(registry_fails=False).decode()
     assert "churn_shadow_rows_total 2.0" in page
     assert "churn_shadow_difference_sum 0.0" in page
-    assert not model.takes(np.full((1, len(FEATURE_COLUMNS)), math.nan))
+    assert not model.accepts(np.full((1, len(FEATURE_COLUMNS)), math.nan))
 
 
 def test_a_shadow_is_not_asked_what_it_would_answer_otherwise_once_it_serves(registered: Settings):
@@ -171,16 +171,16 @@ def test_a_shadow_is_not_asked_what_it_would_answer_otherwise_once_it_serves(reg
     with server_of(registered, "1") as client:
         serve(sdk_of(client), "1", WITH_HISTORY)
         client.post({"inputs": [{"user_id": 42}]})
-        found = samples(client)
+        by_name = samples(client)
 
-    assert found["churn_shadow_skipped_total"] == 1
-    assert found["churn_shadow_rows_total"] == 0
+    assert by_name["churn_shadow_skipped_total"] == 1
+    assert by_name["churn_shadow_rows_total"] == 0
 
 
 def test_differences_of_a_shadow_and_a_failing_registry_are_on_the_page():
     metrics = Metrics(None)
 
-    metrics.shadowed([0.0, 0.0, 0.3])
+    metrics.record_shadow([0.0, 0.0, 0.3])
 
     page = metrics.page(registry_fails=True).decode()
 

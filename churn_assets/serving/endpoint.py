@@ -1,4 +1,7 @@
-"""Names that the server, its clients and the assets share. Imports nothing heavy: every worker loads it."""
+"""The endpoint's name, headers, folders and token, for the server, its clients and the assets.
+
+Every worker imports this module, so it imports nothing heavy.
+"""
 
 import os
 import secrets
@@ -10,28 +13,29 @@ from churn_assets.settings import Settings
 
 ENDPOINT_NAME = "churn-prediction-endpoint"
 
-# Which version answered, of which feature_date the features were that the server looked up, and how many rows
-# were answered without a history of their user; the last two only where there were any.
+# The version that answered, Databricks' name for it, the feature_date of the features that were looked up,
+# and the number of rows that were scored without a history; the last two only where there were any.
 VERSION_HEADER = "churn-model-version"
+SERVED_NAME_HEADER = "served-model-name"
 FEATURE_DATE_HEADER = "churn-feature-date"
 WITHOUT_HISTORY_HEADER = "churn-without-history"
 
 
 def state_folder(settings: Settings) -> Path:
-    """Where the bundled server keeps what it serves: models, online features, configuration, token."""
+    """Return the bundled server's folder: models, online features, configuration and token."""
     return settings.lake_root / "serving"
 
 
 def online_folder(settings: Settings) -> Path:
-    """Where ``online_user_features`` publishes the features that the server looks up."""
+    """Return the folder of the online store, which ``online_user_features`` publishes."""
     return state_folder(settings) / "online"
 
 
 def endpoint_token(settings: Settings) -> str:
-    """The bearer token of the bundled server: the setting, or one that is made once for this lake.
+    """Return the bearer token of the bundled server: the setting, or one created once for this lake.
 
     Raises:
-        SettingsError: the file of the token can be read by others, is empty, or cannot be written.
+        SettingsError: the token's file is readable by others, is empty, or cannot be written.
     """
     if settings.endpoint_token:
         return settings.endpoint_token
@@ -58,8 +62,8 @@ def endpoint_token(settings: Settings) -> str:
 def _write_once(path: Path) -> None:
     if path.exists():
         return
-    # Complete under another name first, and linked only where there is none: of two processes that
-    # start at once both end with the same token, and neither reads half of it.
+    # Written in full under another name, then linked if there is no token yet: two processes that start at
+    # the same time end with the same token, and neither reads a part of it.
     draft = path.with_name(f".token-{os.getpid()}-{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

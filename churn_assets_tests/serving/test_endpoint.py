@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from churn_assets.errors import SettingsError
-from churn_assets.serving.contract import endpoint_token, state_folder
+from churn_assets.serving.endpoint import endpoint_token, state_folder
 from churn_assets.settings import Settings
 from churn_assets_tests.model.conftest import local_settings
 
@@ -20,7 +20,7 @@ PRINT_THE_TOKENS = """
 import sys, time
 from pathlib import Path
 from churn_assets import settings
-from churn_assets.serving.contract import endpoint_token
+from churn_assets.serving.endpoint import endpoint_token
 root, count = Path(sys.argv[1]), int(sys.argv[2])
 ours = [
     settings.load(_env_file=None, lake_root=root / str(lake), deployment="local") for lake in range(count)
@@ -88,7 +88,7 @@ def test_who_comes_second_in_the_same_moment_takes_the_first_ones_token(
         of_the_first.append(endpoint_token(settings))
         return secrets.token_urlsafe(size)
 
-    monkeypatch.setattr("churn_assets.serving.contract.secrets.token_urlsafe", make)
+    monkeypatch.setattr("churn_assets.serving.endpoint.secrets.token_urlsafe", make)
 
     assert [endpoint_token(settings)] == of_the_first
     assert [file.name for file in state_folder(settings).iterdir()] == ["token"]

@@ -1,0 +1,58 @@
+"""The OpenAPI document is made from the routes: none is missing, and each says whether it needs the token."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from starlette.routing import BaseRoute
+
+from churn_assets.serving.endpoint import ENDPOINT_NAME
+from churn_assets.serving.server import openapi
+from churn_assets.serving.server.app import make_app
+from churn_assets.serving.server.openapi import DescribedRoute
+from churn_assets.serving.server.options import Options
+from churn_assets_tests.serving.conftest import Client
+
+ROUTES = make_app(Options(state=Path("missing"), online=Path("missing"), token="any")).routes
+DOCUMENT = openapi.document([route for route in ROUTES if isinstance(route, DescribedRoute)])
+
+OPERATIONS = [
+    (path, method, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_route_is_in_the_document(route: BaseRoute):
+    assert isinstance(route, DescribedRoute), f"{route} has no description: make it a DescribedRoute"
+    path = route.path.replace("{name}", ENDPOINT_NAME)
+    assert DOCUMENT["paths"][path].keys() == {route.method.lower()}
+    assert DOCUMENT["paths"][path][route.method.lower()]["summary"] == route.operation.summary
+
+
+def test_the_document_is_what_the_server_shows(client: Client):
+    assert requests.get(f"{client.url}/openapi.json", timeout=5).json() == DOCUMENT
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=lambda value: str(value)[:60])
+def test_a_route_needs_the_token_unless_the_document_says_that_it_is_public(
+    client: Client, path: str, method: str, operation: dict[str, Any]
+):
+    url = client.url + path.replace("{served}", "churn-prediction-model-1")
+
+    status = requests.request(method, url, timeout=10).status_code
+
+    assert status == (200 if operation.get("security") == [] else 401)
+    assert str(status) in operation["responses"]
+
+
+def test_a_scoring_request_has_exactly_one_of_the_four_formats():
+    scoring = DOCUMENT["paths"][f"/serving-endpoints/{ENDPOINT_NAME}/invocations"]["post"]
+    bodies = scoring["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    names = [body["$ref"].rpartition("/")[2] for body in bodies]
+
+    required = [DOCUMENT["components"]["schemas"][name]["required"] for name in names]
+
+    assert required == [["dataframe_records"], ["dataframe_split"], ["inputs"], ["instances"]]
