@@ -122,9 +122,8 @@ class _Deployer:
                 ),
             )
         except DatabricksError as error:
-            return (
-                f"Requests are not logged to {table.catalog}.{table.schema}: {one_line(error, with_class=True)}",
-            )
+            reason = one_line(error, with_class=True)
+            return (f"Requests are not logged to {table.catalog}.{table.schema}: {reason}",)
         return ()
 
     def _get_if_exists(self) -> ServingEndpointDetailed | None:
