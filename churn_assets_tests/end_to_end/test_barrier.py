@@ -229,7 +229,7 @@ def test_a_run_that_somebody_starts_in_the_ui_is_refused(broken: Broken) -> None
     house, table = broken
     job = house.definitions.resolve_implicit_global_asset_job_def()
 
-    for key, day in ((CHURN_PREDICTION_MODEL, None), (READERS[table][-1].asset_key, str(MIDDLE))):
+    for key, day in ((CHURN_PREDICTION_MODEL, None), (asset_key(READERS[table][-1]), str(MIDDLE))):
         with pytest.raises(BlockedError, match="mend what is behind them"):
             job.execute_in_process(
                 instance=house.instance, asset_selection=[key], partition_key=day, run_config=QUIET

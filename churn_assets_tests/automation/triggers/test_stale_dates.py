@@ -88,7 +88,7 @@ def test_where_all_was_current_the_ledger_is_asked_again_only_once_something_has
     # On Databricks each look wakes a SQL warehouse.
     looks: list[None] = []
     monkeypatch.setattr(stale_dates, "lakehouse", lambda _: None)
-    monkeypatch.setattr(stale_dates, "look", lambda _: looks.append(None) or log.ledger)
+    monkeypatch.setattr(stale_dates, "read_ledger", lambda _: looks.append(None) or log.ledger)
     context = dg.build_sensor_context(instance=log.instance)
 
     def looks_of_tick(settings: Settings = settings, now: dt.datetime = NOW) -> int:
