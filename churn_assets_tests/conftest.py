@@ -97,9 +97,6 @@ LONGEST = (
     "end_to_end/test_churn_definition.py",
 )
 
-# Begun last: after it MLflow asks the process's Spark session, whose embedded engine is gone, for ever.
-ENDS_THE_ENGINE = "databricks/steps/test_remote_main.py"
-
 # For tables of ten rows: one task a shuffle, and no plan that is made again once a stage is done.
 TINY_TABLES = {
     "spark.databricks.delta.snapshotPartitions": "1",
@@ -124,8 +121,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _place(item: pytest.Item) -> int:
     """Of its module among the longest, which are before all others; those stay as they were collected."""
     module = item.path.relative_to(HERE).as_posix()
-    if module == ENDS_THE_ENGINE:
-        return len(LONGEST) + 1
     return LONGEST.index(module) if module in LONGEST else len(LONGEST)
 
 

@@ -83,18 +83,31 @@ def test_an_archive_without_the_package_is_refused_though_it_is_installed(tmp_pa
     assert error["message"].startswith("The archive code.zip holds theirs, not dagster.")
 
 
+# In its own process: an interrupt ends the embedded engine, and calls on its session then never return.
+ORPHAN = """
+import runpy, sys, time
+from pathlib import Path
+
+folder = Path(sys.argv[2])
+heartbeat = runpy.run_path(sys.argv[1])["Heartbeat"](folder, seconds=0.02, missed=4)
+heartbeat.start()
+try:
+    time.sleep(10)
+except KeyboardInterrupt:
+    heartbeat.stop()
+    heartbeat.join()
+    print("interrupted", heartbeat.orphaned, folder.exists())
+"""
+
+
 def test_an_orphan_interrupts_its_step_and_takes_its_folder_along(tmp_path: Path) -> None:
     folder = tmp_path / "step"
     folder.mkdir()
     (folder / "heartbeat").write_text("1")
-    heartbeat = remote_main.Heartbeat(folder, seconds=0.02, missed=4)
-    heartbeat.start()
-    with pytest.raises(KeyboardInterrupt):
-        time.sleep(10)
-    heartbeat.stop()
-    heartbeat.join()
-    assert heartbeat.orphaned
-    assert not folder.exists()
+    command = [sys.executable, "-c", ORPHAN, remote_main.__file__, str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert ended.stdout == "interrupted True False\n"
 
 
 def test_a_step_whose_launcher_lives_is_left_in_peace(tmp_path: Path) -> None:
