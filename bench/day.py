@@ -6,13 +6,12 @@ day's file lands, and ``churn run`` takes it in, computes what it changes and sc
 
 import argparse
 import datetime as dt
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from bench.kills import CHURN, environment
 from churn_assets.dates import ONE_DAY
 from churn_assets.sample.simulator import simulate
 
@@ -21,12 +20,16 @@ LAST = dt.date(2026, 6, 15)
 
 def churn_run(folder: Path, start: dt.date) -> float:
     """Seconds of the command as a process."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("CHURN_", "DAGSTER_"))}
-    where = {"CHURN_LAKE_ROOT": str(folder / "lake"), "CHURN_LANDING_ROOT": str(folder / "landing")}
-    settings = where | {"CHURN_START_DATE": str(start), "CHURN_DEPLOYMENT": "local"}
-    command = [str(Path(sys.executable).parent / "churn"), "run"]
+    settings = {
+        "CHURN_LAKE_ROOT": str(folder / "lake"),
+        "CHURN_LANDING_ROOT": str(folder / "landing"),
+        "CHURN_START_DATE": str(start),
+        "CHURN_DEPLOYMENT": "local",
+    }
     started = time.perf_counter()
-    subprocess.run(command, check=True, cwd=folder, env=ours | settings, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+    subprocess.run(  # noqa: S603 - ourselves
+        [CHURN, "run"], check=True, cwd=folder, env=environment(settings), stdout=subprocess.DEVNULL
+    )
     return time.perf_counter() - started
 
 

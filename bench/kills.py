@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 CHURN = Path(sys.executable).with_name("churn")
@@ -38,11 +38,11 @@ MOMENTS: dict[str, tuple[str, str | None, float]] = {
 }
 
 
-def environment() -> dict[str, str]:
-    """Nothing of the caller's settings."""
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with these settings, and without any of the caller's."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("CHURN_", "MLFLOW_"))}
     kept.pop("DAGSTER_HOME", None)
-    return {**kept, **SETTINGS}
+    return {**kept, **settings}
 
 
 def killed_run(folder: Path, moment: str, random_: random.Random) -> str:
@@ -51,7 +51,7 @@ def killed_run(folder: Path, moment: str, random_: random.Random) -> str:
     process = subprocess.Popen(  # noqa: S603 - ourselves
         [CHURN, "run"],
         cwd=folder,
-        env=environment(),
+        env=environment(SETTINGS),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -76,7 +76,7 @@ def runs_on(folder: Path) -> str:
     done = subprocess.run(  # noqa: S603 - ourselves
         [CHURN, "run"],
         cwd=folder,
-        env=environment(),
+        env=environment(SETTINGS),
         capture_output=True,
         text=True,
         check=False,
@@ -97,7 +97,7 @@ def main() -> None:
         for sample, users in USERS.items():
             landed = Path(root) / sample
             landed.mkdir()
-            subprocess.run([CHURN, *SAMPLE, users], cwd=landed, env=environment(), check=True)  # noqa: S603 - ourselves
+            subprocess.run([CHURN, *SAMPLE, users], cwd=landed, env=environment(SETTINGS), check=True)  # noqa: S603 - ourselves
         for number in range(arguments.kills):
             folder = Path(root) / f"{number}"
             moment = list(MOMENTS)[number % len(MOMENTS)]
