@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from churn_assets import tables
-from churn_assets.assets.silver import settled_sources
+from churn_assets.assets.silver import collected_recurrence, of_dates, settled_sources
 from churn_assets.dates import ONE_DAY
 from churn_assets.transforms import cleaning
 
@@ -92,7 +92,9 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
 
 def clean(landed: DataFrame, silver: DataFrame, earliest: dt.date = EARLIEST) -> cleaning.CleanBatch:
     """A batch as the asset cleans it."""
-    return cleaning.clean_batch(landed, silver, earliest, settled_sources(landed, silver, earliest))
+    sources = settled_sources(landed, silver, earliest)
+    recurring, dates = collected_recurrence(landed, silver)
+    return cleaning.clean_batch(landed, of_dates(silver, dates), earliest, sources, recurring)
 
 
 def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:

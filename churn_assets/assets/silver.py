@@ -15,9 +15,13 @@ from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
-from churn_assets.transforms import accounting, activity, cleaning, identity
+from churn_assets.transforms import accounting, activity, cleaning, identity, recurrence
+
+# So many rows of a batch, some 200 bytes each, are held in this process while it is cleaned.
+MOST_RECURRING = 500_000
 
 
 def silver_assets(settings: Settings) -> Assets:
@@ -34,17 +38,13 @@ def silver_assets(settings: Settings) -> Assets:
         pool=pool(EVENTS),
         retry_policy=retries(settings),
     )
-    def clean_events(context: dg.AssetExecutionContext, landed: DataFrame) -> Iterator[dg.Output[DataFrame]]:
+    def clean_events(context: dg.AssetExecutionContext, landed: DataFrame) -> Iterator[dg.Output[NewRows]]:
         lake: Lakehouse = context.resources.lakehouse
-        silver = lake.read(EVENTS)
-        last = silver.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
-        gained = accounting.not_yet_cleaned(landed, last)
-        sources = settled_sources(gained, silver, settings.earliest_event)
-        batch = cleaning.clean_batch(gained, silver, settings.earliest_event, sources)
         since = lake.ledger.read().last_note
+        quarantined, events = cleaned(lake, landed, settings.earliest_event)
         # In this order: Silver's rows tell what has been cleaned, so a crash in between loses nothing.
-        yield dg.Output(batch.quarantined, "quarantined_events")
-        yield dg.Output(batch.events, "events")
+        yield dg.Output(quarantined, "quarantined_events")
+        yield dg.Output(events, "events")
         for observation in observed_changes(lake, EVENTS, since):
             context.log_event(observation)
 
@@ -76,12 +76,52 @@ def silver_assets(settings: Settings) -> Assets:
     return [clean_events, users]
 
 
+def cleaned(lake: Lakehouse, landed: DataFrame, earliest: dt.date) -> tuple[NewRows, NewRows]:
+    """Return what the lines of Bronze that have not been cleaned add to the quarantine and to Silver."""
+    silver, version = lake.read(EVENTS), lake.version(EVENTS)
+    last = silver.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
+    gained = accounting.not_yet_cleaned(landed, last)
+    sources = settled_sources(gained, silver, earliest)
+    recurring, dates = collected_recurrence(gained, None if last is None else silver)
+    batch = cleaning.clean_batch(gained, of_dates(silver, dates), earliest, sources, recurring)
+    first = accounting.first_day(last)
+    days = [day for day in lake.partition_rows(LANDED_EVENTS) if first is None or day >= first]
+    return NewRows(batch.quarantined, partitions=days), NewRows(batch.events, absent_at=version)
+
+
 def settled_sources(gained: DataFrame, silver: DataFrame, earliest: dt.date) -> DataFrame | None:
     """Return the source ids of users whose id is in doubt, computed once; None where there are none."""
     if not identity.doubtful_users(gained, silver).take(1):
         return None
     sources = cleaning.doubtful_sources(gained, silver, earliest)
     return gained.sparkSession.createDataFrame(sources.collect(), sources.schema)
+
+
+def collected_recurrence(
+    gained: DataFrame, silver: DataFrame | None
+) -> tuple[DataFrame | None, set[dt.date] | None]:
+    """Return the rows that may not be alone with their event_id, computed once, and where Silver has them.
+
+    Args:
+        gained: the batch.
+        silver: ``clean.events``; None if it is empty.
+
+    Returns:
+        What ``cleaning.clean_batch`` takes as ``recurring``: the batch itself where they are too many to
+        hold here. And the dates of Silver's rows with their ids; None for any.
+    """
+    rows = recurrence.recurring_rows(gained, silver).limit(MOST_RECURRING + 1).toArrow()
+    if rows.num_rows > MOST_RECURRING:
+        return gained, None
+    if not rows.num_rows:
+        return None, set()
+    dates = {day for known in rows["known_dates"].to_pylist() for day in known}
+    return gained.sparkSession.createDataFrame(rows.drop_columns(["known_dates"])), dates
+
+
+def of_dates(silver: DataFrame, dates: set[dt.date] | None) -> DataFrame:
+    """Return Silver's rows of these dates; all for None."""
+    return silver if dates is None else silver.where(F.col("event_date").isin(*sorted(dates)))
 
 
 def _out(table: Table, settings: Settings) -> dg.AssetOut:

@@ -4,6 +4,7 @@ Both provide a ``SparkSession`` in UTC through dagster-pyspark's resource. It st
 whole process shares it.
 """
 
+import getpass
 import logging
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import InitResourceContext
 from dagster_pyspark import PySparkResource
+from filelock import FileLock
 from pydantic import Field
 
 from churn_assets.errors import EnvironmentNotReadyError
@@ -141,7 +143,9 @@ def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSe
     builder = SparkSession.builder.appName("churn").master(master)
     for key, value in {**SPARK_CONFIG, **UTC_SESSION, **dict(extra)}.items():
         builder = builder.config(key, value)
-    session = configure_spark_with_delta_pip(builder).getOrCreate()
+    # One at a time: two that fetch Delta's jars into an empty Ivy cache delete each other's files, and fail.
+    with FileLock(Path(tempfile.gettempdir()) / f"churn-spark-{getpass.getuser()}.lock"):
+        session = configure_spark_with_delta_pip(builder).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
 

@@ -60,6 +60,11 @@ class FolderLakehouse(Lakehouse):
         """Return a folder in the lake's ``_checkpoints``."""
         return str(self.settings.lake_root / "_checkpoints" / self.table_name(table))
 
+    @property
+    def has_locks(self) -> bool:
+        """On this machine."""
+        return True
+
     def lock(self, table: Table) -> AbstractContextManager[Any]:
         """Lock a file in the lake's ``.locks``."""
         folder = self.settings.lake_root / ".locks"

@@ -15,6 +15,7 @@ from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
+from churn_assets.lakehouse.writes import NewRows
 from churn_assets.tables import EVENTS, GATED, USER_DAILY_ACTIVITY, Column, Table
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class LakeIOManager(dg.IOManager):
         # The ledger's last note when an attempt of a step began to read.
         self._last_note_before: dict[Attempt, int] = {}
 
-    def handle_output(self, context: dg.OutputContext, obj: DataFrame) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: DataFrame | NewRows) -> None:
         """Write one asset, replacing the partitions of the run if it has any."""
         dates = _dates(context) if context.has_asset_partitions else None
         table = TABLE_OF[context.asset_key]

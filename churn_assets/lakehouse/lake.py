@@ -10,18 +10,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, Self
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from churn_assets.contracts import Column
+from churn_assets.contracts import Column, WriteMode
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import ddl, guard, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.writing import Origin, noting
+from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
 
@@ -76,6 +78,11 @@ class Lakehouse(ABC):
     @abstractmethod
     def checkpoint(self, table: Table) -> str:
         """Return the folder where a stream into the table keeps its progress."""
+
+    @property
+    @abstractmethod
+    def has_locks(self) -> bool:
+        """Whether ``lock`` keeps other writers out."""
 
     @abstractmethod
     def lock(self, table: Table) -> AbstractContextManager[Any]:
@@ -144,31 +151,58 @@ class Lakehouse(ABC):
         return rows
 
     def write(
-        self, table: Table, rows: DataFrame, dates: DateRange | None = None, *, origin: Origin | None = None
+        self,
+        table: Table,
+        rows: DataFrame | NewRows,
+        dates: DateRange | None = None,
+        *,
+        origin: Origin | None = None,
     ) -> WriteReport:
         """Write rows the way the contract says, and note them in the ledger of dates.
 
         Args:
             table: the contract.
-            rows: exactly its columns.
+            rows: exactly its columns. What is known of new rows spares a table that merges them work.
             dates: the partitions that a replacing write replaces; every row must lie in them.
             origin: where the rows come from, for the ledger; read just now by no known code, without it.
 
         Raises:
             ContractError: columns, types, nulls or dates are not the contract's; nothing was written.
+            LakeError: the table has changed since the keys of new rows were looked up; nothing was written.
         """
         name = self._open(table)
-        rows = guard.conforming(table, rows, dates)
+        new = rows if isinstance(rows, NewRows) else NewRows(rows)
+        new = replace(new, rows=guard.conforming(table, new.rows, dates))
         with self.lock(table), noting(self, table, dates, origin) as note:
             version_before, start = self.version(table), time.monotonic()
             try:
-                writes.commit(table, name, rows, dates)
+                self._commit(table, name, new, dates)
             except Exception as error:
                 if contract_error := guard.contract_error(table, error):
                     raise contract_error from error
                 raise
             note.written = self._report(table, version_before, time.monotonic() - start, dates)
             return note.written
+
+    def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
+        if table.write_mode is not WriteMode.MERGE_NEW:
+            writes.commit(table, name, new.rows, dates)
+            return
+        if new.absent_at is not None:
+            self._require_unchanged(table, new.absent_at)
+        if new.absent_at is not None and self.has_locks:
+            writes.append_new(name, new.rows)
+        else:
+            # Two writers at a time are only noticed by what a merge has read.
+            writes.merge_new(table, name, new.rows, new.partitions)
+
+    def _require_unchanged(self, table: Table, version: int) -> None:
+        log = self.log_since(table, version)
+        if log is None or log.later != []:
+            raise LakeError(
+                f"{self.table_name(table)} has changed since version {version}, in which these rows were "
+                "looked up: another run writes it. Nothing was written; run it again when that one has ended."
+            )
 
     @abstractmethod
     def require_contract(self, table: Table) -> None:

@@ -1,6 +1,9 @@
 """One commit by a table's contract, the same on every engine, for tables in folders and in a catalog."""
 
+import datetime as dt
 import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -9,6 +12,23 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.tables import Table, WriteMode
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Rows to insert where their key does not exist yet, and what their writer knows of them.
+
+    Attributes:
+        rows: the rows.
+        absent_at: the table's version in which their keys do not exist, each of which they have once; None
+            if that is not known.
+        partitions: where they lie at most, to read no other partition; None if that is not known.
+    """
+
+    rows: DataFrame
+    absent_at: int | None = None
+    partitions: Collection[dt.date] | None = None
+
 
 # The engines' messages where another writer committed first: Sail's, then Delta's on Spark and Databricks.
 COMMIT_CONFLICTS = ("Failed to commit transaction", "DELTA_CONCURRENT", "ConcurrentModification")
@@ -47,23 +67,32 @@ def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) ->
             column = F.col(table.partition_column)
             rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))
         case WriteMode.MERGE_NEW:
-            _merge_new(table, name, rows)
+            merge_new(table, name, rows, None)
 
 
-def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
-    """Insert the rows whose key does not exist yet, reading only the partitions that they touch."""
+def append_new(name: str, rows: DataFrame) -> None:
+    """Append rows whose keys are known not to exist, unless there are none.
+
+    A conflict is not tried again: the other writer may have committed the same keys.
+    """
+    if _has_rows(rows):
+        rows.writeTo(name).append()
+
+
+@retrying_conflicts
+def merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[dt.date] | None) -> None:
+    """Insert the rows whose key does not exist yet, reading only the partitions where they may lie."""
     column = table.partition_column
     keys, where = table.key, ""
-    if column is None:
-        # Databricks commits a merge that inserts nothing.
-        if not rows.take(1):
-            return
-    else:
-        touched = [row[0] for row in rows.select(column).distinct().collect()]
+    # Databricks commits a merge that inserts nothing.
+    if (column is None or partitions is not None) and not _has_rows(rows):
+        return
+    if column is not None:
+        touched = partitions or [row[0] for row in rows.select(column).distinct().collect()]
         if not touched:
             return
-        partitions = ", ".join(f"date'{day}'" for day in sorted(touched))
-        keys, where = (column, *table.key), f" AND t.`{column}` IN ({partitions})"
+        days = ", ".join(f"date'{day}'" for day in sorted(touched))
+        keys, where = (column, *table.key), f" AND t.`{column}` IN ({days})"
     # A unique name: a session's threads share its views.
     source = f"new_{table.name}_{uuid.uuid4().hex}"
     rows.createOrReplaceTempView(source)
@@ -74,3 +103,8 @@ def _merge_new(table: Table, name: str, rows: DataFrame) -> None:
         ).collect()
     finally:
         rows.sparkSession.catalog.dropTempView(source)
+
+
+def _has_rows(rows: DataFrame) -> bool:
+    # One column, so that a window behind another is not computed and the first row found ends the search.
+    return bool(rows.select(rows.columns[0]).take(1))

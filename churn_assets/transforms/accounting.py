@@ -25,13 +25,18 @@ def not_yet_cleaned(landed: DataFrame, last_micros: int | None) -> DataFrame:
         empty.
             An ingestion that brought no new event is cleaned again, which changes nothing.
     """
-    if last_micros is None:
+    day = first_day(last_micros)
+    if day is None:
         return landed
-    day = (EPOCH + dt.timedelta(microseconds=last_micros)).date()
     # The partition first, so that only files of the last days are read.
     return landed.where(F.col("_processing_date") >= F.lit(day)).where(
         F.unix_micros("_ingested_at") > F.lit(last_micros)
     )
+
+
+def first_day(last_micros: int | None) -> dt.date | None:
+    """The first _processing_date of the lines of ``not_yet_cleaned``; None for any."""
+    return None if last_micros is None else (EPOCH + dt.timedelta(microseconds=last_micros)).date()
 
 
 def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:

@@ -16,6 +16,7 @@ from churn_assets.transforms.identity import (
     user_sources,
     with_verdict,
 )
+from churn_assets.transforms.recurrence import id_hash
 from churn_assets.transforms.values import amount, event_ts, trimmed, user_id
 
 # Devices' clocks run a little ahead at times; what is further ahead than this cannot be placed on a day.
@@ -99,7 +100,11 @@ def doubtful_sources(landed: DataFrame, silver: DataFrame, earliest: dt.date) ->
 
 
 def clean_batch(
-    landed: DataFrame, silver: DataFrame, earliest: dt.date, sources: DataFrame | None
+    landed: DataFrame,
+    silver: DataFrame,
+    earliest: dt.date,
+    sources: DataFrame | None,
+    recurring: DataFrame | None,
 ) -> CleanBatch:
     """Tell which new events a batch of Bronze holds, and which of its rows cannot become one.
 
@@ -114,20 +119,25 @@ def clean_batch(
 
     Args:
         landed: rows of ``landing.events``: one or more whole ingestions.
-        silver: ``clean.events`` as it is, with or without this batch.
+        silver: ``clean.events`` as it is, with or without this batch; at least the dates on which it has
+            event_ids of ``recurring``.
         earliest: the first UTC day of which anybody can mean an event.
         sources: ``doubtful_sources`` of the two, computed already, or else they are computed several times;
             None where ``identity.doubtful_users`` are none.
+        recurring: ``recurrence.recurring_rows`` of the two, computed already; None where there are none.
+            ``landed`` itself compares all rows.
 
     Returns:
         events: new ones only, event_id unique and not in ``silver``. quarantined: one row for each row of
         ``landed`` that is bad or in conflict.
     """
-    # Bad rows are gone before a window or a GROUP BY, which no check of the write can pass. Where only a
-    # filter lies between, Sail checks NOT NULL before it, and one line that is quarantined anyway fails the
-    # write, and each later one.
     rows = _judged(landed, earliest, sources)
-    by_id = _one_row_an_id(_good(rows, earliest)).join(_looked_up(silver), "event_id", "left")
+    if recurring is None:
+        return CleanBatch(_as_events(_lone(rows, earliest, None)), _quarantined(rows, None))
+
+    # Bad rows are gone before a window or a GROUP BY, which no check of the write can pass.
+    compared = _judged(recurring, earliest, sources)
+    by_id = _one_row_an_id(_good(compared, earliest)).join(_looked_up(silver), "event_id", "left")
     in_silver = F.col("silver_user_id").isNotNull()
 
     settled = by_id.where(~in_silver & ~_differs()).select(
@@ -137,17 +147,16 @@ def clean_batch(
         _first_source().alias("source_user_id"),
         F.when(F.col("amount_since") == F.col("_ingested_at"), F.col("min_amount")).alias("amount"),
     )
-    first = _first_arrivals(_good(_judged(_suspects(landed), earliest, sources), earliest))
+    first = _first_arrivals(_good(_judged(_differing(recurring), earliest, sources), earliest))
     contested = first.join(silver.select("event_id"), "event_id", "left_anti")
     known = by_id.where(in_silver & (_differs() | _differs_from("silver", "min_amount"))).select(
         "event_id", *(F.col(f"silver_{name}").alias(name) for name in (*CONTENT, "amount"))
     )
-    new = settled.unionByName(contested).withColumn("event_date", F.to_date("event_ts"))
+    new = settled.unionByName(contested)
+    if recurring is not landed:
+        new = _lone(rows, earliest, recurring).unionByName(new)
     winners = known.unionByName(contested.select("event_id", *CONTENT, "amount"))
-    return CleanBatch(
-        events=new.select(*tables.EVENTS.column_names),
-        quarantined=_quarantined(rows, winners),
-    )
+    return CleanBatch(_as_events(new), _quarantined(rows, winners))
 
 
 def is_event(earliest: dt.date) -> Column:
@@ -172,6 +181,34 @@ def _judged(landed: DataFrame, earliest: dt.date, sources: DataFrame | None) -> 
 
 def _good(judged: DataFrame, earliest: dt.date) -> DataFrame:
     return judged.where(is_event(earliest) & ~F.col("is_refused"))
+
+
+def _lone(judged: DataFrame, earliest: dt.date, recurring: DataFrame | None) -> DataFrame:
+    """The good rows whose event_id no row of ``recurring`` has, as they are."""
+    rows, is_kept = judged, is_event(earliest) & ~F.col("is_refused")
+    if recurring is not None:
+        hashes = recurring.select(id_hash().alias("id_hash")).distinct().withColumn("recurs", F.lit(True))
+        # A right join, as Sail hashes the left side. And one condition on both sides, which no engine takes
+        # below the join, where each comparison would parse the text again.
+        rows = hashes.join(judged.withColumn("id_hash", id_hash()), "id_hash", "right")
+        is_kept = F.when(F.col("recurs").isNull(), is_kept).otherwise(F.lit(False))
+    # The values are for bad rows, which the filter drops: Sail tests NOT NULL before a filter, and one line
+    # that is quarantined anyway would fail the write, and each later one.
+    filled = {
+        "event_id": F.coalesce("event_id", F.lit("")),
+        "user_id": F.coalesce("user_id", F.lit(0).cast("bigint")),
+        "event_ts": F.coalesce("event_ts", F.expr(EPOCH)),
+    }
+    return rows.where(is_kept).select(
+        *(filled.get(name, F.col(name)).alias(name) for name in ("event_id", *CONTENT)),
+        "_ingested_at",
+        "source_user_id",
+        "amount",
+    )
+
+
+def _as_events(new: DataFrame) -> DataFrame:
+    return new.withColumn("event_date", F.to_date("event_ts")).select(*tables.EVENTS.column_names)
 
 
 def _start_of(day: dt.date) -> Column:
@@ -252,9 +289,9 @@ def _are_two(one: str, other: str) -> Column:
     return F.coalesce(F.col(one) != F.col(other), F.lit(False))
 
 
-def _suspects(landed: DataFrame) -> DataFrame:
+def _differing(landed: DataFrame) -> DataFrame:
     """All rows of the ids whose rows differ as landed: only they can differ from one another once typed."""
-    suspects = (
+    differing = (
         landed.withColumn("fields", _hash((*CONTENT, "amount")))
         .groupBy("event_id")
         .agg(F.min("fields").alias("min_fields"), F.max("fields").alias("max_fields"))
@@ -262,7 +299,7 @@ def _suspects(landed: DataFrame) -> DataFrame:
         .select("event_id")
     )
     # To find these few takes no parsing. Joined in this order since Sail hashes the left side.
-    return suspects.join(landed, "event_id")
+    return differing.join(landed, "event_id")
 
 
 def _first_arrivals(good: DataFrame) -> DataFrame:
@@ -286,18 +323,23 @@ def _first_arrivals(good: DataFrame) -> DataFrame:
     )
 
 
-def _quarantined(rows: DataFrame, winners: DataFrame) -> DataFrame:
+def _quarantined(rows: DataFrame, winners: DataFrame | None) -> DataFrame:
     """The rows with a reason, and those whose content is not that of their id's winner."""
-    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in (*CONTENT, "amount")))
-    in_conflict = F.col("won_user_id").isNotNull() & _differs_from("won")
     # Identical lines of one file share their verdict, having one content and one ingestion: numbered among
     # the quarantined alone, they get the same numbers each time.
     of_line = Window.partitionBy("_source_file", "_raw").orderBy("_ingested_at")
-    # A right join, as Sail hashes the left side, which here is small.
+    refused = rows if winners is None else _with_conflicts(rows, winners)
     return (
-        won.join(rows, "event_id", "right")
-        .withColumn("reason", F.coalesce("reason", F.when(in_conflict, F.lit("conflicting_duplicate"))))
-        .where(F.col("reason").isNotNull())
+        refused.where(F.col("reason").isNotNull())
         .withColumn("occurrence", F.row_number().over(of_line))
         .select(*tables.QUARANTINED_EVENTS.column_names)
+    )
+
+
+def _with_conflicts(rows: DataFrame, winners: DataFrame) -> DataFrame:
+    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in (*CONTENT, "amount")))
+    in_conflict = F.col("won_user_id").isNotNull() & _differs_from("won")
+    # A right join, as Sail hashes the left side, which here is small.
+    return won.join(rows, "event_id", "right").withColumn(
+        "reason", F.coalesce("reason", F.when(in_conflict, F.lit("conflicting_duplicate")))
     )

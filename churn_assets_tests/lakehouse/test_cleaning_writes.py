@@ -4,15 +4,18 @@ import datetime as dt
 import random
 from itertools import product
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from churn_assets.assets import silver
+from churn_assets.assets.silver import cleaned
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINE_REASONS, QUARANTINED_EVENTS
 from churn_assets.transforms import accounting, parsing
 from churn_assets_tests import reference
 from churn_assets_tests.reference import Ingestion
-from churn_assets_tests.rows import NOON, clean, landed_lines, line, nulls_first, rows_of
+from churn_assets_tests.rows import EARLIEST, NOON, landed_lines, line, nulls_first, rows_of
 
 GOOD_TS = "2026-02-28T10:00:00+00:00"
 
@@ -34,11 +37,9 @@ KINDS = {
 def take_in(lake: Lakehouse, spark: SparkSession, ingestion: Ingestion) -> None:
     """Land lines and clean what Bronze gained, as the assets do."""
     lake.write(LANDED_EVENTS, parsing.landed_events(landed_lines(spark, ingestion.files), ingestion.at))
-    silver = lake.read(EVENTS)
-    last = silver.agg(F.unix_micros(F.max("_ingested_at"))).first()[0]  # type: ignore[index]  # an aggregate has a row
-    batch = clean(accounting.not_yet_cleaned(lake.read(LANDED_EVENTS), last), silver)
-    lake.write(QUARANTINED_EVENTS, batch.quarantined)
-    lake.write(EVENTS, batch.events)
+    quarantined, events = cleaned(lake, lake.read(LANDED_EVENTS), EARLIEST)
+    lake.write(QUARANTINED_EVENTS, quarantined)
+    lake.write(EVENTS, events)
 
 
 def assert_as_calculated(lake: Lakehouse, ingestions: list[Ingestion]) -> None:
@@ -84,9 +85,11 @@ def test_bad_lines_that_share_an_id_stop_no_write(lake: Lakehouse, spark: SparkS
     ]
 
 
+@pytest.mark.parametrize("held", [silver.MOST_RECURRING, 0], ids=["compared here", "too many to hold"])
 def test_every_pair_and_triple_of_verdicts_under_one_id_in_every_order(
-    lake: Lakehouse, spark: SparkSession
+    lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
+    monkeypatch.setattr(silver, "MOST_RECURRING", held)
     together = [*product(KINDS, repeat=2), *product(KINDS, repeat=3)]
     lines = [text for number, kinds in enumerate(together) for text in variants(f"id{number}", *kinds)]
     for no_id in (None, "", " \t"):
@@ -135,3 +138,24 @@ def test_of_20_000_lines_with_colliding_ids_each_is_an_event_or_quarantined_or_a
     assert_as_calculated(lake, ingestions)
     sources = lake.read(EVENTS).groupBy("user_id").agg(F.count_distinct("source_user_id").alias("n"))
     assert sources.where("n > 1").count() == 0
+
+
+@pytest.mark.parametrize("held", [silver.MOST_RECURRING, 5], ids=["compared here", "too many to hold"])
+def test_an_id_that_comes_again_with_other_content_is_in_conflict_on_whatever_date_its_event_is(
+    lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(silver, "MOST_RECURRING", held)
+    days = [f"2026-02-{day:02}T10:00:00+00:00" for day in range(1, 21)]
+    sent = [line(f"e{place}", 1, text) for place, text in enumerate(days)]
+    # The same ids on the day after, and the first of them once more as it was.
+    moved = [line(f"e{place}", 1, text) for place, text in enumerate(days[1:])]
+    ingestions = [
+        Ingestion(NOON, {"a.json": sent}),
+        Ingestion(NOON + dt.timedelta(hours=1), {"b.json": [*moved, sent[0], line("new", 1, days[0])]}),
+    ]
+    for ingestion in ingestions:
+        take_in(lake, spark, ingestion)
+
+    assert_as_calculated(lake, ingestions)
+    assert {row[0] for row in rows_of(lake.read(QUARANTINED_EVENTS), "reason")} == {"conflicting_duplicate"}
+    assert lake.read(EVENTS).count() == 21

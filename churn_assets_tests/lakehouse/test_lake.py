@@ -17,6 +17,7 @@ from churn_assets.lakehouse import folder_lake as lake_module
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
+from churn_assets.lakehouse.writes import NewRows
 from churn_assets.tables import EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
 from churn_assets_tests.conftest import MakeSettings
 
@@ -194,6 +195,52 @@ def test_a_merge_of_nothing_new_leaves_the_version(lake: Lakehouse, spark: Spark
 
     assert (first.committed, again.committed, empty.committed) == (True, False, False)
     assert lake.version(EVENTS) == first.version
+
+
+def test_new_rows_go_in_where_nothing_has_changed_since_their_keys_were_looked_up(
+    lake: Lakehouse, spark: SparkSession
+) -> None:
+    lake.write(EVENTS, event(spark, "a", "2026-01-01"))
+    version = lake.version(EVENTS)
+
+    written = lake.write(EVENTS, NewRows(event(spark, "b", "2026-01-02"), absent_at=version))
+
+    assert (written.committed, written.rows_by_partition) == (True, {SECOND: 1})
+    assert lake.read(EVENTS).count() == 2
+
+
+def test_new_rows_are_refused_where_another_writer_came_after_their_keys_were_looked_up(
+    lake: Lakehouse, spark: SparkSession
+) -> None:
+    version = lake.write(EVENTS, event(spark, "a", "2026-01-01")).version
+    between = lake.write(EVENTS, event(spark, "b", "2026-01-02")).version
+
+    with pytest.raises(LakeError, match=f"has changed since version {version}.*run it again"):
+        lake.write(EVENTS, NewRows(event(spark, "b", "2026-01-02"), absent_at=version))
+
+    assert lake.version(EVENTS) == between
+    assert lake.read(EVENTS).count() == 2
+
+
+def test_no_new_rows_leave_the_version(lake: Lakehouse, spark: SparkSession) -> None:
+    version = lake.write(EVENTS, event(spark, "a", "2026-01-01")).version
+
+    written = lake.write(EVENTS, NewRows(event(spark, "b", "2026-01-02").limit(0), absent_at=version))
+
+    assert not written.committed
+    assert lake.version(EVENTS) == version
+
+
+def test_a_merge_looks_for_keys_in_the_partitions_that_its_writer_names(
+    lake: Lakehouse, spark: SparkSession
+) -> None:
+    lake.write(EVENTS, event(spark, "a", "2026-01-01"))
+    rows = event(spark, "a", "2026-01-01").unionByName(event(spark, "b", "2026-01-02"))
+
+    lake.write(EVENTS, NewRows(rows, partitions=[FIRST, SECOND]))
+    lake.write(EVENTS, NewRows(rows.limit(0), partitions=[FIRST]))
+
+    assert lake.read(EVENTS).count() == 2
 
 
 @in_folders
