@@ -116,7 +116,9 @@ def collected_recurrence(
     if not rows.num_rows:
         return None, set()
     dates = {day for known in rows["known_dates"].to_pylist() for day in known}
-    return gained.sparkSession.createDataFrame(rows.drop_columns(["known_dates"])), dates
+    recurring = gained.sparkSession.createDataFrame(rows.drop_columns(["known_dates"]))
+    # One partition, so that Apache Spark shuffles none of these few rows.
+    return recurring.coalesce(1), dates
 
 
 def of_dates(silver: DataFrame, dates: set[dt.date] | None) -> DataFrame:

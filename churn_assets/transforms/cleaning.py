@@ -147,7 +147,9 @@ def clean_batch(
         _first_source().alias("source_user_id"),
         F.when(F.col("amount_since") == F.col("_ingested_at"), F.col("min_amount")).alias("amount"),
     )
-    first = _first_arrivals(_good(_judged(_differing(recurring), earliest, sources), earliest))
+    # Where all rows are compared, most need not be parsed to know that they agree.
+    differing = _judged(_differing(landed), earliest, sources) if recurring is landed else compared
+    first = _first_arrivals(_good(differing, earliest))
     contested = first.join(silver.select("event_id"), "event_id", "left_anti")
     known = by_id.where(in_silver & (_differs() | _differs_from("silver", "min_amount"))).select(
         "event_id", *(F.col(f"silver_{name}").alias(name) for name in (*CONTENT, "amount"))
