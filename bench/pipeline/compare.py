@@ -33,11 +33,12 @@ def totals(lake: Path) -> Totals:
     found: Totals = {}
     for table, names in COMPARED.items():
         asked = ["count(*)"]
-        labels = [f"{table.name}: rows"]
+        labels = [f"{_name(table)}: rows"]
         for column in (column for column in table.columns if column.name in names):
-            reference = f'"{column.name}"'
-            asked += [f"count({reference})", f"sum({_number(column, reference)})"]
-            labels += [f"{table.name}.{column.name}: values", f"{table.name}.{column.name}: sum"]
+            quoted = f'"{column.name}"'
+            asked += [f"count({quoted})", f"sum({_number(column, quoted)})"]
+            label = f"{_name(table)}.{column.name}"
+            labels += [f"{label}: values", f"{label}: sum"]
         files = DeltaTable(str(location(lake, table))).file_uris()
         # Partition columns stand in the folders' names only.
         source = duckdb.connect().read_parquet(files, hive_partitioning=True, union_by_name=True)
@@ -55,24 +56,28 @@ def differences(found: Totals, expected: Totals) -> list[str]:
     ]
 
 
+def _name(table: Table) -> str:
+    return f"{table.schema}.{table.name}"
+
+
 def _are_equal(one: Any, other: Any) -> bool:
     if isinstance(one, float) or isinstance(other, float):
         return math.isclose(one or 0, other or 0, rel_tol=TOLERANCE)
     return one == other
 
 
-def _number(column: Column, reference: str) -> str:
+def _number(column: Column, quoted: str) -> str:
     match column.type:
         case "string":
             # NULL has a hash, too.
-            return f"CASE WHEN {reference} IS NOT NULL THEN hash({reference}::VARCHAR)::HUGEINT END"
+            return f"CASE WHEN {quoted} IS NOT NULL THEN hash({quoted}::VARCHAR)::HUGEINT END"
         case "date":
-            return f"({reference}::DATE - DATE '1970-01-01')::HUGEINT"
+            return f"({quoted}::DATE - DATE '1970-01-01')::HUGEINT"
         case "timestamp":
-            return f"epoch_us({reference})::HUGEINT"
+            return f"epoch_us({quoted})::HUGEINT"
         case "double":
-            return reference
+            return quoted
         case "bigint" | "int":
-            return f"{reference}::HUGEINT"
+            return f"{quoted}::HUGEINT"
         case decimal:
-            return f"{reference}::{decimal}"
+            return f"{quoted}::{decimal}"

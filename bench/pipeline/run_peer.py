@@ -1,4 +1,4 @@
-"""Runs one peer in this process; the last line that it prints is JSON: the seconds of each stage."""
+"""Runs one peer in this process; its last line is JSON: when the work began, and each stage's seconds."""
 
 import datetime as dt
 import importlib
@@ -11,21 +11,23 @@ from bench.pipeline.job import Job
 from churn_assets.dates import DateRange
 
 
-def run(peer: str, job: Job) -> dict[str, float]:
-    """Seconds of each stage of ``bench.pipeline.peers.<peer>``."""
-    seconds = {}
-    for stage, work in importlib.import_module(f"bench.pipeline.peers.{peer}").stages(job).items():
+def run(peer: str, job: Job) -> tuple[float, dict[str, float]]:
+    """When the first stage of ``bench.pipeline.peers.<peer>`` began, and the seconds of each."""
+    stages = importlib.import_module(f"bench.pipeline.peers.{peer}").stages(job)
+    began, seconds = time.time(), {}
+    for stage, work in stages.items():
         started = time.perf_counter()
         work()
         seconds[stage] = time.perf_counter() - started
-    return seconds
+    return began, seconds
 
 
 def main() -> None:
     """Runs the peer that the arguments name: its name, landing zone, lake, first and last date."""
     peer, landing, lake, *dates = sys.argv[1:]
     job = Job(Path(landing), Path(lake), DateRange(*map(dt.date.fromisoformat, dates)))
-    print(json.dumps(run(peer, job)))
+    began, seconds = run(peer, job)
+    print(json.dumps({"began": began, "seconds": seconds}))
 
 
 if __name__ == "__main__":

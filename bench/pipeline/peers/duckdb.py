@@ -226,6 +226,5 @@ class _Pipeline:
         files = DeltaTable(self._job.path(table)).file_uris()
         listed = ", ".join(f"'{file}'" for file in files)
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW {name} AS "  # noqa: S608 - our own names and files
-            f"FROM read_parquet([{listed}], hive_partitioning = true)"
+            f"CREATE OR REPLACE TEMP VIEW {name} AS FROM read_parquet([{listed}], hive_partitioning = true)"
         )

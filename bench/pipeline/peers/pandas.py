@@ -1,6 +1,5 @@
 """The pipeline in pandas as most people would write it: all in memory, one feature date after the other."""
 
-import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ def features(job: Job) -> None:
     days["event_date"] = pd.to_datetime(days["event_date"])
     days["gap"] = days.groupby("user_id")["event_date"].diff().dt.days
     days["purchase_date"] = days["event_date"].where(days["purchases"] > 0)
-    found = [_of_date(days, pd.Timestamp(date)) for date in job.dates.days()]
+    found = [_of_date(days, date) for date in pd.date_range(*job.dates)]
     write_deltalake(
         job.path(FEATURES),
         _arrow(pd.concat(found, ignore_index=True)),
