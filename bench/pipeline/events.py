@@ -31,7 +31,8 @@ def landed_events(folder: Path, about: int) -> Landed:
 
     Args:
         folder: where landing zones are kept; one that was interrupted is gone on with.
-        about: the number of lines, give or take some per cent.
+        about: the number of lines, give or take some per cent. Of a few thousand or less, the last days may
+            have too few for the platform to take them for days of the log, and peers have more dates.
     """
     users = max(round(about / LINES_A_USER), 1)
     made = folder.expanduser() / f"{users}-users-{DAYS}-days-seed-{SEED}"
