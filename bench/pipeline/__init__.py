@@ -4,6 +4,9 @@
 
 Peers do the same work into the same Delta tables, but for what only a platform does: they keep no ledger of
 dates, record no runs, check no contracts and settle no conflict between events of one id.
+
+Bronze differs. The platform keeps each line and its fields, plain PySpark the fields, the others the line,
+which they take apart for Silver: so Bronze and Silver compare only together.
 """
 
 
