@@ -1,0 +1,5 @@
+"""The command ``python -m bench.pipeline``."""
+
+from bench.pipeline import main
+
+main()
