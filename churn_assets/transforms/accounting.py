@@ -95,4 +95,4 @@ def quarantined_deliveries(quarantined: DataFrame, events: DataFrame) -> DataFra
         event_id, _source_file.
     """
     # From the lines that the quarantine keeps: few, where looking for them in Bronze reads every line.
-    return deliveries(taken_apart(quarantined.select("_raw", "_source_file")), events)
+    return deliveries(taken_apart(quarantined.select(F.col("_raw").alias("line"), "_source_file")), events)
