@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.pipeline.compare import COMPARED, Totals, differences, totals
 from bench.pipeline.events import DEFAULT_FOLDER, Landed, landed_events
 from bench.pipeline.measure import Measured, ProgramError
-from bench.pipeline.programs import PEERS, PLATFORM, Program, lake_in, platform_at, program
+from bench.pipeline.programs import ON_SPARK, PEERS, PLATFORM, Program, lake_in, platform_at, program
 from bench.pipeline.table import circumstances, table
 
 # A million lines take it 1.7 GB at the peak, as it holds each as several Python objects.
@@ -74,7 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.pipeline", description=DESCRIPTION)
     parser.add_argument("--events", type=int, default=1_000_000, help="about so many lines")
     parser.add_argument(
-        "--peers", default=",".join((*PEERS, PLATFORM)), help="in the order in which they run"
+        "--peers",
+        default=",".join((*PEERS, PLATFORM)),
+        help=f"in the order in which they run; {ON_SPARK} is the platform on Apache Spark",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", metavar="COMMIT", help="the platform at this commit, too")
@@ -84,7 +86,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="bars of where the time went")
     asked = parser.parse_args()
     names = asked.peers.split(",")
-    if unknown := set(names) - {*PEERS, PLATFORM}:
+    if unknown := set(names) - {*PEERS, PLATFORM, ON_SPARK}:
         parser.error(f"no such peers: {', '.join(sorted(unknown))}")
     landed = landed_events(asked.folder, asked.events)
     programs, notes = asked_programs(names, landed.lines)

@@ -16,7 +16,7 @@ from bench.pipeline.measure import CHECKS, Measured, measured
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("run_platform.py")
 
-PLATFORM = "platform"
+PLATFORM, ON_SPARK = "platform", "platform-spark"
 PEERS = ("polars", "duckdb", "pandas", "pyspark")
 
 # Dagster's steps.
@@ -30,11 +30,17 @@ STEPS = {
 }
 
 
+EMBEDDED = {"CHURN_DEPLOYMENT": "local"}
+# As many cores as the peer in plain PySpark.
+SPARK = {"CHURN_DEPLOYMENT": "spark", "CHURN_SPARK_MASTER": "local[2]"}
+
+
 class Program(NamedTuple):
     """A peer by its name, or the platform as it is in a checkout."""
 
     name: str
     checkout: Path | None = None
+    engine: dict[str, str] = EMBEDDED
 
     def run(self, landed: Landed, folder: Path) -> Measured:
         """Run it into a new lake below the folder.
@@ -45,7 +51,7 @@ class Program(NamedTuple):
         lake = lake_in(folder)
         if self.checkout:
             settings = {
-                "CHURN_DEPLOYMENT": "local",
+                **self.engine,
                 "CHURN_LAKE_ROOT": str(lake),
                 "CHURN_LANDING_ROOT": str(landed.landing),
                 "CHURN_START_DATE": str(landed.dates.start),
@@ -75,6 +81,8 @@ def _of_steps(steps: dict[str, float]) -> dict[str, float]:
 
 def program(name: str) -> Program:
     """The program of this name, in this checkout."""
+    if name == ON_SPARK:
+        return Program(name, REPOSITORY, SPARK)
     return Program(name, REPOSITORY if name == PLATFORM else None)
 
 

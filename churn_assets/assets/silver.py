@@ -84,9 +84,28 @@ def cleaned(lake: Lakehouse, landed: DataFrame, earliest: dt.date) -> tuple[NewR
     sources = settled_sources(gained, silver, earliest)
     recurring, dates = collected_recurrence(gained, None if last is None else silver)
     batch = cleaning.clean_batch(gained, of_dates(silver, dates), earliest, sources, recurring)
-    first = accounting.first_day(last)
+    return (
+        _not_in_quarantine(lake, batch.quarantined, accounting.first_day(last)),
+        NewRows(batch.events, absent_at=version),
+    )
+
+
+def _not_in_quarantine(lake: Lakehouse, rows: DataFrame, first: dt.date | None) -> NewRows:
+    """Return the rows that are not there from a cleaning that died before Silver's commit.
+
+    Args:
+        lake: where the quarantine is.
+        rows: of the quarantine, of lines from ``first`` on.
+        first: their first _processing_date; None for any.
+    """
+    known, version = lake.read(QUARANTINED_EVENTS), lake.version(QUARANTINED_EVENTS)
     days = [day for day in lake.partition_rows(LANDED_EVENTS) if first is None or day >= first]
-    return NewRows(batch.quarantined, partitions=days), NewRows(batch.events, absent_at=version)
+    counts = lake.partition_rows(QUARANTINED_EVENTS)
+    if any(counts.get(day) for day in days):
+        key = [str(QUARANTINED_EVENTS.partition_column), *QUARANTINED_EVENTS.key]
+        there = known.where(F.col(key[0]).isin(*days)).select(*key)
+        rows = rows.join(there, key, "left_anti")
+    return NewRows(rows, absent_at=version, partitions=days)
 
 
 def settled_sources(gained: DataFrame, silver: DataFrame, earliest: dt.date) -> DataFrame | None:

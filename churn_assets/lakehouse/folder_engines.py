@@ -15,6 +15,7 @@ class FolderEngine(NamedTuple):
         has_catalogs: whether it knows three-level names; else catalog and schema are joined into one.
         needs_plain_paths: whether it misreads some characters of a location. Apache Spark takes a location
             as it is, and so do its workers on other machines, where there is no link to it.
+        commits_empty_writes: whether appending no row is a commit.
         finds_files_by: how it finds new event files.
     """
 
@@ -22,6 +23,7 @@ class FolderEngine(NamedTuple):
     needs_java: bool
     has_catalogs: bool
     needs_plain_paths: bool
+    commits_empty_writes: bool
     finds_files_by: FileDiscovery
 
 
@@ -33,8 +35,14 @@ def folder_engine(settings: Settings) -> FolderEngine:
             needs_java=True,
             has_catalogs=False,
             needs_plain_paths=False,
+            commits_empty_writes=True,
             finds_files_by="file stream",
         )
     return FolderEngine(
-        name="Sail", needs_java=False, has_catalogs=True, needs_plain_paths=True, finds_files_by="listing"
+        name="Sail",
+        needs_java=False,
+        has_catalogs=True,
+        needs_plain_paths=True,
+        commits_empty_writes=False,
+        finds_files_by="listing",
     )

@@ -17,12 +17,13 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets import plain_paths
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse import commits, ddl, half_made
+from churn_assets.lakehouse import commits, ddl, half_made, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.folder_store import FolderStore
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.folder_engines import folder_engine
 from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
+from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table
 
@@ -59,11 +60,6 @@ class FolderLakehouse(Lakehouse):
     def checkpoint(self, table: Table) -> str:
         """Return a folder in the lake's ``_checkpoints``."""
         return str(self.settings.lake_root / "_checkpoints" / self.table_name(table))
-
-    @property
-    def has_locks(self) -> bool:
-        """On this machine."""
-        return True
 
     def lock(self, table: Table) -> AbstractContextManager[Any]:
         """Lock a file in the lake's ``.locks``."""
@@ -184,6 +180,13 @@ class FolderLakehouse(Lakehouse):
         half_made.put_aside(location)
         location.mkdir(exist_ok=True)
         return ddl.create_table(table, name, engine_location)
+
+    def _insert_new(self, table: Table, name: str, new: NewRows) -> None:
+        if new.absent_at is None:
+            super()._insert_new(table, name, new)
+        # Nothing to append is no commit, as after a merge.
+        elif not self.engine.commits_empty_writes or writes.has_rows(new.rows):
+            new.rows.writeTo(name).append()
 
     def _read_version(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:
         # Not VERSION AS OF: Sail 0.7.2 cannot read versions from before the latest checkpoint of the log

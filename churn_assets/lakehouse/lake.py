@@ -79,11 +79,6 @@ class Lakehouse(ABC):
     def checkpoint(self, table: Table) -> str:
         """Return the folder where a stream into the table keeps its progress."""
 
-    @property
-    @abstractmethod
-    def has_locks(self) -> bool:
-        """Whether ``lock`` keeps other writers out."""
-
     @abstractmethod
     def lock(self, table: Table) -> AbstractContextManager[Any]:
         """Let one writer a table at a time in, where no other means does. The holder may take it again."""
@@ -190,11 +185,11 @@ class Lakehouse(ABC):
             return
         if new.absent_at is not None:
             self._require_unchanged(table, new.absent_at)
-        if new.absent_at is not None and self.has_locks:
-            writes.append_new(name, new.rows)
-        else:
-            # Two writers at a time are only noticed by what a merge has read.
-            writes.merge_new(table, name, new.rows, new.partitions)
+        self._insert_new(table, name, new)
+
+    def _insert_new(self, table: Table, name: str, new: NewRows) -> None:
+        # Where there are no locks, only a merge notices a second writer: by what it has read.
+        writes.merge_new(table, name, new.rows, new.partitions)
 
     def _require_unchanged(self, table: Table, version: int) -> None:
         log = self.log_since(table, version)

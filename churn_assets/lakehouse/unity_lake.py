@@ -77,11 +77,6 @@ class UnityLakehouse(Lakehouse):
         """Return a folder in the volume's ``_checkpoints``."""
         return f"{self.settings.databricks_volume}/_checkpoints/{self.table_name(table)}"
 
-    @property
-    def has_locks(self) -> bool:
-        """None: see the class."""
-        return False
-
     def lock(self, table: Table) -> AbstractContextManager[Any]:  # noqa: ARG002 - folders have one a table
         """Return no lock: see the class."""
         return nullcontext()

@@ -70,22 +70,13 @@ def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) ->
             merge_new(table, name, rows, None)
 
 
-def append_new(name: str, rows: DataFrame) -> None:
-    """Append rows whose keys are known not to exist, unless there are none.
-
-    A conflict is not tried again: the other writer may have committed the same keys.
-    """
-    if _has_rows(rows):
-        rows.writeTo(name).append()
-
-
 @retrying_conflicts
 def merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[dt.date] | None) -> None:
     """Insert the rows whose key does not exist yet, reading only the partitions where they may lie."""
     column = table.partition_column
     keys, where = table.key, ""
     # Databricks commits a merge that inserts nothing.
-    if (column is None or partitions is not None) and not _has_rows(rows):
+    if (column is None or partitions is not None) and not has_rows(rows):
         return
     if column is not None:
         touched = partitions or [row[0] for row in rows.select(column).distinct().collect()]
@@ -105,6 +96,7 @@ def merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[d
         rows.sparkSession.catalog.dropTempView(source)
 
 
-def _has_rows(rows: DataFrame) -> bool:
+def has_rows(rows: DataFrame) -> bool:
+    """Whether there are any rows."""
     # One column, so that a window behind another is not computed and the first row found ends the search.
     return bool(rows.select(rows.columns[0]).take(1))

@@ -9,11 +9,15 @@ package.
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.json as pj
+
+# Its functions are made at run time: type checkers do not know them.
+pc: Any = pyarrow.compute
 
 FIELDS = ("event_id", "user_id", "event_ts", "event_type", "country", "source_user_id", "amount")
 
@@ -75,7 +79,7 @@ def line_reader(columns: list[str]) -> Callable[[Batches], Batches]:
         place = columns.index("line")
         names = ["_raw" if name == "line" else name for name in columns]
         # Those of the last batch: lines of one producer resemble each other.
-        types = dict.fromkeys(fields, pa.string())
+        types: Types = dict.fromkeys(fields, pa.string())
         for batch in batches:
             lines = batch.column(place).cast(pa.string())
             if pc.any(pc.or_(pc.ends_with(lines, "\r"), pc.starts_with(lines, mark))).as_py():
