@@ -36,11 +36,11 @@ class Peer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def settings_for(folder: Path, port: int, workers: int) -> Settings:
-    """Return the settings of a new lake in a folder."""
+def settings_for(folder: Path, port: int, workers: int, lake: Path | None = None) -> Settings:
+    """Return the settings of a lake, by default of a new one in a folder."""
     return settings_module.load(
         _env_file=None,
-        lake_root=folder / "lake",
+        lake_root=lake or folder / "lake",
         mlflow_tracking_uri="",
         endpoint_url=f"http://127.0.0.1:{port}",
         endpoint_token="bench",  # noqa: S106 - of a server that runs for a minute
