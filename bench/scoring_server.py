@@ -1,9 +1,9 @@
 """The scoring server beside ``mlflow models serve``: the same versions, machine and minutes, in turns.
 
 Measured are the version that ``make demo`` promotes and one of each kind of candidate: latency of one row
-over one connection, throughput of 32 connections with two processes each, and the kernel beside scikit-learn in
-this process. Run: ``python -m bench.scoring_server``. With ``--lake FOLDER`` the demo is not made anew, but
-what ``CHURN_LAKE_ROOT=FOLDER churn run`` made; ``--only NAME`` takes those with this in their names.
+over one connection, throughput of 32 connections with two processes each, and the kernel beside scikit-learn,
+without a server. Run: ``python -m bench.scoring_server``. With ``--lake FOLDER`` the demo is taken from this
+lake and not made anew; ``--only NAME`` measures the versions with this in their names.
 """
 
 import argparse
