@@ -32,14 +32,16 @@ PORTS = (18181, 18182)
 
 Measure = Callable[[str, bytes], Load]
 
-console = Console(width=140)
+console = Console(width=170)
 
 
 class Pair(NamedTuple):
-    """What our server and MLflow's did with the same requests."""
+    """What our server and MLflow's did with the same requests, and the seconds that they computed for it."""
 
     ours: Load
     theirs: Load
+    our_cpu: float
+    their_cpu: float
 
     def times(self, q: float) -> str:
         """Return the time within which this share of both's answers came, and their ratio, in words."""
@@ -49,6 +51,12 @@ class Pair(NamedTuple):
     def rates(self) -> str:
         """Return both's answers a second, and their ratio, in words."""
         return f"{self.ours.rate:,.0f} | {self.theirs.rate:,.0f} | {self.ours.rate / self.theirs.rate:.1f}"
+
+    def cpu(self) -> str:
+        """Return the microseconds that both computed for a request, and their ratio, in words."""
+        ours = self.our_cpu / len(self.ours.seconds) * 1e6
+        theirs = self.their_cpu / len(self.theirs.seconds) * 1e6
+        return f"{ours:,.0f} | {theirs:,.0f} | {theirs / ours:.1f}"
 
 
 class InProcess(NamedTuple):
@@ -116,10 +124,14 @@ def _measured(model: ServedModel) -> Measured:
 def _in_turns(servers: list[Peer], body: bytes, measure: Measure) -> Pair:
     """Measure the servers in turn, several times, so that a busy minute affects both of them."""
     loads: list[list[Load]] = [[] for _ in servers]
+    cpu = [0.0 for _ in servers]
     for _ in range(ROUNDS):
-        for peer, parts in zip(servers, loads, strict=True):
-            parts.append(measure(peer.url, http_load.post(peer.url, body, peer.headers)))
-    return Pair(*map(_joined, loads))
+        for number, peer in enumerate(servers):
+            before = peer.cpu_seconds()
+            loads[number].append(measure(peer.url, http_load.post(peer.url, body, peer.headers)))
+            cpu[number] += peer.cpu_seconds() - before
+    ours, theirs = map(_joined, loads)
+    return Pair(ours, theirs, cpu[0], cpu[1])
 
 
 def _joined(parts: list[Load]) -> Load:
@@ -184,7 +196,7 @@ def _print(measured: list[Measured]) -> None:
     for kind, latency, load, request, alone in measured:
         requests.add_row(
             *(kind, latency.times(0.5), latency.times(0.99)),
-            *(load.rates(), load.times(0.5), load.times(0.99)),
+            *(load.rates(), load.times(0.5), load.times(0.99), load.cpu()),
         )
         kernels.add_row(
             *(kind, f"{alone.kernel_row * 1e3:.1f}", f"{alone.row * 1e3:,.0f}"),
@@ -194,7 +206,7 @@ def _print(measured: list[Measured]) -> None:
     console.print(requests)
     console.print(kernels)
     pairs = [pair for one in measured for pair in (one.latency, one.load)]
-    answers = [load for pair in pairs for load in pair]
+    answers = [load for pair in pairs for load in (pair.ours, pair.theirs)]
     console.print(
         f"failures: {sum(load.failures for load in answers)} of {sum(len(x.seconds) for x in answers):,}"
     )
