@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 import requests
 
 from churn_assets import settings as settings_module
@@ -29,18 +30,25 @@ TRAINING_ROWS = 25_000
 
 @dataclass(frozen=True)
 class Peer:
-    """A running server: its name, the URL of its scoring route, and the headers of a request."""
+    """A running server: its name, the URL of its scoring route, the headers of a request, and its process."""
 
     name: str
     url: str
     headers: dict[str, str] = field(default_factory=dict)
+    pid: int = 0
+
+    def cpu_seconds(self) -> float:
+        """Return the time that its processes have computed: who else uses the machine hardly changes it."""
+        server = psutil.Process(self.pid)
+        times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+        return sum(of_one.user + of_one.system for of_one in times)
 
 
-def settings_for(folder: Path, port: int, workers: int) -> Settings:
-    """Return the settings of a new lake in a folder."""
+def settings_for(folder: Path, port: int, workers: int, lake: Path | None = None) -> Settings:
+    """Return the settings of a lake, by default of a new one in a folder."""
     return settings_module.load(
         _env_file=None,
-        lake_root=folder / "lake",
+        lake_root=lake or folder / "lake",
         mlflow_tracking_uri="",
         endpoint_url=f"http://127.0.0.1:{port}",
         endpoint_token="bench",  # noqa: S106 - of a server that runs for a minute
@@ -90,8 +98,8 @@ def churn_serve(settings: Settings) -> Iterator[Peer]:
     )
     command = [sys.executable, "-m", "churn_assets.serving.server.main"]
     variables = {**settings.as_env(), "CHURN_ENDPOINT_TOKEN": str(settings.endpoint_token)}
-    with _running(command, {**os.environ, **variables}, peer):
-        yield peer
+    with _running(command, {**os.environ, **variables}, peer) as pid:
+        yield replace(peer, pid=pid)
 
 
 @contextlib.contextmanager
@@ -103,12 +111,12 @@ def mlflow_serve(settings: Settings, port: int, workers: int) -> Iterator[Peer]:
     # MLflow finds uvicorn through PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri, "PATH": path}
-    with _running(command, environment, peer):
-        yield peer
+    with _running(command, environment, peer) as pid:
+        yield replace(peer, pid=pid)
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], peer: Peer) -> Iterator[None]:
+def _running(command: list[str], environment: dict[str, str], peer: Peer) -> Iterator[int]:
     server = subprocess.Popen(  # noqa: S603 - commands of this file
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -118,7 +126,7 @@ def _running(command: list[str], environment: dict[str, str], peer: Peer) -> Ite
             if time.monotonic() > deadline or server.poll() is not None:
                 raise SystemExit(f"{peer.name} does not start: {' '.join(command)}")
             time.sleep(0.2)
-        yield
+        yield server.pid
     finally:
         # MLflow's workers are in the same process group.
         with contextlib.suppress(ProcessLookupError):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -38,6 +39,14 @@ def local_settings(lake_root: Path, **overrides: Any) -> Settings:
         deployment="local",
         **overrides,
     )
+
+
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine where it is not installed."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    for name in ("loops", "program"):
+        monkeypatch.delitem(sys.modules, f"churn_assets.model.kernel.{name}", raising=False)
+        monkeypatch.delattr(f"churn_assets.model.kernel.{name}", raising=False)
 
 
 def labelled_frame(users: int, dates: int) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """The model that MLflow loads: features in, the probability of churn or the features' contributions out.
 
 This file is not imported. It is copied into every logged model and run wherever one is loaded, in a serving
-container or on a Spark worker, so it must not import ``churn_assets``. scikit-learn's own MLflow flavour
+container or on a Spark worker, so it must do without ``churn_assets``. Where that is installed, and numba,
+its kernel gives the probabilities; elsewhere scikit-learn gives the same. scikit-learn's own MLflow flavour
 would predict labels, or both classes' probabilities.
 """
 
@@ -27,6 +28,7 @@ class ChurnModel(PythonModel):
             self.estimator = _Unpickler(file, context.artifacts).load()
         self.columns = list(self.estimator.feature_names_in_)
         self.explainer: Any = None
+        self.kernel = _kernel(self.estimator)
 
     def predict(  # type: ignore[override]  # the base class returns nothing
         self,
@@ -43,7 +45,8 @@ class ChurnModel(PythonModel):
         """
         rows = model_input.reindex(columns=self.columns).astype("float64")
         if not (params and params.get("explain")):
-            return self.estimator.predict_proba(rows)[:, 1]
+            scores = self.kernel.predict(rows.to_numpy("float64")) if self.kernel else None
+            return self.estimator.predict_proba(rows)[:, 1] if scores is None else scores
         if self.explainer is None:
             self.explainer = _module(context.artifacts["explain"]).explainer(self.estimator)
         return self.explainer.contributions(rows.to_numpy("float64"))
@@ -65,6 +68,15 @@ class _Unpickler(pickle.Unpickler):
         if name not in self._modules:
             self._modules[name] = _module(self._artifacts[name])
         return getattr(self._modules[name], global_name)
+
+
+def _kernel(estimator: Any) -> Any:
+    """Return the estimator's kernel; None without numba, and without a churn-assets that has kernels."""
+    try:
+        from churn_assets.model.kernel.kernel import kernel_of
+    except ImportError:
+        return None
+    return kernel_of(estimator)
 
 
 def _module(path: str) -> Any:

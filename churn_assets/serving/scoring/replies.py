@@ -1,5 +1,6 @@
 """HTTP answers: JSON, and errors in Databricks' shape."""
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import orjson
@@ -83,10 +84,23 @@ class UnavailableError(ReplyError):
     headers = {"retry-after": "5"}  # noqa: RUF012 - never changed
 
 
+class _JsonResponse(Response):
+    """A response whose few headers are encoded without a look for others."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Set the length, the type and these headers, whose names are in small letters."""
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
+        ]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.encode("latin-1"), value.encode("latin-1")))
+
+
 def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return plain values and numpy arrays as a JSON response."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status, headers, media_type="application/json")
+    return _JsonResponse(body, status, headers)
 
 
 def refusal(error: ReplyError) -> Response:

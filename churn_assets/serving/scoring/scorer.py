@@ -1,9 +1,13 @@
-"""A model version in a worker's memory: the estimator itself, without MLflow or pandas around it."""
+"""A model version in a worker's memory: its kernel or its estimator, without MLflow or pandas around it.
+
+A kernel is read from arrays. So a worker unpickles nothing and imports no scikit-learn, unless it is asked
+for reasons, or for a version that has no kernel.
+"""
 
 import json
 import pickle
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.errors import ModelError, one_line
+from churn_assets.model.kernel import kernel as kernels
+from churn_assets.model.kernel.kernel import Kernel
 from churn_assets.serving.scoring.payload import Parser
 
 if TYPE_CHECKING:
@@ -19,16 +25,34 @@ if TYPE_CHECKING:
 
 ESTIMATOR_FILE = "estimator.pkl"
 DESCRIPTION_FILE = "model.json"
+KERNEL_FILE = "kernel.npz"
+# What is told of the estimator to those that do not load it.
+TRAITS_FILE = "traits.json"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What an estimator takes and can do, beside the features that ``describe`` returns.
+
+    ``accepts_nan`` tells whether it scores rows without some of the features, whichever these are;
+    ``explains`` whether its predictions can be explained; ``history`` are the optional features that every
+    row with a history has.
+    """
+
+    accepts_nan: bool
+    explains: bool
+    history: list[str]
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version in memory, with the parser of its requests."""
+    """One version in memory, with the parser of its requests; without a kernel its estimator answers."""
 
     version: str
-    estimator: Any
+    folder: Path
     parser: Parser
     accepts_nan: bool = False
+    kernel: Kernel | None = None
 
     def predict(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of churn of each row, as the version's MLflow model does.
@@ -36,12 +60,31 @@ class ServedModel:
         Args:
             matrix: one row for each user, one column for each feature.
         """
+        if self.kernel is not None:
+            scores = self.kernel.predict(matrix)
+            if scores is not None:
+                return scores
+        return self._by_scikit_learn(matrix)
+
+    def _by_scikit_learn(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         import sklearn
 
         # payload.py has made the same checks, which take a tenth of an answer's time. Set at each call, in
         # 0.2 us, because scikit-learn keeps its configuration by thread.
         sklearn.set_config(assume_finite=True, skip_parameter_validation=True)
         return np.ascontiguousarray(self.estimator.predict_proba(matrix)[:, 1])
+
+    @cached_property
+    def estimator(self) -> Any:
+        """The estimator itself; the first one of a process takes a second, to import scikit-learn."""
+        from threadpoolctl import threadpool_limits
+
+        # The columns are in the estimator's own order.
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        estimator = _estimator(self.folder)
+        # Several processes answer, so threads for one or two rows would only wait for each other.
+        threadpool_limits(1)
+        return estimator
 
     def accepts(self, matrix: NDArray[np.float64]) -> bool:
         """Return whether it can score these rows, in which NaN stands for missing features."""
@@ -68,37 +111,47 @@ class ServedModel:
 
 
 def load(folder: Path, version: str) -> ServedModel:
-    """Load a published version. The first one takes a second, to import scikit-learn.
+    """Load a published version. The first one takes half a second, to import numba, or a second without.
 
     Args:
         folder: the folder that ``publish.py`` wrote.
         version: the version's number in the registry.
     """
-    from threadpoolctl import threadpool_limits
-
-    from churn_assets.model.logged import explain
-
-    # The columns are in the estimator's own order.
-    warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-    estimator = _estimator(folder)
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
     columns = description["columns"]
-    # Releases before users' histories did not write the optional features.
-    optional = description.get("optional", _optional(estimator))
-    # Several processes answer, so threads for one or two rows would only wait for each other.
-    threadpool_limits(1)
-    # Rows without a history must have all other features, because the fallback uses them.
-    accepts_nan = not optional and _accepts_nan(estimator, len(columns))
+    kernel, traits = kernels.load(folder / KERNEL_FILE), _traits(folder)
+    # Releases before users' histories did not write the optional features, nor those before kernels the rest.
+    if kernel is None or traits is None or "optional" not in description:
+        estimator = _estimator(folder)
+        description.setdefault("optional", _optional(estimator))
+        kernel, traits = kernels.kernel_of(estimator), _traits_of(estimator)
     parser = Parser(
         columns,
-        accepts_nan=accepts_nan,
-        explains=explain.supports(estimator),
-        optional=optional,
-        history=getattr(estimator, "history", ()),
+        accepts_nan=traits.accepts_nan,
+        explains=traits.explains,
+        optional=description["optional"],
+        history=traits.history,
     )
-    model = ServedModel(version, estimator, parser, accepts_nan)
-    model.predict(_example_rows(columns, optional))
+    model = ServedModel(version, folder, parser, traits.accepts_nan, kernel)
+    if kernel is None:
+        model.predict(_example_rows(columns, description["optional"]))
     return model
+
+
+def _traits(folder: Path) -> Traits | None:
+    try:
+        return Traits(**json.loads((folder / TRAITS_FILE).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _traits_of(estimator: Any) -> Traits:
+    from churn_assets.model.logged import explain
+
+    # Rows without a history must have all other features, because the fallback uses them.
+    accepts_nan = not _optional(estimator) and _accepts_nan(estimator, len(estimator.feature_names_in_))
+    history = [str(name) for name in getattr(estimator, "history", ())]
+    return Traits(accepts_nan, explain.supports(estimator), history)
 
 
 def _optional(estimator: Any) -> list[str]:
@@ -120,7 +173,8 @@ def _accepts_nan(estimator: Any, columns: int) -> bool:
     import sklearn
 
     # With the input checks that predict() switches off.
-    with sklearn.config_context(assume_finite=False):
+    with sklearn.config_context(assume_finite=False), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         try:
             answer = estimator.predict_proba(np.full((1, columns), np.nan))
         except Exception:  # noqa: BLE001 - each estimator refuses NaN with its own error
@@ -129,7 +183,9 @@ def _accepts_nan(estimator: Any, columns: int) -> bool:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Load an estimator, let it score example rows, and return its features.
+    """Load an estimator, let it score example rows, write its kernel and its traits, and return its features.
+
+    The kernel is written if it gives the estimator's probabilities; see ``kernel.kernel_of``.
 
     Returns:
         ``columns``: the features in the estimator's order; ``optional``: the features that a row may lack.
@@ -149,6 +205,10 @@ def describe(folder: Path) -> dict[str, Any]:
         ) from error
     if answer.shape != (len(rows), 2) or not np.isfinite(answer).all():
         raise ModelError(f"The estimator answers {answer.tolist()}; expected two probabilities.")
+    kernel = kernels.kernel_of(estimator)
+    if kernel is not None:
+        kernel.save(folder / KERNEL_FILE)
+    (folder / TRAITS_FILE).write_text(json.dumps(asdict(_traits_of(estimator))))
     return {"columns": columns, "optional": optional}
 
 

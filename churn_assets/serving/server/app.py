@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -20,7 +21,7 @@ from churn_assets.serving.scoring.replies import ReplyError, UnavailableError, r
 from churn_assets.serving.server import openapi
 from churn_assets.serving.server.access import Access
 from churn_assets.serving.server.host import ModelHost
-from churn_assets.serving.server.invocations import Invocations
+from churn_assets.serving.server.invocations import Invocations, ScoringFirst
 from churn_assets.serving.server.management import Management
 from churn_assets.serving.server.metrics import Metrics
 from churn_assets.serving.server.openapi import DescribedRoute, Operation
@@ -43,16 +44,26 @@ class _Worker:
 
     def app(self) -> Starlette:
         handlers = {HTTPException: _http_error, Exception: _internal_error}
-        return Starlette(routes=self._routes, lifespan=self._lifespan, exception_handlers=handlers)
+        return Starlette(
+            routes=self._routes,
+            lifespan=self._lifespan,
+            exception_handlers=handlers,
+            middleware=[Middleware(ScoringFirst, self._invocations)],
+        )
+
+    @cached_property
+    def _access(self) -> Access:
+        return Access(self._options)
+
+    @cached_property
+    def _invocations(self) -> Invocations:
+        return Invocations(self._access, self._host, OnlineStore(self._options.online), self._metrics)
 
     @cached_property
     def _routes(self) -> list[DescribedRoute]:
-        access = Access(self._options)
-        invocations = Invocations(access, self._host, OnlineStore(self._options.online), self._metrics)
-        management = Management(self._state, access, lambda: self._host.is_loaded)
+        management = Management(self._state, self._access, lambda: self._host.is_loaded)
         return [
-            # The first match wins, so the routes with the most requests come first.
-            *invocations.routes(),
+            *self._invocations.routes(),
             *management.routes(),
             DescribedRoute("/ping", _ping, Operation(summary="The worker is alive", is_public=True)),
             DescribedRoute(

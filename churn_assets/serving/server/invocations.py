@@ -6,6 +6,7 @@ import time
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from churn_assets.errors import EndpointError
 from churn_assets.serving.endpoint import (
@@ -29,6 +30,9 @@ from churn_assets.serving.server.shadow import Shadow
 
 # Larger bodies are read in a thread: anything but a plain table of numbers takes several times as long.
 BYTES_FOR_A_THREAD = 256 * 1024
+
+# Databricks' path and MLflow's.
+SCORING_PATHS = (f"/serving-endpoints/{ENDPOINT_NAME}/invocations", "/invocations")
 
 HEADERS = {
     VERSION_HEADER: {"schema": {"type": "string"}, "description": "The version that answered"},
@@ -146,6 +150,25 @@ class Invocations:
             return reply(content, 200, headers), len(known)
         first = {"error_code": errors[0]["error_code"], "message": errors[0]["message"]}
         return reply({**first, **content}, NotFoundError.status, headers), 0
+
+
+class ScoringFirst:
+    """Middleware that answers the scoring paths, and leaves all others to the router behind it.
+
+    Of an answer of 0.1 ms, the router and what is around it take a quarter.
+    """
+
+    def __init__(self, app: ASGIApp, invocations: Invocations) -> None:
+        self._app = app
+        self._answer = invocations.answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http" and scope["path"] in SCORING_PATHS and scope["method"] == "POST":
+            response = await self._answer(Request(scope, receive, send))
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _require_this_endpoint(request: Request) -> None:

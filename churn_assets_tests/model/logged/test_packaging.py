@@ -15,7 +15,7 @@ from churn_assets.model.data.dataset import Frames
 from churn_assets.model.logged import explain, packaging
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS, WINDOW_FEATURES
-from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame
+from churn_assets_tests.model.conftest import OpenMlflow, labelled_frame, without_numba
 
 FRAME = labelled_frame(users=50, dates=4)[["user_id", "feature_date", *WINDOW_FEATURES, "label"]]
 FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
@@ -93,6 +93,42 @@ def test_columns_are_found_by_name(folder: Path, model: Any):
     answer = loaded.predict(PythonModelContext({}, None), backwards)
 
     assert (answer == model.predict_proba(FEATURES)[:, 1]).all()
+
+
+def test_the_kernel_answers_where_this_project_is(folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch):
+    import mlflow.pyfunc
+    from sklearn.ensemble import VotingClassifier
+
+    loaded = mlflow.pyfunc.load_model(str(folder))
+    expected = model.predict_proba(FEATURES)[:, 1].tolist()
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("scikit-learn was asked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VotingClassifier, "predict_proba", never)
+        answer = loaded.predict(FEATURES)
+
+    assert answer.tolist() == expected
+
+
+def test_without_numba_scikit_learn_answers(folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch):
+    import mlflow.pyfunc
+
+    without_numba(monkeypatch)
+    loaded = mlflow.pyfunc.load_model(str(folder))
+
+    assert loaded.unwrap_python_model().kernel is None
+    assert loaded.predict(FEATURES).tolist() == model.predict_proba(FEATURES)[:, 1].tolist()
+
+
+def test_rows_that_scikit_learn_refuses_are_refused_with_its_reason(folder: Path):
+    import mlflow.pyfunc
+
+    loaded = mlflow.pyfunc.load_model(str(folder))
+
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        loaded.predict(FEATURES.head(3).assign(account_age_days=float("nan")))
 
 
 def test_the_signature_is_six_doubles_in_and_one_out(folder: Path):

@@ -1,6 +1,8 @@
 """From the registry to the server's folder, and back out of it with the same answers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from churn_assets.serving.scoring import scorer
 from churn_assets.serving.scoring.replies import BadRequestError
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
+from churn_assets_tests.model.conftest import without_numba
 from churn_assets_tests.serving.conftest import (
     BROKEN_PICKLE,
     FEATURES,
@@ -24,6 +27,7 @@ from churn_assets_tests.serving.conftest import (
     RECORD,
     THREE_CLASSES,
     WITH_HISTORY,
+    WITH_ITS_HISTORY,
     knows_history,
     mlflow_answers,
 )
@@ -84,6 +88,66 @@ def test_what_a_release_before_histories_published_is_served_as_before(
     body = json.dumps({"inputs": [RECORD]}).encode()
     score = model.predict(model.parser.rows(body, lambda: None).matrix).tolist()
     assert score == mlflow_answers(lake, version, [RECORD])
+
+
+@pytest.mark.parametrize("version", [*MODELS, WITH_HISTORY])
+def test_what_a_release_before_kernels_published_gets_one_in_memory(
+    lake: Settings, tmp_path: Path, version: str
+):
+    publish(lake, tmp_path / version, version, scorer.describe)
+    known = scorer.load(tmp_path / version, version)
+    (tmp_path / version / scorer.KERNEL_FILE).unlink()
+    (tmp_path / version / scorer.TRAITS_FILE).unlink()
+
+    model = scorer.load(tmp_path / version, version)
+
+    assert model.kernel is not None
+    rows = WITH_ITS_HISTORY.loc[:, model.parser.columns].head(20).to_numpy()
+    assert model.predict(rows).tolist() == known.predict(rows).tolist()
+    assert (model.accepts_nan, model.parser.required.optional, model.parser.required.history) == (
+        known.accepts_nan,
+        known.parser.required.optional,
+        known.parser.required.history,
+    )
+
+
+SCORE_ELSEWHERE = """
+import sys
+from pathlib import Path
+import numpy as np
+from churn_assets.serving.scoring import scorer
+model = scorer.load(Path(sys.argv[1]), "7")
+print(model.predict(np.ones((2, len(model.parser.columns)))).tolist())
+assert not {"sklearn", "pandas", "mlflow"} & {name.partition(".")[0] for name in sys.modules}
+"""
+
+
+def test_a_worker_scores_without_the_pickle_and_without_scikit_learn(lake: Settings, tmp_path: Path):
+    folder = tmp_path / WITH_HISTORY
+    publish(lake, folder, WITH_HISTORY, scorer.describe)
+    expected = scorer.load(folder, WITH_HISTORY).predict(np.ones((2, len(FEATURE_COLUMNS)))).tolist()
+    (folder / scorer.ESTIMATOR_FILE).unlink()
+
+    asked = subprocess.run(
+        [sys.executable, "-c", SCORE_ELSEWHERE, str(folder)], capture_output=True, text=True, check=False
+    )
+
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout) == expected
+
+
+def test_without_numba_a_version_is_published_and_answers(
+    lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    expected = mlflow_answers(lake, "2", FEATURES.head(5).to_dict("records"))
+    without_numba(monkeypatch)
+
+    publish(lake, tmp_path / "2", "2", scorer.describe)
+    model = scorer.load(tmp_path / "2", "2")
+
+    assert model.kernel is None
+    assert not (tmp_path / "2" / scorer.KERNEL_FILE).exists()
+    assert model.predict(FEATURES.head(5).to_numpy()).tolist() == expected
 
 
 def test_a_version_of_histories_may_lack_nothing_else_even_where_it_could(tmp_path: Path):
