@@ -141,7 +141,7 @@ def test_of_20_000_lines_with_colliding_ids_each_is_an_event_or_quarantined_or_a
 
 
 @pytest.mark.parametrize("held", [silver.MOST_RECURRING, 5], ids=["compared here", "too many to hold"])
-def test_an_id_that_comes_again_with_other_content_is_in_conflict_on_whatever_date_its_event_is(
+def test_an_id_that_comes_again_with_other_content_is_in_conflict_on_any_date(
     lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     monkeypatch.setattr(silver, "MOST_RECURRING", held)
