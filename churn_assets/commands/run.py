@@ -4,17 +4,19 @@ import datetime as dt
 import importlib
 import threading
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.commands.days import today
 from churn_assets.console import out
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
-from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from churn_assets.settings import Settings
 
 
 def run(
@@ -32,7 +34,7 @@ def run(
     from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 
-    settings = settings_module.load()
+    settings = current_settings()
     wanted = _wanted_dates(settings, from_, to)
     lake = lakehouse(settings)
     lake.require_writable()
@@ -52,7 +54,9 @@ def _import_model_packages() -> None:
         importlib.import_module(name)
 
 
-def _wanted_dates(settings: Settings, from_: dt.datetime | None, to: dt.datetime | None) -> DateRange | None:
+def _wanted_dates(
+    settings: "Settings", from_: dt.datetime | None, to: dt.datetime | None
+) -> DateRange | None:
     if from_ is None and to is None:
         return None
     start = from_.date() if from_ else settings.start_date

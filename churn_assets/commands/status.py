@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 
-    settings = settings_module.load()
+    settings = current_settings()
     lake = lakehouse(settings)
     freshness, last_notes = _history(lake)
     current = lake_status(lake, dt.datetime.now(dt.UTC), last_notes)
