@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("dagster", "mlflow", "pyspark", "pandas", "sklearn", "numpy", "pyarrow", "deltalake", "pydantic")
+HEAVY = ("dagster", "mlflow", "pyspark", "pandas", "sklearn", "numpy", "pyarrow", "deltalake", "pydantic_settings")
 
 SCRIPT = """
 import sys

@@ -31,8 +31,8 @@ def backfill(
     from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.automation.staleness.plan import Plan
     from churn_assets.automation.staleness.planning import code_versions, make_plan
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
-    from churn_assets.resources import lakehouse
 
     settings = current_settings()
     wanted = DateRange(from_.date(), to.date())

@@ -61,7 +61,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = False,
 ) -> None:
     """Bring your own event log into the landing zone; rows that are imported again add nothing."""
-    from churn_assets.resources import lakehouse
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.sample.import_records import ImportRecords
 
     settings = current_settings()

@@ -29,9 +29,9 @@ def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Tidy the tables up; what registered model versions were trained on stays, however old it is."""
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.lakehouse import maintenance
     from churn_assets.lakehouse.folder_lake import FolderLakehouse
-    from churn_assets.resources import lakehouse
     from churn_assets.tables import TABLES
 
     lake = lakehouse(current_settings())

@@ -27,8 +27,8 @@ def migrate(
     """
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.staleness.migration import changes, grow
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
-    from churn_assets.resources import lakehouse
 
     settings = current_settings()
     lake = lakehouse(settings)

@@ -28,9 +28,9 @@ def rollback(
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.history.lake_lock import is_locked
     from churn_assets.automation.runs.pipeline import Pipeline
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
     from churn_assets.model.registry.rollback import roll_back
-    from churn_assets.resources import lakehouse
 
     settings = current_settings()
     lake = lakehouse(settings)
@@ -54,9 +54,9 @@ def rollback(
 
 def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to make again.")]) -> None:
     """Train a version again on the tables as they were, and compare its predictions of the holdout."""
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.model import reproduce as model
     from churn_assets.model.data import dataset
-    from churn_assets.resources import lakehouse
     from churn_assets.tables import CHURN_LABELS, USER_FEATURES
 
     settings = current_settings()

@@ -30,8 +30,8 @@ def run(
     """Compute everything that is new, landing zone to scores."""
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs.pipeline import Pipeline
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
-    from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 
     settings = current_settings()

@@ -40,8 +40,8 @@ def dev(
 
 def doctor() -> None:
     """Say what this machine lacks, and how to mend it."""
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.doctor import examine
-    from churn_assets.resources import lakehouse
 
     settings = current_settings()
     out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)

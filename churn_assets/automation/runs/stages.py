@@ -66,8 +66,7 @@ class Stages:
         """Return the version that the registry names Production, None if there is none."""
         from churn_assets.model.registry import registry
 
-        version = registry.production_version(self._lake.settings)
-        return str(version.version) if version else None
+        return registry.production_number(self._lake.settings)
 
     def why_not_to_train(self) -> str | None:
         """Return why no model may learn from today's features and labels, in a sentence; None if one may."""
