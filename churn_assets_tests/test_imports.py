@@ -31,3 +31,12 @@ def test_help_imports_no_heavy_package() -> None:
 
 def test_the_help_of_a_command_imports_no_heavy_package() -> None:
     assert imported("run", "--help") == []
+
+
+def test_the_status_of_a_lake_imports_neither_dagster_nor_mlflow_nor_pandas(tmp_path: Path) -> None:
+    settings = local_settings(tmp_path)
+    with dagster_instance(settings) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(USERS)))
+    registry.configure(settings)
+
+    assert {"dagster", "mlflow", "pandas", "sklearn"}.isdisjoint(imported("status", settings=settings))

@@ -39,9 +39,10 @@ def run(
     lake = lakehouse(settings)
     lake.require_writable()
     started = time.monotonic()
-    threading.Thread(target=_import_model_packages, daemon=True).start()
+    ahead = threading.Thread(target=_import_model_packages, daemon=True)
     with console.steps() as step, dagster_instance(settings) as instance:
-        report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
+        pipeline = Pipeline(build_defs(settings), lake, instance, step, before_first=ahead.start)
+        report = pipeline.run(dt.datetime.now(dt.UTC), wanted)
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
     for note in report.notes:
         out.print(note, soft_wrap=True, markup=False)

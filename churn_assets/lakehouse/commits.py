@@ -13,7 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from churn_assets.dates import DateRange
-from churn_assets.lakehouse.opened import opened, opened_existing
+from churn_assets.lakehouse.opened import live_files, opened, opened_existing
 from churn_assets.tables import Table
 
 
@@ -44,11 +44,6 @@ class TableDetails:
     version: int
     bytes: int
     changed_at: dt.datetime
-
-
-def live_files(table: DeltaTable) -> pa.Table:
-    """Return the files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
-    return pa.table(table.get_add_actions(flatten=True))
 
 
 def rows_by_partition(table: Table, location: Path) -> dict[dt.date, int]:

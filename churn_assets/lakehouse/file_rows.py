@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as papq
 from deltalake import DeltaTable
 
+from churn_assets.lakehouse.opened import live_files
+
 # A reader of this version reads each file as a whole: no deletion vectors, no renamed columns.
 PLAIN_READER = 1
 
@@ -55,7 +57,7 @@ class _File(NamedTuple):
 
 
 def _files(table: DeltaTable, folder: Path, partition: Partition | None) -> Iterator[_File]:
-    actions = pa.table(table.get_add_actions(flatten=True))
+    actions = live_files(table)
     prefix = "partition."
     names = [name for name in actions.column_names if name.startswith(prefix)]
     values = {name.removeprefix(prefix): actions[name].to_pylist() for name in names}

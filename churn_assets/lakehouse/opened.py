@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 from deltalake import DeltaTable
 
 
@@ -48,6 +49,12 @@ def opened_existing(location: Path) -> DeltaTable:
         TableNotFoundError: delta-rs's own, where it does not.
     """
     return opened(location) or DeltaTable(location)
+
+
+def live_files(table: DeltaTable) -> pa.Table:
+    """Return the files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
+    # Not by pa.table, which imports pandas to see whether this is a frame of it: a third of a second.
+    return pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
 
 
 def _last_commit(location: Path) -> _LastCommit | None:
