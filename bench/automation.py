@@ -1,4 +1,4 @@
-"""What the automation costs at 730 partitions: loading the definitions, a sensor's tick, an evaluation."""
+"""What the automation costs at 730 to 10,000 dates: loading the definitions, a tick, an evaluation."""
 
 import datetime as dt
 import subprocess
@@ -21,14 +21,26 @@ from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, DATED, EVENTS, LANDED_EVENTS, PREDICTION_OUTCOMES, USERS
 
 DATES = 730
-START = (dt.datetime.now(dt.UTC) - dt.timedelta(days=DATES)).date()
+MANY_DATES = (2_000, 10_000)
 FILES = 10_000
-WHOLE = DateRange(START, START + (DATES - 1) * ONE_DAY)
+
+
+def last_dates(count: int) -> DateRange:
+    """So many dates up to yesterday."""
+    today = dt.datetime.now(dt.UTC).date()
+    return DateRange(today - count * ONE_DAY, today - ONE_DAY)
+
+
+WHOLE = last_dates(DATES)
+START = WHOLE.start
 
 
 def main() -> None:
     """Prints seconds and targets."""
-    print(f"definitions load with {DATES} partitions: {definitions_load():.2f} s (target 6)")
+    for count in (DATES, *MANY_DATES):
+        print(f"definitions load with {count:,} partitions: {definitions_load(count):.2f} s (target 6)")
+    for count in MANY_DATES:
+        measure_tick(count)
     with tempfile.TemporaryDirectory() as temporary:
         settings = settings_of(Path(temporary), START)
         from churn_assets.automation.history.instance import dagster_instance
@@ -38,7 +50,7 @@ def main() -> None:
             measure(settings, instance)
 
 
-def definitions_load() -> float:
+def definitions_load(dates: int) -> float:
     """Seconds of a process that loads the code location and resolves its graph; the median of three."""
     look = (
         "from churn_assets.definitions import defs\n"
@@ -55,11 +67,11 @@ def definitions_load() -> float:
             check=True,
             capture_output=True,
             text=True,
-            env={"CHURN_START_DATE": str(START), "HOME": "/nowhere"},
+            env={"CHURN_START_DATE": str(last_dates(dates).start), "HOME": "/nowhere"},
         )
         found.append(time.perf_counter() - started)
-        if int(done.stdout) != DATES:
-            raise SystemExit(f"{done.stdout.strip()} partitions instead of {DATES}")
+        if int(done.stdout) != dates:
+            raise SystemExit(f"{done.stdout.strip()} partitions instead of {dates}")
     return median(found)
 
 
@@ -81,16 +93,36 @@ def write_history(instance: dg.DagsterInstance) -> None:
     wrote(dg.AssetKey("churn_prediction_model"))
 
 
-def ledger(settings: Settings) -> CheckedLedger:
-    """What those runs note, and then events of 24 dates."""
+def ledger(settings: Settings, whole: DateRange = WHOLE) -> CheckedLedger:
+    """What those runs note, and then events of the first of each month."""
     rows = []
+    dates = list(whole.days())
     for table in (EVENTS, *DATED):
-        ripe = DATES - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
+        ripe = len(dates) - (HORIZON if table in (CHURN_LABELS, PREDICTION_OUTCOMES) else 0)
         row = Row(ledger_name(table), None, rows=1_000, read=1, parameters=parameters_text(table, settings))
-        rows += [row._replace(computed_date=day).numbered(1) for day in list(WHOLE.days())[:ripe]]
-    late = [day for day in WHOLE.days() if day.day == 1]
+        rows += [row._replace(computed_date=day).numbered(1) for day in dates[:ripe]]
+    late = [day for day in dates if day.day == 1]
     rows += [Row(ledger_name(EVENTS), day, rows=1_001).numbered(2) for day in late]
     return CheckedLedger(LedgerRows(rows))
+
+
+def measure_tick(dates: int) -> None:
+    """A tick of ``stale_dates`` over many dates of which most are stale, in a history without events."""
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.triggers.stale_dates import decide
+    from churn_assets.graph import build_defs
+
+    whole = last_dates(dates)
+    with tempfile.TemporaryDirectory() as temporary:
+        settings = settings_of(Path(temporary), whole.start)
+        found, now = ledger(settings, whole), dt.datetime.now(dt.UTC)
+        graph = build_defs(settings).resolve_asset_graph()
+        with dagster_instance(settings) as instance:
+            said(
+                f"tick of stale_dates, {dates:,} partitions",
+                5,
+                lambda: decide(lambda: found, instance, settings, now, graph),
+            )
 
 
 def measure(settings: Settings, instance: dg.DagsterInstance) -> None:

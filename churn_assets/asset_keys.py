@@ -2,12 +2,13 @@
 
 import dagster as dg
 
+from churn_assets.asset_paths import asset_path
 from churn_assets.tables import EVENTS, TABLES, Table
 
 
 def asset_key(table: Table) -> dg.AssetKey:
     """Return the table's three-level name as an asset key."""
-    return dg.AssetKey([table.catalog, table.schema, table.name])
+    return dg.AssetKey(asset_path(table))
 
 
 def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.text import Text
 
-from churn_assets import plain_paths, settings, terminal
+from churn_assets import plain_paths, terminal
 from churn_assets.commands import (
     backfill,
     events,
@@ -77,12 +77,15 @@ def main() -> None:
         _print_error(f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this.{kept}")
         sys.exit(1)
     finally:
-        if redirected and (logs := _logs()):
+        # Without a word to keep, the settings need not be imported for it.
+        if redirected and redirected.has_noise and (logs := _logs()):
             redirected.append_to_log(logs)
 
 
 def _logs() -> Path | None:
     """Return the lake's folder for logs, None if there is no lake: commands that only read create none."""
+    from churn_assets import settings
+
     try:
         lake = settings.load().lake_root
     except ChurnError:

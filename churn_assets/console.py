@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -12,9 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from churn_assets.model.data.churn_definition import ANY, ChurnDefinition
-from churn_assets.settings import Settings
-from churn_assets.status import ModelStatus, Status
+if TYPE_CHECKING:
+    from churn_assets.settings import Settings
+    from churn_assets.status import ModelStatus, Status
 
 # No line breaks at 80 columns where a program may read the output.
 # No markup and no emoji: paths may contain [b] and :smile:.
@@ -57,7 +58,7 @@ def steps() -> Iterator[Callable[[str], None]]:
         finish()
 
 
-def print_tables(status: Status) -> None:
+def print_tables(status: "Status") -> None:
     """Print a line for each table."""
     table = RichTable("table", "dates", box=None, pad_edge=False)
     for heading in ("rows", "version", "size", "changed (UTC)"):
@@ -74,24 +75,26 @@ def print_tables(status: Status) -> None:
     out.print(table)
 
 
-def print_landing(status: Status) -> None:
+def print_landing(status: "Status") -> None:
     """Print the files that cannot be taken in, and whether Bronze is ahead of the clock."""
     for line in status.landing.lines() if status.landing else ():
         # A file's name may look like markup.
         out.print(line, soft_wrap=True, markup=False)
 
 
-def _definition(model: ModelStatus, settings: Settings) -> str:
+def _definition(model: "ModelStatus", settings: "Settings") -> str:
     """Return the model's churn definition, and how the settings differ from it; empty if unknown."""
     if model.horizon_days is None:
         return ""
+    from churn_assets.model.data.churn_definition import ANY, ChurnDefinition
+
     found = ChurnDefinition(model.horizon_days, model.label_event_types or ANY)
     others = found.differences(ChurnDefinition.of(settings))
     other = f" ({', '.join(others)}: churn run)" if others else ""
     return f"{found}{other}, "
 
 
-def print_summary(status: Status, settings: Settings) -> None:
+def print_summary(status: "Status", settings: "Settings") -> None:
     """Print what matters after a run: counts, the AUC, the latest scores, and where things are."""
     rows = {row.table: row.rows for row in status.tables}
     silver = f"{settings.main_catalog}.clean"

@@ -7,39 +7,20 @@ from typing import Any
 import dagster as dg
 
 from churn_assets.databricks.runtime import runs_on_cluster
-from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail, LazySpark
-from churn_assets.lakehouse.folder_lake import FolderLakehouse
+from churn_assets.deployed_lake import lakehouse, spark_resource
 from churn_assets.lakehouse.io_manager import LakeIOManager
-from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.unity_lake import RunSql, UnityLakehouse
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
 from churn_assets.tables import CHURN_PREDICTIONS
 
-
-def spark_resource(settings: Settings) -> LazySpark:
-    """Return the engine; on Databricks, none outside a cluster."""
-    match settings.deployment:
-        case "local":
-            return EmbeddedSail(catalogs=[settings.main_catalog, settings.raw_catalog])
-        case "spark":
-            return ApacheSpark(master=settings.spark_master)
-        case "databricks":
-            from churn_assets.databricks.session import ClusterSpark, NoSpark
-
-            return ClusterSpark() if runs_on_cluster() else NoSpark()
-
-
-def lakehouse(settings: Settings) -> Lakehouse:
-    """Return the lake, for code that runs outside Dagster."""
-    return _lakehouse(settings, spark_resource(settings))
+__all__ = ["lakehouse", "resources", "spark_resource"]
 
 
 def resources(settings: Settings) -> dict[str, Any]:
     """Return all resources, by the keys that assets require."""
     spark = spark_resource(settings)
-    lake = _lakehouse(settings, spark)
+    lake = lakehouse(settings, spark)
     computes_here = not _launches_steps(settings)
     return {
         "pyspark": spark,
@@ -52,26 +33,6 @@ def resources(settings: Settings) -> dict[str, Any]:
         if computes_here
         else _step_launcher(settings),
     }
-
-
-def _lakehouse(settings: Settings, spark: LazySpark) -> Lakehouse:
-    if settings.deployment == "databricks":
-        return UnityLakehouse(
-            settings, lambda: spark.spark_session, None if runs_on_cluster() else _warehouse(settings)
-        )
-    return FolderLakehouse(settings, lambda: spark.spark_session)
-
-
-def _warehouse(settings: Settings) -> RunSql:
-    """Return what runs SQL for a process without Spark, on the warehouse that the settings name."""
-
-    def run(statement: str) -> list[dict[str, Any]]:
-        from churn_assets.databricks.catalog.warehouse import Warehouse
-        from churn_assets.databricks.client import workspace_client
-
-        return Warehouse(workspace_client(settings), settings).run(statement)
-
-    return run
 
 
 def _endpoint(settings: Settings) -> EndpointLocation:

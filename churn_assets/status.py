@@ -122,27 +122,19 @@ def _table_status(lake: Lakehouse, table: Table) -> TableStatus:
 
 
 def _model_status(lake: Lakehouse) -> ModelStatus | None:
+    from churn_assets.model.data.churn_definition import ChurnDefinition
     from churn_assets.model.registry import registry
-    from churn_assets.model.registry.quiet import quieten
     from churn_assets.model.report import location
 
-    # configure() comes later: it creates the database if there is none, and status must create nothing.
-    quieten()
-    version = registry.production_version(lake.settings)
-    if version is None:
+    found = registry.production(lake.settings)
+    if found is None:
         return None
-    registry.configure(lake.settings)
-    import mlflow
-
-    from churn_assets.model.data.churn_definition import ChurnDefinition
-
-    run = mlflow.get_run(version.run_id) if version.run_id else None
-    definition = ChurnDefinition.from_tags(run.data.tags) if run else None
+    definition = ChurnDefinition.from_tags(found.tags)
     return ModelStatus(
-        version=str(version.version),
-        created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
-        metrics=dict(run.data.metrics) if run else {},
-        report=location.report_location(lake.settings, str(version.version), version.run_id),
+        version=found.version,
+        created_at=found.created_at,
+        metrics=found.metrics,
+        report=location.report_location(lake.settings, found.version, found.run_id),
         **(definition._asdict() if definition else {}),
     )
 
@@ -166,12 +158,12 @@ def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
 
 
 def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
-    from churn_assets.model.gate import judging
+    from churn_assets.model.metrics.evaluation import CostMatrix
 
     users, sums = lake.totals(CHURN_PREDICTIONS, day, ["churn_probability", "predicted_churn"])
     if not users:
         return None
-    costs = judging.costs(lake.settings)
+    costs = CostMatrix.of(lake.settings)
     pays = (
         lake.count_at_least(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold)
         if costs.can_pay

@@ -27,6 +27,12 @@ class RedirectedStderr:
         sys.stderr.flush()
         os.dup2(self._noise.fileno(), STDERR)
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether anything was redirected that is in no log yet."""
+        sys.stderr.flush()
+        return os.fstat(self._noise.fileno()).st_size > 0
+
     def restore(self) -> None:
         """Make file descriptor 2 the terminal again."""
         sys.stderr.flush()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from churn_assets import asset_paths
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from churn_assets.serving.rollout.parity_report import ParityReport
     from churn_assets.serving.rollout.rollout import RollOut
 
-ONLINE_USER_FEATURES = dg.AssetKey(["online_user_features"])
-CHURN_PREDICTION_ENDPOINT = dg.AssetKey(["churn_prediction_endpoint"])
+ONLINE_USER_FEATURES = dg.AssetKey(asset_paths.ONLINE_FEATURES)
+CHURN_PREDICTION_ENDPOINT = dg.AssetKey(asset_paths.ENDPOINT)
 AGREES_WITH_BATCH = dg.AssetCheckKey(CHURN_PREDICTION_ENDPOINT, "agrees_with_batch")
 
 # The engine for the sample, and the endpoint.

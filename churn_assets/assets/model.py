@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 from pyspark.sql import DataFrame
 
+from churn_assets import asset_paths
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, retries
 from churn_assets.assets.gold import reading
 from churn_assets.lakehouse.lake import Lakehouse
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from churn_assets.model.gate.decision import Decision
     from churn_assets.model.training import TrainingOutcome
 
-CHURN_PREDICTION_MODEL = dg.AssetKey("churn_prediction_model")
+CHURN_PREDICTION_MODEL = dg.AssetKey(asset_paths.MODEL)
 
 # The entry of a training's metadata that names them, where there are any.
 CONSTANT_FEATURES = "constant_features"

@@ -13,20 +13,29 @@ This module must stay where it is: the ``dagster.yaml`` of every lake names it. 
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from dagster._core.storage.event_log import (
     SqliteEventLogStorage,
 )  # documented as a base, exported nowhere else
+from dagster._core.storage.event_log.schema import (
+    SqlEventLogStorageMetadata,
+)  # the tables of each database, exported nowhere else
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.sql import get_alembic_config  # where the revisions are, exported nowhere else
 from dagster._core.storage.sqlite import (
     SQLITE_BUSY_TIMEOUT_SECONDS,
 )  # Dagster's own timeout, exported nowhere else
 from dagster._serdes import ConfigurableClassData  # the type that ConfigurableClass hands over
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DatabaseError
 
 # The index and the current run; a webserver reads many runs and must not keep a file open for each.
 OPEN_DATABASES = 4
@@ -55,6 +64,18 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """Create the tables of a run's database, as Dagster does, with the revisions read once a process.
+
+        Dagster reads ninety files for each run, which takes longer than all events of a short one.
+        """
+        if not for_index_shard:
+            # Where another process makes the same one, Dagster's own waits for it.
+            with suppress(DatabaseError):
+                _make_run_database(engine)
+                return
+        super()._initdb(engine, for_index_shard)
 
     def _engine(self, shard: str) -> Engine:
         if shard not in self._engines:
@@ -85,6 +106,23 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             for engine in self._engines.values():
                 engine.dispose()
             self._engines.clear()
+
+
+def _make_run_database(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision():
+            return
+    with engine.connect() as connection:
+        # Not in a transaction, in which SQLite does not change it.
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    with engine.begin() as connection:
+        SqlEventLogStorageMetadata.create_all(connection)
+        MigrationContext.configure(connection).stamp(_revisions(), "head")
+
+
+@cache
+def _revisions() -> ScriptDirectory:
+    return ScriptDirectory.from_config(get_alembic_config(sqlite_event_log.__file__))
 
 
 def _sync_at_checkpoints_only(connection: sqlite3.Connection, _record: object) -> None:

@@ -2,17 +2,19 @@
 
 import datetime as dt
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table as RichTable
 
 from churn_assets import console
-from churn_assets import settings as settings_module
-from churn_assets.automation.runs.backfill import BackfillPlan
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 from churn_assets.dates import DateRange
 from churn_assets.errors import DateRangeError
+
+if TYPE_CHECKING:
+    from churn_assets.automation.runs.backfill import BackfillPlan
 
 
 def backfill(
@@ -29,10 +31,10 @@ def backfill(
     from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.automation.staleness.plan import Plan
     from churn_assets.automation.staleness.planning import code_versions, make_plan
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
-    from churn_assets.resources import lakehouse
 
-    settings = settings_module.load()
+    settings = current_settings()
     wanted = DateRange(from_.date(), to.date())
     if wanted.end < wanted.start:
         raise DateRangeError(f"--to {wanted.end} is before --from {wanted.start}. Swap them.")
@@ -62,7 +64,7 @@ def backfill(
         out.print(note)
 
 
-def _print(backfill_plan: BackfillPlan, wanted: DateRange) -> None:
+def _print(backfill_plan: "BackfillPlan", wanted: DateRange) -> None:
     if not backfill_plan.runs:
         out.print(f"Nothing of {wanted} is stale.")
         return

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.commands.days import Day, today
 from churn_assets.console import out
 from churn_assets.dates import ONE_DAY
 from churn_assets.errors import DateRangeError, LandingError, SettingsError
-from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from churn_assets.sample.behaviour import RateChange
+    from churn_assets.settings import Settings
 
 SAMPLE_DAYS = 180
 
@@ -58,7 +58,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     """Land simulated events: one file a day, some late, some twice, some broken."""
     from churn_assets.sample.simulator import simulate as land
 
-    settings = settings_module.load()
+    settings = current_settings()
     rates = _rate_change(rates_from, rates_factor)
     live = Live(users, seed, late_share, duplicate_share, corrupt_share, rates, every)
     if follow and _has_landed(settings):
@@ -120,7 +120,7 @@ def _rate_change(date: dt.datetime | None, factor: float | None) -> "RateChange 
     return None if date is None or factor is None else RateChange(date.date(), factor)
 
 
-def _follow(settings: Settings, live: Live) -> None:
+def _follow(settings: "Settings", live: Live) -> None:
     """Land a file every few seconds until Ctrl-C or SIGTERM, which end it with success."""
     from churn_assets.sample.follow import follow, simulated_days
 
@@ -152,7 +152,7 @@ def _follow(settings: Settings, live: Live) -> None:
     out.print(f"Landed {lines:,} lines in {files} files, {late:,} of them late.")
 
 
-def _has_landed(settings: Settings) -> bool:
+def _has_landed(settings: "Settings") -> bool:
     from churn_assets.lakehouse.landing import list_files
 
     try:
@@ -161,7 +161,7 @@ def _has_landed(settings: Settings) -> bool:
         return False
 
 
-def _with_sample_start(settings: Settings) -> Settings:
+def _with_sample_start(settings: "Settings") -> "Settings":
     """Return settings that start 180 days ago, and write that start to .env for every later command."""
     if "start_date" in settings.model_fields_set:
         return settings
@@ -180,4 +180,4 @@ def _with_sample_start(settings: Settings) -> Settings:
         draft.replace(target)
     except OSError as error:
         raise SettingsError(f"Cannot write .env: {error.strerror}. Set CHURN_START_DATE={start}.") from error
-    return settings_module.load()
+    return current_settings()

@@ -9,10 +9,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 from churn_assets.errors import LandingError
-from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from churn_assets.lakehouse.lake import Lakehouse
     from churn_assets.sample.import_records import ImportRecords
     from churn_assets.sample.import_report import ImportReport, Summary
+    from churn_assets.settings import Settings
 
 SHOWN_EVENT_TYPES = 10
 
@@ -61,10 +61,10 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     ] = False,
 ) -> None:
     """Bring your own event log into the landing zone; rows that are imported again add nothing."""
-    from churn_assets.resources import lakehouse
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.sample.import_records import ImportRecords
 
-    settings = settings_module.load()
+    settings = current_settings()
     lake = lakehouse(settings)
     records = ImportRecords(settings.lake_root / "_imports")
     if undo:
@@ -131,7 +131,7 @@ def _bronze(lake: "Lakehouse") -> "DataFrame | None":
     return lake.read(LANDED_EVENTS) if lake.version(LANDED_EVENTS) > 0 else None
 
 
-def _simulated(settings: Settings) -> list[str]:
+def _simulated(settings: "Settings") -> list[str]:
     from churn_assets.sample.follow import simulated_days
 
     try:
@@ -202,7 +202,7 @@ def _to_be_quarantined(report: "ImportReport") -> str:
     )
 
 
-def _print_next(report: "ImportReport", settings: Settings, dry_run: bool) -> None:
+def _print_next(report: "ImportReport", settings: "Settings", dry_run: bool) -> None:
     if dry_run:
         _say("A dry run: nothing has landed. If this is right, say it again without --dry-run.")
         return
@@ -215,7 +215,7 @@ def _print_next(report: "ImportReport", settings: Settings, dry_run: bool) -> No
         _say("Next: churn run")
 
 
-def _should_start(first: dt.date, settings: Settings) -> bool:
+def _should_start(first: dt.date, settings: "Settings") -> bool:
     """Whether CHURN_START_DATE should be set: it misses the first day of the data and was not chosen to."""
     is_chosen = "start_date" in settings.model_fields_set
     return first < settings.start_date or (first > settings.start_date and not is_chosen)

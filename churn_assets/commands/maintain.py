@@ -6,9 +6,8 @@ import typer
 from rich.table import Table as RichTable
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
-from churn_assets.tables import TABLES
 
 if TYPE_CHECKING:
     from churn_assets.lakehouse.lake import Lakehouse
@@ -30,11 +29,12 @@ def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Tidy the tables up; what registered model versions were trained on stays, however old it is."""
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.lakehouse import maintenance
     from churn_assets.lakehouse.folder_lake import FolderLakehouse
-    from churn_assets.resources import lakehouse
+    from churn_assets.tables import TABLES
 
-    lake = lakehouse(settings_module.load())
+    lake = lakehouse(current_settings())
     if not isinstance(lake, FolderLakehouse):
         for statement in maintenance.statements(lake, retention_hours):
             out.print(f"{statement};", markup=False, soft_wrap=True)
@@ -61,6 +61,7 @@ def maintain(
 def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
     from churn_assets.lakehouse.maintenance import needed_by_scores
     from churn_assets.model.reproduce import needed_delta_versions
+    from churn_assets.tables import TABLES
 
     by_name = needed_delta_versions(lake.settings)
     needed = {table: set(by_name.get(str(table), ())) for table in TABLES}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ def migrate(
     """
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.staleness.migration import changes, grow
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
-    from churn_assets.resources import lakehouse
 
-    settings = settings_module.load()
+    settings = current_settings()
     lake = lakehouse(settings)
     if not (settings.dagster_home_folder / "dagster.yaml").exists() and not _has_tables(lake):
         out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")

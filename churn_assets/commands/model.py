@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 from churn_assets.errors import LakeError, ModelError, one_line
-from churn_assets.tables import CHURN_LABELS, USER_FEATURES, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from churn_assets.lakehouse.lake import Lakehouse
     from churn_assets.model.reproduce import Recipe
+    from churn_assets.tables import Table
 
 
 def rollback(
@@ -28,11 +28,11 @@ def rollback(
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.history.lake_lock import is_locked
     from churn_assets.automation.runs.pipeline import Pipeline
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
     from churn_assets.model.registry.rollback import roll_back
-    from churn_assets.resources import lakehouse
 
-    settings = settings_module.load()
+    settings = current_settings()
     lake = lakehouse(settings)
     with console.steps() as step, dagster_instance(settings) as instance:
         # Checked before the alias moves: a run at work scores and deploys the version that it began with.
@@ -54,11 +54,12 @@ def rollback(
 
 def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to make again.")]) -> None:
     """Train a version again on the tables as they were, and compare its predictions of the holdout."""
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.model import reproduce as model
     from churn_assets.model.data import dataset
-    from churn_assets.resources import lakehouse
+    from churn_assets.tables import CHURN_LABELS, USER_FEATURES
 
-    settings = settings_module.load()
+    settings = current_settings()
     lake = lakehouse(settings)
     with console.steps() as step:
         step("what its training noted")
@@ -87,7 +88,7 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
     out.print(f"equal: the largest difference is {comparison.largest_difference:.3g}.")
 
 
-def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame":
+def _as_it_was(lake: "Lakehouse", table: "Table", recipe: "Recipe") -> "DataFrame":
     from deltalake.exceptions import DeltaError
     from pyspark.errors import PySparkException
 
@@ -105,6 +106,8 @@ def _as_it_was(lake: "Lakehouse", table: Table, recipe: "Recipe") -> "DataFrame"
 
 
 def _versions(lake: "Lakehouse", recipe: "Recipe") -> str:
+    from churn_assets.tables import CHURN_LABELS, USER_FEATURES
+
     tables = (USER_FEATURES, CHURN_LABELS)
     return ", ".join(
         f"{table.name} at Delta version {recipe.delta_versions[str(table)]} of {lake.version(table)}"

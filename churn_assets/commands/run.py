@@ -4,17 +4,19 @@ import datetime as dt
 import importlib
 import threading
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.commands.days import today
 from churn_assets.console import out
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import DateRangeError
-from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from churn_assets.settings import Settings
 
 
 def run(
@@ -28,18 +30,19 @@ def run(
     """Compute everything that is new, landing zone to scores."""
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs.pipeline import Pipeline
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
-    from churn_assets.resources import lakehouse
     from churn_assets.status import lake_status
 
-    settings = settings_module.load()
+    settings = current_settings()
     wanted = _wanted_dates(settings, from_, to)
     lake = lakehouse(settings)
     lake.require_writable()
     started = time.monotonic()
-    threading.Thread(target=_import_model_packages, daemon=True).start()
+    ahead = threading.Thread(target=_import_model_packages, daemon=True)
     with console.steps() as step, dagster_instance(settings) as instance:
-        report = Pipeline(build_defs(settings), lake, instance, step).run(dt.datetime.now(dt.UTC), wanted)
+        pipeline = Pipeline(build_defs(settings), lake, instance, step, before_first=ahead.start)
+        report = pipeline.run(dt.datetime.now(dt.UTC), wanted)
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
     for note in report.notes:
         out.print(note, soft_wrap=True, markup=False)
@@ -52,7 +55,9 @@ def _import_model_packages() -> None:
         importlib.import_module(name)
 
 
-def _wanted_dates(settings: Settings, from_: dt.datetime | None, to: dt.datetime | None) -> DateRange | None:
+def _wanted_dates(
+    settings: "Settings", from_: dt.datetime | None, to: dt.datetime | None
+) -> DateRange | None:
     if from_ is None and to is None:
         return None
     start = from_.date() if from_ else settings.start_date

@@ -1,14 +1,16 @@
 """``churn runs``: the latest runs, how long their steps took, and predictions that came late."""
 
 import datetime as dt
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table as RichTable
 
-from churn_assets import settings as settings_module
-from churn_assets.automation.runs.past_runs import Duration, RunSummary, SlaMiss
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
+
+if TYPE_CHECKING:
+    from churn_assets.automation.runs.past_runs import Duration, RunSummary, SlaMiss
 
 UTC_MINUTES = "%Y-%m-%d %H:%M"
 
@@ -20,7 +22,7 @@ def runs(
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs import past_runs
 
-    settings = settings_module.load()
+    settings = current_settings()
     if not (settings.dagster_home_folder / "dagster.yaml").exists():
         out.print(f"Nothing has run yet with its history in {settings.dagster_home_folder}. Run: churn run")
         return
@@ -36,7 +38,7 @@ def runs(
         raise typer.Exit(1)
 
 
-def _print_runs(latest: list[RunSummary]) -> None:
+def _print_runs(latest: "list[RunSummary]") -> None:
     for run in latest:
         started = f"{run.started_at:{UTC_MINUTES}} UTC" if run.started_at else "not started"
         seconds = f"{run.seconds:.1f} s" if run.seconds is not None else "-"
@@ -45,7 +47,7 @@ def _print_runs(latest: list[RunSummary]) -> None:
             out.print(f"ALERT: {reason} - {run.url}", soft_wrap=True, markup=False)
 
 
-def _print_durations(durations: list[Duration]) -> None:
+def _print_durations(durations: "list[Duration]") -> None:
     table = RichTable("step", box=None, pad_edge=False)
     for heading in ("runs", "p50 s", "p95 s"):
         table.add_column(heading, justify="right")
@@ -56,7 +58,7 @@ def _print_durations(durations: list[Duration]) -> None:
         out.print(table)
 
 
-def _print_misses(misses: list[SlaMiss]) -> None:
+def _print_misses(misses: "list[SlaMiss]") -> None:
     out.print()
     if not misses:
         out.print("No predictions of the last 30 days came late.")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from churn_assets import settings as settings_module
 from churn_assets import terminal
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 
 
@@ -27,7 +27,7 @@ def dev(
     """Start Dagster's UI and daemon on this lake: ``dagster dev`` with its home beside the tables."""
     from churn_assets.automation.history.instance import prepare_dagster_home
 
-    prepare_dagster_home(settings_module.load())
+    prepare_dagster_home(current_settings())
     dagster = Path(sys.executable).with_name("dagster")
     location = (
         ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
@@ -40,10 +40,10 @@ def dev(
 
 def doctor() -> None:
     """Say what this machine lacks, and how to mend it."""
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.doctor import examine
-    from churn_assets.resources import lakehouse
 
-    settings = settings_module.load()
+    settings = current_settings()
     out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)
     problems = 0
     for finding in examine(lakehouse(settings)):

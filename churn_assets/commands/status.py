@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 
 if TYPE_CHECKING:
-    from churn_assets.automation.staleness.freshness import Freshness
+    from churn_assets.automation.staleness.expectations import Freshness
     from churn_assets.lakehouse.lake import Lakehouse
     from churn_assets.lakehouse.landing_notes import LandingNotes
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Show each table's rows, dates, version, size and freshness, the model and the latest scores."""
-    from churn_assets.resources import lakehouse
+    from churn_assets.deployed_lake import lakehouse
     from churn_assets.status import lake_status
 
-    settings = settings_module.load()
+    settings = current_settings()
     lake = lakehouse(settings)
     freshness, last_notes = _history(lake)
     current = lake_status(lake, dt.datetime.now(dt.UTC), last_notes)
@@ -47,14 +47,32 @@ def _history(lake: "Lakehouse") -> "tuple[list[Freshness], LandingNotes | None]"
 
     Without a history there are none: reading the status must create nothing.
     """
-    if not (lake.settings.dagster_home_folder / "dagster.yaml").exists():
+    settings, now = lake.settings, dt.datetime.now(dt.UTC)
+    if not (settings.dagster_home_folder / "dagster.yaml").exists():
         return [], None
+    from churn_assets.asset_paths import asset_path
+    from churn_assets.automation.history.stored_history import UnknownHistoryError, stored_materializations
+    from churn_assets.automation.staleness.expectations import found_freshness
+    from churn_assets.lakehouse.landing_notes import METADATA_NAME, LandingNotes
+    from churn_assets.tables import LANDED_EVENTS
+
+    try:
+        stored = stored_materializations(settings)
+    except UnknownHistoryError:
+        return _history_by_dagster(lake, now)
+    landed = stored.get(asset_path(LANDED_EVENTS))
+    notes = landed.json_metadata.get(METADATA_NAME, {}) if landed else {}
+    written = {path: one.written_at for path, one in stored.items()}
+    return found_freshness(lake, written, now), LandingNotes(**notes)
+
+
+def _history_by_dagster(lake: "Lakehouse", now: dt.datetime) -> "tuple[list[Freshness], LandingNotes]":
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.history.landing_history import last_notes
     from churn_assets.automation.staleness.freshness import freshness
 
     with dagster_instance(lake.settings) as instance:
-        return freshness(lake, instance, dt.datetime.now(dt.UTC)), last_notes(instance)
+        return freshness(lake, instance, now), last_notes(instance)
 
 
 def _print_freshness(assets: "list[Freshness]") -> None:

@@ -1,15 +1,17 @@
 """``churn setup`` and ``churn workflow``: what a Databricks workspace needs, and the job that runs there."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from churn_assets import console
-from churn_assets import settings as settings_module
+from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 from churn_assets.errors import SettingsError
-from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from churn_assets.settings import Settings
 
 workflow = typer.Typer(no_args_is_help=True)
 
@@ -28,7 +30,7 @@ def setup(
     from churn_assets.databricks.catalog import setup as unity
     from churn_assets.databricks.client import workspace_client
 
-    settings = settings_module.load()
+    settings = current_settings()
     if not databricks:
         out.print("Nothing to set up for local and spark. For a workspace: churn setup --databricks")
         return
@@ -111,8 +113,8 @@ def export(
     out.print(f"Wrote {bundle.export(settings, folder, keys, paused=paused)}.", soft_wrap=True)
 
 
-def _workspace_settings() -> Settings:
-    settings = settings_module.load()
+def _workspace_settings() -> "Settings":
+    settings = current_settings()
     if settings.deployment != "databricks":
         raise SettingsError(WORKSPACE_ONLY.format(deployment=settings.deployment))
     return settings

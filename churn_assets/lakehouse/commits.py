@@ -13,6 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse.opened import live_files, opened, opened_existing
 from churn_assets.tables import Table
 
 
@@ -45,14 +46,9 @@ class TableDetails:
     changed_at: dt.datetime
 
 
-def live_files(table: DeltaTable) -> pa.Table:
-    """Return the files of the table's version: path, size_bytes, num_records and ``partition.<column>``."""
-    return pa.table(table.get_add_actions(flatten=True))
-
-
 def rows_by_partition(table: Table, location: Path) -> dict[dt.date, int]:
     """Count the rows of each date of the partition column."""
-    files = live_files(DeltaTable(location))
+    files = live_files(opened_existing(location))
     rows: Counter[dt.date] = Counter()
     days = files[f"partition.{table.partition_column}"].to_pylist()
     for day, count in zip(days, files["num_records"].to_pylist(), strict=True):
@@ -62,7 +58,7 @@ def rows_by_partition(table: Table, location: Path) -> dict[dt.date, int]:
 
 def details(table: Table, location: Path) -> TableDetails:
     """Return what the log says of the table."""
-    delta = DeltaTable(location)
+    delta = opened_existing(location)
     files = live_files(delta)
     days = files[f"partition.{table.partition_column}"].to_pylist() if table.partition_column else []
     changed = commit_times(location, delta.version())[delta.version()]
@@ -113,9 +109,9 @@ class LogSince(NamedTuple):
 
 def log_since(location: Path, version: int) -> LogSince | None:
     """Read a table's log from a version on; None where there is no table."""
-    if not DeltaTable.is_deltatable(str(location)):
+    delta = opened(location)
+    if delta is None:
         return None
-    delta = DeltaTable(location)
     file = _commit(location, version)
     # A commit's bytes name files that no other commit names, and the table's id tells copies apart.
     commit = f"{delta.metadata().id} {sha256(file.read_bytes()).hexdigest()[:16]}" if file.exists() else None
@@ -157,7 +153,7 @@ def _committed_at(commit: Path) -> int:
 
 def added_files(location: Path, since: int) -> pa.Table:
     """Return the files added after version ``since``, as ``live_files`` does."""
-    actions = live_files(DeltaTable(location))
+    actions = live_files(opened_existing(location))
     if since < 0:
         return actions
     before = live_files(DeltaTable(location, version=since))
@@ -173,7 +169,7 @@ def nothing_written(table: Table, version: int, seconds: float, dates: DateRange
 
 def report(table: Table, location: Path, before: int, seconds: float, dates: DateRange | None) -> WriteReport:
     """Report what was committed to the table after version ``before``."""
-    after = DeltaTable(location).version()
+    after = opened_existing(location).version()
     if after == before:
         return nothing_written(table, before, seconds, dates)
     files = added_files(location, before)

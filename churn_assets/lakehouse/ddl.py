@@ -9,6 +9,7 @@ from deltalake.schema import PrimitiveType
 
 from churn_assets.contracts import Column, WriteMode
 from churn_assets.errors import ContractError
+from churn_assets.lakehouse.opened import opened_existing
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, COMPUTED_DATES, TABLES, USER_FEATURES, Table
 
@@ -153,9 +154,8 @@ def add_columns(table: Table, name: str, existing: Collection[str]) -> str | Non
 
 def add_columns_on_disk(table: Table, location: Path) -> None:
     """Add a table's missing columns on disk: one commit that touches no data file."""
-    on_disk = DeltaTable(location)
-    if missing := missing_columns(table, _columns_of(on_disk)):
-        on_disk.alter.add_columns(
+    if missing := missing_columns(table, columns_on_disk(location)):
+        DeltaTable(location).alter.add_columns(
             [
                 Field(
                     column.name, PrimitiveType(_delta_type(column.type)), metadata={"comment": column.comment}
@@ -168,7 +168,7 @@ def add_columns_on_disk(table: Table, location: Path) -> None:
 def not_null_on_disk(table: Table, location: Path) -> list[str]:
     """Return the columns of a table on disk that refuse NULL though the contract now allows it."""
     nullable = {column.name for column in table.columns if column.nullable}
-    fields = DeltaTable(location).schema().fields
+    fields = opened_existing(location).schema().fields
     return [field.name for field in fields if field.name in nullable and not field.nullable]
 
 
@@ -184,7 +184,7 @@ def require_contract(table: Table, location: Path) -> None:
     Raises:
         ContractError: names, types or the partition column differ.
     """
-    on_disk = DeltaTable(location)
+    on_disk = opened_existing(location)
     existing = _columns_of(on_disk)
     if differing := differences(table, existing, on_disk.metadata().partition_columns):
         raise ContractError(
@@ -196,7 +196,7 @@ def require_contract(table: Table, location: Path) -> None:
 
 def columns_on_disk(location: Path) -> dict[str, str]:
     """Return the type of each column of a table on disk, by Spark's names."""
-    return _columns_of(DeltaTable(location))
+    return _columns_of(opened_existing(location))
 
 
 def _columns_of(on_disk: DeltaTable) -> dict[str, str]:

@@ -19,7 +19,6 @@ from churn_assets.lakehouse.landing import Listing
 from churn_assets.lakehouse.landing_folder import ingested_by_another_name, unreadable
 from churn_assets.lakehouse.landing_lines import unreadable_file
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
-from churn_assets.transforms.parsing import landed_events
 
 Clock = Callable[[], dt.datetime]
 # From names of files to their lines, as ``landing_lines.read_lines`` returns them.
@@ -62,6 +61,9 @@ def append_new_files(
         now: the clock.
         listing: the landing zone, where it can be listed from here.
     """
+    # It brings pandas, a third of a second, and whoever asks for ahead_of ingests nothing.
+    from churn_assets.transforms.parsing import landed_events
+
     with lake.lock(LANDED_EVENTS):
         known, last = _ingested_files(lake)
         ahead = max(last - now(), dt.timedelta()) if last else dt.timedelta()

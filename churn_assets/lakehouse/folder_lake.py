@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
@@ -21,8 +21,10 @@ from churn_assets.lakehouse import commits, ddl, half_made, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.folder_store import FolderStore
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
+from churn_assets.lakehouse.file_rows import Partition, read_rows
 from churn_assets.lakehouse.folder_engines import folder_engine
 from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
+from churn_assets.lakehouse.opened import opened, opened_existing
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table
@@ -69,8 +71,8 @@ class FolderLakehouse(Lakehouse):
 
     def version(self, table: Table) -> int:
         """Return the table's Delta version, -1 if there is no table yet."""
-        location = self.location(table)
-        return DeltaTable(location).version() if DeltaTable.is_deltatable(str(location)) else -1
+        delta = opened(self.location(table))
+        return delta.version() if delta else -1
 
     def version_at(self, table: Table, when: dt.datetime) -> int:
         """Look up the times of the log's commits."""
@@ -92,30 +94,25 @@ class FolderLakehouse(Lakehouse):
 
     def totals(self, table: Table, day: dt.date, columns: Sequence[str]) -> Totals:
         """Read the columns of one date."""
-        rows = DeltaTable(self.location(table)).to_pyarrow_table(
-            filters=[(table.partition_column, "=", day)], columns=list(columns)
-        )
+        rows = self._rows(table, day, columns)
         sums = {name: float(pc.sum(rows[name]).as_py() or 0) for name in columns}  # type: ignore[attr-defined]  # made at run time
         return Totals(rows.num_rows, sums)
 
     def latest_timestamp(self, table: Table, column: str, day: dt.date) -> dt.datetime:
         """Read one column of one date."""
-        rows = DeltaTable(self.location(table)).to_pyarrow_table(
-            filters=[(table.partition_column, "=", day)], columns=[column]
-        )
+        rows = self._rows(table, day, [column])
         return pc.max(rows[column]).as_py().astimezone(dt.UTC)  # type: ignore[attr-defined]  # made at run time
 
     def count_at_least(self, table: Table, day: dt.date, column: str, minimum: float) -> int:
-        """Count as Parquet's readers do, without loading rows."""
-        is_of_day, is_enough = ds.field(table.partition_column) == day, ds.field(column) >= minimum
-        rows = DeltaTable(self.location(table)).to_pyarrow_dataset()
-        return rows.count_rows(filter=is_of_day & is_enough)
+        """Read the column of one date."""
+        values = self._rows(table, day, [column])[column]
+        # Not a plain number, for which pyarrow looks whether it is of pandas, and imports that: 0.3 s.
+        is_enough = pc.greater_equal(values, pa.scalar(minimum, values.type))  # type: ignore[attr-defined]  # made at run time
+        return pc.sum(is_enough).as_py() or 0  # type: ignore[attr-defined]  # made at run time
 
     def sample_rows(self, table: Table, day: dt.date | None = None, limit: int = 5) -> list[dict[str, Any]]:
         """Read the first rows of the first files."""
-        rows = DeltaTable(self.location(table)).to_pyarrow_dataset()
-        is_of_day = ds.field(table.partition_column) == day if day and table.partition_column else None
-        return rows.head(limit, filter=is_of_day).to_pylist()
+        return self._rows(table, day, limit=limit).to_pylist()
 
     def query(self, sql: str, **tables: Table) -> list[dict[str, Any]]:
         """Run the query in the session."""
@@ -141,6 +138,17 @@ class FolderLakehouse(Lakehouse):
         self._require_writable(root)
         return f"{root} can be written, {shutil.disk_usage(root).free / 1e9:.0f} GB free"
 
+    def _rows(
+        self,
+        table: Table,
+        day: dt.date | None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        location = self.location(table)
+        partition = Partition(table.partition_column, day) if day and table.partition_column else None
+        return read_rows(opened_existing(location), location, columns, partition, limit)
+
     def _ledger_store(self) -> LedgerStore:
         return FolderStore(self.location(COMPUTED_DATES), lambda: self.lock(COMPUTED_DATES))
 
@@ -158,7 +166,7 @@ class FolderLakehouse(Lakehouse):
         engine_location = root / location.relative_to(self.settings.lake_root)
         self._require_writable(location)
         # Locked while the table is created: what another process is creating is no half-made table.
-        with nullcontext() if DeltaTable.is_deltatable(str(location)) else self.lock(table):
+        with nullcontext() if opened(location) else self.lock(table):
             statement = self._create_or_register(table, name, engine_location)
             self.spark.sql(f"CREATE DATABASE IF NOT EXISTS {schema}").collect()
             self.spark.sql(f"DROP TABLE IF EXISTS {name}").collect()
@@ -170,7 +178,7 @@ class FolderLakehouse(Lakehouse):
 
     def _create_or_register(self, table: Table, name: str, engine_location: Path) -> str:
         location = self.location(table)
-        if DeltaTable.is_deltatable(str(location)):
+        if opened(location):
             if self._is_read_only:
                 self.require_contract(table)
             else:

@@ -3,9 +3,12 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from churn_assets.lakehouse.ingestion import Ingestion
 from churn_assets.lakehouse.landing import EXPECTED, Listing
+
+if TYPE_CHECKING:
+    from churn_assets.lakehouse.ingestion import Ingestion
 
 # The notes' name in the metadata of Bronze's materialisation.
 METADATA_NAME = "landing_zone"
@@ -37,7 +40,7 @@ class LandingNotes:
     ahead_seconds: float = 0.0
 
     @classmethod
-    def of(cls, source: Ingestion | Listing | None, ahead: dt.timedelta) -> "LandingNotes":
+    def of(cls, source: "Ingestion | Listing | None", ahead: dt.timedelta) -> "LandingNotes":
         """Return the notes of an ingestion or a listing; without one, on the clock alone."""
         names = (source.passed_over if source else None) or []
         left_out = source.left_out if source else {}

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from churn_assets.lakehouse.landing import list_files
+from churn_assets.lakehouse.landing import Listing, list_files
 
 METADATA_NAME = "landing_state"
 
@@ -15,6 +15,10 @@ def landing_state(root: str) -> str:
     Raises:
         LandingError: the landing zone does not exist or cannot be read from here.
     """
-    files = list_files(root).files
-    digest = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
-    return f"{len(files)} files {digest}"
+    return state_of(list_files(root))
+
+
+def state_of(listing: Listing) -> str:
+    """Return the same of a landing zone that has been listed."""
+    digest = hashlib.sha256("\n".join(listing.files).encode()).hexdigest()[:16]
+    return f"{len(listing.files)} files {digest}"

@@ -13,9 +13,9 @@ from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
 
 from churn_assets.lakehouse import ddl
-from churn_assets.lakehouse.commits import live_files
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.opened import live_files
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES, Table, WriteMode
 
 # A date's files are merged once there are so many, if they are as small as that on average. Each ingestion

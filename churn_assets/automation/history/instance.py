@@ -4,17 +4,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
 
 from churn_assets import plain_paths
+from churn_assets.automation.history.stored_history import CONFIGURATION, packaged_configuration
 from churn_assets.errors import LakeError
 from churn_assets.settings import Settings
-
-CONFIGURATION = "dagster.yaml"
 
 
 def prepare_dagster_home(settings: Settings) -> None:
@@ -41,7 +39,7 @@ def _is_made(home: Path) -> bool:
     configuration = home / CONFIGURATION
     if not configuration.exists():
         return False
-    text, packaged = configuration.read_text(), _packaged()
+    text, packaged = configuration.read_text(), packaged_configuration()
     # An empty one may be deliberate, and Dagster runs with it.
     return not text or text == packaged or not packaged.startswith(text)
 
@@ -54,7 +52,7 @@ def _make(home: Path) -> None:
         draft = home / ".new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        (draft / CONFIGURATION).write_text(_packaged())
+        (draft / CONFIGURATION).write_text(packaged_configuration())
         before = os.environ.get("DAGSTER_HOME")
         # The configuration finds its databases through this variable.
         os.environ["DAGSTER_HOME"] = _in_url(draft)
@@ -72,10 +70,6 @@ def _make(home: Path) -> None:
             if path.name == CONFIGURATION or not (home / path.name).exists():
                 path.replace(home / path.name)
         shutil.rmtree(draft)
-
-
-def _packaged() -> str:
-    return (resources.files("churn_assets") / CONFIGURATION).read_text()
 
 
 def _in_url(folder: Path) -> str:

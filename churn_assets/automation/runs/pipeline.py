@@ -41,12 +41,20 @@ Stage = Literal["ingest", "featurize", "train", "score", "deploy"]
 
 
 class Pipeline:
-    """Runs the graph in this process, only where something is new, while it holds the lake's lock."""
+    """Runs the graph in this process, only where something is new, while it holds the lake's lock.
+
+    ``before_first`` is called before the first run, if there is any.
+    """
 
     def __init__(
-        self, definitions: dg.Definitions, lake: Lakehouse, instance: dg.DagsterInstance, progress: Progress
+        self,
+        definitions: dg.Definitions,
+        lake: Lakehouse,
+        instance: dg.DagsterInstance,
+        progress: Progress,
+        before_first: Callable[[], None] | None = None,
     ) -> None:
-        self.runner = Runner(definitions, instance, progress)
+        self.runner = Runner(definitions, instance, progress, before_first)
         self._stages = Stages(self.runner, lake)
         self._lake = lake
         self._instance = instance

@@ -37,13 +37,23 @@ class PipelineReport:
 
 
 class Runner:
-    """Materialises assets of one graph, one run after the other, and keeps the report of them."""
+    """Materialises assets of one graph, one run after the other, and keeps the report of them.
 
-    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance, progress: Progress) -> None:
+    ``before_first`` is called once there is something to run.
+    """
+
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        instance: dg.DagsterInstance,
+        progress: Progress,
+        before_first: Callable[[], None] | None = None,
+    ) -> None:
         self._job = definitions.resolve_implicit_global_asset_job_def()
         self.code_versions = code_versions(definitions.resolve_asset_graph())
         self.instance = instance
         self.progress = progress
+        self._before_first = before_first
         self.report = PipelineReport()
 
     def run_step(self, plan: Plan, step: Step) -> None:
@@ -71,6 +81,9 @@ class Runner:
             ChurnError: in one line, what stopped it.
         """
         self.progress(what)
+        if self._before_first:
+            self._before_first()
+            self._before_first = None
         tags = dict(STARTED_BY_CLI)
         if dates:
             tags |= {**range_tags(dates), REASON_TAG: why}

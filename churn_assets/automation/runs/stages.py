@@ -10,6 +10,7 @@ from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CONSTANT_FEATURES
 from churn_assets.automation.history.landing_history import last_notes
 from churn_assets.automation.runs.runner import Runner
+from churn_assets.automation.staleness.ingested_files import unchanged_landing_zone
 from churn_assets.automation.staleness.plan import BY_MODEL, Plan
 from churn_assets.automation.staleness.planning import PlanOptions, make_plan
 from churn_assets.dates import DateRange
@@ -29,9 +30,19 @@ class Stages:
         self._lake = lake
 
     def take_in_files(self) -> None:
-        """Take the files of the landing zone into Bronze, and note what cannot be taken in."""
-        self._runner.materialize("files to events", [asset_key(LANDED_EVENTS)])
-        self._runner.report.notes += last_notes(self._runner.instance).lines()
+        """Take the files of the landing zone into Bronze, and note what cannot be taken in.
+
+        Where the last ingestion has seen all of them, that is no run and starts no engine.
+        """
+        runner, what = self._runner, "files to events"
+        now = dt.datetime.now(dt.UTC)
+        notes = unchanged_landing_zone(self._lake, runner.instance, runner.code_versions, now)
+        if notes:
+            runner.progress(what)
+        else:
+            runner.materialize(what, [asset_key(LANDED_EVENTS)])
+            notes = last_notes(runner.instance)
+        runner.report.notes += notes.lines()
 
     def plan(self, now: dt.datetime, wanted: DateRange | None = None, **options: Unpack[PlanOptions]) -> Plan:
         """Plan the dates that are stale, and report the dates that the data covers.
@@ -66,8 +77,7 @@ class Stages:
         """Return the version that the registry names Production, None if there is none."""
         from churn_assets.model.registry import registry
 
-        version = registry.production_version(self._lake.settings)
-        return str(version.version) if version else None
+        return registry.production_number(self._lake.settings)
 
     def why_not_to_train(self) -> str | None:
         """Return why no model may learn from today's features and labels, in a sentence; None if one may."""

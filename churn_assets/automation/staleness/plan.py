@@ -44,6 +44,9 @@ class Step:
         """The dates as a set."""
         return frozenset(self.dates.days())
 
+    def __contains__(self, day: dt.date) -> bool:
+        return self.dates.start <= day <= self.dates.end
+
 
 @dataclass
 class Plan:
@@ -79,7 +82,7 @@ class Plan:
         """Return the reasons of a step, each with its number of dates over all its tables."""
         counted: Counter[str] = Counter()
         for table in step.tables:
-            counted.update(reason for day, reason in self.reasons[table].items() if day in step.days)
+            counted.update(reason for day, reason in self.reasons[table].items() if day in step)
         return ", ".join(f"{reason} ({count})" for reason, count in sorted(counted.items()))
 
     def steps(self) -> list[Step]:

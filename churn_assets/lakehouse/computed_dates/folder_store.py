@@ -17,6 +17,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from churn_assets import plain_paths
 from churn_assets.lakehouse import ddl, half_made
 from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row
+from churn_assets.lakehouse.file_rows import read_rows
+from churn_assets.lakehouse.opened import opened, opened_existing
 from churn_assets.tables import COMPUTED_DATES
 
 TYPES = {"string": pa.string(), "date": pa.date32(), "bigint": pa.int64(), "boolean": pa.bool_()}
@@ -59,9 +61,10 @@ class FolderStore:
         RETRYING(self._append, list(rows))
 
     def _read(self) -> LedgerRows:
-        if not DeltaTable.is_deltatable(str(self._location)):
+        # By its own name first, so that no link is made for a ledger that does not exist.
+        if opened(self._location) is None:
             return LedgerRows()
-        return self._rows_of(DeltaTable(self._plain_location))
+        return self._rows_of(opened_existing(self._plain_location))
 
     @property
     def _plain_location(self) -> Path:
@@ -71,7 +74,7 @@ class FolderStore:
     def _append(self, rows: list[Row]) -> None:
         with self._lock():
             delta = self._open()
-            current = self._rows_of(delta)
+            current, read_version = self._rows_of(delta), delta.version()
             # The note's number is safe: the commit fails if any other came since this was read.
             noted = [row.numbered(current.last_note + 1) for row in rows]
             is_rewritten = len(delta.file_uris()) >= MANY_FILES
@@ -84,6 +87,9 @@ class FolderStore:
                 commit_properties=WITHOUT_REBASE,
                 post_commithook_properties=CHECKPOINTS,
             )
+            # Never rebased, so the commit is the next one.
+            all_rows = LedgerRows([*current.all_rows(), *noted])
+            self._cached = (str(delta.metadata().id), read_version + 1, all_rows)
             if is_rewritten:
                 delta.vacuum(KEPT_HOURS, dry_run=False, enforce_retention_duration=False)
 
@@ -96,7 +102,7 @@ class FolderStore:
         return AddAction(path.name, file.st_size, {}, int(file.st_mtime * 1000), True, stats)
 
     def _open(self) -> DeltaTable:
-        if not DeltaTable.is_deltatable(str(self._location)):
+        if opened(self._location) is None:
             half_made.put_aside(self._location)
             # The link for delta-rs needs a folder to lead to.
             self._location.mkdir(parents=True, exist_ok=True)
@@ -112,7 +118,7 @@ class FolderStore:
     def _rows_of(self, delta: DeltaTable) -> LedgerRows:
         key = (str(delta.metadata().id), delta.version())
         if self._cached is None or self._cached[:2] != key:
-            by_column = delta.to_pyarrow_table().to_pydict()
+            by_column = read_rows(delta, self._location).to_pydict()
             # A ledger of an earlier release may lack the last columns.
             nulls = [None] * len(by_column["noted"])
             columns = [by_column.get(name, nulls) for name in SCHEMA.names]

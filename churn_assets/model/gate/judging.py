@@ -48,7 +48,7 @@ class Champion(NamedTuple):
 
 def costs(settings: Settings) -> CostMatrix:
     """Return what a contact costs and gains, by the settings."""
-    return CostMatrix(settings.contact_cost, settings.saved_value, settings.save_rate)
+    return CostMatrix.of(settings)
 
 
 def first_model(frames: Frames, candidates: Sequence[Candidate], costs: CostMatrix) -> Candidate:

@@ -1,6 +1,6 @@
 """Metrics of probabilities on rows that the model was not trained on, and the worth of contacting users."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -8,6 +8,8 @@ from churn_assets.errors import ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from churn_assets.settings import Settings
 
 # One-dimensional: a value for each row, unless a docstring says otherwise.
 Vector = np.ndarray[Any, np.dtype[np.float64]]
@@ -25,6 +27,11 @@ class CostMatrix(NamedTuple):
     contact_cost: float
     saved_value: float
     save_rate: float
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """Return the costs in the settings."""
+        return cls(settings.contact_cost, settings.saved_value, settings.save_rate)
 
     @property
     def gain(self) -> float:

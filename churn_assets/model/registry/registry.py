@@ -1,5 +1,6 @@
 """MLflow's tracking and registry: where they are, the registered versions, and these as Spark functions."""
 
+import datetime as dt
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,11 @@ from churn_assets.errors import ModelError
 from churn_assets.model.data.churn_definition import ChurnDefinition
 from churn_assets.model.registry import mlflow_database
 from churn_assets.model.registry.quiet import quieten
+from churn_assets.model.registry.stored_version import (
+    ProductionVersion,
+    UnknownRevisionError,
+    stored_version,
+)
 from churn_assets.settings import MLFLOW_DATABASE, SQLITE, Settings
 
 if TYPE_CHECKING:
@@ -99,6 +105,44 @@ def production_version(settings: Settings) -> "ModelVersion | None":
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def production_number(settings: Settings) -> str | None:
+    """Return the number of the Production version, None where there is none; without MLflow if possible."""
+    try:
+        stored = _stored(settings)
+    except UnknownRevisionError:
+        version = production_version(settings)
+        return str(version.version) if version else None
+    return stored.version if stored else None
+
+
+def production(settings: Settings) -> ProductionVersion | None:
+    """Return the Production version with what its training logged; without MLflow if possible."""
+    try:
+        return _stored(settings)
+    except UnknownRevisionError:
+        quieten()
+    version = production_version(settings)
+    if version is None:
+        return None
+    data = _client(settings).get_run(version.run_id).data if version.run_id else None
+    return ProductionVersion(
+        version=str(version.version),
+        created_at=dt.datetime.fromtimestamp(version.creation_timestamp / 1000, dt.UTC),
+        run_id=version.run_id,
+        metrics=dict(data.metrics) if data else {},
+        tags=dict(data.tags) if data else {},
+    )
+
+
+def _stored(settings: Settings) -> ProductionVersion | None:
+    if has_no_database(settings):
+        return None
+    path = database(settings)
+    if path is None:
+        raise UnknownRevisionError("The registry is in no file of this machine.")
+    return stored_version(path, registered_model_name(settings), PRODUCTION_ALIAS)
 
 
 def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":

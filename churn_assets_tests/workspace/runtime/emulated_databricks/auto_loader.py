@@ -10,15 +10,24 @@ import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .unity import UnityError
+from .unity import Unity, UnityError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from .session import ClusterSession
+
+class Session(Protocol):
+    """What a stream asks of the session that it runs in."""
+
+    unity: Unity
+
+    def createDataFrame(self, data: Any, schema: Any = None) -> "DataFrame":  # noqa: N802 - as Spark calls it
+        """Return the rows as a DataFrame."""
+        ...
+
 
 CLOUD_FILES_OPTIONS = {
     "cloudFiles.format",
@@ -32,7 +41,7 @@ BINARY_FILE = "path STRING, modificationTime TIMESTAMP, length BIGINT, content B
 class StreamReader:
     """``spark.readStream``, of which the emulation has ``cloudFiles`` of ``binaryFile``."""
 
-    def __init__(self, session: "ClusterSession") -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._format = ""
         self._options: dict[str, str] = {}
@@ -66,7 +75,7 @@ class StreamReader:
 class Stream:
     """A source and, as its own ``writeStream``, its sink."""
 
-    def __init__(self, session: "ClusterSession", path: str, folder: Path, options: dict[str, str]) -> None:
+    def __init__(self, session: Session, path: str, folder: Path, options: dict[str, str]) -> None:
         self._session = session
         self._path = path
         self._folder = folder
