@@ -28,7 +28,10 @@ class RunFailedError(ChurnError):
 
 @dataclass
 class PipelineReport:
-    """What was done: the dates covered, run ids, dates computed by table, and notes for people."""
+    """What was done: the dates covered, run ids, dates computed by table, and notes for people.
+
+    A table that was looked at and needed no run has 0 dates.
+    """
 
     covered: DateRange | None = None
     runs: list[str] = field(default_factory=list)
@@ -65,6 +68,11 @@ class Runner:
         names = ", ".join(table.name for table in step.tables)
         keys = [asset_key(table) for table in step.tables]
         self.materialize(f"{names}: {step.dates}", keys, step.dates, plan.why(step))
+
+    def note_current(self, what: str, key: dg.AssetKey) -> None:
+        """Report an asset that was looked at and needs no run."""
+        self.progress(what)
+        self.report.computed.setdefault(".".join(key.path), 0)
 
     def materialize(
         self, what: str, keys: Sequence[dg.AssetKey], dates: DateRange | None = None, why: str = ""

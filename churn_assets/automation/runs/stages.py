@@ -38,7 +38,7 @@ class Stages:
         now = dt.datetime.now(dt.UTC)
         notes = unchanged_landing_zone(self._lake, runner.instance, runner.code_versions, now)
         if notes:
-            runner.progress(what)
+            runner.note_current(what, asset_key(LANDED_EVENTS))
         else:
             runner.materialize(what, [asset_key(LANDED_EVENTS)])
             notes = last_notes(runner.instance)
