@@ -160,6 +160,9 @@ def _predict(settings: Settings, version: str, features: "pd.DataFrame") -> Vect
 
     with _raising_model_errors(version):
         registered = mlflow.pyfunc.load_model(registry.model_uri(settings, version))
+        # By scikit-learn, as the rebuilt one: a kernel rounds the last digits otherwise. Versions from before
+        # kernels have none.
+        registered.unwrap_python_model().kernel = None  # type: ignore[attr-defined]  # churn_model.py's
         return np.asarray(registered.predict(features), dtype="float64")
 
 

@@ -30,7 +30,7 @@ class RunFailedError(ChurnError):
 class PipelineReport:
     """What was done: the dates covered, run ids, dates computed by table, and notes for people.
 
-    A table that was looked at and needed no run has 0 dates.
+    What has no dates counts as one, also where it was looked at and needed no run.
     """
 
     covered: DateRange | None = None
@@ -72,7 +72,7 @@ class Runner:
     def note_current(self, what: str, key: dg.AssetKey) -> None:
         """Report an asset that was looked at and needs no run."""
         self.progress(what)
-        self.report.computed.setdefault(".".join(key.path), 0)
+        self.report.computed.setdefault(".".join(key.path), 1)
 
     def materialize(
         self, what: str, keys: Sequence[dg.AssetKey], dates: DateRange | None = None, why: str = ""
