@@ -189,9 +189,9 @@ class FolderLakehouse(Lakehouse):
         location.mkdir(exist_ok=True)
         return ddl.create_table(table, name, engine_location)
 
-    def _insert_new(self, table: Table, name: str, new: NewRows) -> None:
+    def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
         if new.absent_at is None:
-            super()._insert_new(table, name, new)
+            super()._commit(table, name, new, dates)
         # Nothing to append is no commit, as after a merge.
         elif not self.engine.commits_empty_writes or writes.has_rows(new.rows):
             new.rows.writeTo(name).append()

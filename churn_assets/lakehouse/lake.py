@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from churn_assets.contracts import Column, WriteMode
+from churn_assets.contracts import Column
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import ddl, guard, writes
@@ -170,6 +170,8 @@ class Lakehouse(ABC):
         new = replace(new, rows=guard.conforming(table, new.rows, dates))
         with self.lock(table), noting(self, table, dates, origin) as note:
             version_before, start = self.version(table), time.monotonic()
+            if new.absent_at is not None:
+                self._require_unchanged(table, new.absent_at)
             try:
                 self._commit(table, name, new, dates)
             except Exception as error:
@@ -180,16 +182,8 @@ class Lakehouse(ABC):
             return note.written
 
     def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
-        if table.write_mode is not WriteMode.MERGE_NEW:
-            writes.commit(table, name, new.rows, dates)
-            return
-        if new.absent_at is not None:
-            self._require_unchanged(table, new.absent_at)
-        self._insert_new(table, name, new)
-
-    def _insert_new(self, table: Table, name: str, new: NewRows) -> None:
         # Where there are no locks, only a merge notices a second writer: by what it has read.
-        writes.merge_new(table, name, new.rows, new.partitions)
+        writes.commit(table, name, new, dates)
 
     def _require_unchanged(self, table: Table, version: int) -> None:
         log = self.log_since(table, version)

@@ -48,12 +48,13 @@ retrying_conflicts = retry(
 
 
 @retrying_conflicts
-def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) -> None:
+def commit(table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
     """Write rows to the table that the engine knows as ``name``, again if another writer committed first.
 
     Raises:
         LakeError: the contract replaces partitions, and none were named.
     """
+    rows = new.rows
     match table.write_mode:
         case WriteMode.APPEND:
             rows.writeTo(name).append()
@@ -67,11 +68,10 @@ def commit(table: Table, name: str, rows: DataFrame, dates: DateRange | None) ->
             column = F.col(table.partition_column)
             rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))
         case WriteMode.MERGE_NEW:
-            merge_new(table, name, rows, None)
+            _merge_new(table, name, rows, new.partitions)
 
 
-@retrying_conflicts
-def merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[dt.date] | None) -> None:
+def _merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[dt.date] | None) -> None:
     """Insert the rows whose key does not exist yet, reading only the partitions where they may lie."""
     column = table.partition_column
     keys, where = table.key, ""
