@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from churn_assets import tables
-from churn_assets.assets.silver import collected_recurrence, of_dates, settled_sources
+from churn_assets.assets.silver import collected_ids, of_dates, settled_sources
 from churn_assets.dates import ONE_DAY
 from churn_assets.transforms import cleaning
 
@@ -93,8 +93,8 @@ def landed_rows(spark: SparkSession, *lines: str, at: dt.datetime = NOON, file: 
 def clean(landed: DataFrame, silver: DataFrame, earliest: dt.date = EARLIEST) -> cleaning.CleanBatch:
     """A batch as the asset cleans it."""
     sources = settled_sources(landed, silver, earliest)
-    recurring, dates = collected_recurrence(landed, silver)
-    return cleaning.clean_batch(landed, of_dates(silver, dates), earliest, sources, recurring)
+    recurring_ids, dates = collected_ids(landed, silver)
+    return cleaning.clean_batch(landed, of_dates(silver, dates), earliest, sources, recurring_ids)
 
 
 def rows_of(table: DataFrame, *columns: str) -> list[tuple[Any, ...]]:

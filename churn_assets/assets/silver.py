@@ -20,8 +20,8 @@ from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
 from churn_assets.transforms import accounting, activity, cleaning, identity, recurrence
 
-# So many rows of a batch, some 200 bytes each, are held in this process while it is cleaned.
-MOST_RECURRING = 500_000
+# So many ids of a batch, 8 bytes each, are held in this process while it is cleaned.
+MOST_RECURRING = 5_000_000
 
 
 def silver_assets(settings: Settings) -> Assets:
@@ -82,8 +82,8 @@ def cleaned(lake: Lakehouse, landed: DataFrame, earliest: dt.date) -> tuple[NewR
     last = silver.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
     gained = accounting.not_yet_cleaned(landed, last)
     sources = settled_sources(gained, silver, earliest)
-    recurring, dates = collected_recurrence(gained, None if last is None else silver)
-    batch = cleaning.clean_batch(gained, of_dates(silver, dates), earliest, sources, recurring)
+    recurring_ids, dates = collected_ids(gained, None if last is None else silver)
+    batch = cleaning.clean_batch(gained, of_dates(silver, dates), earliest, sources, recurring_ids)
     return (
         _not_in_quarantine(lake, batch.quarantined, accounting.first_day(last)),
         NewRows(batch.events, absent_at=version),
@@ -116,26 +116,26 @@ def settled_sources(gained: DataFrame, silver: DataFrame, earliest: dt.date) -> 
     return gained.sparkSession.createDataFrame(sources.collect(), sources.schema)
 
 
-def collected_recurrence(
+def collected_ids(
     gained: DataFrame, silver: DataFrame | None
-) -> tuple[DataFrame | None, set[dt.date] | None]:
-    """Return the rows that may not be alone with their event_id, computed once, and where Silver has them.
+) -> tuple[cleaning.RecurringIds, set[dt.date] | None]:
+    """Return which event_ids recur, computed once, and where Silver has them.
 
     Args:
         gained: the batch.
         silver: ``clean.events``; None if it is empty.
 
     Returns:
-        What ``cleaning.clean_batch`` takes as ``recurring``: the batch itself where they are too many to
-        hold here. And the dates of Silver's rows with their ids; None for any.
+        What ``cleaning.clean_batch`` takes as ``recurring_ids``, "any" where they are too many to hold here.
+        And the dates of Silver's rows with these ids; None for any.
     """
-    rows = recurrence.recurring_rows(gained, silver).limit(MOST_RECURRING + 1).toArrow()
-    if rows.num_rows > MOST_RECURRING:
-        return gained, None
-    if not rows.num_rows:
-        return None, set()
-    dates = {day for known in rows["known_dates"].to_pylist() for day in known}
-    recurring = gained.sparkSession.createDataFrame(rows.drop_columns(["known_dates"]))
+    ids = recurrence.recurring_ids(gained, silver).limit(MOST_RECURRING + 1).toArrow()
+    if ids.num_rows > MOST_RECURRING:
+        return "any", None
+    if not ids.num_rows:
+        return "none", set()
+    dates = set(ids["known_dates"].combine_chunks().flatten().unique().to_pylist())
+    recurring = gained.sparkSession.createDataFrame(ids.select(["id_hash"]))
     # One partition, so that Apache Spark shuffles none of these few rows.
     return recurring.coalesce(1), dates
 

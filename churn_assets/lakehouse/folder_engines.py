@@ -1,8 +1,10 @@
 """What differs between the engines that compute on a lake in folders."""
 
+import os
 from typing import NamedTuple
 
 from churn_assets.lakehouse.lake import FileDiscovery
+from churn_assets.lakehouse.landing_lines import DEFAULT_READERS
 from churn_assets.settings import Settings
 
 
@@ -15,16 +17,19 @@ class FolderEngine(NamedTuple):
         has_catalogs: whether it knows three-level names; else catalog and schema are joined into one.
         needs_plain_paths: whether it misreads some characters of a location. Apache Spark takes a location
             as it is, and so do its workers on other machines, where there is no link to it.
-        commits_empty_writes: whether appending no row is a commit.
+        needs_arrow_writes: whether its own writer is slow; see ``arrow_writes``.
         finds_files_by: how it finds new event files.
+        parallel_files: how many of them it reads at once. Sail's readers are threads of this process, which
+            wait for each other if there are many more than cores.
     """
 
     name: str
     needs_java: bool
     has_catalogs: bool
     needs_plain_paths: bool
-    commits_empty_writes: bool
+    needs_arrow_writes: bool
     finds_files_by: FileDiscovery
+    parallel_files: int
 
 
 def folder_engine(settings: Settings) -> FolderEngine:
@@ -35,14 +40,16 @@ def folder_engine(settings: Settings) -> FolderEngine:
             needs_java=True,
             has_catalogs=False,
             needs_plain_paths=False,
-            commits_empty_writes=True,
+            needs_arrow_writes=False,
             finds_files_by="file stream",
+            parallel_files=DEFAULT_READERS,
         )
     return FolderEngine(
         name="Sail",
         needs_java=False,
         has_catalogs=True,
         needs_plain_paths=True,
-        commits_empty_writes=False,
+        needs_arrow_writes=True,
         finds_files_by="listing",
+        parallel_files=2 * (os.cpu_count() or 2),
     )

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets import plain_paths
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse import commits, ddl, half_made, writes
+from churn_assets.lakehouse import arrow_writes, commits, ddl, half_made, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.folder_store import FolderStore
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
@@ -27,7 +27,7 @@ from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
 from churn_assets.lakehouse.opened import opened, opened_existing
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
-from churn_assets.tables import COMPUTED_DATES, Table
+from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
 
 # A session's names are only pointers to folders, and two lakes in one process share the names:
 # (id of the session, name) -> the folder it points to now.
@@ -54,6 +54,11 @@ class FolderLakehouse(Lakehouse):
     def finds_files_by(self) -> FileDiscovery:
         """As the engine can."""
         return self.engine.finds_files_by
+
+    @property
+    def parallel_files(self) -> int:
+        """As many as the engine reads best."""
+        return self.engine.parallel_files
 
     def location(self, table: Table) -> Path:
         """Return the table's folder."""
@@ -190,10 +195,18 @@ class FolderLakehouse(Lakehouse):
         return ddl.create_table(table, name, engine_location)
 
     def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
-        if new.absent_at is None:
+        is_append = new.absent_at is not None
+        if self.engine.needs_arrow_writes:
+            if is_append:
+                arrow_writes.append(table, self.location(table), new.rows)
+            elif table.write_mode is WriteMode.MERGE_NEW:
+                super()._commit(table, name, new, dates)
+            else:
+                arrow_writes.commit(table, self.location(table), new.rows, dates)
+        elif not is_append:
             super()._commit(table, name, new, dates)
         # Nothing to append is no commit, as after a merge.
-        elif not self.engine.commits_empty_writes or writes.has_rows(new.rows):
+        elif writes.has_rows(new.rows):
             new.rows.writeTo(name).append()
 
     def _read_version(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:

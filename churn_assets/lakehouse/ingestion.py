@@ -74,7 +74,11 @@ def _by_listing(lake: Lakehouse, now: Clock, listing: Listing) -> list[AppendedF
     if rest or not batches:
         batches.append(
             append_new_files(
-                lake, rest, lambda new: read_lines(lake.spark, root, new, megabytes), now, listing
+                lake,
+                rest,
+                lambda new: read_lines(lake.spark, root, new, megabytes, lake.parallel_files),
+                now,
+                listing,
             )
         )
     return batches

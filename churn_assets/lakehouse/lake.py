@@ -23,6 +23,7 @@ from churn_assets.lakehouse import ddl, guard, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.writing import Origin, noting
+from churn_assets.lakehouse.landing_lines import DEFAULT_READERS
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
@@ -66,6 +67,11 @@ class Lakehouse(ABC):
     @abstractmethod
     def finds_files_by(self) -> FileDiscovery:
         """How ingestion finds new event files."""
+
+    @property
+    def parallel_files(self) -> int:
+        """How many event files the engine reads at once."""
+        return DEFAULT_READERS
 
     def catalog(self, table: Table) -> str:
         """Return the physical name of the table's catalog, which is a setting."""

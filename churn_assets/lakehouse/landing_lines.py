@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.fs
 from pyspark.sql import DataFrame, SparkSession
+
+# Its functions are made at run time: type checkers do not know them.
+pc: Any = pyarrow.compute
 
 # Python reads a file in blocks of this size.
 BLOCK_BYTES = 4 * 1024 * 1024
 MEGABYTE = 1024 * 1024
 DEFAULT_LINE_MEGABYTES = 16
+# What a few cores keep busy.
+DEFAULT_READERS = 16
 # How many characters are kept of a line that is too long.
 KEPT_CHARACTERS = 1000
 
@@ -24,7 +30,11 @@ _UNREADABLE = re.compile(rf"{UNREADABLE} ((?:[0-9a-f]{{2}})+): ([^\n\"\\]*)")
 
 
 def read_lines(
-    spark: SparkSession, root: str, files: list[str], line_megabytes: int = DEFAULT_LINE_MEGABYTES
+    spark: SparkSession,
+    root: str,
+    files: list[str],
+    line_megabytes: int = DEFAULT_LINE_MEGABYTES,
+    readers: int = DEFAULT_READERS,
 ) -> DataFrame:
     """Return the lines of the files: line (string), _source_file (string).
 
@@ -32,10 +42,12 @@ def read_lines(
     there and one more that says so; a line longer than ``line_megabytes`` is replaced by one with its length
     and its beginning. Neither is JSON, and so both end in quarantine.
 
-    A file that cannot be read fails the computation with an error that ``unreadable_file`` understands.
+    ``readers`` files are read at once. One that cannot be read fails the computation with an error that
+    ``unreadable_file`` understands.
     """
-    # One partition a file up to what a few cores keep busy; the largest files are not split.
-    names = spark.createDataFrame([(name,) for name in files], "name string").repartition(min(len(files), 16))
+    # A file is not split, however large it is.
+    partitions = min(len(files), readers)
+    names = spark.createDataFrame([(name,) for name in files], "name string").repartition(partitions)
     return names.mapInArrow(_reader(root, line_megabytes), "line string, _source_file string")
 
 
@@ -55,8 +67,8 @@ def unreadable_file(error: BaseException) -> tuple[str, str] | None:
 
 
 # Closures, here and below, so that they are sent to workers by value: workers lack this package.
-def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[list[bytes]]]:
-    """Return what splits a stream into lists of whole lines, each no larger than a block and a line."""
+def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[pa.Array]]:
+    """Return what splits a stream into arrays (binary) of whole lines, each no larger than a block and a line."""
     block_bytes, most, kept = BLOCK_BYTES, line_megabytes * MEGABYTE, KEPT_CHARACTERS
 
     def bounded(line: bytes, size: int) -> bytes:
@@ -67,7 +79,13 @@ def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[list[bytes]]]:
         text = line[: 4 * kept].decode("utf-8", errors="replace")[:kept]
         return (notice + text).encode()
 
-    def split(stream: Any) -> Iterator[list[bytes]]:
+    def lines_in(body: bytes) -> pa.Array:
+        lines = pc.split_pattern(pa.array([body], pa.binary()), b"\n").values
+        if pc.max(pc.binary_length(lines)).as_py() <= most:
+            return lines
+        return pa.array([bounded(line, len(line)) for line in lines.to_pylist()], pa.binary())
+
+    def split(stream: Any) -> Iterator[pa.Array]:
         # A line whose end has not come: all of it, or its beginning if it is too long; and its length.
         parts: list[bytes] = []
         size = 0
@@ -81,13 +99,13 @@ def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[list[bytes]]]:
                 # Joining all of an endless line would copy it again with each block.
                 parts = [b"".join(parts)[: 4 * kept]]
             if newline:
+                ended = pa.array([bounded(b"".join(parts), size)], pa.binary())
                 body, newline, tail = others.rpartition(b"\n")
-                ended = [bounded(line, len(line)) for line in body.split(b"\n")] if newline else []
-                yield [bounded(b"".join(parts), size), *ended]
+                yield pa.concat_arrays([ended, lines_in(body)]) if newline else ended
                 parts, size = [tail], len(tail)
         # The last line may lack its newline.
         if size:
-            yield [bounded(b"".join(parts), size)]
+            yield pa.array([bounded(b"".join(parts), size)], pa.binary())
 
     return split
 
@@ -98,12 +116,12 @@ def _reader(  # noqa: C901 - one closure, as the comment above says
     """Return what reads lines from names or, without a root, from names with their contents."""
     split, unreadable = _splitter(line_megabytes), UNREADABLE
 
-    def batch(lines: list[bytes], name: str) -> pa.RecordBatch:
-        column = pa.array(lines, pa.binary())
+    def batch(lines: pa.Array, name: str) -> pa.RecordBatch:
         try:
-            text = column.cast(pa.string())
+            text = lines.cast(pa.string())
         except pa.ArrowInvalid:
-            text = pa.array([line.decode("utf-8", errors="replace") for line in lines], pa.string())
+            decoded = [line.decode("utf-8", errors="replace") for line in lines.to_pylist()]
+            text = pa.array(decoded, pa.string())
         return pa.RecordBatch.from_arrays([text, pa.repeat(name, len(lines))], ["line", "_source_file"])
 
     def contents(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -123,7 +141,8 @@ def _reader(  # noqa: C901 - one closure, as the comment above says
                 for lines in split(stream):
                     yield batch(lines, name)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                yield batch([f"[unreadable from here on: {error}]".encode()], name)
+                end = f"[unreadable from here on: {error}]".encode()
+                yield batch(pa.array([end], pa.binary()), name)
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for name, open_file in contents(batches):

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable
 from functools import reduce
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -16,7 +16,7 @@ from churn_assets.transforms.identity import (
     user_sources,
     with_verdict,
 )
-from churn_assets.transforms.recurrence import id_hash
+from churn_assets.transforms.recurrence import id_hash, rows_with
 from churn_assets.transforms.values import amount, event_ts, trimmed, user_id
 
 # Devices' clocks run a little ahead at times; what is further ahead than this cannot be placed on a day.
@@ -27,6 +27,10 @@ EPOCH = "timestamp '1970-01-01 00:00:00'"
 # What makes two rows of one event_id the same event. Two amounts make them different, too, but none goes with
 # any: what landed before there were amounts is not in conflict with itself.
 CONTENT = ("user_id", "event_ts", "event_type", "country")
+
+
+# See ``clean_batch``.
+RecurringIds = DataFrame | Literal["none", "any"]
 
 
 class CleanBatch(NamedTuple):
@@ -104,7 +108,7 @@ def clean_batch(
     silver: DataFrame,
     earliest: dt.date,
     sources: DataFrame | None,
-    recurring: DataFrame | None,
+    recurring_ids: RecurringIds,
 ) -> CleanBatch:
     """Tell which new events a batch of Bronze holds, and which of its rows cannot become one.
 
@@ -120,23 +124,24 @@ def clean_batch(
     Args:
         landed: rows of ``landing.events``: one or more whole ingestions.
         silver: ``clean.events`` as it is, with or without this batch; at least the dates on which it has
-            event_ids of ``recurring``.
+            event_ids that recur.
         earliest: the first UTC day of which anybody can mean an event.
         sources: ``doubtful_sources`` of the two, computed already, or else they are computed several times;
             None where ``identity.doubtful_users`` are none.
-        recurring: ``recurrence.recurring_rows`` of the two, computed already; None where there are none.
-            ``landed`` itself compares all rows.
+        recurring_ids: which event_ids several rows have, or one row and Silver: ``recurrence.recurring_ids``,
+            computed already; "none" of them, or "any", with which all rows are compared.
 
     Returns:
         events: new ones only, event_id unique and not in ``silver``. quarantined: one row for each row of
         ``landed`` that is bad or in conflict.
     """
     rows = _judged(landed, earliest, sources)
-    if recurring is None:
-        return CleanBatch(_as_events(_lone(rows, earliest, None)), _quarantined(rows, None))
+    ids = None if isinstance(recurring_ids, str) else recurring_ids
+    if ids is None and recurring_ids == "none":
+        return CleanBatch(_as_events(_lone(rows, earliest, None)), _quarantined(_refused(rows, earliest)))
 
     # Bad rows are gone before a window or a GROUP BY, which no check of the write can pass.
-    compared = _judged(recurring, earliest, sources)
+    compared = _judged(landed if ids is None else rows_with(landed, ids), earliest, sources)
     by_id = _one_row_an_id(_good(compared, earliest)).join(_looked_up(silver), "event_id", "left")
     in_silver = F.col("silver_user_id").isNotNull()
 
@@ -148,17 +153,18 @@ def clean_batch(
         F.when(F.col("amount_since") == F.col("_ingested_at"), F.col("min_amount")).alias("amount"),
     )
     # Where all rows are compared, most need not be parsed to know that they agree.
-    differing = _judged(_differing(landed), earliest, sources) if recurring is landed else compared
+    differing = _judged(_differing(landed), earliest, sources) if ids is None else compared
     first = _first_arrivals(_good(differing, earliest))
     contested = first.join(silver.select("event_id"), "event_id", "left_anti")
     known = by_id.where(in_silver & (_differs() | _differs_from("silver", "min_amount"))).select(
         "event_id", *(F.col(f"silver_{name}").alias(name) for name in (*CONTENT, "amount"))
     )
     new = settled.unionByName(contested)
-    if recurring is not landed:
-        new = _lone(rows, earliest, recurring).unionByName(new)
+    if ids is not None:
+        new = _lone(rows, earliest, ids).unionByName(new)
     winners = known.unionByName(contested.select("event_id", *CONTENT, "amount"))
-    return CleanBatch(_as_events(new), _quarantined(rows, winners))
+    refused = _refused(rows, earliest).unionByName(_in_conflict(_good(compared, earliest), winners))
+    return CleanBatch(_as_events(new), _quarantined(refused))
 
 
 def is_event(earliest: dt.date) -> Column:
@@ -185,11 +191,11 @@ def _good(judged: DataFrame, earliest: dt.date) -> DataFrame:
     return judged.where(is_event(earliest) & ~F.col("is_refused"))
 
 
-def _lone(judged: DataFrame, earliest: dt.date, recurring: DataFrame | None) -> DataFrame:
-    """The good rows whose event_id no row of ``recurring`` has, as they are."""
+def _lone(judged: DataFrame, earliest: dt.date, recurring_ids: DataFrame | None) -> DataFrame:
+    """The good rows whose event_id does not recur, as they are."""
     rows, is_kept = judged, is_event(earliest) & ~F.col("is_refused")
-    if recurring is not None:
-        hashes = recurring.select(id_hash().alias("id_hash")).distinct().withColumn("recurs", F.lit(True))
+    if recurring_ids is not None:
+        hashes = recurring_ids.select("id_hash", F.lit(True).alias("recurs"))
         # A right join, as Sail hashes the left side. And one condition on both sides, which no engine takes
         # below the join, where each comparison would parse the text again.
         rows = hashes.join(judged.withColumn("id_hash", id_hash()), "id_hash", "right")
@@ -325,23 +331,24 @@ def _first_arrivals(good: DataFrame) -> DataFrame:
     )
 
 
-def _quarantined(rows: DataFrame, winners: DataFrame | None) -> DataFrame:
-    """The rows with a reason, and those whose content is not that of their id's winner."""
+def _refused(judged: DataFrame, earliest: dt.date) -> DataFrame:
+    """The rows with a reason against them."""
+    # Not "reason IS NOT NULL": the reason, which parses a time several times, is then made for these alone.
+    is_good = is_event(earliest) & ~F.col("is_refused")
+    return judged.where(F.when(is_good, F.lit(False)).otherwise(F.lit(True)))
+
+
+def _in_conflict(good: DataFrame, winners: DataFrame) -> DataFrame:
+    """The good rows whose content is not that of their id's winner, with that as the reason against them."""
+    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in (*CONTENT, "amount")))
+    # The winners first, as Sail hashes the left side, which here is small.
+    rows = won.join(good, "event_id").where(_differs_from("won"))
+    return rows.withColumn("reason", F.lit("conflicting_duplicate")).select(*good.columns)
+
+
+def _quarantined(refused: DataFrame) -> DataFrame:
     # Identical lines of one file share their verdict, having one content and one ingestion: numbered among
     # the quarantined alone, they get the same numbers each time.
     of_line = Window.partitionBy("_source_file", "_raw").orderBy("_ingested_at")
-    refused = rows if winners is None else _with_conflicts(rows, winners)
-    return (
-        refused.where(F.col("reason").isNotNull())
-        .withColumn("occurrence", F.row_number().over(of_line))
-        .select(*tables.QUARANTINED_EVENTS.column_names)
-    )
-
-
-def _with_conflicts(rows: DataFrame, winners: DataFrame) -> DataFrame:
-    won = winners.select("event_id", *(F.col(name).alias(f"won_{name}") for name in (*CONTENT, "amount")))
-    in_conflict = F.col("won_user_id").isNotNull() & _differs_from("won")
-    # A right join, as Sail hashes the left side, which here is small.
-    return won.join(rows, "event_id", "right").withColumn(
-        "reason", F.coalesce("reason", F.when(in_conflict, F.lit("conflicting_duplicate")))
-    )
+    numbered = refused.withColumn("occurrence", F.row_number().over(of_line))
+    return numbered.select(*tables.QUARANTINED_EVENTS.column_names)

@@ -12,26 +12,48 @@ def id_hash() -> Column:
     return F.xxhash64("event_id")
 
 
-def recurring_rows(landed: DataFrame, silver: DataFrame | None) -> DataFrame:
-    """The rows whose event_id, by its hash, another row of the batch or of Silver has as well.
+def recurring_ids(landed: DataFrame, silver: DataFrame | None) -> DataFrame:
+    """The hashes that the event_ids of several rows of the batch have, or of one of it and one of Silver.
 
     Args:
         landed: rows of ``landing.events``.
         silver: ``clean.events``; None if it is known to be empty.
 
     Returns:
-        The columns of ``landed``, with nothing in _raw, and known_dates (array of date): the event_date of
-        each row of Silver with that hash.
+        id_hash (bigint), each once, and known_dates (array of date): the event_date of each row of Silver
+        with that hash.
     """
-    # An id of nothing or of blanks is none.
-    named = landed.where(F.col("event_id").isNotNull() & (F.col("event_id") != ""))
-    hashes = named.select(id_hash().alias("id_hash"))
+    hashes = _named(landed).select(id_hash().alias("id_hash"))
     again = hashes.groupBy("id_hash").agg(F.count(F.lit(1)).alias("rows")).where(F.col("rows") > 1)
     places = again.select("id_hash", F.lit(None).cast("date").alias("known_date"))
     if silver is not None:
         # The batch first: Sail hashes the left side.
         known = silver.select(id_hash().alias("id_hash"), F.col("event_date").alias("known_date"))
         places = places.unionByName(hashes.join(known, "id_hash"))
-    found = places.groupBy("id_hash").agg(F.collect_set("known_date").alias("known_dates"))
-    rows = named.withColumn("id_hash", id_hash()).withColumn("_raw", F.lit(""))
-    return found.join(rows, "id_hash").select(*landed.columns, "known_dates")
+    return places.groupBy("id_hash").agg(F.collect_set("known_date").alias("known_dates"))
+
+
+def rows_with(landed: DataFrame, ids: DataFrame) -> DataFrame:
+    """The rows whose event_id has one of the hashes.
+
+    Args:
+        landed: rows of ``landing.events``.
+        ids: id_hash, each once.
+
+    Returns:
+        The columns of ``landed``.
+    """
+    # The ids first: Sail hashes the left side.
+    rows = ids.select(F.col("id_hash").alias("recurring")).join(
+        _named(landed).withColumn("id_hash", id_hash()), F.col("recurring") == F.col("id_hash")
+    )
+    # Always true. But no engine takes what needs both sides below the join, where a condition on a time would
+    # parse that of every row.
+    is_found = F.col("recurring") == F.col("id_hash")
+    parsed = {name: F.when(is_found, F.col(name)).alias(name) for name in ("event_id", "user_id", "event_ts")}
+    return rows.select(*(parsed.get(name, F.col(name)) for name in landed.columns))
+
+
+def _named(landed: DataFrame) -> DataFrame:
+    # An id of nothing or of blanks is none.
+    return landed.where(F.col("event_id").isNotNull() & (F.col("event_id") != ""))

@@ -28,8 +28,12 @@ def broken(spark: SparkSession, table: Table, *rows: tuple, referenced: list[tup
     known = None
     if referenced is not None and table.references:
         known = frame(spark, table.references, referenced)
-    counted = conformance.violations(table, frame(spark, table, rows), known).collect()[0].asDict()
-    whole = {name: counted[name] for name in (conformance.REPEATED_KEYS, conformance.UNKNOWN)}
+    held = frame(spark, table, rows)
+    counted = conformance.violations(table, held, known).collect()[0].asDict()
+    whole = {
+        "repeated_keys": conformance.repeated_keys(table, held),
+        conformance.UNKNOWN: counted[conformance.UNKNOWN],
+    }
     return {name: count for name, count in (whole | conformance.by_rule(table, counted)).items() if count}
 
 

@@ -1,7 +1,7 @@
 import datetime as dt
 
 from churn_assets import tables
-from churn_assets.transforms.recurrence import recurring_rows
+from churn_assets.transforms.recurrence import id_hash, recurring_ids, rows_with
 from churn_assets_tests.rows import NOON, frame, landed_rows, line, utc
 
 
@@ -11,8 +11,10 @@ def event(event_id, user_id, event_ts="2026-02-28T10:00:00Z"):
 
 def recurring(landed, silver=None):
     """How often each event_id is among the rows that may recur, and where Silver has it."""
+    ids = recurring_ids(landed, silver)
+    rows = rows_with(landed, ids).withColumn("id_hash", id_hash()).join(ids, "id_hash")
     found = {}
-    for row in recurring_rows(landed, silver).collect():
+    for row in rows.collect():
         count, _ = found.get(row["event_id"], (0, None))
         found[row["event_id"]] = (count + 1, sorted(row["known_dates"]))
     return found
@@ -44,10 +46,3 @@ def test_rows_without_an_id_do_not_recur_however_many_there_are(spark):
     )
 
     assert recurring(landed) == {}
-
-
-def test_the_line_itself_is_left_behind(spark):
-    rows = recurring_rows(landed_rows(spark, event("twice", 1), event("twice", 1)), None)
-
-    assert {row["_raw"] for row in rows.collect()} == {""}
-    assert rows.columns == [*tables.LANDED_EVENTS.column_names, "known_dates"]

@@ -138,9 +138,10 @@ def _row_results(
     counted = conformance.violations(table, rows, referenced).collect()[0].asDict()
     by_rule = conformance.by_rule(table, counted)
     nulls = {rule: n for rule, n in by_rule.items() if rule.startswith(conformance.NOT_NULL)}
+    repeated = conformance.repeated_keys(table, rows) if UNIQUE_KEY in selected else 0
     broken = {
         NOT_NULL: nulls,
-        UNIQUE_KEY: {f"({', '.join(table.key)}) occurs twice": counted[conformance.REPEATED_KEYS] or 0},
+        UNIQUE_KEY: {f"({', '.join(table.key)}) occurs twice": repeated},
         VALUES: {rule: n for rule, n in by_rule.items() if rule not in nulls},
         REFERENCES: {f"not in {table.references}": counted[conformance.UNKNOWN] or 0},
     }
