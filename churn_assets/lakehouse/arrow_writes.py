@@ -32,8 +32,10 @@ pc: Any = pyarrow.compute
 # Rows that are held, sorted and written together: a row group of one date, or of several.
 HELD_ROWS = 262_144
 HELD_BYTES = 64 * 1024 * 1024
-# One writer a core is enough: more wait for the interpreter.
-WRITERS = max(2, os.cpu_count() or 2)
+# A file that has grown to this is followed by another.
+FILE_BYTES = 256 * 1024 * 1024
+# A core or two compute what one writes.
+WRITERS = max(1, (os.cpu_count() or 2) // 2)
 
 # Text is unique or has few values, and doubles may be NaN, which has no place between a least and a greatest.
 _PRUNING = (int, dt.date)
@@ -72,7 +74,7 @@ def _commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | No
     # As it is before the rows are computed: whatever is committed meanwhile makes this commit fail.
     delta = DeltaTable(location)
     write = file_writer(str(location), pa.schema(delta.schema()), table.partition_column)
-    files = rows.coalesce(WRITERS).mapInArrow(write, _FILES).toArrow().to_pylist()
+    files = _spread(table, rows).mapInArrow(write, _FILES).toArrow().to_pylist()
     if is_append and not files:
         return
     column, replaced = table.partition_column, None
@@ -86,6 +88,14 @@ def _commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | No
         partition_filters=replaced,
         commit_properties=CommitProperties(max_commit_retries=0),
     )
+
+
+def _spread(table: Table, rows: DataFrame) -> DataFrame:
+    """Give each writer rows of its own days, so that a day has one file however many writers there are."""
+    # Not coalesce(), with which Sail 0.7.2 waits forever for rows that come from a union of joins.
+    if WRITERS > 1 and table.partition_column:
+        return rows.repartition(WRITERS, table.partition_column)
+    return rows.repartition(WRITERS)
 
 
 def _added(table: Table, file: dict[str, Any]) -> AddAction:
@@ -140,17 +150,18 @@ def _held(batches: Batches) -> Iterator[pa.Table]:
 
 
 class _Files:
-    """The files of one writer: one, or one a day."""
+    """The files of one writer: one, or one a day, and another where one has grown large."""
 
     def __init__(self, folder: Path, schema: pa.Schema, day_column: str | None) -> None:
         self._folder, self._day_column = folder, day_column
         self._schema = schema.remove(schema.get_field_index(day_column)) if day_column else schema
         self._open: dict[dt.date | None, _OpenFile] = {}
+        self._closed: list[dict[str, Any]] = []
 
     def write(self, rows: pa.Table) -> None:
         """Write rows, each into the file of its day."""
         if self._day_column is None:
-            self._file(None).writer.write_table(rows)
+            self._write(None, rows)
             return
         # One chunk a column, of which rows are taken faster than of many.
         days = rows[self._day_column].combine_chunks()
@@ -161,49 +172,55 @@ class _Files:
         runs = pc.run_end_encode(days)
         start = 0
         for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            self._file(day).writer.write_table(rows.slice(start, end - start))
+            self._write(day, rows.slice(start, end - start))
             start = end
 
     def closed(self) -> list[dict[str, Any]]:
         """Complete the files; of each, a row of ``_WRITTEN``."""
-        written = []
-        for day, file in self._open.items():
-            file.writer.close()
-            written.append(
-                {
-                    "path": file.name,
-                    "size": (self._folder / file.name).stat().st_size,
-                    "day": str(day),
-                    "stats": orjson.dumps(_stats(file.metadata[0])).decode(),
-                }
-            )
-        return written
+        for day in list(self._open):
+            self._close(day)
+        return self._closed
 
     def remove(self) -> None:
         """Remove what was written: nobody will commit it."""
         for file in self._open.values():
             with contextlib.suppress(OSError):
                 file.writer.close()
-            (self._folder / file.name).unlink(missing_ok=True)
+        for name in [*(file.name for file in self._open.values()), *(file["path"] for file in self._closed)]:
+            (self._folder / name).unlink(missing_ok=True)
 
-    def _file(self, day: dt.date | None) -> "_OpenFile":
+    def _write(self, day: dt.date | None, rows: pa.Table) -> None:
         if day not in self._open:
-            name = f"part-{uuid.uuid4()}.zstd.parquet"
-            if day is not None:
-                name = f"{self._day_column}={day}/{name}"
-                (self._folder / name).parent.mkdir(exist_ok=True)
-            metadata: list[papq.FileMetaData] = []
-            writer = papq.ParquetWriter(
-                self._folder / name, self._schema, compression="zstd", metadata_collector=metadata
-            )
-            self._open[day] = _OpenFile(name, writer, metadata)
-        return self._open[day]
+            self._open[day] = self._new_file(day)
+        file = self._open[day]
+        file.writer.write_table(rows)
+        if file.sink.tell() >= FILE_BYTES:
+            self._close(day)
+
+    def _new_file(self, day: dt.date | None) -> "_OpenFile":
+        name = f"part-{uuid.uuid4()}.zstd.parquet"
+        if day is not None:
+            name = f"{self._day_column}={day}/{name}"
+            (self._folder / name).parent.mkdir(exist_ok=True)
+        metadata: list[papq.FileMetaData] = []
+        sink = pa.OSFile(str(self._folder / name), "wb")
+        writer = papq.ParquetWriter(sink, self._schema, compression="zstd", metadata_collector=metadata)
+        return _OpenFile(name, sink, writer, metadata)
+
+    def _close(self, day: dt.date | None) -> None:
+        file = self._open.pop(day)
+        file.writer.close()
+        size = file.sink.tell()
+        file.sink.close()
+        stats = orjson.dumps(_stats(file.metadata[0])).decode()
+        self._closed.append({"path": file.name, "size": size, "day": str(day), "stats": stats})
 
 
 class _OpenFile(NamedTuple):
     """A file's name within the table's folder, and its metadata once its writer is closed."""
 
     name: str
+    sink: pa.OSFile
     writer: papq.ParquetWriter
     metadata: list[papq.FileMetaData]
 

@@ -44,14 +44,8 @@ def rows_with(landed: DataFrame, ids: DataFrame) -> DataFrame:
         The columns of ``landed``.
     """
     # The ids first: Sail hashes the left side.
-    rows = ids.select(F.col("id_hash").alias("recurring")).join(
-        _named(landed).withColumn("id_hash", id_hash()), F.col("recurring") == F.col("id_hash")
-    )
-    # Always true. But no engine takes what needs both sides below the join, where a condition on a time would
-    # parse that of every row.
-    is_found = F.col("recurring") == F.col("id_hash")
-    parsed = {name: F.when(is_found, F.col(name)).alias(name) for name in ("event_id", "user_id", "event_ts")}
-    return rows.select(*(parsed.get(name, F.col(name)) for name in landed.columns))
+    rows = ids.select("id_hash").join(_named(landed).withColumn("id_hash", id_hash()), "id_hash")
+    return rows.select(*landed.columns)
 
 
 def _named(landed: DataFrame) -> DataFrame:
