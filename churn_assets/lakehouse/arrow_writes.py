@@ -32,6 +32,7 @@ pc: Any = pyarrow.compute
 # Rows that are held, sorted and written together: a row group of one date, or of several.
 HELD_ROWS = 262_144
 HELD_BYTES = 64 * 1024 * 1024
+SAMPLED_ROWS = 4096
 # A file that has grown to this is followed by another.
 FILE_BYTES = 256 * 1024 * 1024
 # A core or two compute what one writes.
@@ -41,7 +42,9 @@ WRITERS = max(1, (os.cpu_count() or 2) // 2)
 _PRUNING = (int, dt.date)
 
 # One row a file, for Arrow and for the engine.
-_WRITTEN = pa.schema([("path", pa.string()), ("size", pa.int64()), ("day", pa.string()), ("stats", pa.string())])
+_WRITTEN = pa.schema(
+    [("path", pa.string()), ("size", pa.int64()), ("day", pa.string()), ("stats", pa.string())]
+)
 _FILES = "path string, size bigint, day string, stats string"
 
 
@@ -50,7 +53,9 @@ Batches = Iterator[pa.RecordBatch]
 
 @retrying_conflicts
 def commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | None) -> None:
-    """Write rows in one commit, in the place of others where the contract says so; again if another came first.
+    """Write rows in one commit, in the place of others where the contract says so.
+
+    It is done again if another writer committed first.
 
     Args:
         table: the contract.
@@ -191,20 +196,27 @@ class _Files:
 
     def _write(self, day: dt.date | None, rows: pa.Table) -> None:
         if day not in self._open:
-            self._open[day] = self._new_file(day)
+            self._open[day] = self._new_file(day, _repetitive(rows))
         file = self._open[day]
         file.writer.write_table(rows)
         if file.sink.tell() >= FILE_BYTES:
             self._close(day)
 
-    def _new_file(self, day: dt.date | None) -> "_OpenFile":
+    def _new_file(self, day: dt.date | None, dictionaries: list[str]) -> "_OpenFile":
         name = f"part-{uuid.uuid4()}.zstd.parquet"
         if day is not None:
             name = f"{self._day_column}={day}/{name}"
             (self._folder / name).parent.mkdir(exist_ok=True)
         metadata: list[papq.FileMetaData] = []
         sink = pa.OSFile(str(self._folder / name), "wb")
-        writer = papq.ParquetWriter(sink, self._schema, compression="zstd", metadata_collector=metadata)
+        options: Any = {"use_dictionary": dictionaries}  # typed as bool only
+        writer = papq.ParquetWriter(
+            sink,
+            self._schema,
+            compression="zstd",
+            metadata_collector=metadata,
+            **options,
+        )
         return _OpenFile(name, sink, writer, metadata)
 
     def _close(self, day: dt.date | None) -> None:
@@ -223,6 +235,17 @@ class _OpenFile(NamedTuple):
     sink: pa.OSFile
     writer: papq.ParquetWriter
     metadata: list[papq.FileMetaData]
+
+
+def _repetitive(rows: pa.Table) -> list[str]:
+    """The columns whose values repeat, by the first rows.
+
+    A dictionary of other values costs time, and saves nothing.
+    """
+    first = rows.slice(0, SAMPLED_ROWS)
+    # Structs and lists have no distinct values to count, and their fields none of these names.
+    flat = [field.name for field in first.schema if not pa.types.is_nested(field.type)]
+    return [name for name in flat if pc.count_distinct(first[name]).as_py() * 2 <= first.num_rows]
 
 
 class _Extent:

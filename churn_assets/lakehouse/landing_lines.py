@@ -67,8 +67,13 @@ def unreadable_file(error: BaseException) -> tuple[str, str] | None:
 
 
 # Closures, here and below, so that they are sent to workers by value: workers lack this package.
-def _splitter(line_megabytes: int) -> Callable[[Any], Iterator[pa.Array]]:
-    """Return what splits a stream into arrays (binary) of whole lines, each no larger than a block and a line."""
+def _splitter(  # noqa: C901 - one closure, as the comment above says
+    line_megabytes: int,
+) -> Callable[[Any], Iterator[pa.Array]]:
+    """Return what splits a stream into arrays (binary) of whole lines.
+
+    An array is no larger than a block and a line.
+    """
     block_bytes, most, kept = BLOCK_BYTES, line_megabytes * MEGABYTE, KEPT_CHARACTERS
 
     def bounded(line: bytes, size: int) -> bytes:

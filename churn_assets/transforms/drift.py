@@ -1,10 +1,11 @@
 """How far each date's features and scores are from those of the model that scored it."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -32,7 +33,6 @@ CHI_SQUARE_999 = (0.0, 10.828, 13.816, 16.266, 18.467, 20.515, 22.458, 24.322, 2
 MISSING = MAXIMUM_BINS
 BINS = range(MAXIMUM_BINS + 1)
 
-EDGES = [f"edge_{i}" for i in range(MAXIMUM_BINS - 1)]
 SHARES = [f"share_{i}" for i in BINS]
 CHI_SQUARES = ("chi_square", "chi_square_missing")
 
@@ -51,6 +51,8 @@ class Distribution(NamedTuple):
     users: int
     missing: float = 0.0
 
+
+Batches = Iterator[pa.RecordBatch]
 
 # By the names of COMPARED.
 Reference = Mapping[str, Distribution]
@@ -77,20 +79,24 @@ def feature_drift(
     """
     keys, same = ["user_id", "feature_date"], ["model_version", "feature"]
     known = _as_frame(predictions.sparkSession, references)
-    scored = predictions.select(*keys, "model_version", tables.SCORE)
-    values = [
-        F.struct(F.lit(name).alias("feature"), F.col(name).cast("double").alias("value")) for name in COMPARED
-    ]
-    # A row a value, so that however many versions scored the dates, one join says in which bin it is.
-    binned = (
-        scored.join(features.select(*keys, *tables.FEATURE_COLUMNS), keys)
-        .select("feature_date", "model_version", F.explode(F.array(*values)).alias("of"))
-        .select("feature_date", "model_version", "of.feature", "of.value")
-        .join(known.select(*same, *EDGES), same)
-        .select("feature_date", *same, _bin().alias("bin"))
+    rows = predictions.select(*keys, "model_version", tables.SCORE).join(
+        features.select(*keys, *tables.FEATURE_COLUMNS), keys
     )
-    counts = [F.sum((F.col("bin") == i).cast("bigint")).alias(f"count_{i}") for i in BINS]
-    counted = binned.groupBy("feature_date", *same).agg(F.count(F.lit(1)).alias("users"), *counts)
+    counts = [f"count_{i}" for i in BINS]
+    counted = (
+        rows.select(
+            "feature_date", "model_version", *(F.col(name).cast("double").alias(name) for name in COMPARED)
+        )
+        .mapInArrow(
+            _binned(_edges(references)),
+            ", ".join(
+                ("feature_date date, model_version int, feature string", *(f"{n} bigint" for n in counts))
+            ),
+        )
+        .groupBy("feature_date", *same)
+        .agg(*(F.sum(name).alias(name) for name in counts))
+        .withColumn("users", reduce(Column.__add__, map(F.col, counts)))
+    )
     has_missing = (F.col(f"count_{MISSING}") > 0) | (F.col(f"share_{MISSING}") > 0)
     chi_square = F.when(has_missing, F.col("chi_square_missing")).otherwise(F.col("chi_square"))
     by_chance = chi_square * (1 / F.col("users") + 1 / F.col("reference_users"))
@@ -102,26 +108,64 @@ def feature_drift(
     )
 
 
+def _edges(references: Mapping[int, Reference]) -> dict[int, dict[str, tuple[float, ...]]]:
+    return {
+        version: {name: distribution.edges for name, distribution in reference.items()}
+        for version, reference in references.items()
+    }
+
+
+def _binned(edges: Mapping[int, Mapping[str, tuple[float, ...]]]) -> Callable[[Batches], Batches]:
+    """Return what counts the rows in each bin, for ``mapInArrow``: for each batch, date, version and name.
+
+    In the engine, a value is a row of its own that is joined with its edges: for sixteen features that takes
+    ten times as long as NumPy's binary search in their columns.
+    """
+    missing, bins = MISSING, len(BINS)
+
+    # Nested, so that they are sent to workers by value: those lack this package.
+    def counts(values: np.ndarray, days: np.ndarray, edges_of_it: tuple[float, ...], n: int) -> np.ndarray:
+        # How many edges lie below the value.
+        places = np.searchsorted(edges_of_it, values, side="left")
+        places[np.isnan(values)] = missing
+        return np.bincount(days * bins + places, minlength=n * bins).reshape(n, bins)
+
+    def count(batches: Batches) -> Batches:
+        for batch in batches:
+            versions = batch.column("model_version").to_numpy(zero_copy_only=False)
+            for version in set(versions.tolist()) & edges.keys():
+                rows = batch.filter(pa.array(versions == version))
+                encoded = rows.column("feature_date").dictionary_encode()
+                days, found = encoded.indices.to_numpy(), encoded.dictionary
+                for name, edges_of_it in edges[version].items():
+                    # NULL becomes NaN, which is missing as well.
+                    values = rows.column(name).to_numpy(zero_copy_only=False)
+                    of_days = counts(values, days, edges_of_it, len(found))
+                    yield pa.RecordBatch.from_pydict(
+                        {
+                            "feature_date": found,
+                            "model_version": pa.array([version] * len(found), pa.int32()),
+                            "feature": [name] * len(found),
+                            **{f"count_{i}": of_days[:, i] for i in range(bins)},
+                        }
+                    )
+
+    return count
+
+
 def _as_frame(spark: SparkSession, references: Mapping[int, Reference]) -> DataFrame:
-    """A row for each version and name that it knows; a bin that lacks has the edge infinity, or no share."""
+    """A row for each version and name that it knows; a bin that lacks has no share."""
     rows = []
     for version, reference in references.items():
         # A version that was trained before a feature came has no reference of it, and so no row.
         for name, (edges, shares, users, missing) in reference.items():
             chi_squares = CHI_SQUARE_999[len(edges) : len(edges) + 2]
-            no_edges = [math.inf] * (len(EDGES) - len(edges))
             no_shares = [None] * (MAXIMUM_BINS - len(shares))
-            rows.append((version, name, users, *chi_squares, *edges, *no_edges, *shares, *no_shares, missing))
-    doubles = ", ".join(f"{name} double" for name in (*CHI_SQUARES, *EDGES, *SHARES))
+            rows.append((version, name, users, *chi_squares, *shares, *no_shares, missing))
+    doubles = ", ".join(f"{name} double" for name in (*CHI_SQUARES, *SHARES))
     return spark.createDataFrame(
         rows, f"model_version int, feature string, reference_users bigint, {doubles}"
     )
-
-
-def _bin() -> Column:
-    """How many edges lie below the value; ``MISSING`` without one."""
-    below = reduce(Column.__add__, ((F.col("value") > F.col(edge)).cast("int") for edge in EDGES))
-    return F.when(F.col("value").isNull() | F.isnan("value"), F.lit(MISSING)).otherwise(below)
 
 
 def _psi() -> Column:

@@ -1,17 +1,21 @@
 """Why each prediction is what it is, in words that a marketing person reads."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets import tables
 from churn_assets.contracts import Phrase
 
+Batches = Iterator[pa.RecordBatch]
+
 # Of all features, so many are named.
 REASONS = 3
-# Engines add up in their own order; what differs behind this digit must not change a rank.
+# What differs behind this digit, as by the order of a sum, must not change a rank.
 DIGITS = 9
 
 
@@ -36,47 +40,73 @@ def churn_reasons(
     explained = scored.join(features, ["user_id", "feature_date"]).select(
         "user_id", "feature_date", "model_version", *inputs, explain(*inputs).alias("contributions")
     )
-    # Sorted and not ranked by a window, which would shuffle six rows for each prediction. And not cut by
-    # slice(), which Sail refuses for structs.
-    by_strength = F.array_sort(F.array(*(_candidate(place, name) for place, name in enumerate(columns))))
-    ranked = (
-        explained.select(
-            "user_id", "feature_date", "model_version", F.posexplode(by_strength).alias("place", "of")
-        )
-        .where(F.col("place") < REASONS)
-        .select("*", "of.feature", "of.value", "of.contribution")
+    keys = "user_id bigint, feature_date date, model_version int"
+    ranked = explained.mapInArrow(
+        _strongest(list(columns)), f"{keys}, place int, of int, value double, contribution double"
     )
+    of = F.col("of")
     return ranked.select(
         "user_id",
         "feature_date",
         (F.col("place") + 1).cast("int").alias("rank"),
-        "feature",
+        F.element_at(F.array(*map(F.lit, columns)), of + 1).alias("feature"),
         "value",
         "contribution",
-        _in_words(F.col("feature"), F.col("value"), F.col("contribution") > 0).alias("reason"),
+        _in_words(columns, of, F.col("value"), F.col("contribution") > 0).alias("reason"),
         "model_version",
     )
 
 
-def _candidate(place: int, feature: str) -> Column:
-    """A struct that sorts by strength, and by place where strengths are equal."""
-    # Adding 0 makes 0 of -0.
-    contribution = F.round(F.col("contributions")[place], DIGITS) + F.lit(0.0)
-    return F.struct(
-        (-F.abs(contribution)).alias("weakness"),
-        F.lit(place).alias("order"),
-        F.lit(feature).alias("feature"),
-        F.col(feature).alias("value"),
-        contribution.alias("contribution"),
-    )
+def _strongest(columns: list[str]) -> Callable[[Batches], Batches]:
+    """Return what names each row's strongest contributions, for ``mapInArrow``: three rows for each.
+
+    They are chosen in NumPy, which takes a tenth of the time that an engine takes to sort them for each row.
+    """
+    reasons, digits = min(REASONS, len(columns)), DIGITS
+
+    # Nested, so that it is sent to workers by value: those lack this package.
+    def of_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+        count = batch.num_rows
+        flat = batch.column("contributions").flatten().to_numpy(zero_copy_only=False)
+        # Adding 0 makes 0 of -0.
+        contributions = np.round(flat.reshape(count, len(columns)), digits) + 0.0
+        strength, row = np.abs(contributions), np.arange(count)
+        chosen = np.empty((count, reasons), dtype=np.int32)
+        for place in range(reasons):
+            # Of equal ones, the first.
+            chosen[:, place] = strength.argmax(axis=1)
+            strength[row, chosen[:, place]] = -1.0
+        values = np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in columns], axis=1)
+        picked, of_rows = chosen.ravel(), np.repeat(row, reasons)
+        value = values[of_rows, picked]
+        return pa.RecordBatch.from_pydict(
+            {
+                **{name: batch.column(name).take(pa.array(of_rows)) for name in keys},
+                "place": np.tile(np.arange(reasons, dtype=np.int32), count),
+                "of": picked,
+                # NaN stands for NULL, which has no place in NumPy.
+                "value": pa.array(value, mask=np.isnan(value)),
+                "contribution": contributions[of_rows, picked],
+            }
+        )
+
+    keys = ("user_id", "feature_date", "model_version")
+
+    def strongest(batches: Batches) -> Batches:
+        return (of_batch(batch) for batch in batches if batch.num_rows)
+
+    return strongest
 
 
-def _in_words(feature: Column, value: Column, raises: Column) -> Column:
+def _in_words(columns: Sequence[str], of: Column, value: Column, raises: Column) -> Column:
+    """The words for the value of the feature that is number ``of`` of the columns."""
+    phrases = {column.name: column.phrase for column in tables.ALL_FEATURES}
     # A version may have been trained with a feature that is in no contract any more.
-    words = F.concat(feature, F.lit(" is "), F.coalesce(_number(value, decimals=1), F.lit("missing")))
-    for column in tables.ALL_FEATURES:
-        if column.phrase:
-            words = F.when(feature == column.name, _worded(column.phrase, value, raises)).otherwise(words)
+    name = F.element_at(F.array(*map(F.lit, columns)), of + 1)
+    words = F.concat(name, F.lit(" is "), F.coalesce(_number(value, decimals=1), F.lit("missing")))
+    for place, column in enumerate(columns):
+        if phrase := phrases.get(column):
+            words = F.when(of == place, _worded(phrase, value, raises)).otherwise(words)
     return words
 
 

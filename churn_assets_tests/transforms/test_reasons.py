@@ -220,7 +220,7 @@ def test_the_history_has_its_words_too_and_some_for_what_is_missing(
     for raises, words in ((True, raising), (False, lowering)):
         doubles = [(None if value is None else float(value),) for value in words]
         values = spark.createDataFrame(doubles, "value double")
-        said = reasons._in_words(F.lit(feature), F.col("value"), F.lit(raises))
+        said = reasons._in_words([feature], F.lit(0), F.col("value"), F.lit(raises))
 
         assert dict(map(tuple, values.select("value", said).collect())) == words
 
