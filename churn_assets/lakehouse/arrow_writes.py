@@ -131,7 +131,8 @@ def file_writer(folder: str, schema: pa.Schema, day_column: str | None) -> Calla
         files = _Files(Path(folder), schema, day_column)
         try:
             for rows in _held(batches):
-                files.write(rows.cast(schema))
+                # Columns that a table gained are its last ones, whatever their place in the contract.
+                files.write(rows.select(schema.names).cast(schema))
         except BaseException:
             files.remove()
             raise

@@ -127,7 +127,7 @@ def _one_by_one() -> Callable[[pa.Array], Fields]:
 
 
 def _together() -> Callable[[pa.Array, Types], Fields | None]:
-    """Return what reads plain lines whose fields have these types; None where one has another."""
+    """Return what reads plain lines whose fields have these types; None where one may have another."""
     fields = FIELDS
 
     def as_text(column: pa.ChunkedArray) -> pa.Array:
@@ -137,7 +137,14 @@ def _together() -> Callable[[pa.Array, Types], Fields | None]:
         # Arrow writes two digits, which the line had only where the last is no 0.
         return pc.replace_substring_regex(text, r"\.00\z|(\.[0-9])0\z", r"\1")
 
+    def has_quoted(lines: pa.Array, types: Types) -> bool:
+        # Arrow reads "00" as a decimal as well, and so as 0; of other types it refuses text.
+        decimals = [name for name, kind in types.items() if pa.types.is_decimal(kind)]
+        return any(pc.any(pc.match_substring_regex(lines, f'"{name}": ?"')).as_py() for name in decimals)
+
     def read(lines: pa.Array, types: Types) -> Fields | None:
+        if has_quoted(lines, types):
+            return None
         # The texts of an array lie one behind the other.
         text = pc.binary_join_element_wise(lines, "", "\n").buffers()[2]
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 from pyspark.sql import DataFrame, SparkSession
 
 from churn_assets.dates import DateRange
@@ -162,7 +163,7 @@ def test_new_rows_are_refused_where_another_commits_while_they_are_computed(
     write(lake, spark, event(1, FIRST))
     commit_in_between(lake, spark, monkeypatch, times=1)
 
-    with pytest.raises(Exception) as refused:
+    with pytest.raises(CommitFailedError) as refused:
         write(lake, spark, event(2, FIRST))
 
     assert is_commit_conflict(refused.value)

@@ -11,7 +11,6 @@ from deltalake.transaction import AddAction
 
 from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError
-from churn_assets.lakehouse import writes
 from churn_assets.lakehouse.computed_dates import folder_store
 from churn_assets.lakehouse.computed_dates.checked_ledger import read_ledger
 from churn_assets.lakehouse.computed_dates.rows import Row
@@ -174,7 +173,7 @@ def test_a_writer_that_dies_before_its_commit_leaves_its_dates_open(
     house: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     activity(house, D, day(-1))
-    monkeypatch.setattr(writes, "commit", dies)
+    monkeypatch.setattr(type(house), "_commit", dies)
     with pytest.raises(KeyboardInterrupt):
         activity(house, D, dates=DateRange(D, D))
 

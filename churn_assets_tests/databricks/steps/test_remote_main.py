@@ -90,8 +90,8 @@ from pathlib import Path
 
 folder = Path(sys.argv[2])
 heartbeat = runpy.run_path(sys.argv[1])["Heartbeat"](folder, seconds=0.02, missed=4)
-heartbeat.start()
 try:
+    heartbeat.start()
     time.sleep(10)
 except KeyboardInterrupt:
     heartbeat.stop()
