@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
@@ -16,6 +17,10 @@ from churn_assets.lakehouse import engines
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
+
+# No example has a deadline: on a busy machine the first, which imports what it needs, is late.
+hypothesis.settings.register_profile("busy machines", deadline=None)
+hypothesis.settings.load_profile("busy machines")
 
 # Whoever runs the tests may have a server of their own on the usual port.
 NOBODY_LISTENS = "http://127.0.0.1:9"

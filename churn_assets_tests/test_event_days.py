@@ -242,8 +242,7 @@ SHOPS = st.builds(
 
 FAR = st.integers(-9_000, 9_000).filter(bool)
 NEAR = st.integers(-20, 20).filter(bool)
-# A machine shared with others is slow at times.
-BUSY = settings(deadline=None, max_examples=60)
+SIXTY = settings(max_examples=60)
 
 
 @st.composite
@@ -274,7 +273,7 @@ def of_labels(found: EventDays) -> tuple:
     return (*span(found), found.silent, found.unlabelled(whole, 7, 0.5), found.unlabelled(whole, 30, 0.5))
 
 
-@BUSY
+@SIXTY
 @given(st.data(), SHOPS)
 def test_a_thousandth_of_wrong_times_outside_a_log_moves_nothing(data: st.DataObject, shop: Shop) -> None:
     counts = shop.counts
@@ -283,7 +282,7 @@ def test_a_thousandth_of_wrong_times_outside_a_log_moves_nothing(data: st.DataOb
     assert of_labels(judged(with_added(counts, added))) == of_labels(judged(counts))
 
 
-@BUSY
+@SIXTY
 @given(st.data(), SHOPS)
 def test_a_thousandth_of_wrong_times_anywhere_moves_no_first_and_no_last_day(
     data: st.DataObject, shop: Shop
@@ -306,7 +305,7 @@ def test_a_whole_day_of_events_far_outside_a_log_of_five_years_moves_nothing(dis
     assert span(found) == (on(0), on(1799))
 
 
-@BUSY
+@SIXTY
 @given(SHOPS, st.integers(0, 500))
 def test_what_is_silent_lies_inside_and_the_ends_do_not_depend_on_days_to_come(shop: Shop, days: int) -> None:
     counts = shop.counts

@@ -3,13 +3,12 @@
 from collections import Counter
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from churn_assets.sample.event_ids import KeyCounts
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1), max_size=20), max_size=12))
 def test_each_key_is_numbered_from_one_in_its_order(batches):
     counts, expected = KeyCounts(), Counter()

@@ -56,6 +56,7 @@ def test_a_batch_is_read_as_its_lines_one_by_one(texts: list[str]) -> None:
             ["12", "12.5", "0.05", "-3"],
         ),
         (['{"amount":100}', '{"amount":"12.50"}', '{"amount":null}'], ["100", "12.50", None]),
+        (['{"amount":"00"}', '{"amount":0.01}'], ["00", "0.01"]),
         (['{"amount":true}', '{"amount":false}', '{"event_id":"a"}'], ["true", "false", None]),
         (['{"amount":123456789012345678}', '{"amount":1.5}'], ["123456789012345678", "1.5"]),
     ],

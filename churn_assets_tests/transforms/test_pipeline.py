@@ -138,7 +138,6 @@ def ordered(table, columns=None):
 few_examples = settings(
     max_examples=3,
     derandomize=True,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

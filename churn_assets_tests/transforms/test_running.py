@@ -94,7 +94,7 @@ logs = st.lists(
     min_size=1,
     max_size=30,
 )
-hundred = settings(max_examples=100, derandomize=True, deadline=None, database=None)
+hundred = settings(max_examples=100, derandomize=True, database=None)
 
 
 @hundred

@@ -54,7 +54,7 @@ def test_days_between_the_ends_of_a_window_at_two_dates_stay_days() -> None:
     assert len(found.day) == 3 + 10
 
 
-@settings(max_examples=100, derandomize=True, deadline=None, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(bits=st.integers(2, 2**28 - 1))
 def test_a_month_says_of_its_gaps_what_its_days_say(bits: int) -> None:
     # Ends long before all windows: nothing cuts it.

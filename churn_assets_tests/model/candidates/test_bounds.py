@@ -122,7 +122,7 @@ labels = st.lists(st.booleans(), min_size=12, max_size=60).filter(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(labels)
 def test_a_bounded_step_map_rises_and_is_otherwise_the_map_of_the_same_rows(label: list[bool]) -> None:
     days = np.arange(len(label))

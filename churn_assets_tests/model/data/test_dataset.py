@@ -2,7 +2,7 @@ import datetime as dt
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -72,7 +72,6 @@ def test_dates_whose_windows_the_start_of_the_data_cuts_short_are_left_out_where
     assert dataset.out_of_time_split(days(1, 54).days(), horizon_days=7).train == days(1, 38)
 
 
-@settings(deadline=None)  # a shared machine may pause for longer than a function takes
 @given(
     first=st.dates(dt.date(2000, 1, 1), dt.date(2100, 1, 1)),
     usable=st.integers(2, 1500),

@@ -73,7 +73,7 @@ def test_a_worse_challenger_is_refused():
     assert decision.reasons[0].endswith("is worse beyond noise.")
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(noise=st.floats(0.0, 0.5), by=st.floats(-1e-12, 1e-12))
 def test_equal_models_are_never_promoted(noise: float, by: float):
     model = blurred(noise)
@@ -369,7 +369,7 @@ def is_usable(model: Any) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(ANY_HOLDOUT, ANY_ARRAY, ANY_ARRAY, ANY_ARRAY)
 def test_whatever_is_given_nothing_raises_and_nothing_unusable_is_promoted(
     holdout: Any, challenger: Any, champion: Any, floor: Any

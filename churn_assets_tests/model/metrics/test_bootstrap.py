@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
@@ -21,8 +21,6 @@ def weighted(rows: list[tuple[int, float, int]]) -> tuple[np.ndarray, np.ndarray
     return label, probability, weight
 
 
-# Without a deadline: the first example imports scikit-learn.
-@settings(deadline=None)
 @given(ROWS)
 def test_each_weighted_metric_is_scikit_learns(rows: list[tuple[int, float, int]]):
     label, probability, weight = weighted(rows)
@@ -39,7 +37,6 @@ def test_each_weighted_metric_is_scikit_learns(rows: list[tuple[int, float, int]
         assert metrics[name] == pytest.approx(expected, abs=1e-12), name
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_a_weight_is_as_many_rows(rows: list[tuple[int, float, int]]):
     label, probability, weight = weighted(rows)

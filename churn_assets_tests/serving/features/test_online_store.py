@@ -75,7 +75,7 @@ USER_IDS = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     features=st.dictionaries(USER_IDS, st.tuples(FINITE, FINITE), max_size=30),
     user_ids=st.lists(USER_IDS, max_size=10),

@@ -102,7 +102,7 @@ def test_what_databricks_clients_send_along_changes_nothing():
 single = st.floats(min_value=-LARGEST, max_value=LARGEST, allow_nan=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(single, min_size=6, max_size=6), min_size=1, max_size=4), st.sampled_from(WAYS))
 def test_every_number_of_single_range_arrives_bit_by_bit(rows: list[list[float]], way: str):
     # Columns of no contract, which any number may be in.

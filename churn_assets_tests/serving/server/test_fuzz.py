@@ -40,7 +40,7 @@ schema = schemathesis.openapi.from_dict(DOCUMENT)
 
 
 @schema.parametrize()
-@hypothesis.settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=SLOW)
+@hypothesis.settings(max_examples=20, derandomize=True, suppress_health_check=SLOW)
 def test_every_answer_is_one_that_the_openapi_document_promises(server: Client, case: schemathesis.Case):
     case.call_and_validate(
         base_url=server.url,
