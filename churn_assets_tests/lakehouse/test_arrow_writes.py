@@ -13,7 +13,7 @@ from churn_assets.dates import DateRange
 from churn_assets.lakehouse import arrow_writes
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.writes import NewRows, is_commit_conflict
-from churn_assets.tables import EVENTS, USER_DAILY_ACTIVITY
+from churn_assets.tables import EVENTS, USER_DAILY_ACTIVITY, Table
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import frame, utc
 
@@ -55,7 +55,11 @@ def log_of(lake: FolderLakehouse) -> list[dict]:
     return [{**add, "stats": json.loads(add["stats"])} for add in added]
 
 
-def test_rows_of_many_partitions_become_one_file_a_day(lake: FolderLakehouse, spark: SparkSession) -> None:
+@pytest.mark.parametrize("writers", [1, 3])
+def test_rows_of_many_partitions_become_one_file_a_day(
+    lake: FolderLakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, writers: int
+) -> None:
+    monkeypatch.setattr(arrow_writes, "WRITERS", writers)
     rows = [event(number, FIRST if number % 2 else SECOND) for number in range(40)]
 
     lake.write(EVENTS, NewRows(frame(spark, EVENTS, rows).repartition(8), absent_at=lake.version(EVENTS)))
@@ -142,7 +146,7 @@ def commit_in_between(
     """Let another writer commit while the rows of the next writes are computed."""
     spread, left = arrow_writes._spread, [times]
 
-    def after_another(table: object, rows: DataFrame) -> DataFrame:
+    def after_another(table: Table, rows: DataFrame) -> DataFrame:
         if left[0]:
             left[0] -= 1
             other = activity(spark, 99, SECOND) if table is USER_DAILY_ACTIVITY else None
