@@ -21,12 +21,6 @@ FIRST, SECOND = dt.date(2026, 1, 1), dt.date(2026, 1, 2)
 AT = utc(2026, 2, 1)
 
 
-@pytest.fixture(autouse=True)
-def only_on_sail(deployment: str) -> None:
-    if deployment == "spark":
-        pytest.skip("Apache Spark writes its files itself")
-
-
 @pytest.fixture
 def lake(spark: SparkSession, make_settings: MakeSettings) -> FolderLakehouse:
     lake = FolderLakehouse(make_settings(), lambda: spark)
