@@ -23,7 +23,7 @@ from deltalake.transaction import AddAction
 from pyspark.sql import DataFrame
 
 from churn_assets.dates import DateRange
-from churn_assets.lakehouse.writes import retrying_conflicts
+from churn_assets.lakehouse.writes import replaced_partitions, retrying_conflicts
 from churn_assets.tables import Table, WriteMode
 
 # Its functions are made at run time: type checkers do not know them.
@@ -47,7 +47,6 @@ _WRITTEN = pa.schema(
 )
 _FILES = "path string, size bigint, day string, stats string"
 
-
 Batches = Iterator[pa.RecordBatch]
 
 
@@ -62,6 +61,9 @@ def commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | Non
         location: the table's folder.
         rows: exactly its columns.
         dates: the partitions that are replaced, where the contract replaces partitions.
+
+    Raises:
+        LakeError: as ``writes.replaced_partitions``.
     """
     _commit(table, location, rows, dates, table.write_mode is WriteMode.APPEND)
 
@@ -76,20 +78,21 @@ def append(table: Table, location: Path, rows: DataFrame) -> None:
 
 
 def _commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | None, is_append: bool) -> None:
+    replaced = None
+    if table.write_mode is WriteMode.REPLACE_PARTITIONS:
+        column, dates = replaced_partitions(table, dates)
+        replaced = [(column, ">=", str(dates.start)), (column, "<=", str(dates.end))]
     # As it is before the rows are computed: whatever is committed meanwhile makes this commit fail.
     delta = DeltaTable(location)
     write = file_writer(str(location), pa.schema(delta.schema()), table.partition_column)
     files = _spread(table, rows).mapInArrow(write, _FILES).toArrow().to_pylist()
     if is_append and not files:
         return
-    column, replaced = table.partition_column, None
-    if not is_append and dates and column:
-        replaced = [(column, ">=", str(dates.start)), (column, "<=", str(dates.end))]
     delta.create_write_transaction(
         [_added(table, file) for file in files],
         mode="append" if is_append else "overwrite",
         schema=delta.schema(),
-        partition_by=[column] if column else None,
+        partition_by=[table.partition_column] if table.partition_column else None,
         partition_filters=replaced,
         commit_properties=CommitProperties(max_commit_retries=0),
     )

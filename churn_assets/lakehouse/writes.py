@@ -47,12 +47,23 @@ retrying_conflicts = retry(
 )
 
 
+def replaced_partitions(table: Table, dates: DateRange | None) -> tuple[str, DateRange]:
+    """Return the partition column of a table whose partitions are replaced, and the dates that are.
+
+    Raises:
+        LakeError: none were named; without them a writer would replace the whole table.
+    """
+    if dates is None or table.partition_column is None:
+        raise LakeError(f"{table} is replaced by partitions, and none were named.")
+    return table.partition_column, dates
+
+
 @retrying_conflicts
 def commit(table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
     """Write rows to the table that the engine knows as ``name``, again if another writer committed first.
 
     Raises:
-        LakeError: the contract replaces partitions, and none were named.
+        LakeError: as ``replaced_partitions``.
     """
     rows = new.rows
     match table.write_mode:
@@ -61,11 +72,10 @@ def commit(table: Table, name: str, new: NewRows, dates: DateRange | None) -> No
         case WriteMode.REPLACE_ALL:
             rows.writeTo(name).overwrite(F.lit(True))
         case WriteMode.REPLACE_PARTITIONS:
-            if dates is None or table.partition_column is None:
-                raise LakeError(f"{table} is replaced by partitions, and none were named.")
+            name_of_column, dates = replaced_partitions(table, dates)
             # Not saveAsTable with replaceWhere: Sail ignores the predicate and replaces the whole table.
             # Not BETWEEN: Delta 4.4 on Spark crashes on it.
-            column = F.col(table.partition_column)
+            column = F.col(name_of_column)
             rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))
         case WriteMode.MERGE_NEW:
             _merge_new(table, name, rows, new.partitions)

@@ -491,3 +491,12 @@ def test_writers_of_one_table_at_the_same_time_all_get_their_rows_in(
 
     assert failures == []
     assert lake.read(EVENTS).count() == 4
+
+
+def test_a_table_that_is_replaced_by_dates_is_not_replaced_without_any(
+    two_days: Lakehouse, spark: SparkSession
+) -> None:
+    with pytest.raises(LakeError, match="is replaced by partitions, and none were named"):
+        two_days.write(USER_DAILY_ACTIVITY, activity(spark, (3, THIRD, 1, 0)))
+
+    assert users_by_day(two_days) == [(FIRST, 1), (SECOND, 2)]
