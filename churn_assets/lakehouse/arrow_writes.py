@@ -38,8 +38,8 @@ FILE_BYTES = 256 * 1024 * 1024
 # A core or two compute what one writes.
 WRITERS = max(1, (os.cpu_count() or 2) // 2)
 
-# Text is unique or has few values, and doubles may be NaN, which has no place between a least and a greatest.
-_PRUNING = (int, dt.date)
+# Text is unique or has few values, and so have booleans; doubles may be NaN, neither least nor greatest.
+_PRUNING = (int, dt.date, dt.datetime)
 
 # One row a file, for Arrow and for the engine.
 _WRITTEN = pa.schema(
@@ -136,10 +136,11 @@ def file_writer(folder: str, schema: pa.Schema, day_column: str | None) -> Calla
             for rows in _held(batches):
                 # Columns that a table gained are its last ones, whatever their place in the contract.
                 files.write(rows.select(schema.names).cast(schema))
+            written = files.closed()
         except BaseException:
             files.remove()
             raise
-        yield pa.RecordBatch.from_pylist(files.closed(), _WRITTEN)
+        yield pa.RecordBatch.from_pylist(written, _WRITTEN)
 
     return write
 
@@ -193,8 +194,9 @@ class _Files:
     def remove(self) -> None:
         """Remove what was written: nobody will commit it."""
         for file in self._open.values():
-            with contextlib.suppress(OSError):
-                file.writer.close()
+            for opened in (file.writer, file.sink):
+                with contextlib.suppress(OSError):
+                    opened.close()
         for name in [*(file.name for file in self._open.values()), *(file["path"] for file in self._closed)]:
             (self._folder / name).unlink(missing_ok=True)
 
@@ -224,11 +226,13 @@ class _Files:
         return _OpenFile(name, sink, writer, metadata)
 
     def _close(self, day: dt.date | None) -> None:
-        file = self._open.pop(day)
+        file = self._open[day]
         file.writer.close()
         size = file.sink.tell()
         file.sink.close()
         stats = orjson.dumps(_stats(file.metadata[0])).decode()
+        # Now, as a file that could not be closed is still to be removed.
+        del self._open[day]
         self._closed.append({"path": file.name, "size": size, "day": str(day), "stats": stats})
 
 
@@ -263,7 +267,7 @@ class _Extent:
     def add(self, statistics: papq.Statistics) -> None:
         """Take in those of one more row group."""
         self.nulls += statistics.null_count
-        if statistics.has_min_max and isinstance(statistics.min, _PRUNING):
+        if statistics.has_min_max and type(statistics.min) in _PRUNING:
             self.least.append(statistics.min)
             self.greatest.append(statistics.max)
 

@@ -13,7 +13,7 @@ from churn_assets.dates import DateRange
 from churn_assets.lakehouse import arrow_writes
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.writes import NewRows, is_commit_conflict
-from churn_assets.tables import EVENTS, USER_DAILY_ACTIVITY, Table
+from churn_assets.tables import CHURN_PREDICTIONS, EVENTS, USER_DAILY_ACTIVITY, Table
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import frame, utc
 
@@ -132,6 +132,29 @@ def test_a_write_that_fails_half_way_leaves_no_file_and_no_version(
 
     assert files(lake) == before
     assert lake.version(EVENTS) == version
+
+
+def test_a_file_that_cannot_be_completed_is_not_left_behind(
+    lake: FolderLakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_metadata: object) -> dict[str, object]:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(arrow_writes, "_stats", full)
+
+    with pytest.raises(Exception, match="no space left"):
+        write(lake, spark, event(1, FIRST), event(2, SECOND))
+
+    assert files(lake) == []
+
+
+def test_booleans_and_probabilities_have_no_extremes(lake: FolderLakehouse, spark: SparkSession) -> None:
+    rows = [(1, FIRST, 0.25, False, AT, 1), (2, FIRST, 0.5, True, AT, 1)]
+    lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, rows), DateRange(FIRST, FIRST))
+
+    last = lake.location(CHURN_PREDICTIONS) / "_delta_log" / f"{lake.version(CHURN_PREDICTIONS):020}.json"
+    (add,) = [one["add"] for one in map(json.loads, last.read_text().splitlines()) if "add" in one]
+    assert set(json.loads(add["stats"])["minValues"]) == {"user_id", "scored_at", "model_version"}
 
 
 def commit_in_between(
