@@ -5,6 +5,7 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from churn_assets.transforms.hashing import null_safe_hash
 from churn_assets.transforms.parsing import taken_apart
 from churn_assets.transforms.values import amount, event_ts, trimmed, user_id
 
@@ -68,18 +69,7 @@ def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
 
 
 def _content(user: Column, moment: Column) -> Column:
-    # NULL is hashed as such, and never reaches the hash itself: Sail 0.7.2 panics on a batch of nothing else.
-    values = {
-        "": [F.col(name) for name in ("event_id", "event_type", "country")],
-        0: [user, F.unix_micros(moment)],
-    }
-    parts = [
-        part
-        for filler, columns in values.items()
-        for column in columns
-        for part in (F.coalesce(column, F.lit(filler)), F.isnull(column))
-    ]
-    return F.xxhash64(*parts)
+    return null_safe_hash(("event_id", "event_type", "country"), (user, F.unix_micros(moment)))
 
 
 def unreadable_amounts(landed: DataFrame) -> DataFrame:

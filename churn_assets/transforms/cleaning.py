@@ -1,7 +1,6 @@
 """From Bronze to Silver: typed events, one row an event_id, and what could not become one."""
 
 import datetime as dt
-from collections.abc import Iterable
 from functools import reduce
 from typing import Literal, NamedTuple
 
@@ -10,6 +9,7 @@ from pyspark.sql import functions as F
 
 from churn_assets import tables
 from churn_assets.transforms.computed_once import computed_once
+from churn_assets.transforms.hashing import null_safe_hash
 from churn_assets.transforms.identity import (
     doubtful_users,
     rows_of_users,
@@ -221,16 +221,8 @@ def _is_blank(column: str) -> Column:
     return F.coalesce(trimmed(F.col(column)), F.lit("")) == ""
 
 
-def _hash(text: Iterable[str], never_null: Iterable[str] = ()) -> Column:
-    """A hash of columns of text, which may be NULL, and of columns of any type that are not."""
-    # NULL is hashed as such; else it would leave the hash as it is, and (NULL, 'a') be equal to ('a', NULL).
-    # It never reaches the hash itself: Sail 0.7.2 panics on a batch of a column that holds nothing else.
-    parts = [part for name in text for part in (F.coalesce(F.col(name), F.lit("")), F.isnull(name))]
-    return F.xxhash64(*never_null, *parts)
-
-
 def _content() -> Column:
-    return _hash(("event_type", "country"), ("user_id", "event_ts"))
+    return null_safe_hash(("event_type", "country"), never_null=("user_id", "event_ts"))
 
 
 def _one_row_an_id(good: DataFrame) -> DataFrame:
@@ -289,7 +281,7 @@ def _are_two(one: str, other: str) -> Column:
 def _differing(landed: DataFrame) -> DataFrame:
     """All rows of the ids whose rows differ as landed: only they can differ from one another once typed."""
     differing = (
-        landed.withColumn("fields", _hash((*CONTENT, "amount")))
+        landed.withColumn("fields", null_safe_hash((*CONTENT, "amount")))
         .groupBy("event_id")
         .agg(F.min("fields").alias("min_fields"), F.max("fields").alias("max_fields"))
         .where(F.col("min_fields") != F.col("max_fields"))

@@ -39,23 +39,23 @@ def row_conservation() -> dg.AssetChecksDefinition:
         landed, quarantined = (lake.read(table, days) for table in (LANDED_EVENTS, QUARANTINED_EVENTS))
         events = new = lake.read(EVENTS)
         if days:
-            events = _of_their_dates(lake, landed, days)
+            events = _of_their_dates(lake, events, landed, days)
             new = events.where(F.to_date("_ingested_at") >= F.lit(days.start))
         delivered = (
             accounting.deliveries(landed, events).count()
             - accounting.quarantined_deliveries(quarantined, events).count()
         )
-        counts = {
-            "landed_rows": landed.count(),
-            "events": new.count(),
-            "quarantined_rows": quarantined.count(),
-        }
-        counts["exact_duplicates"] = delivered - counts["events"]
-        unaccounted = counts["landed_rows"] - delivered - counts["quarantined_rows"]
         reasons = {
             row["reason"]: row["rows"]
             for row in quarantined.groupBy("reason").agg(F.count(F.lit(1)).alias("rows")).collect()
         }
+        counts = {
+            "landed_rows": landed.count(),
+            "events": new.count(),
+            "quarantined_rows": sum(reasons.values()),
+        }
+        counts["exact_duplicates"] = delivered - counts["events"]
+        unaccounted = counts["landed_rows"] - delivered - counts["quarantined_rows"]
         return dg.AssetCheckResult(
             passed=unaccounted == 0,
             metadata={
@@ -69,9 +69,9 @@ def row_conservation() -> dg.AssetChecksDefinition:
     return check
 
 
-def _of_their_dates(lake: Lakehouse, landed: DataFrame, days: DateRange) -> DataFrame:
+def _of_their_dates(lake: Lakehouse, events: DataFrame, landed: DataFrame, days: DateRange) -> DataFrame:
     """Silver's rows of the dates that the lines of these days name, or more, where all are hardly more."""
-    events, rows = lake.read(EVENTS), lake.partition_rows(LANDED_EVENTS)
+    rows = lake.partition_rows(LANDED_EVENTS)
     lines = sum(count for day, count in rows.items() if days.start <= day <= days.end)
     if sum(lake.partition_rows(EVENTS).values()) < 2 * lines:
         return events
