@@ -149,6 +149,7 @@ class Pipeline:
 
     def _ingest(self) -> None:
         self._stages.take_in_files()
+        # A run that died half-way may have left them behind, also where no file is new.
         self._clean()
 
     def _clean(self) -> None:
@@ -205,16 +206,19 @@ class Pipeline:
             self._serve(Serving(self._lake, self._instance, production), production)
 
     def _serve(self, serving: Serving, production: str) -> None:
+        last, keys = serving.last_scored(), dict[str, dg.AssetKey]()
         if serving.online_features_are_behind():
-            self.runner.materialize("online features", [ONLINE_USER_FEATURES])
-        last = serving.last_scored()
+            keys["online features"] = ONLINE_USER_FEATURES
         if last and (version := serving.scored_by_another(last)):
             self.report.notes.append(
                 f"The endpoint was left as it is: {last} was scored by version {version}, and Production is "
                 f"version {production}. Score that date as well: churn run"
             )
-        elif last and serving.endpoint_is_behind():
-            self.runner.materialize("endpoint", [CHURN_PREDICTION_ENDPOINT])
+        elif last and (keys or serving.endpoint_is_behind()):
+            # Newer features are news for the endpoint, which looks users up in them.
+            keys["endpoint"] = CHURN_PREDICTION_ENDPOINT
+        if keys:
+            self.runner.materialize(" and ".join(keys), list(keys.values()))
 
     def _labels_are_newer_than_the_model(self) -> bool:
         labels = storage_ids_by_partition(self._instance, asset_key(CHURN_LABELS))

@@ -19,7 +19,10 @@ from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_immature
-from churn_assets.tables import GATED, LANDED_EVENTS
+from churn_assets.tables import EVENTS, GATED, LANDED_EVENTS, QUARANTINED_EVENTS, USERS
+
+# The tables that landed files make, in one run.
+TAKEN_IN = (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)
 
 
 class Stages:
@@ -29,20 +32,26 @@ class Stages:
         self._runner = runner
         self._lake = lake
 
-    def take_in_files(self) -> None:
-        """Take the files of the landing zone into Bronze, and note what cannot be taken in.
+    def take_in_files(self) -> bool:
+        """Take the files of the landing zone into Bronze, Silver and users, and note what cannot be taken in.
 
-        Where the last ingestion has seen all of them, that is no run and starts no engine.
+        All in one run, as each costs the start of one, and on Databricks that of a cluster. Where the last
+        ingestion has seen all files, that is no run and starts no engine.
+
+        Returns:
+            Whether it ran.
         """
-        runner, what = self._runner, "files to events"
+        runner = self._runner
         now = dt.datetime.now(dt.UTC)
         notes = unchanged_landing_zone(self._lake, runner.instance, runner.code_versions, now)
-        if notes:
-            runner.note_current(what, asset_key(LANDED_EVENTS))
+        is_unchanged = bool(notes)
+        if is_unchanged:
+            runner.note_current("files to events", asset_key(LANDED_EVENTS))
         else:
-            runner.materialize(what, [asset_key(LANDED_EVENTS)])
+            runner.materialize("files to events and users", [asset_key(table) for table in TAKEN_IN])
             notes = last_notes(runner.instance)
         runner.report.notes += notes.lines()
+        return not is_unchanged
 
     def plan(self, now: dt.datetime, wanted: DateRange | None = None, **options: Unpack[PlanOptions]) -> Plan:
         """Plan the dates that are stale, and report the dates that the data covers.

@@ -9,18 +9,15 @@ from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.automation.history.log_reader import latest_metadata
 from churn_assets.automation.runs.runner import PipelineReport, Progress, Runner
-from churn_assets.automation.runs.stages import Stages, about_constant_features
+from churn_assets.automation.runs.stages import TAKEN_IN, Stages, about_constant_features
 from churn_assets.automation.staleness.planning import covered_dates
 from churn_assets.automation.staleness.staleness import ASKED_FOR
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
-    EVENTS,
     MODEL_PROMOTIONS,
-    QUARANTINED_EVENTS,
     USER_FEATURES,
-    USERS,
 )
 
 
@@ -45,10 +42,9 @@ class TaskPipeline:
 
     def ingest(self) -> None:
         """Take in the landing zone: Bronze, Silver, its quarantine, and users."""
-        self._stages.take_in_files()
-        # Both take little time where nothing is new, and a run that died between them leaves no trace.
-        self.runner.materialize("events", [asset_key(EVENTS), asset_key(QUARANTINED_EVENTS)])
-        self.runner.materialize("users", [asset_key(USERS)])
+        if not self._stages.take_in_files():
+            # It takes little time where nothing is new, and a run that died half-way leaves no trace.
+            self.runner.materialize("events and users", [asset_key(table) for table in TAKEN_IN[1:]])
 
     def featurize(self, now: dt.datetime) -> int:
         """Compute activity, summary, features and labels of the dates that are stale.

@@ -128,7 +128,10 @@ def champion(settings: Settings, holdout: "pd.DataFrame") -> Champion:
         import mlflow.pyfunc
 
         uri = registry.model_uri(settings, version)
-        predicted = mlflow.pyfunc.load_model(uri).predict(holdout[packaging.inputs(uri)])
+        # The warnings are of packages that differ from those of its training, which takes as long to look
+        # for as to load it, and the scoring that follows says the same.
+        model = mlflow.pyfunc.load_model(uri, suppress_warnings=True)
+        predicted = model.predict(holdout[packaging.inputs(uri)])
         return Champion(version, np.asarray(predicted, dtype="float64"))
     except Exception as error:  # noqa: BLE001 - a champion that cannot predict is not replaced unseen
         name = f"The champion, version {version}," if version else "The champion"
