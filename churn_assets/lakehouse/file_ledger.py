@@ -21,7 +21,7 @@ from churn_assets.lakehouse.landing_lines import unreadable_file
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 
 Clock = Callable[[], dt.datetime]
-# From names of files to their lines, as ``landing_lines.read_lines`` returns them.
+# From names of files to their lines, as ``landing_lines.read_rows`` returns them.
 ReadLines = Callable[[list[str]], DataFrame]
 
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -57,7 +57,7 @@ def append_new_files(
     Args:
         lake: where Bronze is.
         names: the files' names.
-        read: returns the lines of files.
+        read: returns the lines of files, taken apart.
         now: the clock.
         listing: the landing zone, where it can be listed from here.
     """

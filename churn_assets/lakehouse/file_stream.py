@@ -16,7 +16,7 @@ from churn_assets.errors import ChurnError, LandingError
 from churn_assets.lakehouse.file_ledger import AppendedFiles, Clock, append_new_files
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import EXPECTED, SUFFIXES, Listing
-from churn_assets.lakehouse.landing_lines import lines_of, read_lines
+from churn_assets.lakehouse.landing_lines import read_rows, rows_of
 from churn_assets.tables import LANDED_EVENTS
 
 NO_SUCH_PATH = ("PATH_NOT_FOUND", "PATH_DOES_NOT_EXIST", "FileNotFoundException")
@@ -42,7 +42,7 @@ def by_file_stream(lake: Lakehouse, now: Clock, listing: Listing) -> list[Append
     def ingest_batch(files: DataFrame) -> AppendedFiles:
         names = {relative(row["path"], place) for row in files.select("path").collect()} & listed
         return append_new_files(
-            lake, names, lambda new: read_lines(lake.spark, root, new, megabytes), now, listing
+            lake, names, lambda new: read_rows(lake.spark, root, new, megabytes), now, listing
         )
 
     reader = (
@@ -70,7 +70,7 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> list[AppendedFiles]:
             pairs = lake.spark.createDataFrame(
                 [(paths[name], name) for name in new], "path string, name string"
             )
-            return lines_of(files.join(F.broadcast(pairs), "path"), lake.settings.max_line_megabytes)
+            return rows_of(files.join(F.broadcast(pairs), "path"), lake.settings.max_line_megabytes)
 
         return append_new_files(lake, set(paths), read, now)
 

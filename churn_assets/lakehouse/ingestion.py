@@ -10,7 +10,7 @@ from churn_assets.lakehouse.file_ledger import AppendedFiles, Clock, append_new_
 from churn_assets.lakehouse.file_stream import by_auto_loader, by_file_stream
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import EXPECTED, Listing, list_files
-from churn_assets.lakehouse.landing_lines import read_lines
+from churn_assets.lakehouse.landing_lines import read_rows
 from churn_assets.tables import LANDED_EVENTS
 
 
@@ -76,7 +76,7 @@ def _by_listing(lake: Lakehouse, now: Clock, listing: Listing) -> list[AppendedF
             append_new_files(
                 lake,
                 rest,
-                lambda new: read_lines(lake.spark, root, new, megabytes, lake.parallel_files),
+                lambda new: read_rows(lake.spark, root, new, megabytes, lake.parallel_files),
                 now,
                 listing,
             )

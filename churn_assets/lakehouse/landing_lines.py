@@ -1,4 +1,4 @@
-"""From event files to lines, in bounded memory however large a file or a line is."""
+"""From event files to lines, and on to their fields, in bounded memory however large a file or line is."""
 
 import gzip
 import io
@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.fs
 from pyspark.sql import DataFrame, SparkSession
+
+from churn_assets.transforms.json_lines import Batches
 
 # Its functions are made at run time: type checkers do not know them.
 pc: Any = pyarrow.compute
@@ -30,11 +32,7 @@ _UNREADABLE = re.compile(rf"{UNREADABLE} ((?:[0-9a-f]{{2}})+): ([^\n\"\\]*)")
 
 
 def read_lines(
-    spark: SparkSession,
-    root: str,
-    files: list[str],
-    line_megabytes: int = DEFAULT_LINE_MEGABYTES,
-    readers: int = DEFAULT_READERS,
+    spark: SparkSession, root: str, files: list[str], line_megabytes: int = DEFAULT_LINE_MEGABYTES
 ) -> DataFrame:
     """Return the lines of the files: line (string), _source_file (string).
 
@@ -42,26 +40,49 @@ def read_lines(
     there and one more that says so; a line longer than ``line_megabytes`` is replaced by one with its length
     and its beginning. Neither is JSON, and so both end in quarantine.
 
-    ``readers`` files are read at once. One that cannot be read fails the computation with an error that
-    ``unreadable_file`` understands.
+    A file that cannot be read fails the computation with an error that ``unreadable_file`` understands.
     """
-    # A file is not split, however large it is.
-    partitions = min(len(files), readers)
-    names = spark.createDataFrame([(name,) for name in files], "name string").repartition(partitions)
-    return names.mapInArrow(_reader(root, line_megabytes), "line string, _source_file string")
+    return _names(spark, files).mapInArrow(_reader(root, line_megabytes), "line string, _source_file string")
 
 
-def lines_of(contents: DataFrame, line_megabytes: int = DEFAULT_LINE_MEGABYTES) -> DataFrame:
+def read_rows(
+    spark: SparkSession,
+    root: str,
+    files: list[str],
+    line_megabytes: int = DEFAULT_LINE_MEGABYTES,
+    readers: int = DEFAULT_READERS,
+) -> DataFrame:
+    """Return the lines of the files as ``parsing.taken_apart`` does, with _source_file; see ``read_lines``.
+
+    ``readers`` files are read at once.
+    """
+    return _taken_apart(_names(spark, files, readers), _reader(root, line_megabytes))
+
+
+def rows_of(contents: DataFrame, line_megabytes: int = DEFAULT_LINE_MEGABYTES) -> DataFrame:
     """Return the same of files whose contents the engine has read: name (string), content (binary).
 
     The files of one partition, which Spark cuts at 128 MB, are in memory as a whole.
     """
-    reader = _reader(None, line_megabytes)
-    return contents.select("name", "content").mapInArrow(reader, "line string, _source_file string")
+    return _taken_apart(contents.select("name", "content"), _reader(None, line_megabytes))
+
+
+def _taken_apart(files: DataFrame, read: Callable[[Batches], Batches]) -> DataFrame:
+    # It brings pandas, a third of a second, and whoever asks for unreadable_file reads nothing.
+    from churn_assets.transforms import parsing
+
+    return parsing.taken_apart(files, read)
+
+
+def _names(spark: SparkSession, files: list[str], readers: int = DEFAULT_READERS) -> DataFrame:
+    # A file is not split, however large it is.
+    return spark.createDataFrame([(name,) for name in files], "name string").repartition(
+        min(len(files), readers)
+    )
 
 
 def unreadable_file(error: BaseException) -> tuple[str, str] | None:
-    """Return the file that made a computation of ``read_lines`` fail, and why; None for other errors."""
+    """Return the file that made a computation of ``read_rows`` fail, and why; None for other errors."""
     match = _UNREADABLE.search(str(error))
     return (bytes.fromhex(match[1]).decode(), match[2].strip()) if match else None
 
@@ -117,7 +138,7 @@ def _splitter(  # noqa: C901 - one closure, as the comment above says
 
 def _reader(  # noqa: C901 - one closure, as the comment above says
     root: str | None, line_megabytes: int
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+) -> Callable[[Batches], Batches]:
     """Return what reads lines from names or, without a root, from names with their contents."""
     split, unreadable = _splitter(line_megabytes), UNREADABLE
 
@@ -129,7 +150,7 @@ def _reader(  # noqa: C901 - one closure, as the comment above says
             text = pa.array(decoded, pa.string())
         return pa.RecordBatch.from_arrays([text, pa.repeat(name, len(lines))], ["line", "_source_file"])
 
-    def contents(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    def contents(batches: Batches) -> Iterator[tuple[str, Callable[[], Any]]]:
         filesystem, base = pyarrow.fs.FileSystem.from_uri(root) if root else (None, "")
         for names in batches:
             for row, name in enumerate(names.column(0).to_pylist()):
@@ -138,7 +159,7 @@ def _reader(  # noqa: C901 - one closure, as the comment above says
                 else:
                     yield name, lambda names=names, row=row: io.BytesIO(names.column(1)[row].as_py())
 
-    def of_file(name: str, open_file: Callable[[], Any]) -> Iterator[pa.RecordBatch]:
+    def of_file(name: str, open_file: Callable[[], Any]) -> Batches:
         with open_file() as raw:
             packed = name.lower().endswith(".gz")
             stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[call-overload]  # pyarrow's file is one in all but the type
@@ -149,7 +170,7 @@ def _reader(  # noqa: C901 - one closure, as the comment above says
                 end = f"[unreadable from here on: {error}]".encode()
                 yield batch(pa.array([end], pa.binary()), name)
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def read(batches: Batches) -> Batches:
         for name, open_file in contents(batches):
             try:
                 yield from of_file(name, open_file)

@@ -38,24 +38,25 @@ def first_day(last_micros: int | None) -> dt.date | None:
     return None if last_micros is None else (EPOCH + dt.timedelta(microseconds=last_micros)).date()
 
 
-def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
-    """The lines that say what an event of Silver says: one a delivery of that event.
+def deliveries(landed: DataFrame, quarantined: DataFrame, events: DataFrame) -> DataFrame:
+    """Count the lines that say what an event of Silver says: one a delivery of that event.
+
+    A line that is in quarantine may say it too, as one that came before its time, or twice: it counts less.
 
     Args:
         landed: ``landing.events``, or some of its rows.
+        quarantined: ``clean.quarantined_events``, or some of its rows.
         events: ``clean.events``; at least the rows of the dates of these lines.
 
     Returns:
-        content (bigint), a hash of event_id and content. An event delivered twice has two rows; one of them
-        is an exact duplicate. A line that is in quarantine may say it too, as one that came before its time,
-        or twice.
+        content (bigint), a hash of event_id and content, and lines (int): 1 for each line of Bronze that says
+        it, and -1 for each in quarantine. An event delivered twice adds up to two, of which one is an exact
+        duplicate.
     """
-    # An earlier release took 007 for 7, and Silver keeps what it has.
-    former = F.when(F.col("user_id").rlike(FORMER_USER_ID), F.col("user_id").try_cast("bigint"))
-    lines = landed.select(
-        _content(F.coalesce(user_id(F.col("user_id")), former), event_ts(F.col("event_ts"))).alias("content"),
-        amount(F.col("amount")).alias("amount"),
-    )
+    # From the lines that the quarantine keeps: few, where looking for them in Bronze reads every line.
+    refused = taken_apart(quarantined.select(F.col("_raw").alias("line")))
+    # Together, as Silver is then read once.
+    lines = _said(landed, 1).unionByName(_said(refused, -1))
     # Ten million events have two with one hash by chance once in 200,000 logs; two columns of text and four
     # others, joined as they are, take twice the time and several times the memory.
     silver = events.select(
@@ -65,7 +66,18 @@ def deliveries(landed: DataFrame, events: DataFrame) -> DataFrame:
     # No amount goes with any. The lines first, as Sail hashes the left side.
     is_same = F.coalesce(F.col("amount") == F.col("silver_amount"), F.lit(True))
     pairs = lines.join(silver, F.col("content") == F.col("silver_content"))
-    return pairs.where(is_same).select("content")
+    return pairs.where(is_same).select("content", "lines")
+
+
+def _said(lines: DataFrame, count: int) -> DataFrame:
+    # An earlier release took 007 for 7, and Silver keeps what it has.
+    former = F.when(F.col("user_id").rlike(FORMER_USER_ID), F.col("user_id").try_cast("bigint"))
+    user = F.coalesce(user_id(F.col("user_id")), former)
+    return lines.select(
+        _content(user, event_ts(F.col("event_ts"))).alias("content"),
+        amount(F.col("amount")).alias("amount"),
+        F.lit(count).alias("lines"),
+    )
 
 
 def _content(user: Column, moment: Column) -> Column:
@@ -82,20 +94,6 @@ def unreadable_amounts(landed: DataFrame) -> DataFrame:
         The rows of ``landed``.
     """
     return landed.where((trimmed(F.col("amount")) != "") & amount(F.col("amount")).isNull())
-
-
-def quarantined_deliveries(quarantined: DataFrame, events: DataFrame) -> DataFrame:
-    """Those of the ``deliveries`` that are in quarantine all the same.
-
-    Args:
-        quarantined: ``clean.quarantined_events``, or some of its rows.
-        events: ``clean.events``; at least the rows of the dates of these lines.
-
-    Returns:
-        content (bigint).
-    """
-    # From the lines that the quarantine keeps: few, where looking for them in Bronze reads every line.
-    return deliveries(taken_apart(quarantined.select(F.col("_raw").alias("line"))), events)
 
 
 def days_said(landed: DataFrame) -> DataFrame:

@@ -16,7 +16,7 @@ from churn_assets.errors import LakeError, LandingError
 from churn_assets.lakehouse import file_ledger, ingestion
 from churn_assets.lakehouse.file_ledger import append_new_files
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
-from churn_assets.lakehouse.landing_lines import read_lines
+from churn_assets.lakehouse.landing_lines import read_rows
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import frame
@@ -108,7 +108,7 @@ def test_a_lost_checkpoint_doubles_nothing(lake: FolderLakehouse) -> None:
 def test_what_another_deployment_took_in_is_not_taken_in_again(lake: FolderLakehouse) -> None:
     land(lake, "day1.json", "a")
     root = lake.settings.landing_root
-    append_new_files(lake, {"day1.json"}, lambda new: read_lines(lake.spark, root, new), at_noon)
+    append_new_files(lake, {"day1.json"}, lambda new: read_rows(lake.spark, root, new), at_noon)
 
     assert ingestion.ingest(lake, at_noon).files == 0
 

@@ -111,7 +111,9 @@ ODD_LINES = {
 
 @pytest.fixture(scope="module")
 def odd_rows(spark):
-    table = parsing.landed_events(landed_lines(spark, {"odd.jsonl": list(ODD_LINES)}), NOON)
+    table = parsing.landed_events(
+        parsing.taken_apart(landed_lines(spark, {"odd.jsonl": list(ODD_LINES)})), NOON
+    )
     return {row["_raw"]: row.asDict() for row in table.collect()}
 
 
@@ -132,7 +134,7 @@ def test_no_line_is_lost(odd_rows):
 def test_a_landed_row_says_when_and_from_where_it_came(spark):
     ingested_at = dt.datetime(2026, 3, 2, 1, 30, 0, 123457, tzinfo=dt.timezone(dt.timedelta(hours=2)))
     lines = landed_lines(spark, {"a/1.jsonl": ['{"event_id":"crlf"}\r'], "b/2.jsonl": ["x\r"]})
-    table = parsing.landed_events(lines, ingested_at)
+    table = parsing.landed_events(parsing.taken_apart(lines), ingested_at)
     assert table.columns == tables.LANDED_EVENTS.column_names
     assert [kind for _, kind in table.dtypes] == [column.type for column in tables.LANDED_EVENTS.columns]
     rows = sorted(

@@ -42,8 +42,7 @@ def row_conservation() -> dg.AssetChecksDefinition:
             events = _of_their_dates(lake, events, landed, days)
             new = events.where(F.to_date("_ingested_at") >= F.lit(days.start))
         delivered = (
-            accounting.deliveries(landed, events).count()
-            - accounting.quarantined_deliveries(quarantined, events).count()
+            accounting.deliveries(landed, quarantined, events).agg(F.sum("lines")).collect()[0][0] or 0
         )
         reasons = {
             row["reason"]: row["rows"]
