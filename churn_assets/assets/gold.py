@@ -96,7 +96,9 @@ def gold_assets(settings: Settings) -> Assets:
     def user_features(
         context: dg.AssetExecutionContext, activity: DataFrame, months: DataFrame, users: DataFrame
     ) -> DataFrame:
-        return feature_transforms.user_features(activity, months, users, date_range(context))
+        dates = date_range(context)
+        rows = _rows_read(context.resources.lakehouse, dates)
+        return feature_transforms.user_features(activity, months, users, dates, rows)
 
     @dg.asset(
         **table_asset(CHURN_LABELS, settings),
@@ -128,6 +130,14 @@ def gold_assets(settings: Settings) -> Assets:
         )
 
     return [user_daily_activity, daily_summary, user_monthly_activity, user_features, churn_labels]
+
+
+def _rows_read(lake: Lakehouse, dates: DateRange) -> int:
+    """Return about how many rows of activity and months the features of these dates read."""
+    first = feature_transforms.first_whole_day(dates.start)
+    of_days, of_months = map(lake.partition_rows, (USER_DAILY_ACTIVITY, USER_MONTHLY_ACTIVITY))
+    days = sum(count for day, count in of_days.items() if first <= day <= dates.end)
+    return days + sum(count for day, count in of_months.items() if day < first)
 
 
 def _require_event_types(lake: Lakehouse, staying_types: Sequence[str]) -> None:

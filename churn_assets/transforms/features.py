@@ -14,17 +14,21 @@ from churn_assets.transforms.activity import within
 from churn_assets.transforms.running import known_of
 from churn_assets.transforms.spans import NEVER
 
-# Users are worked out in so many groups, each of which a worker holds in memory with its rows of all dates:
-# the more dates, the more groups. One costs a few milliseconds.
+# Users are worked out in so many groups, each of which a worker holds in memory with what it reads and its
+# rows of all dates: the more of either, the more groups. One costs a few milliseconds.
 LEAST_GROUPS = 8
-MOST_GROUPS = 256
+MOST_GROUPS_FOR_DATES = 256
+# Some 100 bytes each, and several times that while they are worked out.
+ROWS_A_GROUP = 1_000_000
 
 EPOCH = dt.date(1970, 1, 1)
 
 ARROW_TYPES = {"bigint": pa.int64(), "date": pa.date32(), "double": pa.float64()}
 
 
-def user_features(activity: DataFrame, months: DataFrame, users: DataFrame, dates: DateRange) -> DataFrame:
+def user_features(
+    activity: DataFrame, months: DataFrame, users: DataFrame, dates: DateRange, rows: int = 0
+) -> DataFrame:
     """Sum up what each user did up to each feature_date who has an event in the 30 days up to it.
 
     Args:
@@ -33,6 +37,7 @@ def user_features(activity: DataFrame, months: DataFrame, users: DataFrame, date
         months: ``gold.user_monthly_activity``, at least all months before that; others change nothing.
         users: ``clean.users``, for first_seen_date.
         dates: the feature_dates to compute.
+        rows: about how many of activity and months there are; decides on memory, and on no result.
 
     Returns:
         The columns of ``tables.USER_FEATURES``, one row per feature_date and user active in its 30 days.
@@ -50,7 +55,8 @@ def user_features(activity: DataFrame, months: DataFrame, users: DataFrame, date
     parts = users.select("user_id", _number(F.col("first_seen_date")).alias("first_seen")).join(
         _days(days).unionByName(_months(earlier)), "user_id", "right"
     )
-    groups = min(LEAST_GROUPS + (dates.end - dates.start).days // 8, MOST_GROUPS)
+    for_dates = min(LEAST_GROUPS + (dates.end - dates.start).days // 8, MOST_GROUPS_FOR_DATES)
+    groups = max(for_dates, rows // ROWS_A_GROUP)
     columns = ", ".join(f"{column.name} {column.type}" for column in tables.USER_FEATURES.columns)
     return parts.groupBy(F.pmod(F.xxhash64("user_id"), F.lit(groups)).alias("group")).applyInArrow(
         _worked_out(dates), columns

@@ -81,6 +81,14 @@ def test_a_range_of_dates_gives_what_its_dates_give_one_by_one(activity, users):
     assert per_user == {1: 61, 2: 30, 3: 30, 4: 30, 5: 0}
 
 
+def test_many_groups_for_many_rows_give_what_few_give(activity, users, no_months):
+    in_few, in_many = (
+        rows_of(features.user_features(activity, no_months, users, ONLY_D, rows=count))
+        for count in (0, 40 * features.ROWS_A_GROUP)
+    )
+    assert in_few == in_many
+
+
 def test_no_event_in_thirty_days_gives_no_row(activity, users, no_months):
     table = features.user_features(activity, no_months, users, DateRange(day(31), day(40)))
     assert rows_of(table) == []
