@@ -129,11 +129,17 @@ def job_specification(
                 },
             },
             task("train", [{"task_key": ENOUGH_ROWS, "outcome": "true"}]),
-            # A train that was not wanted is Excluded. Databricks: "Excluded tasks are skipped and are treated
-            # as successful", but "if all task dependencies are excluded, the task is also excluded"; so score
-            # also depends on the condition, which has run by then whatever it found. NONE_FAILED is "none of
-            # the dependencies failed, and at least one dependency was run": not met after a failed train.
-            task("score", [{"task_key": ENOUGH_ROWS}, {"task_key": "train"}], run_if="NONE_FAILED"),
+            # With enough rows score's own edge to the condition is dead, and train has run; with too few that
+            # edge lives, and train is Excluded. Databricks: "Excluded tasks are skipped and are treated as
+            # successful", but "if all task dependencies are excluded, the task is also excluded": one of the
+            # two is always left. NONE_FAILED is "none of the dependencies failed, and at least one
+            # dependency was run": not met after a failed train. The service takes no edge from a condition
+            # without its outcome.
+            task(
+                "score",
+                [{"task_key": ENOUGH_ROWS, "outcome": "false"}, {"task_key": "train"}],
+                run_if="NONE_FAILED",
+            ),
             task("deploy", [{"task_key": "score"}]),
         ],
     }

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from churn_assets.databricks.workflow.spec import job_specification
 from churn_assets.databricks.workflow.wheel import cluster_wheel
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
+from churn_assets_tests.workspace import job_settings, shapes
+from churn_assets_tests.workspace.answers import Violation
 
 HOST = "https://example.cloud.databricks.com"
 SECRETS = frozenset({"databricks-token"})
@@ -80,10 +83,41 @@ def test_in_dev_the_endpoint_of_the_workspace_is_left_alone(exported: dict[str, 
     assert last["prod"]["python_wheel_task"]["parameters"] == ["deploy"]
 
 
-def test_the_service_knows_every_field_of_the_job(exported: dict[str, Any]) -> None:
-    job = job_of(exported, "prod")
+def test_the_service_takes_the_job_of_both_targets(exported: dict[str, Any]) -> None:
+    for target in ("dev", "prod"):
+        job = job_of(exported, target)
 
-    assert JobSettings.from_dict(job).as_dict() == job
+        shapes.check(job, JobSettings, "the job")
+        job_settings.check(job, job_settings.JOB_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda job: job.update(retries=1), "Unknown field 'retries'"),
+        (lambda job: job["tasks"][0].pop("task_key"), "Missing required field: task_key"),
+        (lambda job: job["job_clusters"][0]["new_cluster"].update(nodes=1), "Unknown field 'nodes'"),
+    ],
+)
+def test_a_field_too_much_or_too_few_would_be_seen(
+    exported: dict[str, Any], spoil: Callable[[Any], None], message: str
+) -> None:
+    job = job_of(exported, "prod")
+    spoil(job)
+
+    with pytest.raises(Violation, match=message):
+        shapes.check(job, JobSettings, "the job")
+
+
+def test_score_follows_the_training_or_the_edge_that_says_there_is_none(exported: dict[str, Any]) -> None:
+    tasks = {task["task_key"]: task for task in job_of(exported, "prod")["tasks"]}
+
+    assert tasks["train"]["depends_on"] == [{"task_key": "enough_rows", "outcome": "true"}]
+    assert tasks["score"]["depends_on"] == [
+        {"task_key": "enough_rows", "outcome": "false"},
+        {"task_key": "train"},
+    ]
+    assert tasks["score"]["run_if"] == "NONE_FAILED"
 
 
 def test_no_task_brings_a_spark_of_its_own(exported: dict[str, Any]) -> None:
