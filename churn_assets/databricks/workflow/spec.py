@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from churn_assets.databricks.compute.compute import cluster_python, cluster_spec
-from churn_assets.databricks.compute.libraries import DISTRIBUTION, cluster_libraries
+from churn_assets.databricks.compute.compute import cluster_spec, require_runtime
+from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.workflow.tasks import ENTRY_POINT, FEATURE_COUNT, TaskName
 from churn_assets.errors import SettingsError
 from churn_assets.model.data.dataset import MINIMUM_ROWS
@@ -37,7 +37,6 @@ HERE_ONLY = frozenset(
         "CHURN_DATABRICKS_DBU_RATES",
         "CHURN_DATABRICKS_POLL_SECONDS",
         "CHURN_DATABRICKS_POOL_ID",
-        "CHURN_DATABRICKS_STAGING",
         "CHURN_LAKE_ROOT",
         "CHURN_SLA_MINUTES",
         "CHURN_SPARK_MASTER",
@@ -67,7 +66,11 @@ def require_job_settings(settings: Settings) -> None:
 
 
 def job_specification(
-    settings: Settings, wheel: str, secrets: frozenset[str] = frozenset(), *, paused: bool = False
+    settings: Settings,
+    libraries: list[dict[str, str]],
+    secrets: frozenset[str] = frozenset(),
+    *,
+    paused: bool = False,
 ) -> dict[str, Any]:
     """Return the job's specification: its tasks, their cluster and the schedule.
 
@@ -76,17 +79,14 @@ def job_specification(
 
     Args:
         settings: those that ``require_job_settings`` has let pass.
-        wheel: path of the wheel, as a library names it.
+        libraries: of each task: the wheel, and the file of what it requires.
         secrets: keys that the secret scope has; the cluster reads them itself.
         paused: whether the schedule is paused.
 
     Raises:
         SettingsError: the runtime is not one that this package runs on.
     """
-    libraries = [{"whl": wheel}] + [
-        {"pypi": {"package": pin}}
-        for pin in cluster_libraries(cluster_python(settings.databricks_spark_version))
-    ]
+    require_runtime(settings.databricks_spark_version, "CHURN_DATABRICKS_SPARK_VERSION")
 
     def task(name: TaskName, depends_on: list[dict[str, str]], **more: Any) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ import yaml
 from databricks.sdk.service.jobs import JobSettings
 
 from churn_assets import settings as settings_module
+from churn_assets.databricks.compute.libraries import cluster_requirements
 from churn_assets.databricks.workflow import bundle
 from churn_assets.databricks.workflow.spec import job_specification
 from churn_assets.databricks.workflow.wheel import cluster_wheel
@@ -62,7 +63,7 @@ def job_of(exported: dict[str, Any], target: str) -> dict[str, Any]:
 
 
 def test_in_prod_it_is_the_job_that_is_created(exported: dict[str, Any], settings: Settings) -> None:
-    assert job_of(exported, "prod") == job_specification(settings, bundle.WHEEL, SECRETS)
+    assert job_of(exported, "prod") == job_specification(settings, bundle.LIBRARIES, SECRETS)
 
 
 def test_in_dev_it_writes_to_no_catalog_of_production(exported: dict[str, Any]) -> None:
@@ -120,19 +121,14 @@ def test_score_follows_the_training_or_the_edge_that_says_there_is_none(exported
     assert tasks["score"]["run_if"] == "NONE_FAILED"
 
 
-def test_no_task_brings_a_spark_of_its_own(exported: dict[str, Any]) -> None:
-    tasks = job_of(exported, "prod")["tasks"]
-    pins = [
-        library["pypi"]["package"]
-        for task in tasks
-        for library in task.get("libraries", [])
-        if "pypi" in library
-    ]
+def test_each_task_brings_the_wheel_and_the_file_of_what_it_requires(
+    exported: dict[str, Any], tmp_path: Path
+) -> None:
+    libraries = [task["libraries"] for task in job_of(exported, "prod")["tasks"] if "libraries" in task]
 
-    assert any(pin.startswith("dagster==") for pin in pins)
-    assert [
-        pin for pin in pins if pin.startswith(("pyspark", "pysail", "delta-spark", "dagster-pyspark"))
-    ] == []
+    assert libraries == [[{"whl": "./dist/*.whl"}, {"requirements": "./dist/requirements.txt"}]] * 5
+    assert (tmp_path / "dist" / "requirements.txt").read_bytes() == cluster_requirements().content
+    assert exported["sync"]["include"] == ["dist/requirements.txt"]
 
 
 def test_no_secret_and_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
@@ -159,11 +155,11 @@ def test_a_local_deployment_has_no_bundle(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_build_of_the_bundle_writes_the_wheel_that_the_job_uses(
+def test_the_build_of_the_bundle_writes_what_the_job_installs(
     exported: dict[str, Any], tmp_path: Path
 ) -> None:
-    (built_before,) = (tmp_path / "dist").iterdir()
-    built_before.unlink()
+    for built_before in (tmp_path / "dist").iterdir():
+        built_before.unlink()
     python, *build = exported["artifacts"]["churn_assets"]["build"].split()
     assert python == "python"
 
@@ -171,6 +167,7 @@ def test_the_build_of_the_bundle_writes_the_wheel_that_the_job_uses(
 
     (wheel,) = tmp_path.glob(bundle.WHEEL)
     assert wheel.read_bytes() == cluster_wheel().content == cluster_wheel().content
+    assert (wheel.parent / "requirements.txt").read_bytes() == cluster_requirements().content
 
 
 def test_the_wheel_requires_nothing_and_records_what_it_holds(
