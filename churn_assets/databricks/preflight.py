@@ -82,7 +82,8 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
             case "existing":
                 cluster = client.clusters.get(settings.databricks_cluster_id)
                 require_runtime(
-                    cluster.spark_version or "", f"CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id}"
+                    cluster.spark_version or "",
+                    f"The runtime of CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id}",
                 )
                 return f"the cluster {cluster.cluster_name}, {cluster.spark_version}"
             case "pool":

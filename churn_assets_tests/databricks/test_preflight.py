@@ -63,5 +63,15 @@ def test_compute_that_is_not_there_is_named(
     assert says in answers(make_settings(**overrides))["compute"]
 
 
+def test_a_cluster_that_is_there_and_too_old_is_named(workspace: Workspace, make_settings: Make) -> None:
+    clusters = workspace.client().clusters
+    old = clusters.create("16.4.x-scala2.13", node_type_id="i3.xlarge", num_workers=1).response.cluster_id
+    reply = answers(make_settings(databricks_compute="existing", databricks_cluster_id=old))["compute"]
+    assert (
+        f"CHURN_DATABRICKS_CLUSTER_ID={old} is 16.4.x-scala2.13, older than Databricks Runtime 17.3" in reply
+    )
+    clusters.permanent_delete(old or "")
+
+
 def test_a_node_type_without_a_rate_gives_no_estimates(make_settings: Make) -> None:
     assert "no estimates" in answers(make_settings(databricks_node_type="r5d.xlarge"))["cost"]

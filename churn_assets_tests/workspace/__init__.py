@@ -17,9 +17,9 @@ Known differences from the real service:
   Every cluster runs the one interpreter that the test gave; ``spark_version`` only names the runtime.
 * That interpreter has of Databricks Runtime 17.3 what ``environment`` lists: its Python, a Spark of its line,
   and what Spark passes data through. The runtime's other packages are not there.
-* Requirements files are installed by uv and checked by ``pip check``; they need hashes, which the real service
-  does not ask for. ``pypi`` libraries are not downloaded: the interpreter has them already, or the task fails as
-  a failed installation does. Wheels are installed without their dependencies.
+* Requirements files are installed by uv and checked by ``pip check``; they need hashes, which the real
+  service does not ask for. ``pypi`` libraries are not downloaded: the interpreter has them already, or the
+  task fails as a failed installation does. Wheels are installed without their dependencies.
 * The DBFS root is disabled, as in new workspaces.
 * A task is killed without a warning (SIGKILL) when it is cancelled, times out or loses its cluster; what the
   real service sends first is not documented. Logs are delivered when a task ends, not every five minutes.

@@ -54,7 +54,7 @@ class StepClusters:
             secrets = {name: (scope, key) for name, key in SECRETS.items() if key in self._secrets}
             require_runtime(
                 self._existing.spark_version or "",
-                f"CHURN_DATABRICKS_CLUSTER_ID={settings.databricks_cluster_id}",
+                f"The runtime of CHURN_DATABRICKS_CLUSTER_ID={settings.databricks_cluster_id}",
             )
             return StepCluster({"existing": settings.databricks_cluster_id}, secrets)
         if settings.databricks_compute == "run":

@@ -42,17 +42,17 @@ def require_runtime(spark_version: str, whose: str) -> None:
 
     Args:
         spark_version: such as ``17.3.x-scala2.13``.
-        whose: the setting or cluster that says so, for the error.
+        whose: the setting that says so, or whose runtime it is, for the error.
 
     Raises:
         SettingsError: it is malformed or too old.
     """
     match = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
     if not match:
-        raise SettingsError(f"{whose}={spark_version!r} is no runtime. Use one such as 17.3.x-scala2.13.")
+        raise SettingsError(f"{whose} is {spark_version!r}, no runtime. Use one such as 17.3.x-scala2.13.")
     if (int(match[1]), int(match[2])) < OLDEST_RUNTIME:
         raise SettingsError(
-            f"{whose}={spark_version} is older than Databricks Runtime 17.3 LTS: up to 16.4 Spark is 3.5, "
+            f"{whose} is {spark_version}, older than Databricks Runtime 17.3 LTS: up to 16.4 Spark is 3.5, "
             "which has no DataFrame.toArrow. Use 17.3 LTS or newer, such as 17.3.x-scala2.13."
         )
 

@@ -47,7 +47,7 @@ def test_secrets_are_named_to_the_cluster_and_never_read() -> None:
         ({"databricks_compute": "pool"}, "CHURN_DATABRICKS_POOL_ID"),
         ({"databricks_spark_version": "15.4.x-scala2.12"}, r"no DataFrame.toArrow\. Use 17.3 LTS or newer"),
         ({"databricks_spark_version": "16.4.x-scala2.13"}, r"no DataFrame.toArrow\. Use 17.3 LTS or newer"),
-        ({"databricks_spark_version": "latest"}, "is no runtime"),
+        ({"databricks_spark_version": "latest"}, "no runtime"),
     ],
 )
 def test_settings_that_name_no_usable_cluster_say_what_to_set(overrides: dict[str, str], says: str) -> None:

@@ -96,7 +96,7 @@ def test_a_cluster_that_is_there_and_too_old_is_refused(
         make_launcher(databricks_compute="existing", databricks_cluster_id=old), "probe", config={}
     )
     assert (
-        f"CHURN_DATABRICKS_CLUSTER_ID={old}=16.4.x-scala2.13 is older"
+        f"CHURN_DATABRICKS_CLUSTER_ID={old} is 16.4.x-scala2.13, older"
         in tiny.failure(result, "probe").message
     )
     assert workspace.calls("POST", "/runs/submit") == []
