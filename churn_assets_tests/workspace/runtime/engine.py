@@ -16,6 +16,14 @@ from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
 
 PACKAGE = Path(__file__).parent / "emulated_databricks"
 CATALOGS = ("main_catalog", "raw_catalog")
+# Sail has the settings of the Spark that it finds, which is the runtime's; the client of this process is
+# newer, and asks for these as well. The values are that Spark's own.
+NEWER = {
+    "spark.sql.session.localRelationSizeLimit": str(3 * 1024**3),
+    "spark.sql.session.localRelationChunkSizeRows": "10000",
+    "spark.sql.session.localRelationChunkSizeBytes": str(16 * 1024**2),
+    "spark.sql.session.localRelationBatchOfChunksSizeBytes": str(1024**3),
+}
 
 
 class Engine:
@@ -76,7 +84,8 @@ class Engine:
         from churn_assets_tests.workspace.runtime.emulated_databricks.session import attach
 
         session: Any = SparkSession.builder.remote(self._remote).create()
-        session.conf.set("spark.sql.session.timeZone", "UTC")
+        for name, value in {"spark.sql.session.timeZone": "UTC", **NEWER}.items():
+            session.conf.set(name, value)
         self._sessions.append(session)
         return attach(session, self.unity.folder)
 
