@@ -97,7 +97,8 @@ def installed(requirements: bytes) -> Path:
     def make(folder: Path) -> None:
         file, python = folder.with_suffix(".txt"), folder / "bin" / "python"
         file.write_bytes(requirements)
-        _run(_base_of(runtime), "-m", "venv", folder)
+        # Of the interpreter under the runtime's environment, for a pip in it.
+        _run(runtime.resolve(), "-m", "venv", folder)
         (_packages(folder) / "runtime.pth").write_text(str(_packages(runtime.parents[1])))
         _run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "--require-hashes", "-r", file)
         _run(python, "-m", "pip", "--disable-pip-version-check", "check")
@@ -132,11 +133,6 @@ def _run(*command: str | Path) -> None:
 
 def _packages(folder: Path) -> Path:
     return folder / "lib" / f"python{MINOR}" / "site-packages"
-
-
-def _base_of(python: Path) -> Path:
-    """The interpreter under a virtual environment, which can make others with a pip in them."""
-    return python.resolve()
 
 
 def _python_on_this_machine() -> Path | None:
