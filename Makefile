@@ -4,6 +4,9 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if 
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+# What a Databricks cluster installs, and what it has of its own.
+CLUSTER := churn_assets/databricks/compute/requirements.txt
+RUNTIME := requirements-databricks-runtime.txt
 # Whole modules a process, since they share what is dear to make.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
@@ -66,6 +69,9 @@ check: $(VENV)/installed-dev  ## lint, format, types and the direction of import
 lock: | $(UV)  ## resolve the dependencies anew, with hashes, for every Python and platform
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+	# Compiled over a copy of the lock, whose versions it then prefers: both sides of a step have the same.
+	cp requirements.lock $(CLUSTER)
+	$(UV) pip compile --quiet --group databricks-cluster --generate-hashes --python-version 3.12 --python-platform linux --no-header -c $(RUNTIME) $$(sed -n 's/==.*//p' $(RUNTIME) | sed 's/^/--no-emit-package /') -o $(CLUSTER)
 
 clean:  ## remove the environment and the lake
 	rm -rf $(VENV) lake

@@ -16,7 +16,7 @@ import dagster as dg
 
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.environment import link_packages
+from churn_assets_tests.workspace.environment import runtime_python
 
 STEPS = ("source", "derived", "probe")
 
@@ -39,7 +39,7 @@ def measure(poll_seconds: float, runs: int) -> list[float]:
     """Seconds of the launcher in each step: from Dagster's start of it to its end, less the process's own."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        Workspace(Path(folder) / "workspace", python=link_packages(Path(folder) / "python")) as workspace,
+        Workspace(Path(folder) / "workspace", python=runtime_python()) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
         launcher = tiny.make_launcher(workspace, Path(folder), databricks_poll_seconds=poll_seconds)

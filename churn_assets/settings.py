@@ -88,7 +88,6 @@ class Settings(BaseSettings):
     calibration_fail: float = Field(default=0.1, gt=0, le=1)
     databricks_secret_scope: str = ""
     databricks_volume: str = ""
-    databricks_staging: Literal["volume", "dbfs"] = "volume"
     databricks_compute: Literal["run", "step", "existing", "pool"] = "run"
     databricks_cluster_id: str = ""
     databricks_pool_id: str = ""

@@ -8,7 +8,7 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import workspace_client
-from churn_assets.databricks.compute.compute import SECRETS, require_compute
+from churn_assets.databricks.compute.compute import SECRETS, require_compute, require_runtime
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
 from churn_assets.databricks.staging import step_staging
 from churn_assets.errors import WorkspaceError, one_line
@@ -81,6 +81,10 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
         match settings.databricks_compute:
             case "existing":
                 cluster = client.clusters.get(settings.databricks_cluster_id)
+                require_runtime(
+                    cluster.spark_version or "",
+                    f"The runtime of CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id}",
+                )
                 return f"the cluster {cluster.cluster_name}, {cluster.spark_version}"
             case "pool":
                 pool = client.instance_pools.get(settings.databricks_pool_id)

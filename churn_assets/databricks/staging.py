@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
 
-from churn_assets.errors import SettingsError, WorkspaceError, one_line
+from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,11 +100,7 @@ class VolumeFolder:
 
 
 def step_staging(settings: Settings, client: "WorkspaceClient") -> VolumeFolder:
-    """Return the folder for the files of steps.
-
-    Raises:
-        SettingsError: the settings ask for DBFS.
-    """
+    """Return the folder for the files of steps."""
     return _folder(settings, client, "staging")
 
 
@@ -112,17 +108,9 @@ def workflow_staging(settings: Settings, client: "WorkspaceClient") -> VolumeFol
     """Return the folder for the workflow's wheels.
 
     It lies beside that of the steps, whose leftovers are cleared by runs that know nothing of the workflow.
-
-    Raises:
-        SettingsError: the settings ask for DBFS.
     """
     return _folder(settings, client, "workflow")
 
 
 def _folder(settings: Settings, client: "WorkspaceClient", name: str) -> VolumeFolder:
-    if settings.databricks_staging == "dbfs":
-        raise SettingsError(
-            "CHURN_DATABRICKS_STAGING=dbfs is not supported any more: Databricks Runtime 15 and later load "
-            "no libraries from DBFS. Unset it, and name a Unity Catalog volume in CHURN_DATABRICKS_VOLUME."
-        )
     return VolumeFolder(client, f"{settings.databricks_volume.rstrip('/')}/{name}")

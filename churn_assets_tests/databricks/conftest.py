@@ -1,4 +1,4 @@
-"""A workspace whose clusters have this environment's packages, but not this project."""
+"""A workspace whose clusters have what Databricks Runtime brings, and what their tasks' libraries name."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,22 +11,15 @@ from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.environment import link_packages
 from churn_assets_tests.workspace.fixtures import remote_python
 
 __all__ = ["remote_python"]
 
 
-@pytest.fixture(scope="session")
-def cluster_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter that has this environment's packages, but not the project."""
-    return link_packages(tmp_path_factory.mktemp("cluster"))
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, cluster_python: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, remote_python: Path) -> Iterator[Workspace]:
     """An empty workspace. At the end it must be so again: no run, no cluster, no staged file of a step."""
-    with Workspace(tmp_path / "workspace", python=cluster_python) as started:
+    with Workspace(tmp_path / "workspace", python=remote_python) as started:
         yield started
         assert [run.name for run in started.jobs.active()] == []
         assert [cluster.cluster_id for cluster in started.clusters.alive()] == []

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from churn_assets.databricks.compute.libraries import Requirements
 from churn_assets.databricks.steps.launch import Launch
 from churn_assets.databricks.steps.step_runs import StepRuns
 from churn_assets_tests.databricks import tiny
@@ -162,9 +163,8 @@ def test_a_folder_that_is_not_the_package_fails_on_the_cluster_which_cannot_see_
 def test_a_library_that_cannot_be_had_is_not_tried_again_nor_is_code_uploaded_again(
     workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "churn_assets.databricks.compute.clusters.cluster_libraries", lambda _python: ("dagster==0.1",)
-    )
+    unhashed = Requirements(b"dagster==0.1\n", "unhashed")
+    monkeypatch.setattr("churn_assets.databricks.steps.step_runs.cluster_requirements", lambda: unhashed)
     for _worker in range(2):
         result = materialize(make_launcher(databricks_compute="step"), "retried_probe", config={})
         assert retries(result) == 0

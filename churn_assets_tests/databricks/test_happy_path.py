@@ -1,4 +1,4 @@
-"""What a Dagster run through the launcher leaves: one run, looked at from many sides. DBFS is disabled."""
+"""What a Dagster run through the launcher leaves: one run, looked at from many sides."""
 
 import io
 import json
@@ -13,6 +13,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 from dagster._serdes import serialize_value
 
+from churn_assets.databricks.compute.libraries import cluster_requirements
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny_churn.definitions import defs
 from churn_assets_tests.workspace.emulator import Workspace
@@ -32,10 +33,10 @@ class Done(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, cluster_python: Path) -> Iterator[Done]:
+def done(tmp_path_factory: pytest.TempPathFactory, remote_python: Path) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("happy")
     with (
-        Workspace(folder / "workspace", python=cluster_python, dbfs_enabled=False) as workspace,
+        Workspace(folder / "workspace", python=remote_python) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
         client = workspace.client()
@@ -173,13 +174,14 @@ def test_no_staged_file_of_a_step_is_left(done: Done) -> None:
     assert done.workspace.local(f"{tiny.STAGING}/code").is_dir()
 
 
-def test_the_cluster_installs_exact_versions_and_never_a_spark(done: Done) -> None:
-    submitted = done.workspace.calls("POST", "/runs/submit")[0].body
-    packages = [library["pypi"]["package"] for library in submitted["tasks"][0]["libraries"]]
-    assert all("==" in package for package in packages)
-    names = {package.split("==")[0] for package in packages}
-    assert {"dagster", "mlflow", "pydantic-settings"} <= names
-    assert not names & {"pyspark", "pysail", "delta-spark", "dagster-pyspark"}
+def test_the_cluster_installs_one_file_that_is_staged_once(done: Done) -> None:
+    submitted = [request.body for request in done.workspace.calls("POST", "/runs/submit")]
+    (named,) = {str(body["tasks"][0]["libraries"]) for body in submitted}
+    uploads = done.workspace.calls("PUT", "/requirements.txt")
+    assert len(uploads) == 1
+    path = uploads[0].path.removeprefix("/api/2.0/fs/files")
+    assert named == str([{"requirements": path}])
+    assert uploads[0].body == cluster_requirements().content
 
 
 def test_the_token_is_in_no_request_event_log_or_file(done: Done) -> None:

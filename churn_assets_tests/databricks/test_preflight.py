@@ -26,7 +26,7 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
     client = workspace.client()
     client.secrets.create_scope("ours")
     client.secrets.put_secret("ours", "endpoint-token", string_value="x")
-    runtime = "15.4.x-scala2.12"
+    runtime = "17.3.x-scala2.13"
     replies = answers(make_settings(databricks_secret_scope="ours", databricks_spark_version=runtime))
     assert replies == {
         "workspace": f"{workspace.url} knows this deployment as engineer@example.com",
@@ -53,6 +53,7 @@ def test_nothing_set_is_said_for_each_and_nothing_is_asked(workspace: Workspace,
             "CHURN_DATABRICKS_SPARK_VERSION=99.1.x-scala2.13 is not",
         ),
         ({"databricks_compute": "existing", "databricks_cluster_id": "gone"}, "Cluster gone does not exist"),
+        ({"databricks_spark_version": "16.4.x-scala2.13"}, "Use 17.3 LTS or newer"),
         ({"databricks_compute": "pool", "databricks_pool_id": "dry"}, "CHURN_DATABRICKS_COMPUTE=pool names"),
     ],
 )
@@ -60,6 +61,16 @@ def test_compute_that_is_not_there_is_named(
     make_settings: Make, overrides: dict[str, str], says: str
 ) -> None:
     assert says in answers(make_settings(**overrides))["compute"]
+
+
+def test_a_cluster_that_is_there_and_too_old_is_named(workspace: Workspace, make_settings: Make) -> None:
+    clusters = workspace.client().clusters
+    old = clusters.create("16.4.x-scala2.13", node_type_id="i3.xlarge", num_workers=1).response.cluster_id
+    reply = answers(make_settings(databricks_compute="existing", databricks_cluster_id=old))["compute"]
+    assert (
+        f"CHURN_DATABRICKS_CLUSTER_ID={old} is 16.4.x-scala2.13, older than Databricks Runtime 17.3" in reply
+    )
+    clusters.permanent_delete(old or "")
 
 
 def test_a_node_type_without_a_rate_gives_no_estimates(make_settings: Make) -> None:

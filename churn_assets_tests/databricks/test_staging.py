@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from churn_assets.databricks.staging import VolumeFolder, step_staging, workflow_staging
-from churn_assets.errors import SettingsError, WorkspaceError
+from churn_assets.databricks.staging import VolumeFolder, step_staging
+from churn_assets.errors import WorkspaceError
 from churn_assets_tests.workspace.emulator import Workspace
 
 Make = Callable[..., Any]
@@ -59,12 +59,3 @@ def test_a_volume_that_is_missing_says_how_to_make_it(staging: VolumeFolder, wor
     ):
         staging.put(f"{staging.root}/file", b"x")
     workspace.files.volumes = None
-
-
-@pytest.mark.parametrize("folder", [step_staging, workflow_staging])
-def test_staging_in_dbfs_is_refused_and_a_volume_named_instead(
-    workspace: Workspace, make_settings: Make, folder: Callable[..., VolumeFolder]
-) -> None:
-    with pytest.raises(SettingsError, match=r"CHURN_DATABRICKS_STAGING=dbfs .*CHURN_DATABRICKS_VOLUME"):
-        folder(make_settings(databricks_staging="dbfs"), workspace.client())
-    assert workspace.requests == []

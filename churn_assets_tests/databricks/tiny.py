@@ -31,10 +31,6 @@ def settings_fields(workspace: Workspace, folder: Path) -> dict[str, Any]:
         "lake_root": str(folder / "lake"),
         "databricks_host": workspace.url,
         "databricks_token": workspace.token,
-        # The runtime with this interpreter's Python, whose packages the clusters of these tests have.
-        "databricks_spark_version": "15.4.x-scala2.12"
-        if sys.version_info.minor == 11
-        else "17.3.x-scala2.13",
         "databricks_workers": 1,
         "databricks_poll_seconds": 0.05,
     }

@@ -83,7 +83,7 @@ def on_databricks(
         Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
+        settings = set_up(workspace, folder, FIRST_DAY, HORIZON)
         shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
         house = Clusterhouse(workspace, settings, instance, request.param)
         house.run()

@@ -41,7 +41,7 @@ def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFa
     """Over the files that ``house`` has."""
     folder = tmp_path_factory.mktemp("night")
     with Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace:
-        settings = set_up(workspace, folder, remote_python, FIRST_DAY, HORIZON)
+        settings = set_up(workspace, folder, FIRST_DAY, HORIZON)
         shutil.copytree(house.landing, workspace.local(LANDING), dirs_exist_ok=True)
         client = workspace.client()
         daily_job.create(client, settings)

@@ -9,15 +9,18 @@ on are refused as well.
 Known differences from the real service:
 
 * The shapes of requests are those of databricks-sdk 0.60, not of the service's own specification.
-* ``/Volumes/…`` and ``dbfs:/…`` exist for a task only as arguments and as the file to run: the emulator puts
-  the path of the real folder there, and the folder itself in ``CHURN_EMULATED_ROOT``. A path in an
-  environment variable or in a file stays as it is. That FUSE on volumes
-  takes whole files only, front to back, is not enforced; what a task writes is visible at once, half a file
-  included, not when it closes the file.
+* ``/Volumes/…`` and ``dbfs:/Volumes/…`` exist for a task only as arguments and as the file to run: the
+  emulator puts the path of the real folder there, and the folder itself in ``CHURN_EMULATED_ROOT``. A path in
+  an environment variable or in a file stays as it is. That FUSE on volumes takes whole files only, front to
+  back, is not enforced; what a task writes is visible at once, half a file included, not when it closes it.
 * A cluster is a folder and a record: no machines, no limits of memory or disk, no init scripts, no policies.
   Every cluster runs the one interpreter that the test gave; ``spark_version`` only names the runtime.
-* PyPI libraries are not downloaded: the interpreter's environment has them already, or the task fails as a
-  failed installation does. Wheels are installed without their dependencies.
+* That interpreter has of Databricks Runtime 17.3 what ``environment`` lists: its Python, a Spark of its line,
+  and what Spark passes data through. The runtime's other packages are not there.
+* Requirements files are installed by uv and checked by ``pip check``; they need hashes, which the real
+  service does not ask for. ``pypi`` libraries are not downloaded: the interpreter has them already, or the
+  task fails as a failed installation does. Wheels are installed without their dependencies.
+* The DBFS root is disabled, as in new workspaces.
 * A task is killed without a warning (SIGKILL) when it is cancelled, times out or loses its cluster; what the
   real service sends first is not documented. Logs are delivered when a task ends, not every five minutes.
 * Like some, not all, runtimes it gives a Python file no ``__file__`` and no folder of its own on

@@ -19,6 +19,7 @@ class Cluster:
     Attributes:
         source: API or JOB.
         ready_at: monotonic seconds at which PENDING ends.
+        libraries: folders of what its tasks' requirements files have brought.
         busy: how many tasks it runs.
         idle_since: monotonic seconds; what automatic termination counts from.
     """
@@ -30,6 +31,7 @@ class Cluster:
     creator: str
     ready_at: float
     start_time: int
+    libraries: list[Path] = field(default_factory=list)
     terminated: dict[str, Any] | None = None
     terminated_time: int = 0
     busy: int = 0
@@ -48,6 +50,11 @@ class Cluster:
     def site_packages(self) -> Path:
         """Where wheels that tasks bring are installed."""
         return self.folder / "site-packages"
+
+    @property
+    def path(self) -> list[str]:
+        """The folders that come before the runtime's own packages."""
+        return [str(self.site_packages), *map(str, self.libraries)]
 
     def event(self, kind: str, **details: Any) -> None:
         """Note what happened to the cluster."""

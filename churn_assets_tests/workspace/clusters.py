@@ -87,6 +87,7 @@ class Clusters:
         with self._lock:
             if cluster.terminated:
                 cluster.terminated = None
+                cluster.libraries.clear()
                 cluster.ready_at = time.monotonic() + self._faults.cluster_start_seconds
                 cluster.start_time = now_ms()
                 cluster.idle_since = time.monotonic()

@@ -12,17 +12,15 @@ from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 LANDING = "/Volumes/raw_catalog/landing/files"
 
 
-def set_up(workspace: Workspace, folder: Path, python: Path, start: dt.date, horizon_days: int) -> Settings:
+def set_up(workspace: Workspace, folder: Path, start: dt.date, horizon_days: int) -> Settings:
     """Catalogs, volumes and tables are made, and the token is in a secret scope.
 
     Args:
         workspace: empty.
         folder: for what the orchestrator keeps, and the registry.
-        python: the interpreter of the clusters, which says what runtime they have.
         start: the first feature_date.
         horizon_days: of the labels.
     """
-    on_3_11 = (python.parent.parent / "lib" / "python3.11").exists()
     settings = settings_module.load(
         _env_file=None,
         deployment="databricks",
@@ -35,7 +33,6 @@ def set_up(workspace: Workspace, folder: Path, python: Path, start: dt.date, hor
         databricks_host=workspace.url,
         databricks_token=workspace.token,
         databricks_secret_scope="churn",
-        databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
         databricks_warehouse_id=WAREHOUSE_ID,
         databricks_poll_seconds=0.1,
     )

@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as AnyPath
 
+from churn_assets_tests.workspace import dbfs
 from churn_assets_tests.workspace.auth import USER, WORKSPACE_ID, Auth
 from churn_assets_tests.workspace.catalog import Catalog
 from churn_assets_tests.workspace.clusters import Clusters
-from churn_assets_tests.workspace.dbfs import Dbfs
+from churn_assets_tests.workspace.environment import cluster_libraries, runtime_python
 from churn_assets_tests.workspace.faults import Faults, LostResponse, Refused, Slow, UnknownState
 from churn_assets_tests.workspace.files import Files
 from churn_assets_tests.workspace.identity import Identity
@@ -52,8 +53,7 @@ class Workspace:
     """A Databricks workspace whose state lives in a folder and in this object.
 
     Args:
-        folder: an existing or new folder, for files of volumes, DBFS and clusters.
-        dbfs_enabled: whether the public DBFS root may be used; new workspaces answer 403.
+        folder: an existing or new folder, for files of volumes and clusters.
         python: the interpreter of clusters; by default the bare one under this process' environment.
         with_spark: whether the clusters' processes find the emulated Databricks Runtime beside that
             interpreter's own packages. The engine starts with the first process.
@@ -67,14 +67,13 @@ class Workspace:
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
-        files, dbfs, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving: the parts.
+        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving: the parts.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        dbfs_enabled: bool = True,
         python: Path | None = None,
         with_spark: bool = False,
     ) -> None:
@@ -93,7 +92,6 @@ class Workspace:
         self.violations: list[str] = []
         self.emails: list[tuple[str, str, int]] = []
         self.files = Files(self.folder)
-        self.dbfs = Dbfs(self.folder, enabled=dbfs_enabled)
         self.workspace_files = WorkspaceFiles(self.folder)
         self.secrets = Secrets()
         self.pools = Pools()
@@ -122,7 +120,7 @@ class Workspace:
         self.routes: list[Route] = [
             *self.auth.routes(),
             *self.files.routes(),
-            *self.dbfs.routes(),
+            *dbfs.routes(),
             *self.workspace_files.routes(),
             *self.secrets.routes(),
             *self.pools.routes(),
@@ -156,10 +154,13 @@ class Workspace:
         """
         with self._engine_lock:
             if self._engine is None:
-                # The bare interpreter that simple tasks run on has no Spark.
                 python = self.surroundings.python
-                python = None if python == bare_python() else python
-                self._engine = Engine(self.folder, python)
+                if python == runtime_python():
+                    # It starts before a task names libraries; a cluster's workers have them in time.
+                    self._engine = Engine(self.folder, python, cluster_libraries())
+                else:
+                    # The bare interpreter that simple tasks run on has no Spark.
+                    self._engine = Engine(self.folder, None if python == bare_python() else python)
                 self.files.volumes = ExistingVolumes(self._engine.unity)
             return self._engine
 
@@ -167,18 +168,16 @@ class Workspace:
         return self.engine.execute(sql)
 
     def local(self, path: str) -> Path:
-        """The real path of ``/Volumes/…``, ``dbfs:/…``, ``/dbfs/…``, ``/Workspace/…`` or ``/Users/…``.
+        """The real path of ``/Volumes/…``, ``dbfs:/Volumes/…``, ``/Workspace/…`` or ``/Users/…``.
 
         Raises:
             ApiError: there is no such volume, or the path is none of these.
         """
-        path = path.replace("dbfs:/Volumes/", "/Volumes/")
+        if dbfs.in_root(path):
+            raise dbfs.refusal(path)
+        path = path.replace(dbfs.VOLUMES, "/Volumes/")
         if path.startswith("/Volumes/"):
             return self.files.local(path)
-        if path.startswith("dbfs:/"):
-            return self.dbfs.local(path)
-        if path.startswith("/dbfs/"):
-            return self.dbfs.local(path.removeprefix("/dbfs"))
         return self.workspace_files.local(path)
 
     def client(self, **config: Any) -> WorkspaceClient:

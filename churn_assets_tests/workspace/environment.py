@@ -1,29 +1,49 @@
-"""Interpreters for clusters: this Python, or another minor version, with packages but never the project."""
+"""Interpreters for clusters: what Databricks Runtime brings, and what a requirements file adds to it.
 
+Neither has the project, nor this environment's packages. They lie beside uv's cache, whose files they link,
+under names that change with what is in them, and are made once on a machine.
+"""
+
+import functools
 import hashlib
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from churn_assets_tests.workspace.processes import bare_python
 
-LOCK = Path(__file__).parents[2] / "requirements.lock"
+ROOT = Path(__file__).parents[2]
+# What the runtime has of its own and keeps, and what the project asks a cluster to install.
+KEPT = ROOT / "requirements-databricks-runtime.txt"
+REQUIREMENTS = ROOT / "churn_assets" / "databricks" / "compute" / "requirements.txt"
+# Runtime 17.3's Python, a Spark of its line, and the SDK that it brings. The client alone has no jars: the
+# engine is Spark Connect's. No distribution is named pyspark, as on a runtime none is.
+MINOR = "3.12"
+SPARK = "4.0.1"
+RUNTIME = (
+    f"pyspark-client=={SPARK}",
+    "databricks-sdk==0.49.0",
+    "python-dateutil==2.9.0.post0",
+    "pytz==2024.1",
+)
 UV = Path(sys.executable).parent / "uv"
-MINORS = (12, 13, 11)
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
+
+
+class InstallationError(Exception):
+    """A requirements file cannot be installed; the message is the installer's."""
 
 
 def link_packages(root: Path) -> Path:
     """Make an interpreter that has this environment's packages, but not the project, and return its path.
 
     A ``.pth`` file puts the folder of packages on the path without obeying the ``.pth`` files in it, which is
-    how the project's working tree comes into this environment. It takes milliseconds; that another minor
-    version works is tested once, with ``remote_python``.
+    how the project's working tree comes into this environment. It is no cluster's: for tests of the emulator.
     """
     python = root / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -35,51 +55,91 @@ def link_packages(root: Path) -> Path:
     return python
 
 
-def other_python() -> tuple[Path, str] | None:
-    """An interpreter of another minor version than this one's, and its version; None if there is none.
-
-    It is looked for on PATH, beside this one, and where pyenv keeps its versions.
-    """
-    for minor in MINORS:
-        if minor != sys.version_info.minor:
-            for candidate in _candidates(f"python3.{minor}"):
-                version = _version(candidate)
-                if version.startswith(f"3.{minor}."):
-                    return candidate, version
-    return None
-
-
-def build() -> Path:
-    """The interpreter of an environment with the locked requirements, made at the first call on this machine.
-
-    It lies beside uv's cache, whose files it links, under a name that changes with the lock.
+@functools.cache
+def runtime_python() -> Path:
+    """The interpreter of Databricks Runtime 17.3 LTS, as far as tests need it.
 
     Raises:
-        LookupError: there is no other Python.
+        LookupError: there is no Python of its minor version, and uv gets none.
     """
-    other = other_python()
-    if not other:
-        raise LookupError(
-            f"No other Python than 3.{sys.version_info.minor} found on PATH, beside {sys.base_prefix} or in "
-            f"{Path.home() / '.pyenv'}; expected one of {[f'3.{minor}' for minor in MINORS]}; install one."
+    base = _python_on_this_machine() or MINOR
+
+    def make(folder: Path) -> None:
+        done = subprocess.run(
+            [UV, "venv", "--quiet", "--python", base, folder],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
-    python, version = other
+        if done.returncode:
+            raise LookupError(f"No Python {MINOR} here, and uv got none: {done.stderr.strip()}; install one.")
+        python = folder / "bin" / "python"
+        _run(UV, "pip", "install", "--quiet", "--python", python, *RUNTIME, "-r", KEPT)
+
+    return _made_once("runtime", f"{base}{RUNTIME}".encode() + KEPT.read_bytes(), make) / "bin" / "python"
+
+
+@functools.cache
+def installed(requirements: bytes) -> Path:
+    """The folder of what a cluster installs from a requirements file, beside what its runtime has.
+
+    With hashes in the file pip installs nothing else: "all requirements must have their versions pinned"
+    (https://pip.pypa.io/en/stable/topics/secure-installs/), those that are required in turn as well, unless
+    they are there already. So the file's lines are installed without their dependencies, each by its
+    hash, and then none may be missing or of a version that another one excludes.
+
+    Raises:
+        InstallationError: a line has no hash or is not to be had, or something that is required is missing.
+    """
+    runtime = runtime_python()
+
+    def make(folder: Path) -> None:
+        file, python = folder.with_suffix(".txt"), folder / "bin" / "python"
+        file.write_bytes(requirements)
+        # Of the interpreter under the runtime's environment, for a pip in it.
+        _run(runtime.resolve(), "-m", "venv", folder)
+        (_packages(folder) / "runtime.pth").write_text(str(_packages(runtime.parents[1])))
+        _run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "--require-hashes", "-r", file)
+        _run(python, "-m", "pip", "--disable-pip-version-check", "check")
+
+    return _packages(_made_once("libraries", str(runtime).encode() + requirements, make))
+
+
+def cluster_libraries() -> Path:
+    """The folder of what a cluster installs from the project's own requirements."""
+    return installed(REQUIREMENTS.read_bytes())
+
+
+def _made_once(what: str, content: bytes, make: Callable[[Path], None]) -> Path:
     cache = subprocess.run([UV, "cache", "dir"], capture_output=True, text=True, check=True, timeout=60)
-    key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
-    folder = Path(cache.stdout.strip()).parent / "churn-remote-python" / f"{version}-{key}"
+    key = hashlib.sha256(content).hexdigest()[:16]
+    folder = Path(cache.stdout.strip()).parent / "churn-remote-python" / f"{what}-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    inside, complete = folder / "bin" / "python", folder / "complete"
+    complete = folder / "complete"
     with FileLock(f"{folder}.lock"):
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _uv("venv", "--no-python-downloads", "--python", python, folder)
-            _uv("pip", "install", "--python", inside, "--require-hashes", "-r", LOCK)
+            make(folder)
             complete.touch()
-    return inside
+    return folder
 
 
-def _uv(*arguments: str | Path) -> None:
-    subprocess.run([UV, *arguments, "--quiet"], check=True, timeout=900)
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    if done.returncode:
+        raise InstallationError((done.stdout + done.stderr).strip())
+
+
+def _packages(folder: Path) -> Path:
+    return folder / "lib" / f"python{MINOR}" / "site-packages"
+
+
+def _python_on_this_machine() -> Path | None:
+    """A Python of the runtime's minor version on PATH, beside this one, or where pyenv keeps its versions."""
+    return next(
+        (python for python in _candidates(f"python{MINOR}") if _version(python).startswith(f"{MINOR}.")), None
+    )
 
 
 def _candidates(name: str) -> Iterator[Path]:

@@ -19,8 +19,8 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="session")
 def remote_python() -> Path:
-    """The interpreter of an environment of another Python minor version, with the locked requirements."""
+    """The interpreter of Databricks Runtime 17.3: another Python, another Spark, and no package of ours."""
     try:
-        return environment.build()
+        return environment.runtime_python()
     except LookupError as error:
         pytest.skip(str(error))

@@ -42,6 +42,7 @@ def check(settings: dict[str, Any], known: set[str]) -> None:
         raise Violation(f"Task keys must be unique: {keys}.")
     clusters = {job_cluster["job_cluster_key"] for job_cluster in settings.get("job_clusters") or []}
     upstream = _upstream(tasks)
+    _check_outcomes(tasks)
     for task in tasks:
         _check_task(task, clusters, upstream[task["task_key"]])
 
@@ -106,6 +107,29 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
     ):
         raise Violation(f"{where} has both parameters and named_parameters.")
     check_references(_texts(task), upstream, where)
+
+
+def _check_outcomes(tasks: list[dict[str, Any]]) -> None:
+    """Refuse an edge from a condition without an outcome, and an outcome on any other edge.
+
+    Both texts are the Jobs API's own, as users quote them: the first with 400 INVALID_PARAMETER_VALUE, the
+    second in github.com/Nike-Inc/brickflow/issues/172. SDK, ``TaskDependency.outcome``: "Can only be
+    specified on condition task dependencies."
+    """
+    conditions = {task["task_key"] for task in tasks if "condition_task" in task}
+    for task in tasks:
+        for dependency in task.get("depends_on") or []:
+            key, outcome = dependency["task_key"], dependency.get("outcome")
+            if key in conditions and outcome not in ("true", "false"):
+                raise Violation(
+                    f'The dependency on an if/else condition "{key}" does not specify an outcome. '
+                    'Please add "outcome": "true" or "outcome": "false" to the dependency.'
+                )
+            if key not in conditions and outcome is not None:
+                raise Violation(
+                    f'The dependency on a non-if/else condition "{key}" specifies an outcome "{outcome}". '
+                    "Outcomes can only be specified for if/else condition dependencies."
+                )
 
 
 def _texts(task: dict[str, Any]) -> Iterator[str]:

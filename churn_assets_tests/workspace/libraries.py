@@ -1,38 +1,31 @@
-"""Libraries of a task: wheels are installed for its cluster, PyPI requirements must be there already."""
+"""Libraries of a task: wheels and requirements files are installed, what PyPI has must be there already."""
 
 import functools
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from churn_assets_tests.workspace.dbfs import in_root
+from churn_assets_tests.workspace.environment import UV, InstallationError, installed
 from churn_assets_tests.workspace.routing import Violation
 
 LIST_INSTALLED = (
     "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
 )
-UV = Path(sys.executable).parent / "uv"
+# SDK, ``Library.requirements``: "Only Workspace paths and Unity Catalog Volumes paths are supported."
+REQUIREMENTS_LIE_IN = ("/Workspace/", "/Volumes/")
 
 
 class LibraryError(Exception):
     """A library could not be installed; the message is the service's."""
 
 
-@functools.cache
-def installed(python: Path) -> dict[str, str]:
-    """What an interpreter's environment holds: versions by canonical name."""
-    listing = subprocess.run(
-        [python, "-I", "-c", LIST_INSTALLED], capture_output=True, text=True, check=True, timeout=60
-    )
-    return {canonicalize_name(name): version for name, version in json.loads(listing.stdout).items() if name}
-
-
-def install(libraries: list[dict[str, Any]], python: Path, target: Path, local: Any) -> None:
-    """Install a task's libraries.
+def install(libraries: list[dict[str, Any]], python: Path, target: Path, local: Any) -> list[Path]:
+    """Install a task's libraries, and say in which folders they are besides the one for wheels.
 
     Args:
         libraries: as the Jobs API has them: ``whl``, ``pypi`` or ``requirements``.
@@ -41,21 +34,31 @@ def install(libraries: list[dict[str, Any]], python: Path, target: Path, local: 
         local: from a path of the workspace to the real one.
 
     Raises:
-        LibraryError: a wheel is missing or broken, or a requirement is not met.
+        LibraryError: a file is missing or broken, or lies where none is taken from, or a requirement is not
+            met.
         Violation: another kind of library.
     """
+    folders = []
     for library in libraries:
         if "pypi" in library:
             _must_be_there(library["pypi"]["package"], python, library)
         elif "requirements" in library:
-            for line in local(library["requirements"]).read_text().splitlines():
-                text = line.split(" \\")[0].split(" #")[0].strip()
-                if text and not text.startswith(("#", "--")):
-                    _must_be_there(text, python, library)
+            folders.append(_install_requirements(library, local))
         elif "whl" in library:
+            _refuse_dbfs(library["whl"], library)
             _install_wheel(local(library["whl"]), python, target, library)
         else:
             raise Violation(f"Libraries of the kind {sorted(library)} are not emulated.")
+    return folders
+
+
+@functools.cache
+def _packages_of(python: Path) -> dict[str, str]:
+    """What an interpreter's environment holds: versions by canonical name."""
+    listing = subprocess.run(
+        [python, "-I", "-c", LIST_INSTALLED], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {canonicalize_name(name): version for name, version in json.loads(listing.stdout).items() if name}
 
 
 def _must_be_there(text: str, python: Path, library: dict[str, Any]) -> None:
@@ -65,11 +68,34 @@ def _must_be_there(text: str, python: Path, library: dict[str, Any]) -> None:
         raise _failure(library, f"Invalid requirement: {error}") from error
     if requirement.marker and not requirement.marker.evaluate():
         return
-    version = installed(python).get(canonicalize_name(requirement.name))
+    version = _packages_of(python).get(canonicalize_name(requirement.name))
     if version is None or not requirement.specifier.contains(version, prereleases=True):
         raise _failure(
             library, f"Could not find a version that satisfies the requirement {text} (found: {version})"
         )
+
+
+def _install_requirements(library: dict[str, Any], local: Any) -> Path:
+    path = library["requirements"]
+    if not path.startswith(REQUIREMENTS_LIE_IN):
+        raise _failure(library, f"A requirements file lies in one of {', '.join(REQUIREMENTS_LIE_IN)}.")
+    file = local(path)
+    if not file.is_file():
+        raise _failure(library, f"Could not find the file {path}")
+    try:
+        return installed(file.read_bytes())
+    except InstallationError as error:
+        raise _failure(library, str(error)) from error
+
+
+def _refuse_dbfs(path: str, library: dict[str, Any]) -> None:
+    """Refuse the DBFS root.
+
+    https://docs.databricks.com/en/libraries/index.html: "storing library files in the DBFS root is deprecated
+    and disabled by default in Databricks Runtime 15.1 and above".
+    """
+    if in_root(path):
+        raise _failure(library, "Libraries in the DBFS root are disabled.")
 
 
 def _install_wheel(wheel: Path, python: Path, target: Path, library: dict[str, Any]) -> None:

@@ -12,7 +12,9 @@ HANDLES_FAILURES = ("AT_LEAST_ONE_FAILED", "ALL_FAILED")
 def verdict(run: Run, task: TaskRun) -> End | None:
     """How a task ends without having run; None if it is to run. Its dependencies have all ended.
 
-    As documented: an excluded dependency counts as a success, unless all of them are excluded.
+    As documented: an excluded dependency counts as a success, unless all of them are excluded. The edge from
+    a condition that came out the other way is such a dependency. See "Run tasks conditionally" in the
+    documentation of jobs.
     """
     needed = task.settings.get("depends_on") or []
     if not needed:
@@ -22,7 +24,7 @@ def verdict(run: Run, task: TaskRun) -> End | None:
         upstream = run.tasks[dependency["task_key"]]
         end = upstream.end
         assert end is not None
-        if end is SUCCESS and dependency.get("outcome") not in (None, upstream.outcome):
+        if end is SUCCESS and dependency.get("outcome") != upstream.outcome:
             end = EXCLUDED
         ends.append(end)
     if all(end is EXCLUDED for end in ends):

@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 from churn_assets_tests.workspace.auth import WORKSPACE_ID
+from churn_assets_tests.workspace.dbfs import VOLUMES
 from churn_assets_tests.workspace.references import resolve
 from churn_assets_tests.workspace.runs import Run, TaskRun
 from churn_assets_tests.workspace.surroundings import Surroundings
 
-REAL_PREFIXES = ("/Volumes/", "/dbfs/", "dbfs:/", "/Workspace/")
+REAL_PREFIXES = ("/Volumes/", VOLUMES, "/Workspace/")
 
 
 class TaskContext:
@@ -39,7 +40,7 @@ class TaskContext:
         return {
             **spec,
             "arguments": [self._real(resolve(argument, self.value)) for argument in arguments],
-            "path": [str(self._task.cluster.site_packages)],
+            "path": self._task.cluster.path,
             "context": {
                 "host": self._surroundings.url,
                 "token": self._surroundings.auth.issue(self._run.creator),

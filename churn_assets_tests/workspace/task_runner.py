@@ -68,12 +68,14 @@ class TaskRunner:
         self._surroundings.clusters.occupy(cluster, 1)
         try:
             self._wait_until_ready(task, cluster)
-            libraries.install(
+            for folder in libraries.install(
                 task.settings.get("libraries") or [],
                 self._surroundings.python,
                 cluster.site_packages,
                 self._surroundings.real_path,
-            )
+            ):
+                if folder not in cluster.libraries:
+                    cluster.libraries.append(folder)
             return self._process(task, cluster) if not task.cancel.is_set() else task.why
         finally:
             if lost in cluster.on_termination:  # from here on its end is no loss

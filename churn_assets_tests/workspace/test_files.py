@@ -76,25 +76,7 @@ def test_no_path_leads_out_of_its_volume(workspace: Workspace) -> None:
         workspace.client().api_client.do("GET", f"/api/2.0/fs/files{VOLUME}/%2e%2e/secret")
 
 
-def test_dbfs_writes_in_blocks_and_reads_them_back(workspace: Workspace) -> None:
-    dbfs = workspace.client().dbfs
-    content = b"x" * (1024 * 1024 + 7)
-    dbfs.upload("dbfs:/stage/code.zip", io.BytesIO(content))
-    assert dbfs.download("/stage/code.zip").read() == content
-    assert [(entry.path, entry.file_size) for entry in dbfs.list("/stage")] == [
-        ("/stage/code.zip", len(content))
-    ]
-    assert len(workspace.calls("POST", "/add-block")) == 2
-    with pytest.raises(ResourceAlreadyExists):
-        dbfs.put("/stage/code.zip", contents="")
-    with pytest.raises(BadRequest, match="non-empty"):
-        workspace.client().api_client.do("POST", "/api/2.0/dbfs/delete", body={"path": "/stage"})
-    dbfs.delete("/stage", recursive=True)
-    assert not dbfs.exists("/stage")
-
-
-def test_dbfs_answers_403_where_its_root_is_disabled(workspace: Workspace) -> None:
-    workspace.dbfs.enabled = False
+def test_the_dbfs_root_is_disabled(workspace: Workspace) -> None:
     with pytest.raises(PermissionDenied, match="Public DBFS root is disabled"):
         workspace.client().dbfs.mkdirs("/stage")
 

@@ -19,16 +19,18 @@ from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.tasks import CLUSTER, VOLUME, finished, logs, python_task, submit
 from churn_assets_tests.workspace.wheels import make_wheel
 
+JINJA2 = "85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67"
+
 
 def test_a_file_runs_with_real_paths_in_place_of_volumes(workspace: Workspace) -> None:
     code = "import sys; open(sys.argv[1], 'w').write('done'); print(sys.argv[2:])"
-    run = finished(workspace, submit(workspace, code, f"{VOLUME}/out.txt", "--root=dbfs:/x", "plain"))
+    run = finished(workspace, submit(workspace, code, f"{VOLUME}/out.txt", f"--root=dbfs:{VOLUME}", "plain"))
     assert run.state
     assert run.state.result_state == RunResultState.SUCCESS
     content = workspace.client().files.download(f"{VOLUME}/out.txt").contents
     assert content
     assert content.read() == b"done"
-    assert logs(workspace, run).strip() == str([f"--root={workspace.folder}/dbfs/x", "plain"])
+    assert logs(workspace, run).strip() == str([f"--root={workspace.local(VOLUME)}", "plain"])
 
 
 def test_a_task_cannot_import_the_working_tree(workspace: Workspace) -> None:
@@ -181,6 +183,48 @@ def test_a_pinned_library_that_is_not_there_fails_the_installation(workspace: Wo
     assert workspace.jobs.runs[run.run_id or 0].tasks["main"].process is None
 
 
+@pytest.mark.parametrize(
+    ("library", "says"),
+    [
+        (Library(whl="dbfs:/stage/ours-1-py3-none-any.whl"), "Libraries in the DBFS root are disabled"),
+        (Library(requirements="dbfs:/stage/requirements.txt"), "lies in one of /Workspace/, /Volumes/"),
+        (Library(requirements="s3://ours/requirements.txt"), "lies in one of /Workspace/, /Volumes/"),
+        (Library(requirements=f"{VOLUME}/nowhere.txt"), "Could not find the file"),
+    ],
+)
+def test_a_library_that_lies_where_none_is_taken_from_fails_the_installation(
+    workspace: Workspace, library: Library, says: str
+) -> None:
+    assert says in _refusal(workspace, library)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("six==1.17.0\n", "hash"),
+        # It requires markupsafe, which no line pins and the runtime of these tests has not.
+        (f"jinja2==3.1.6 --hash=sha256:{JINJA2}\n", "requires markupsafe, which is not installed"),
+        (f"six==1.17.0 --hash=sha256:{'0' * 64}\n", "Hash mismatch"),
+    ],
+    ids=["no hash", "something missing", "another hash"],
+)
+def test_a_requirements_file_that_pip_would_not_take_fails_the_installation(
+    workspace: Workspace, remote_python: Path, text: str, says: str
+) -> None:
+    file = f"{VOLUME}/requirements.txt"
+    workspace.client().files.upload(file, io.BytesIO(text.encode()))
+    assert says in _refusal(workspace, Library(requirements=file))
+
+
+def _refusal(workspace: Workspace, library: Library) -> str:
+    run = finished(workspace, submit(workspace, "print('never')", libraries=[library]))
+    assert run.tasks
+    assert run.tasks[0].state
+    assert run.tasks[0].state.life_cycle_state == RunLifeCycleState.INTERNAL_ERROR
+    assert workspace.jobs.runs[run.run_id or 0].tasks["main"].process is None
+    return run.tasks[0].state.state_message or ""
+
+
 def test_the_same_idempotency_token_gives_the_same_run(workspace: Workspace) -> None:
     first = _submit_with_token(workspace, "token-1")
     assert _submit_with_token(workspace, "token-1") == first
@@ -217,14 +261,15 @@ def test_a_cluster_that_ends_takes_its_task_along(workspace: Workspace) -> None:
 
 
 def test_logs_are_delivered_where_the_cluster_says(workspace: Workspace) -> None:
-    destination = {"cluster_log_conf": {"dbfs": {"destination": "dbfs:/logs"}}}
+    destination = {"cluster_log_conf": {"volumes": {"destination": f"{VOLUME}/logs"}}}
     cluster = ClusterSpec.from_dict(CLUSTER.as_dict() | destination)
     run = finished(workspace, submit(workspace, "print('kept')", cluster=cluster))
     assert run.tasks
     assert run.tasks[0].cluster_instance
-    path = f"/logs/{run.tasks[0].cluster_instance.cluster_id}/driver/stdout"
-    with workspace.client().dbfs.open(path, read=True) as log:
-        assert log.read() == b"kept\n"
+    path = f"{VOLUME}/logs/{run.tasks[0].cluster_instance.cluster_id}/driver/stdout"
+    log = workspace.client().files.download(path).contents
+    assert log
+    assert log.read() == b"kept\n"
 
 
 def test_a_task_knows_its_workspace_without_any_settings(workspace: Workspace, remote_python: Path) -> None:

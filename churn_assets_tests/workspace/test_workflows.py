@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from databricks.sdk.errors import BadRequest, ResourceDoesNotExist
+from databricks.sdk.errors import BadRequest, InvalidParameterValue, ResourceDoesNotExist
 from databricks.sdk.service.jobs import (
     ConditionTask,
     ConditionTaskOp,
@@ -102,7 +102,7 @@ def test_a_condition_on_a_task_value_decides_whether_training_runs(
                 workspace,
                 "score",
                 "import sys; print(sys.argv[1])",
-                ["featurize", "train"],
+                [TaskDependency("enough", outcome="false"), "train"],
                 run_if=RunIf.NONE_FAILED,
                 parameters=[f"rows={count_rows}"],
             ),
@@ -113,6 +113,43 @@ def test_a_condition_on_a_task_value_decides_whether_training_runs(
     condition = next(task.condition_task for task in run.tasks or [] if task.task_key == "enough")
     assert condition
     assert (condition.left, condition.outcome) == (str(count), str(count >= 10_000).lower())
+
+
+@pytest.mark.parametrize("outcome", [None, "yes"])
+def test_an_edge_from_a_condition_without_an_outcome_is_refused(
+    workspace: Workspace, outcome: str | None
+) -> None:
+    condition = Task(task_key="if", condition_task=ConditionTask(ConditionTaskOp.EQUAL_TO, "1", "1"))
+    with pytest.raises(
+        InvalidParameterValue, match='dependency on an if/else condition "if" does not specify an outcome'
+    ):
+        _create(workspace, [condition, _task(workspace, "a", after=[TaskDependency("if", outcome=outcome)])])
+    workspace.violations.clear()
+
+
+def test_an_outcome_on_any_other_edge_is_refused(workspace: Workspace) -> None:
+    after = [TaskDependency("a", outcome="true")]
+    with pytest.raises(InvalidParameterValue, match='dependency on a non-if/else condition "a" specifies'):
+        _create(workspace, [_task(workspace, "a"), _task(workspace, "b", after=after)])
+    workspace.violations.clear()
+
+
+def test_a_task_between_a_condition_and_what_it_gates_runs_unless_that_failed(workspace: Workspace) -> None:
+    found = {}
+    for left, code in (("1", "pass"), ("0", "pass"), ("1", "raise ValueError")):
+        condition = Task(task_key="if", condition_task=ConditionTask(ConditionTaskOp.EQUAL_TO, left, "1"))
+        train = _task(workspace, "train", code, [TaskDependency("if", outcome="true")])
+        after: list[Any] = [TaskDependency("if", outcome="false"), "train"]
+        run = _run(
+            workspace, [condition, train, _task(workspace, "score", after=after, run_if=RunIf.NONE_FAILED)]
+        )
+        found[left, code] = [_results(run)[key] for key in ("train", "score")]
+
+    assert found == {
+        ("1", "pass"): ["SUCCESS", "SUCCESS"],
+        ("0", "pass"): ["EXCLUDED", "SUCCESS"],
+        ("1", "raise ValueError"): ["FAILED", "UPSTREAM_FAILED"],
+    }
 
 
 def test_a_value_that_nobody_set_is_the_default_or_an_error(workspace: Workspace, remote_python: Any) -> None:
@@ -245,6 +282,33 @@ def test_a_job_that_makes_no_sense_is_refused(
     with pytest.raises(BadRequest, match=message):
         _create(workspace, [task])
     assert [violation for violation in workspace.violations if message in violation]
+    workspace.violations.clear()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"retry_policy": "never"}, "Unknown field 'retry_policy' in /api/2.2/jobs/create"),
+        ({"tasks": [{"description": "nameless"}]}, r"Missing required field: task_key in .*tasks\[0\]"),
+        ({"tasks": [{"task_key": "a", "on_error": "stop"}]}, "Unknown field 'on_error'"),
+        (
+            {"tasks": [{"task_key": "a", "python_wheel_task": {"package_name": "ours"}}]},
+            "Missing required field: entry_point",
+        ),
+        ({"job_clusters": [{"job_cluster_key": "main"}]}, "Missing required field: new_cluster"),
+        (
+            {"job_clusters": [{"job_cluster_key": "main", "new_cluster": {"workers": 1}}]},
+            "Unknown field 'workers'",
+        ),
+        ({"schedule": {"quartz_cron_expression": "0 0 6 * * ?"}}, "Missing required field: timezone_id"),
+        ({"tasks": [{"task_key": "a", "libraries": [{"pip": "dagster"}]}]}, "Unknown field 'pip'"),
+    ],
+)
+def test_a_field_that_the_sdk_does_not_know_or_that_it_requires_is_refused(
+    workspace: Workspace, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidParameterValue, match=message):
+        workspace.client().api_client.do("POST", "/api/2.2/jobs/create", body={"name": "churn", **change})
     workspace.violations.clear()
 
 

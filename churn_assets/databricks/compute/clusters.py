@@ -8,9 +8,8 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import patiently
-from churn_assets.databricks.compute.compute import SECRETS, cluster_python, cluster_spec, run_config_cluster
+from churn_assets.databricks.compute.compute import SECRETS, cluster_spec, require_runtime, run_config_cluster
 from churn_assets.databricks.compute.cost import dbu_estimate
-from churn_assets.databricks.compute.libraries import cluster_libraries
 from churn_assets.databricks.compute.run_cluster import RunCluster
 from churn_assets.databricks.compute.run_state import RunState
 from churn_assets.errors import WorkspaceError
@@ -26,12 +25,10 @@ class StepCluster(NamedTuple):
 
     Attributes:
         cluster: as dagster-databricks' run config wants it.
-        libraries: to install before the step, as the Jobs API wants them.
         secrets: variable -> (scope, key), for the step to read itself where the cluster cannot.
     """
 
     cluster: dict[str, Any]
-    libraries: list[dict[str, Any]]
     secrets: dict[str, tuple[str, str]]
 
 
@@ -49,18 +46,21 @@ class StepClusters:
 
         Raises:
             WorkspaceError: a cluster or scope that the settings name does not exist.
+            SettingsError: the cluster's runtime is too old.
         """
         settings = self._settings
         if settings.databricks_compute == "existing":
             scope = settings.databricks_secret_scope
             secrets = {name: (scope, key) for name, key in SECRETS.items() if key in self._secrets}
-            libraries = _libraries(self._existing.spark_version or settings.databricks_spark_version)
-            return StepCluster({"existing": settings.databricks_cluster_id}, libraries, secrets)
-        libraries = _libraries(settings.databricks_spark_version)
+            require_runtime(
+                self._existing.spark_version or "",
+                f"The runtime of CHURN_DATABRICKS_CLUSTER_ID={settings.databricks_cluster_id}",
+            )
+            return StepCluster({"existing": settings.databricks_cluster_id}, secrets)
         if settings.databricks_compute == "run":
             cluster_id = self._of_run.ensure(step_context.instance, step_context.run_id, self._secrets)
-            return StepCluster({"existing": cluster_id}, libraries, {})
-        return StepCluster(run_config_cluster(cluster_spec(settings, self._secrets)), libraries, {})
+            return StepCluster({"existing": cluster_id}, {})
+        return StepCluster(run_config_cluster(cluster_spec(settings, self._secrets)), {})
 
     def end(self, run_id: str) -> None:
         """Terminate the cluster of a Dagster run, if the run has its own."""
@@ -118,7 +118,3 @@ class StepClusters:
                 "Create it, or unset it."
             ) from error
         return frozenset(secret.key for secret in listed if secret.key)
-
-
-def _libraries(spark_version: str) -> list[dict[str, Any]]:
-    return [{"pypi": {"package": pin}} for pin in cluster_libraries(cluster_python(spark_version))]

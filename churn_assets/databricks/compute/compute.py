@@ -1,4 +1,4 @@
-"""The settings' meaning for a cluster: nodes, Python version, secrets."""
+"""The settings' meaning for a cluster: nodes, runtime, secrets."""
 
 import re
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
 
-OLDEST_RUNTIME = "15.4"
+# Long-term support, Spark 4.0 and Python 3.12, for which the cluster's requirements are locked.
+OLDEST_RUNTIME = (17, 3)
 # Terminates a cluster that was left running; the shortest time that the service accepts.
 AUTOTERMINATION_MINUTES = 10
 
@@ -33,28 +34,27 @@ def require_compute(settings: Settings) -> None:
             "CHURN_DATABRICKS_COMPUTE=pool needs CHURN_DATABRICKS_POOL_ID, the pool of its nodes. Set it."
         )
     if settings.databricks_compute != "existing":
-        cluster_python(settings.databricks_spark_version)
+        require_runtime(settings.databricks_spark_version, "CHURN_DATABRICKS_SPARK_VERSION")
 
 
-def cluster_python(spark_version: str) -> str:
-    """Return the Python version of a runtime, such as ``3.12`` for ``17.3.x-scala2.13``.
+def require_runtime(spark_version: str, whose: str) -> None:
+    """Fail unless a runtime is one that this package runs on.
+
+    Args:
+        spark_version: such as ``17.3.x-scala2.13``.
+        whose: the setting that says so, or whose runtime it is, for the error.
 
     Raises:
-        SettingsError: the name is malformed, or the Python is older than this package supports.
+        SettingsError: it is malformed or too old.
     """
     match = re.match(r"(\d+)\.(\d+)\.x-", spark_version)
     if not match:
+        raise SettingsError(f"{whose} is {spark_version!r}, no runtime. Use one such as 17.3.x-scala2.13.")
+    if (int(match[1]), int(match[2])) < OLDEST_RUNTIME:
         raise SettingsError(
-            f"CHURN_DATABRICKS_SPARK_VERSION={spark_version!r} is no runtime. "
-            "Use one such as 17.3.x-scala2.13."
+            f"{whose} is {spark_version}, older than Databricks Runtime 17.3 LTS: up to 16.4 Spark is 3.5, "
+            "which has no DataFrame.toArrow. Use 17.3 LTS or newer, such as 17.3.x-scala2.13."
         )
-    release = (int(match[1]), int(match[2]))
-    if release < tuple(int(part) for part in OLDEST_RUNTIME.split(".")):
-        raise SettingsError(
-            f"CHURN_DATABRICKS_SPARK_VERSION={spark_version} has Python 3.10 or older, "
-            f"and this package needs 3.11. Use {OLDEST_RUNTIME} LTS or newer, such as 17.3.x-scala2.13."
-        )
-    return "3.11" if release[0] == 15 else "3.12"
 
 
 def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> dict[str, Any]:

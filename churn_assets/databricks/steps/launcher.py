@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 DEFINITIONS = "churn_assets.definitions"
-# Its modules travel with the package: see libraries.py.
+# Its modules travel with the package: its own wheel would pull pyspark in, over the runtime's.
 STAGED_BESIDE = "dagster_pyspark"
 
 # A beat costs a request. Five minutes are enough for a run worker to be restarted and to re-attach.
@@ -190,7 +190,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
         try:
             # Not before: an interrupt must find somebody who cancels what it interrupted.
             with raise_execution_interrupts():
-                cluster, libraries, secrets = self._clusters.cluster_for(step_context)
+                cluster, secrets = self._clusters.cluster_for(step_context)
                 config = {
                     "package": self._definitions.split(".", maxsplit=1)[0],
                     "environment": self._environment(),
@@ -198,7 +198,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
                     "heartbeat": self._heartbeat,
                 }
                 self._runs.stage(launch, self._reference(step_context), config)
-                launch = self._runs.submit(launch, cluster, libraries)
+                launch = self._runs.submit(launch, cluster)
                 launch.note(step_context.instance)
         except BaseException:
             self._runs.cancel(launch)

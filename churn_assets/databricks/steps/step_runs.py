@@ -18,6 +18,7 @@ from databricks.sdk.service.jobs import RunType
 from churn_assets.databricks.archive import Archive, archive
 from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute import run_state
+from churn_assets.databricks.compute.libraries import FILE, cluster_requirements
 from churn_assets.databricks.compute.run_state import RunState
 from churn_assets.databricks.staging import VolumeFolder
 from churn_assets.databricks.steps import remote_main
@@ -71,7 +72,7 @@ class StepRuns:
         self._put(launch, "config.json", json.dumps(config).encode())
         self._put(launch, "heartbeat", self._next_beat())
 
-    def submit(self, launch: Launch, cluster: Mapping[str, Any], libraries: list[dict[str, Any]]) -> Launch:
+    def submit(self, launch: Launch, cluster: Mapping[str, Any]) -> Launch:
         """Submit the step.
 
         Raises:
@@ -80,7 +81,7 @@ class StepRuns:
         config = {
             "run_name": launch.name,
             "cluster": cluster,
-            "libraries": libraries,
+            "libraries": [{"requirements": self._requirements_path}],
             "install_default_libraries": False,
             "idempotency_token": launch.idempotency_token,
         }
@@ -155,7 +156,11 @@ class StepRuns:
         if self._code is None:
             self._code = archive(self._packages)
             main = Path(remote_main.__file__).read_bytes()
-            for path, content in ((self._code_path, self._code.content), (self._main_path, main)):
+            for path, content in (
+                (self._code_path, self._code.content),
+                (self._main_path, main),
+                (self._requirements_path, cluster_requirements().content),
+            ):
                 if not self._patiently(lambda path=path: self._staging.exists(path)):
                     self._patiently(lambda path=path, content=content: self._staging.put(path, content))
 
@@ -172,6 +177,11 @@ class StepRuns:
     @property
     def _main_path(self) -> str:
         return f"{self._code_folder}/churn_step.py"
+
+    @property
+    def _requirements_path(self) -> str:
+        # One path for all steps, whatever their code: a shared cluster installs a library once.
+        return f"{self._staging.root}/code/requirements-{cluster_requirements().digest}/{FILE}"
 
     def _path(self, launch: Launch, name: str) -> str:
         return f"{launch.folder(self._staging.root)}/{name}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from churn_assets.databricks.compute.libraries import DISTRIBUTION
+from churn_assets.databricks.compute.libraries import FILE as REQUIREMENTS_FILE
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.tasks import KEEP
 from churn_assets.databricks.workflow.wheel import write_wheel
@@ -16,6 +17,9 @@ FILE = "databricks.yml"
 WHEELS = "dist"
 # The command line of bundles uploads the file that this finds, and puts its path there.
 WHEEL = f"./{WHEELS}/*.whl"
+# It has its path replaced as well, but travels with the bundle's own files.
+REQUIREMENTS = f"./{WHEELS}/{REQUIREMENTS_FILE}"
+LIBRARIES = [{"whl": WHEEL}, {"requirements": REQUIREMENTS}]
 
 # What differs between workspaces: the variable, and the setting that it stands for.
 VARIABLES = {
@@ -73,7 +77,7 @@ def bundle(
     in_variables = {name: f"${{var.{name}}}" for name in VARIABLES}
     # The host belongs to the target; a copy is not validated, and so takes the references.
     templated = settings.model_copy(update={**in_variables, "databricks_host": "${workspace.host}"})
-    job = job_specification(templated, WHEEL, secrets, paused=paused)
+    job = job_specification(templated, LIBRARIES, secrets, paused=paused)
     deploy = next(task for task in job["tasks"] if task["task_key"] == "deploy")
     deploy["python_wheel_task"]["parameters"] = ["${var.last_task}"]
     catalogs = {name: f"dev_{getattr(settings, name)}" for name in ("main_catalog", "raw_catalog")}
@@ -93,6 +97,8 @@ def bundle(
                 "default": "deploy",
             },
         },
+        # Whatever a .gitignore says of it.
+        "sync": {"include": [REQUIREMENTS.removeprefix("./")]},
         # The build makes the wheel of the package that is installed here, whose dependencies a cluster would
         # else install over its runtime.
         "artifacts": {

@@ -14,6 +14,7 @@ from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import JobSettings
 
 from churn_assets.databricks.client import patiently
+from churn_assets.databricks.compute.libraries import FILE, cluster_requirements
 from churn_assets.databricks.staging import VolumeFolder, workflow_staging
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.status import RunStatus, in_one_line, read_run
@@ -34,8 +35,8 @@ log = logging.getLogger(__name__)
 def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = False) -> int:
     """Create the job, or update the existing one to the current specification.
 
-    The wheel is staged under the digest of its content, so unchanged code is uploaded once; what earlier
-    versions of the job used is cleared away.
+    The wheel is staged under the digest of its content, which is that of its requirements as well, so
+    unchanged code is uploaded once; what earlier versions of the job used is cleared away.
 
     Args:
         client: of the workspace.
@@ -53,8 +54,8 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
     job = _find(client)
     store = workflow_staging(settings, client)
     wheel = cluster_wheel()
-    path = _stage(store, wheel)
-    specification = job_specification(settings, path, scope_keys(client, settings), paused=paused)
+    libraries = _stage(store, wheel)
+    specification = job_specification(settings, libraries, scope_keys(client, settings), paused=paused)
     before = job.settings.as_dict() if job and job.settings else {}
     if job and job.job_id and covers(before, specification):
         return job.job_id
@@ -202,11 +203,15 @@ def _require_job(client: "WorkspaceClient") -> int:
     return job.job_id
 
 
-def _stage(store: VolumeFolder, wheel: Wheel) -> str:
-    path = f"{store.root}/{wheel.digest}/{wheel.name}"
-    if not store.exists(path):
-        store.put(path, wheel.content)
-    return path
+def _stage(store: VolumeFolder, wheel: Wheel) -> list[dict[str, str]]:
+    """Stage the wheel and what it requires, and return them as the libraries of a task."""
+    folder = f"{store.root}/{wheel.digest}"
+    staged = f"{folder}/{wheel.name}"
+    if not store.exists(staged):
+        # The wheel last: where it is, its requirements are.
+        store.put(f"{folder}/{FILE}", cluster_requirements().content)
+        store.put(staged, wheel.content)
+    return [{"whl": staged}, {"requirements": f"{folder}/{FILE}"}]
 
 
 def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from churn_assets.databricks.compute.compute import cluster_python, cluster_spec
-from churn_assets.databricks.compute.libraries import DISTRIBUTION, cluster_libraries
+from churn_assets.databricks.compute.compute import cluster_spec, require_runtime
+from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.workflow.tasks import ENTRY_POINT, FEATURE_COUNT, TaskName
 from churn_assets.errors import SettingsError
 from churn_assets.model.data.dataset import MINIMUM_ROWS
@@ -37,7 +37,6 @@ HERE_ONLY = frozenset(
         "CHURN_DATABRICKS_DBU_RATES",
         "CHURN_DATABRICKS_POLL_SECONDS",
         "CHURN_DATABRICKS_POOL_ID",
-        "CHURN_DATABRICKS_STAGING",
         "CHURN_LAKE_ROOT",
         "CHURN_SLA_MINUTES",
         "CHURN_SPARK_MASTER",
@@ -67,7 +66,11 @@ def require_job_settings(settings: Settings) -> None:
 
 
 def job_specification(
-    settings: Settings, wheel: str, secrets: frozenset[str] = frozenset(), *, paused: bool = False
+    settings: Settings,
+    libraries: list[dict[str, str]],
+    secrets: frozenset[str] = frozenset(),
+    *,
+    paused: bool = False,
 ) -> dict[str, Any]:
     """Return the job's specification: its tasks, their cluster and the schedule.
 
@@ -76,17 +79,14 @@ def job_specification(
 
     Args:
         settings: those that ``require_job_settings`` has let pass.
-        wheel: path of the wheel, as a library names it.
+        libraries: of each task: the wheel, and the file of what it requires.
         secrets: keys that the secret scope has; the cluster reads them itself.
         paused: whether the schedule is paused.
 
     Raises:
         SettingsError: the runtime is not one that this package runs on.
     """
-    libraries = [{"whl": wheel}] + [
-        {"pypi": {"package": pin}}
-        for pin in cluster_libraries(cluster_python(settings.databricks_spark_version))
-    ]
+    require_runtime(settings.databricks_spark_version, "CHURN_DATABRICKS_SPARK_VERSION")
 
     def task(name: TaskName, depends_on: list[dict[str, str]], **more: Any) -> dict[str, Any]:
         return {
@@ -129,11 +129,17 @@ def job_specification(
                 },
             },
             task("train", [{"task_key": ENOUGH_ROWS, "outcome": "true"}]),
-            # A train that was not wanted is Excluded. Databricks: "Excluded tasks are skipped and are treated
-            # as successful", but "if all task dependencies are excluded, the task is also excluded"; so score
-            # also depends on the condition, which has run by then whatever it found. NONE_FAILED is "none of
-            # the dependencies failed, and at least one dependency was run": not met after a failed train.
-            task("score", [{"task_key": ENOUGH_ROWS}, {"task_key": "train"}], run_if="NONE_FAILED"),
+            # With enough rows score's own edge to the condition is dead, and train has run; with too few that
+            # edge lives, and train is Excluded. Databricks: "Excluded tasks are skipped and are treated as
+            # successful", but "if all task dependencies are excluded, the task is also excluded": one of the
+            # two is always left. NONE_FAILED is "none of the dependencies failed, and at least one
+            # dependency was run": not met after a failed train. The service takes no edge from a condition
+            # without its outcome.
+            task(
+                "score",
+                [{"task_key": ENOUGH_ROWS, "outcome": "false"}, {"task_key": "train"}],
+                run_if="NONE_FAILED",
+            ),
             task("deploy", [{"task_key": "score"}]),
         ],
     }

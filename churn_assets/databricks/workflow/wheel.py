@@ -1,8 +1,9 @@
 """The package as a wheel for clusters: the same bytes for the same code, and no dependencies.
 
 Not the wheel that a build makes: Databricks installs what a wheel requires, and this package requires a
-pyspark, which would shadow the runtime's own. The job lists the libraries that a cluster needs instead.
-``python -m churn_assets.databricks.workflow.wheel FOLDER`` writes one, as the bundle does to build it.
+pyspark, which would shadow the runtime's own. A requirements file beside it says what a cluster needs
+instead. Nor can a build backend make it where the package is installed and its sources are not.
+``python -m churn_assets.databricks.workflow.wheel FOLDER`` writes both, as the bundle does to build them.
 """
 
 import base64
@@ -15,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from churn_assets.databricks.archive import EPOCH, archive, package_folder
-from churn_assets.databricks.compute.libraries import DISTRIBUTION
+from churn_assets.databricks.compute.libraries import DISTRIBUTION, FILE, cluster_requirements
 from churn_assets.databricks.workflow.tasks import ENTRY_FUNCTION, ENTRY_POINT
 
 # dagster-pyspark's few modules come along: its own wheel would pull pyspark in, too.
@@ -57,11 +58,15 @@ def cluster_wheel() -> Wheel:
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write the wheel into a folder, in place of any other of this package, and say where it is."""
+    """Write the wheel into a folder, in place of any other of this package, and say where it is.
+
+    What it requires is written beside it, so that the two fit together.
+    """
     wheel = cluster_wheel()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{DISTRIBUTION.replace('-', '_')}-*.whl"):
         old.unlink()
+    (folder / FILE).write_bytes(cluster_requirements().content)
     (folder / wheel.name).write_bytes(wheel.content)
     return folder / wheel.name
 

@@ -1,14 +1,12 @@
-"""From settings to clusters, libraries and cost."""
+"""From settings to clusters and cost."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.compute.compute import cluster_python, cluster_spec, require_compute
+from churn_assets.databricks.compute.compute import cluster_spec, require_compute
 from churn_assets.databricks.compute.cost import dbu_estimate
-from churn_assets.databricks.compute.libraries import cluster_libraries, locked
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
 
@@ -47,8 +45,9 @@ def test_secrets_are_named_to_the_cluster_and_never_read() -> None:
     [
         ({"databricks_compute": "existing"}, "CHURN_DATABRICKS_CLUSTER_ID"),
         ({"databricks_compute": "pool"}, "CHURN_DATABRICKS_POOL_ID"),
-        ({"databricks_spark_version": "14.3.x-scala2.12"}, "Use 15.4 LTS or newer"),
-        ({"databricks_spark_version": "latest"}, "is no runtime"),
+        ({"databricks_spark_version": "15.4.x-scala2.12"}, r"no DataFrame.toArrow\. Use 17.3 LTS or newer"),
+        ({"databricks_spark_version": "16.4.x-scala2.13"}, r"no DataFrame.toArrow\. Use 17.3 LTS or newer"),
+        ({"databricks_spark_version": "latest"}, "no runtime"),
     ],
 )
 def test_settings_that_name_no_usable_cluster_say_what_to_set(overrides: dict[str, str], says: str) -> None:
@@ -56,48 +55,9 @@ def test_settings_that_name_no_usable_cluster_say_what_to_set(overrides: dict[st
         require_compute(settings(**overrides))
 
 
-def test_each_runtime_has_its_python() -> None:
-    runtimes = ("15.4.x-scala2.12", "16.4.x-scala2.13", "17.3.x-scala2.13", "18.0.x-photon-scala2.13")
-    assert [cluster_python(runtime) for runtime in runtimes] == ["3.11", "3.12", "3.12", "3.12"]
-
-
-def test_a_lock_gives_each_python_its_versions(tmp_path: Path) -> None:
-    lock = tmp_path / "requirements.lock"
-    lock.write_text(
-        "# made by uv\n"
-        "numpy==2.4.6 ; python_full_version < '3.12' \\\n"
-        "    --hash=sha256:aa\n"
-        "numpy==2.5.5 ; python_full_version >= '3.12' \\\n"
-        "    --hash=sha256:bb \\\n"
-        "    # via mlflow\n"
-        "colorama==0.4.6 ; sys_platform == 'win32' \\\n"
-        "    --hash=sha256:cc\n"
-        "Pydantic_Settings==2.16.3\n"
-    )
-    assert locked(lock, "3.11") == {"numpy": "2.4.6", "pydantic-settings": "2.16.3"}
-    assert locked(lock, "3.12") == {"numpy": "2.5.5", "pydantic-settings": "2.16.3"}
-
-
-def test_an_installed_wheel_without_a_lock_takes_the_versions_that_are_here(tmp_path: Path) -> None:
-    from importlib.metadata import version
-
-    assert f"dagster=={version('dagster')}" in cluster_libraries("3.12", tmp_path / "no.lock")
-
-
-def test_the_runtimes_own_spark_is_never_installed_over() -> None:
-    names = {pin.split("==")[0] for pin in cluster_libraries("3.12")}
-    # dagster-pyspark and dagster-databricks would pull pyspark in.
-    assert not names & {"pyspark", "pysail", "delta-spark", "dagster-pyspark", "dagster-databricks"}
-    assert {"dagster", "dagster-mlflow", "pydantic-settings", "scikit-learn"} <= names
-
-
-def test_what_is_pinned_for_one_python_is_installed_on_no_other() -> None:
-    of_311, of_312 = (
-        {pin for pin in cluster_libraries(python) if pin.startswith("numpy==")} for python in ("3.11", "3.12")
-    )
-
-    assert (len(of_311), len(of_312)) == (1, 1)
-    assert of_311 != of_312
+@pytest.mark.parametrize("version", ["17.3.x-scala2.13", "17.3.x-photon-scala2.13", "18.0.x-scala2.13"])
+def test_runtimes_from_17_3_on_are_taken(version: str) -> None:
+    require_compute(settings(databricks_spark_version=version))
 
 
 def test_an_hour_of_a_driver_and_four_workers_at_one_dbu_is_five() -> None:

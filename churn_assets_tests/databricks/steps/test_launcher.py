@@ -1,6 +1,5 @@
 """What the settings make of the launcher: staging, compute, partitions, credentials, secrets."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,17 @@ from churn_assets_tests.workspace.faults import Refused
 Make = Callable[..., Any]
 
 
-def test_another_minor_version_of_python_computes_the_step(
+def test_the_python_of_the_runtime_computes_the_step(
     tmp_path: Path, remote_python: Path, instance: dg.DagsterInstance
 ) -> None:
     with Workspace(tmp_path / "other", python=remote_python) as other:
-        launcher = tiny.make_launcher(other, tmp_path, databricks_spark_version="17.3.x-scala2.13")
+        launcher = tiny.make_launcher(other, tmp_path)
         result = tiny.materialize(launcher, instance, "derived")
         assert other.violations == []
     assert result.success
     (materialization,) = result.asset_materializations_for_node("derived")
-    python = materialization.metadata["python"].value
-    assert str(python).startswith("3.")
-    assert python != f"{sys.version_info.major}.{sys.version_info.minor}"
+    # That of Runtime 17.3, whatever ours is.
+    assert materialization.metadata["python"].value == "3.12"
 
 
 def test_a_range_of_days_is_one_step_that_materialises_each(
@@ -61,7 +59,7 @@ def test_a_step_runs_on_a_cluster_that_is_there_and_stays(
     client.secrets.create_scope("ours")
     client.secrets.put_secret("ours", "endpoint-token", string_value="told-to-the-cluster-alone")
     cluster_id = client.clusters.create(
-        "15.4.x-scala2.12" if sys.version_info.minor == 11 else "17.3.x-scala2.13",
+        "17.3.x-scala2.13",
         node_type_id="i3.2xlarge",
         num_workers=2,
     ).response.cluster_id
@@ -87,6 +85,22 @@ def test_a_step_runs_on_a_cluster_that_is_there_and_stays(
     assert [file.name for file in workspace.local(tiny.STAGING).rglob("*.zip")] == ["code.zip"]
     assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [cluster_id]
     client.clusters.permanent_delete(cluster_id)
+
+
+def test_a_cluster_that_is_there_and_too_old_is_refused(
+    workspace: Workspace, make_launcher: Make, materialize: Make
+) -> None:
+    clusters = workspace.client().clusters
+    old = clusters.create("16.4.x-scala2.13", node_type_id="i3.xlarge", num_workers=1).response.cluster_id
+    result = materialize(
+        make_launcher(databricks_compute="existing", databricks_cluster_id=old), "probe", config={}
+    )
+    assert (
+        f"CHURN_DATABRICKS_CLUSTER_ID={old} is 16.4.x-scala2.13, older"
+        in tiny.failure(result, "probe").message
+    )
+    assert workspace.calls("POST", "/runs/submit") == []
+    clusters.permanent_delete(old or "")
 
 
 def test_a_service_principal_needs_no_token_of_a_person(workspace: Workspace, make_settings: Make) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import yaml
 from databricks.sdk.service.jobs import JobSettings
 
 from churn_assets import settings as settings_module
+from churn_assets.databricks.compute.libraries import cluster_requirements
 from churn_assets.databricks.workflow import bundle
 from churn_assets.databricks.workflow.spec import job_specification
 from churn_assets.databricks.workflow.wheel import cluster_wheel
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
+from churn_assets_tests.workspace import job_settings, shapes
+from churn_assets_tests.workspace.answers import Violation
 
 HOST = "https://example.cloud.databricks.com"
 SECRETS = frozenset({"databricks-token"})
@@ -59,7 +63,7 @@ def job_of(exported: dict[str, Any], target: str) -> dict[str, Any]:
 
 
 def test_in_prod_it_is_the_job_that_is_created(exported: dict[str, Any], settings: Settings) -> None:
-    assert job_of(exported, "prod") == job_specification(settings, bundle.WHEEL, SECRETS)
+    assert job_of(exported, "prod") == job_specification(settings, bundle.LIBRARIES, SECRETS)
 
 
 def test_in_dev_it_writes_to_no_catalog_of_production(exported: dict[str, Any]) -> None:
@@ -80,25 +84,51 @@ def test_in_dev_the_endpoint_of_the_workspace_is_left_alone(exported: dict[str, 
     assert last["prod"]["python_wheel_task"]["parameters"] == ["deploy"]
 
 
-def test_the_service_knows_every_field_of_the_job(exported: dict[str, Any]) -> None:
+def test_the_service_takes_the_job_of_both_targets(exported: dict[str, Any]) -> None:
+    for target in ("dev", "prod"):
+        job = job_of(exported, target)
+
+        shapes.check(job, JobSettings, "the job")
+        job_settings.check(job, job_settings.JOB_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda job: job.update(retries=1), "Unknown field 'retries'"),
+        (lambda job: job["tasks"][0].pop("task_key"), "Missing required field: task_key"),
+        (lambda job: job["job_clusters"][0]["new_cluster"].update(nodes=1), "Unknown field 'nodes'"),
+    ],
+)
+def test_a_field_too_much_or_too_few_would_be_seen(
+    exported: dict[str, Any], spoil: Callable[[Any], None], message: str
+) -> None:
     job = job_of(exported, "prod")
+    spoil(job)
 
-    assert JobSettings.from_dict(job).as_dict() == job
+    with pytest.raises(Violation, match=message):
+        shapes.check(job, JobSettings, "the job")
 
 
-def test_no_task_brings_a_spark_of_its_own(exported: dict[str, Any]) -> None:
-    tasks = job_of(exported, "prod")["tasks"]
-    pins = [
-        library["pypi"]["package"]
-        for task in tasks
-        for library in task.get("libraries", [])
-        if "pypi" in library
+def test_score_follows_the_training_or_the_edge_that_says_there_is_none(exported: dict[str, Any]) -> None:
+    tasks = {task["task_key"]: task for task in job_of(exported, "prod")["tasks"]}
+
+    assert tasks["train"]["depends_on"] == [{"task_key": "enough_rows", "outcome": "true"}]
+    assert tasks["score"]["depends_on"] == [
+        {"task_key": "enough_rows", "outcome": "false"},
+        {"task_key": "train"},
     ]
+    assert tasks["score"]["run_if"] == "NONE_FAILED"
 
-    assert any(pin.startswith("dagster==") for pin in pins)
-    assert [
-        pin for pin in pins if pin.startswith(("pyspark", "pysail", "delta-spark", "dagster-pyspark"))
-    ] == []
+
+def test_each_task_brings_the_wheel_and_the_file_of_what_it_requires(
+    exported: dict[str, Any], tmp_path: Path
+) -> None:
+    libraries = [task["libraries"] for task in job_of(exported, "prod")["tasks"] if "libraries" in task]
+
+    assert libraries == [[{"whl": "./dist/*.whl"}, {"requirements": "./dist/requirements.txt"}]] * 5
+    assert (tmp_path / "dist" / "requirements.txt").read_bytes() == cluster_requirements().content
+    assert exported["sync"]["include"] == ["dist/requirements.txt"]
 
 
 def test_no_secret_and_no_path_of_this_machine_is_in_it(tmp_path: Path) -> None:
@@ -125,11 +155,11 @@ def test_a_local_deployment_has_no_bundle(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_build_of_the_bundle_writes_the_wheel_that_the_job_uses(
+def test_the_build_of_the_bundle_writes_what_the_job_installs(
     exported: dict[str, Any], tmp_path: Path
 ) -> None:
-    (built_before,) = (tmp_path / "dist").iterdir()
-    built_before.unlink()
+    for built_before in (tmp_path / "dist").iterdir():
+        built_before.unlink()
     python, *build = exported["artifacts"]["churn_assets"]["build"].split()
     assert python == "python"
 
@@ -137,6 +167,7 @@ def test_the_build_of_the_bundle_writes_the_wheel_that_the_job_uses(
 
     (wheel,) = tmp_path.glob(bundle.WHEEL)
     assert wheel.read_bytes() == cluster_wheel().content == cluster_wheel().content
+    assert (wheel.parent / "requirements.txt").read_bytes() == cluster_requirements().content
 
 
 def test_the_wheel_requires_nothing_and_records_what_it_holds(

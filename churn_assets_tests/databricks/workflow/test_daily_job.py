@@ -344,7 +344,9 @@ def test_two_jobs_of_the_name_are_left_alone(
 ) -> None:
     client = workspace.client()
     daily_job.create(client, settings)
-    spec = JobSettings.from_dict(job_specification(settings, "/Volumes/main_catalog/gold/churn/w.whl"))
+    spec = JobSettings.from_dict(
+        job_specification(settings, [{"whl": "/Volumes/main_catalog/gold/churn/w.whl"}])
+    )
     client.jobs.create(name=JOB_NAME, tasks=spec.tasks, job_clusters=spec.job_clusters)
 
     with pytest.raises(WorkspaceError, match="There are 2 jobs named churn-prediction-pipeline"):

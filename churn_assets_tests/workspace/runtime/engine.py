@@ -9,11 +9,21 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
+import pysail
+
 from churn_assets_tests.workspace.processes import Runtime
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
 
 PACKAGE = Path(__file__).parent / "emulated_databricks"
 CATALOGS = ("main_catalog", "raw_catalog")
+# Sail has the settings of the Spark that it finds, which is the runtime's; the client of this process is
+# newer, and asks for these as well. The values are that Spark's own.
+NEWER = {
+    "spark.sql.session.localRelationSizeLimit": str(3 * 1024**3),
+    "spark.sql.session.localRelationChunkSizeRows": "10000",
+    "spark.sql.session.localRelationChunkSizeBytes": str(16 * 1024**2),
+    "spark.sql.session.localRelationBatchOfChunksSizeBytes": str(1024**3),
+}
 
 
 class Engine:
@@ -21,7 +31,8 @@ class Engine:
 
     Args:
         folder: the workspace's; volumes are in ``Volumes`` there, managed tables in ``managed``.
-        python: the cluster's interpreter, with pysail; functions travel to it by cloudpickle.
+        python: the cluster's interpreter; functions travel to it by cloudpickle.
+        libraries: folder of what the cluster has installed.
         catalogs: those that can be created.
 
     Attributes:
@@ -31,16 +42,25 @@ class Engine:
     """
 
     def __init__(
-        self, folder: Path, python: Path | None = None, catalogs: tuple[str, ...] = CATALOGS
+        self,
+        folder: Path,
+        python: Path | None = None,
+        libraries: Path | None = None,
+        catalogs: tuple[str, ...] = CATALOGS,
     ) -> None:
         self._site = folder / "engine"
         self._site.mkdir(parents=True)
+        # Sail is the emulation's and no cluster's. It has Python's stable ABI, so this process's will do.
+        sail = self._site / "sail"
+        sail.mkdir()
+        (sail / "pysail").symlink_to(Path(pysail.__file__).parent)
         shutil.copytree(PACKAGE, self._site / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
         self.unity = Unity(folder)
         self.statements: list[str] = []
         self._lock = threading.Lock()
         self._sessions: list[Any] = []
-        self._process = self._start(folder, python or Path(sys.executable), catalogs)
+        path = [self._site, *([libraries] if libraries else []), sail]
+        self._process = self._start(folder, python or Path(sys.executable), catalogs, path)
         self._remote = f"sc://127.0.0.1:{self._read()['port']}"
         self.runtime = Runtime(
             environment={"SPARK_REMOTE": self._remote, "EMULATED_DATABRICKS": str(folder)},
@@ -64,7 +84,8 @@ class Engine:
         from churn_assets_tests.workspace.runtime.emulated_databricks.session import attach
 
         session: Any = SparkSession.builder.remote(self._remote).create()
-        session.conf.set("spark.sql.session.timeZone", "UTC")
+        for name, value in {"spark.sql.session.timeZone": "UTC", **NEWER}.items():
+            session.conf.set(name, value)
         self._sessions.append(session)
         return attach(session, self.unity.folder)
 
@@ -89,13 +110,15 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, folder: Path, python: Path, catalogs: tuple[str, ...]) -> "subprocess.Popen[str]":
+    def _start(
+        self, folder: Path, python: Path, catalogs: tuple[str, ...], path: list[Path]
+    ) -> "subprocess.Popen[str]":
         listed = ", ".join(
             f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs
         )
         environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(self._site),
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
             "TZ": "UTC",
             "RUST_LOG": "error",
             "EMULATED_DATABRICKS": str(folder),
