@@ -187,6 +187,15 @@ class Lakehouse(ABC):
             note.written = self._report(table, version_before, time.monotonic() - start, dates)
             return note.written
 
+    def append_stream(self, table: Table, rows: DataFrame) -> None:
+        """Append what a stream gives up to now, which the table's checkpoint then knows, and wait for it.
+
+        The engine does it alone. ``foreachBatch`` would run a function of ours, which Spark Connect sends to
+        another process: without this package, and what it collects there stays there.
+        """
+        sink = rows.writeStream.format("delta").option("checkpointLocation", self.checkpoint(table))
+        sink.trigger(availableNow=True).toTable(self._open(table)).awaitTermination()
+
     def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
         # Where there are no locks, only a merge notices a second writer: by what it has read.
         writes.commit(table, name, new, dates)

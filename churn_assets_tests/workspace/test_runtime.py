@@ -44,14 +44,15 @@ def doubled(batches):
 
 days = spark.table("main_catalog.gold.days").mapInArrow(doubled, "day date, n bigint")
 days.withColumn("day", F.lit("2026-01-02").cast("date")).writeTo("main_catalog.gold.days").append()
-seen = []
+spark.sql("CREATE TABLE main_catalog.gold.seen (path STRING, content BINARY)")
 (
     spark.readStream.format("cloudFiles").option("cloudFiles.format", "binaryFile")
     .load("/Volumes/main_catalog/gold/churn")
-    .writeStream.foreachBatch(lambda found, number: seen.extend(found.select("path", "content").collect()))
+    .select("path", "content").writeStream
     .option("checkpointLocation", "/Volumes/main_catalog/gold/churn/_checkpoint")
-    .trigger(availableNow=True).start().awaitTermination()
+    .trigger(availableNow=True).toTable("main_catalog.gold.seen").awaitTermination()
 )
+seen = spark.table("main_catalog.gold.seen").collect()
 history = spark.sql("DESCRIBE HISTORY main_catalog.gold.days").collect()
 print(json.dumps({
     "files": [row["path"] for row in seen],
