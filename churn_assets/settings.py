@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     databricks_dbu_rates: dict[str, float] = Field(default_factory=dict)
     databricks_warehouse_id: str = ""
     databricks_external_location: str = ""
+    databricks_managed_location: str = ""
     databricks_engineers: str = ""
     databricks_analysts: str = ""
     alert_emails: str = ""

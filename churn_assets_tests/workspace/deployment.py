@@ -37,6 +37,7 @@ def set_up(workspace: Workspace, folder: Path, python: Path, start: dt.date, hor
         databricks_secret_scope="churn",
         databricks_spark_version="15.4.x-scala2.12" if on_3_11 else "17.3.x-scala2.13",
         databricks_warehouse_id=WAREHOUSE_ID,
+        databricks_managed_location="s3://bucket/churn",
         databricks_poll_seconds=0.1,
     )
     client = workspace.client()

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from databricks.sdk.errors import NotFound, PermissionDenied
 
-from churn_assets.databricks.catalog.sql import Grant, catalogs, external_location, grants, volumes
+from churn_assets.databricks.catalog.sql import (
+    WITHOUT_STORAGE,
+    Grant,
+    catalogs,
+    external_location,
+    grants,
+    managed_location,
+    volumes,
+)
 from churn_assets.databricks.client import patiently
 from churn_assets.lakehouse.ddl import differences, managed_properties, schemas
 from churn_assets.settings import Settings
@@ -35,6 +43,8 @@ class _Check:
             yield from self._there("external location", location.name, self._client.external_locations.get)
         for name in catalogs(self._settings):
             yield from self._there("catalog", name, self._client.catalogs.get)
+            if name in self._absent and not managed_location(self._settings, name) and self._lacks_storage():
+                yield f"{name} needs a place, as {WITHOUT_STORAGE}"
         for name in schemas(self._settings):
             yield from self._there("schema", name, self._client.schemas.get)
         for name in volumes(self._settings):
@@ -67,6 +77,12 @@ class _Check:
         else:
             if differing:
                 yield f"{kind} {name}: {'; '.join(differing)}"
+
+    def _lacks_storage(self) -> bool:
+        try:
+            return not patiently(self._client.metastores.summary).storage_root
+        except PermissionDenied:
+            return False
 
     def _granted(self, grant: Grant) -> Iterator[str]:
         if grant.name in self._absent or self._lies_in_something_absent(grant.name):

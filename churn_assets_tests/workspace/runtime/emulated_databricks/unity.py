@@ -26,6 +26,16 @@ PRIVILEGES = {
     },
 }
 
+# What the service answers (400 INVALID_STATE; databricks/cli#4513) where neither the metastore nor the new
+# catalog has a place for managed tables, as in accounts since November 2023. It looks there before it looks
+# whether the catalog exists: IF NOT EXISTS does not help (databricks-industry-solutions/
+# lakehouse-industry-data-models#5).
+NO_STORAGE_ROOT = (
+    "Metastore storage root URL does not exist. Please provide a storage location for the catalog (for "
+    "example 'CREATE CATALOG myCatalog MANAGED LOCATION '<location-path>'). Alternatively set up a metastore root "
+    "storage location to provide a storage location for all catalogs in the metastore."
+)
+
 
 class UnityError(AnalysisException):
     """An error with the code that Databricks gives it, as Spark raises it."""
@@ -87,8 +97,10 @@ class Unity:
         """Remember a new securable; False where it was there.
 
         Raises:
-            UnityError: it exists, or what it is to lie in does not.
+            UnityError: it exists, or what it is to lie in does not, or a catalog has no place.
         """
+        if kind == "catalog" and not fields.get("managed_location"):
+            raise UnityError("INVALID_STATE", NO_STORAGE_ROOT)
         if kind in ("schema", "table", "volume"):
             self.require(*self._parent(kind, name))
         fields["created_at"] = int(time.time() * 1000)
