@@ -32,8 +32,8 @@ PRIVILEGES = {
 # lakehouse-industry-data-models#5).
 NO_STORAGE_ROOT = (
     "Metastore storage root URL does not exist. Please provide a storage location for the catalog (for "
-    "example 'CREATE CATALOG myCatalog MANAGED LOCATION '<location-path>'). Alternatively set up a metastore root "
-    "storage location to provide a storage location for all catalogs in the metastore."
+    "example 'CREATE CATALOG myCatalog MANAGED LOCATION '<location-path>'). Alternatively set up a metastore "
+    "root storage location to provide a storage location for all catalogs in the metastore."
 )
 
 
