@@ -6,9 +6,9 @@ whose import takes a second.
 
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.runtime import runs_on_cluster
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:

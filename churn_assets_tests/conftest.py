@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.identity import VARIABLES
 from churn_assets.lakehouse import engines
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -170,7 +171,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _mlflow_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # dagster-mlflow's resource exports the tracking URI, which the next settings would read.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = {variable: os.environ.get(variable) for variable in VARIABLES.values()}
     yield
+    # Whoever opened a workspace told MLflow who it is.
+    for variable, value in before.items():
+        os.environ.pop(variable, None)
+        if value is not None:
+            os.environ[variable] = value
     # MLflow puts a mock there while it loads a model; of several threads, as Sail has, one may leave it,
     # and hypothesis stumbles over a module whose every attribute is a mock.
     sys.modules.pop("dbutils", None)

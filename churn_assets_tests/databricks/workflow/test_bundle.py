@@ -20,7 +20,7 @@ from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
 
 HOST = "https://example.cloud.databricks.com"
-SECRETS = frozenset({"databricks-token"})
+SECRETS = frozenset({"endpoint-token"})
 
 
 @pytest.fixture
