@@ -23,6 +23,7 @@ from churn_assets.lakehouse import ddl, guard, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.writing import Origin, noting
+from churn_assets.lakehouse.landing import Listing
 from churn_assets.lakehouse.landing_lines import DEFAULT_READERS
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
@@ -67,6 +68,14 @@ class Lakehouse(ABC):
     @abstractmethod
     def finds_files_by(self) -> FileDiscovery:
         """How ingestion finds new event files."""
+
+    @abstractmethod
+    def list_landing(self) -> Listing:
+        """List the event files of the landing zone, wherever it is.
+
+        Raises:
+            LandingError: it does not exist, or cannot be listed from this process.
+        """
 
     @property
     def parallel_files(self) -> int:
