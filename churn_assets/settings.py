@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     databricks_external_location: str = ""
     databricks_managed_location: str = ""
     databricks_engineers: str = ""
+    databricks_owner: str = ""
     databricks_analysts: str = ""
     alert_emails: str = ""
     alert_webhook: str | None = Field(default=None, repr=False)

@@ -22,6 +22,7 @@ class Auth:
         token: a personal access token of ``USER``.
         client_id: of the service principal; with ``client_secret`` it gets tokens that last an hour.
         federated_token: of another issuer, such as a CI's, that a policy of the service principal trusts.
+        groups: of each user or service principal, besides ``users``, in which all are.
         issued: how many OAuth tokens were given out.
     """
 
@@ -33,6 +34,7 @@ class Auth:
         self.client_id = "7f3c1d0a-5b1e-4f3d-9a35-0c7c3a1f2b11"
         self.client_secret = f"dose{secrets.token_hex(16)}"
         self.federated_token = f"jwt.{secrets.token_hex(16)}"
+        self.groups: dict[str, set[str]] = {}
         self.issued = 0
         self.token = self.issue(USER, prefix="dapi")
 
@@ -42,6 +44,10 @@ class Auth:
         with self._lock:
             self._tokens[token] = (user, None if seconds is None else time.monotonic() + seconds)
         return token
+
+    def principals(self, user: str) -> set[str]:
+        """Under which names somebody has rights."""
+        return {user, "users", *self.groups.get(user, ())}
 
     def expire(self, token: str | None = None) -> None:
         """Let a token expire, or all that were given out so far. New ones can be had as before."""

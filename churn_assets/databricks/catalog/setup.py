@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from databricks.sdk.errors import NotFound, PermissionDenied
 
+from churn_assets.databricks.catalog import model_owner
 from churn_assets.databricks.catalog.sql import WITHOUT_STORAGE, Statement, create_statements, grants
 from churn_assets.databricks.catalog.warehouse import StatementFailedError, Warehouse
 from churn_assets.databricks.client import patiently
@@ -55,7 +56,8 @@ def apply(
         What was run, in order: all of the plan but for catalogs that exist.
 
     Raises:
-        WorkspaceError: a statement failed; those before it stay done, and it can be run again.
+        WorkspaceError: a statement failed, or the model is not ours to give away; what was done
+            before it stays, and it can be run again.
     """
     warehouse = Warehouse(client, settings)
     # IF NOT EXISTS does not spare a catalog that exists the right to create one, and a place for it.
@@ -79,6 +81,9 @@ def apply(
                     f"The catalog {statement.catalog} cannot be created: {WITHOUT_STORAGE}."
                 ) from error
             raise
+    if last := model_owner.what_is_done(settings):
+        progress(last)
+        model_owner.give_to_owner(client, settings)
     return statements
 
 

@@ -18,6 +18,10 @@ COMMENTS = {
     "ops": "What the platform notes of itself: which dates are computed, from what.",
 }
 
+# To register it, to add a version to one that somebody else made, to tag versions, and to load them. None of
+# these moves an alias, which is for the model's owners.
+OF_THE_MODEL = ("CREATE MODEL", "CREATE MODEL VERSION", "APPLY TAG", "EXECUTE")
+
 # What analysts may read.
 READABLE = ("clean", "gold")
 
@@ -183,9 +187,7 @@ def _to_engineer(settings: Settings, who: str) -> Iterator[Grant]:
         privileges = ("USE SCHEMA", "SELECT", "MODIFY", "CREATE TABLE")
         # The model is registered beside the tables it comes from.
         is_gold = schema == f"{settings.main_catalog}.gold"
-        yield Grant(
-            "SCHEMA", schema, (*privileges, "CREATE MODEL", "EXECUTE") if is_gold else privileges, who
-        )
+        yield Grant("SCHEMA", schema, (*privileges, *OF_THE_MODEL) if is_gold else privileges, who)
     for volume in volumes(settings):
         yield Grant("VOLUME", volume, ("READ VOLUME", "WRITE VOLUME"), who)
     location = external_location(settings)

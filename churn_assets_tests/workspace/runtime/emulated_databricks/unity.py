@@ -13,10 +13,14 @@ from pyspark.errors import AnalysisException
 KINDS = ("catalog", "schema", "volume", "table", "external location")
 
 PRIVILEGES = {
-    "catalog": {"ALL PRIVILEGES", "USE CATALOG", "USE SCHEMA", "CREATE SCHEMA", "SELECT", "MODIFY", "BROWSE"},
+    "catalog": {
+        *("ALL PRIVILEGES", "USE CATALOG", "USE SCHEMA", "CREATE SCHEMA", "SELECT", "MODIFY", "BROWSE"),
+        *("APPLY TAG", "CREATE MODEL", "CREATE MODEL VERSION"),
+    },
     "schema": {
         *("ALL PRIVILEGES", "USE SCHEMA", "SELECT", "MODIFY", "EXECUTE", "READ VOLUME", "WRITE VOLUME"),
         *("CREATE TABLE", "CREATE VOLUME", "CREATE FUNCTION", "CREATE MODEL", "CREATE MODEL VERSION"),
+        "APPLY TAG",
     },
     "volume": {"ALL PRIVILEGES", "READ VOLUME", "WRITE VOLUME"},
     "table": {"ALL PRIVILEGES", "SELECT", "MODIFY"},
@@ -161,6 +165,16 @@ class Unity:
         ):
             privileges.setdefault(principal, []).append(privilege)
         return privileges
+
+    def allows(self, principals: set[str], privilege: str, schema: str) -> bool:
+        """Whether one of the principals has a privilege on a schema, there or on its catalog."""
+        wanted = {privilege, "ALL PRIVILEGES"}
+        return any(
+            who in principals and wanted & set(privileges)
+            for kind, name in (("schema", schema), ("catalog", schema.partition(".")[0]))
+            if self.get(kind, name)
+            for who, privileges in self.grants(kind, name).items()
+        )
 
     def managed_location(self, name: str) -> Path:
         """Where a managed table of this name lies."""
