@@ -9,7 +9,8 @@ Known differences from Databricks:
 
 * The engine is Sail 0.7, a Spark Connect server, as on standard access mode and serverless compute; a
   dedicated cluster has a classic session. ``foreachBatch`` is refused: see ``auto_loader``.
-* Grants, owners and comments are remembered, not enforced: whoever asks may do everything.
+* Grants, owners and comments are remembered, and enforced only for registered models, by their API: of
+  everything else, whoever asks may do everything.
 * ``MANAGED LOCATION``, external locations and credentials are remembered; managed tables all lie in a
   folder of the workspace, ``managed/<catalog>/<schema>/<table>``.
 * Table properties and clustering are remembered; no file is compacted, clustered or given a deletion
