@@ -25,6 +25,13 @@ VARIABLES = {
 # Without a secret in them, and yet no other machine's: a cluster is somebody by itself.
 OF_THIS_MACHINE = frozenset({"DATABRICKS_CLIENT_ID", "DATABRICKS_CONFIG_PROFILE", "DATABRICKS_AUTH_TYPE"})
 
+# The ways that need nothing but settings, the first before the second: the SDK's name, its arguments, and
+# what people call it.
+COMPLETE = {
+    "oauth-m2m": (("client_id", "client_secret"), "the service principal"),
+    "pat": (("token",), "DATABRICKS_TOKEN"),
+}
+
 WAYS_IN = (
     "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONFIG_PROFILE, "
     "or what else Databricks' SDK finds (OIDC of a CI, Azure CLI or managed identity)"
@@ -58,14 +65,14 @@ def identity(settings: Settings) -> Identity:
     if runs_on_cluster():
         return Identity({"auth_type": "runtime"}, "the cluster's user")
     given = {name: value for name in VARIABLES if (value := getattr(settings, f"databricks_{_field(name)}"))}
-    if auth_type := given.get("auth_type"):
-        return Identity(given, f"DATABRICKS_AUTH_TYPE={auth_type}")
-    if "client_id" in given and "client_secret" in given:
-        return _only(given, "oauth-m2m", ("client_id", "client_secret"), "the service principal")
+    named = given.get("auth_type", "")
+    for auth_type, (names, says) in COMPLETE.items():
+        if named in ("", auth_type) and given.keys() >= set(names):
+            return _only(given, auth_type, names, says)
+    if named:
+        return Identity(given, f"DATABRICKS_AUTH_TYPE={named}")
     if "client_secret" in given:
         raise _incomplete("DATABRICKS_CLIENT_ID")
-    if "token" in given:
-        return _only(given, "pat", ("token",), "DATABRICKS_TOKEN")
     if profile := given.get("profile"):
         return Identity(given, f"the profile {profile}")
     return Identity(given, "what the SDK found")
@@ -101,7 +108,7 @@ def nothing_found(settings: Settings) -> SettingsError:
 def _only(given: dict[str, str], auth_type: str, names: tuple[str, ...], says: str) -> Identity:
     if "host" not in given:
         raise _incomplete("DATABRICKS_HOST")
-    unused = tuple(VARIABLES[name] for name in given if name not in (*names, "host"))
+    unused = tuple(VARIABLES[name] for name in given if name not in (*names, "host", "auth_type"))
     used = {name: given[name] for name in ("host", *names)}
     return Identity({**used, "auth_type": auth_type}, says, unused)
 

@@ -11,7 +11,7 @@ from databricks.sdk.config import Config
 
 from churn_assets.databricks.client import workspace_client
 from churn_assets.errors import SettingsError
-from churn_assets.identity import VARIABLES, identity, share
+from churn_assets.identity import VARIABLES, _say_once, identity, share
 from churn_assets_tests.conftest import MakeSettings, settings_in
 from churn_assets_tests.end_to_end.command import CHURN
 from churn_assets_tests.workspace.emulator import Workspace
@@ -153,6 +153,9 @@ def test_half_a_way_in_is_one_line_that_says_what_is_missing(
 def test_what_is_not_used_is_said_in_the_log(
     make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Once a process, and another test may have been first.
+    _say_once.cache_clear()
+
     share(
         make_settings(
             databricks_host="https://x",
