@@ -31,7 +31,7 @@ PRIVILEGES = {
 }
 
 # What the service answers (400 INVALID_STATE; databricks/cli#4513) where neither the metastore nor the new
-# catalog has a place for managed tables, as in accounts since November 2023. It looks there before it looks
+# catalog has a place for managed tables, as in newer accounts. It looks there before it looks
 # whether the catalog exists: IF NOT EXISTS does not help (databricks-industry-solutions/
 # lakehouse-industry-data-models#5).
 NO_STORAGE_ROOT = (
