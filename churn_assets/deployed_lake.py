@@ -6,15 +6,16 @@ whose import takes a second.
 
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.runtime import runs_on_cluster
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from churn_assets.lakehouse.engines import LazySpark
+    from churn_assets.lakehouse.landing import Listing
     from churn_assets.lakehouse.unity_lake import RunSql
 
 
@@ -27,7 +28,8 @@ def lakehouse(settings: Settings, spark: "LazySpark | None" = None) -> Lakehouse
     if settings.deployment == "databricks":
         from churn_assets.lakehouse.unity_lake import UnityLakehouse
 
-        return UnityLakehouse(settings, session, None if runs_on_cluster() else _warehouse(settings))
+        run_sql = None if runs_on_cluster() else _warehouse(settings)
+        return UnityLakehouse(settings, session, run_sql, lambda root: _list_volume(settings, root))
     return FolderLakehouse(settings, session)
 
 
@@ -46,6 +48,13 @@ def spark_resource(settings: Settings) -> "LazySpark":
             from churn_assets.databricks.session import ClusterSpark, NoSpark
 
             return ClusterSpark() if runs_on_cluster() else NoSpark()
+
+
+def _list_volume(settings: Settings, root: str) -> "Listing":
+    from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.volume_listing import list_volume
+
+    return list_volume(workspace_client(settings), root)
 
 
 def _warehouse(settings: Settings) -> "RunSql":

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.deployed_lake import lakehouse, spark_resource
 from churn_assets.lakehouse.io_manager import LakeIOManager
+from churn_assets.runtime import runs_on_cluster
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata

@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     """One deployment's settings. Each field is read from the variable of its name, ``CHURN_`` in front.
 
     The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN``,
-    ``DATABRICKS_CLIENT_ID``, ``DATABRICKS_CLIENT_SECRET`` and ``DAGSTER_HOME`` keep their own names.
+    ``DATABRICKS_CLIENT_ID``, ``DATABRICKS_CLIENT_SECRET``, ``DATABRICKS_CONFIG_PROFILE``,
+    ``DATABRICKS_AUTH_TYPE`` and ``DAGSTER_HOME`` keep their own names.
     Dates are UTC days; folders may be relative.
     """
 
@@ -74,6 +75,13 @@ class Settings(BaseSettings):
         repr=False,
         validation_alias=AliasChoices("DATABRICKS_CLIENT_SECRET", "databricks_client_secret"),
     )
+    databricks_config_profile: str = Field(
+        default="",
+        validation_alias=AliasChoices("DATABRICKS_CONFIG_PROFILE", "databricks_config_profile"),
+    )
+    databricks_auth_type: str = Field(
+        default="", validation_alias=AliasChoices("DATABRICKS_AUTH_TYPE", "databricks_auth_type")
+    )
     training_rows: int = Field(default=25_000, ge=1_000, le=5_000_000)
     training_seconds: int = Field(default=30, ge=1, le=3600)
     contact_cost: float = Field(default=1.0, gt=0)
@@ -98,7 +106,9 @@ class Settings(BaseSettings):
     databricks_dbu_rates: dict[str, float] = Field(default_factory=dict)
     databricks_warehouse_id: str = ""
     databricks_external_location: str = ""
+    databricks_managed_location: str = ""
     databricks_engineers: str = ""
+    databricks_owner: str = ""
     databricks_analysts: str = ""
     alert_emails: str = ""
     alert_webhook: str | None = Field(default=None, repr=False)

@@ -852,6 +852,19 @@ GATED = (USER_FEATURES, CHURN_LABELS)
 # Computed date by date, in the order of the graph.
 DATED = tuple(table for table in TABLES if table.reads)
 
+# No asset, and rows only while they wait. Its comment is for people who come across the table.
+FOUND_FILES = Table(
+    "main_catalog",
+    "ops",
+    "found_files",
+    "Event files that a stream has found and Bronze may lack. They go once Bronze has them.",
+    (
+        Column("path", "string", "The file, as the engine names it.", nullable=True),
+        Column("found_by", "string", "The one run of the stream that found it.", nullable=True),
+    ),
+    WriteMode.APPEND,
+)
+
 # No asset, but written by the writes of all others. Its comment is for people who come across the table.
 COMPUTED_DATES = Table(
     "main_catalog",

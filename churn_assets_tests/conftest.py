@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
+from churn_assets.identity import VARIABLES
 from churn_assets.lakehouse import engines
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -148,6 +149,12 @@ def _shows_something_on_spark(item: pytest.Item) -> bool:
     return item.path.relative_to(HERE).as_posix() not in SAIL_SUFFICES or item.name in BUT_ON_SPARK_TOO
 
 
+def _nobody_is_logged_in() -> None:
+    # Whoever opened a workspace, in this test or in a fixture of many, told MLflow who it is.
+    for variable in VARIABLES.values():
+        os.environ.pop(variable, None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Whole modules a process, and in one those that share a house; in the order of collection."""
@@ -170,7 +177,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _mlflow_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # dagster-mlflow's resource exports the tracking URI, which the next settings would read.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    _nobody_is_logged_in()
     yield
+    _nobody_is_logged_in()
     # MLflow puts a mock there while it loads a model; of several threads, as Sail has, one may leave it,
     # and hypothesis stumbles over a module whose every attribute is a mock.
     sys.modules.pop("dbutils", None)

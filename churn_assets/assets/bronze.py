@@ -6,12 +6,13 @@ import dagster as dg
 
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, retries, table_spec
+from churn_assets.errors import ChurnError
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.io_manager import preview_metadata, write_metadata
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing_notes import METADATA_NAME as LANDING_ZONE
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
+from churn_assets.lakehouse.landing_state import METADATA_NAME, state_of
 from churn_assets.settings import Settings
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets.transforms import parsing
@@ -42,7 +43,7 @@ def bronze_assets(settings: Settings) -> Assets:
     def landed_events(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake: Lakehouse = context.resources.lakehouse
         # Before the ingestion: files that land meanwhile are for the next one.
-        state_before = landing_state(settings.landing_root) if lake.finds_files_by != "auto loader" else None
+        state_before = _landing_state(lake)
         ingestion = ingest(lake, now=lambda: dt.datetime.now(dt.UTC))
         return dg.MaterializeResult(
             metadata={
@@ -58,3 +59,11 @@ def bronze_assets(settings: Settings) -> Assets:
         )
 
     return [landing, landed_events]
+
+
+def _landing_state(lake: Lakehouse) -> str | None:
+    try:
+        return state_of(lake.list_landing())
+    except ChurnError:
+        # The ingestion says what is wrong, or reads what only the engine can list.
+        return None

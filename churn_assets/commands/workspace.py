@@ -28,6 +28,7 @@ def setup(
 ) -> None:
     """Create in Unity Catalog what the deployment databricks needs; local and spark need nothing."""
     from churn_assets.databricks.catalog import setup as unity
+    from churn_assets.databricks.catalog.model_owner import what_is_done
     from churn_assets.databricks.client import workspace_client
 
     settings = current_settings()
@@ -37,6 +38,8 @@ def setup(
     if dry_run:
         # Not through rich, which would break lines and interpret brackets.
         typer.echo(unity.render(unity.plan(settings)))
+        if last := what_is_done(settings):
+            typer.echo(f"\n-- and by the API: {last}")
         return
     with console.steps() as step:
         done = unity.apply(workspace_client(settings), settings, step)

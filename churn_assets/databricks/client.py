@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from databricks.sdk import errors as sdk_errors
 from databricks.sdk.errors.base import DatabricksError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from churn_assets.databricks.runtime import runs_on_cluster
-from churn_assets.errors import SettingsError, WorkspaceError, one_line
+from churn_assets.errors import WorkspaceError, one_line
+from churn_assets.identity import nothing_found, share
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ Answer = TypeVar("Answer")
 
 # Long enough for a workspace that is being updated, shorter than the heartbeat of a step by then lost.
 PATIENCE_SECONDS = 240.0
+
+# The SDK's words where neither the settings nor this machine have a way to log in.
+FOUND_NOTHING = "cannot configure default credentials"
 
 # The SDK itself retries after 429, 503 and a missing answer, but not after these.
 TEMPORARY = (
@@ -40,64 +43,38 @@ class WorkspaceUnavailableError(WorkspaceError):
     """The workspace gave no answer, or only server errors, until the patience was used up."""
 
 
-def require_credentials(settings: Settings) -> None:
-    """Fail if the settings lack the workspace's host or complete credentials.
-
-    Raises:
-        SettingsError: names the variables that are missing.
-    """
-    missing = [] if settings.databricks_host else ["DATABRICKS_HOST"]
-    oauth = (settings.databricks_client_id, settings.databricks_client_secret)
-    if not settings.databricks_token and not all(oauth):
-        if any(oauth):
-            missing.append("DATABRICKS_CLIENT_SECRET" if oauth[0] else "DATABRICKS_CLIENT_ID")
-        else:
-            missing.append("DATABRICKS_TOKEN (or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET)")
-    if missing:
-        raise SettingsError(
-            f"CHURN_DEPLOYMENT=databricks needs {' and '.join(missing)}. "
-            "Set it in the environment or in .env."
-        )
-
-
 def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> "WorkspaceClient":
-    """Return a client of the settings' workspace. A service principal takes precedence over a token.
-
-    A cluster has neither unless a secret scope provides one; there the client acts as the cluster's user.
+    """Return a client of the settings' workspace, as whom ``identity`` says; MLflow is then the same.
 
     Args:
-        settings: host, and a token or a service principal's id and secret.
+        settings: host, and a way to log in.
         patience_seconds: how long the SDK retries after 429 and 503.
 
     Raises:
         SettingsError: host or credentials are missing.
         WorkspaceError: the workspace gives the service principal no token.
     """
-    oauth = settings.databricks_client_id and settings.databricks_client_secret
-    as_cluster = runs_on_cluster() and not oauth and not settings.databricks_token
-    if not as_cluster:
-        require_credentials(settings)
+    arguments: dict[str, Any] = dict(share(settings).arguments)
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.config import Config
 
     try:
         config = Config(
-            host=settings.databricks_host,
-            # Named, so that the SDK looks for no other credentials on this machine.
-            auth_type="runtime" if as_cluster else "oauth-m2m" if oauth else "pat",
-            token=None if oauth else settings.databricks_token,
-            client_id=settings.databricks_client_id if oauth else None,
-            client_secret=settings.databricks_client_secret if oauth else None,
+            **arguments,
             product="churn-assets",
             product_version="0.1.0",
             retry_timeout_seconds=max(1, round(patience_seconds)),
         )
-        return WorkspaceClient(config=config)
     except (ValueError, DatabricksError, requests.RequestException) as error:
+        if FOUND_NOTHING in str(error):
+            raise nothing_found(settings) from error
         raise WorkspaceError(
-            f"{settings.databricks_host} does not let the service principal or the token in: "
+            f"{settings.databricks_host or 'The workspace'} does not let this deployment in: "
             f"{one_line(error)}. Check DATABRICKS_HOST and the credentials."
         ) from error
+    if not config.host:
+        raise nothing_found(settings)
+    return WorkspaceClient(config=config)
 
 
 def patiently(ask: Callable[[], Answer], patience_seconds: float = PATIENCE_SECONDS) -> Answer:

@@ -12,6 +12,7 @@ from churn_assets.databricks.compute.compute import SECRETS, require_compute, re
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
 from churn_assets.databricks.staging import step_staging
 from churn_assets.errors import WorkspaceError, one_line
+from churn_assets.identity import identity
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,14 +48,18 @@ def require_workspace(settings: Settings, patience_seconds: float = PATIENCE_SEC
     """
     client = workspace_client(settings, min(patience_seconds, PATIENCE_SECONDS))
     try:
-        return f"{settings.databricks_host} knows this deployment as {client.current_user.me().user_name}"
+        user = client.current_user.me().user_name
     except (DatabricksError, requests.RequestException, TimeoutError, ValueError) as error:
         # ValueError: a service principal's secret is wrong. Why a connection failed is in the cause.
         raise WorkspaceError(
-            f"{settings.databricks_host} does not let this deployment in: "
+            f"{client.config.host} does not let this deployment in: "
             f"{one_line(error.__cause__ or error)}. Check DATABRICKS_HOST and the token or the "
             "service principal."
         ) from error
+    who = identity(settings)
+    beside = f", not {' and '.join(who.unused)}" if who.unused else ""
+    found = "" if "auth_type" in who.arguments else f" ({client.config.auth_type})"
+    return f"{client.config.host} knows {who.says}{found}{beside} as {user}"
 
 
 def _client(settings: Settings) -> "WorkspaceClient":

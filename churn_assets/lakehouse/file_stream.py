@@ -1,24 +1,34 @@
 """New event files from a stream with a checkpoint: Spark's own file source, or Databricks' Auto Loader.
 
-Both provide paths. Auto Loader provides contents too, as its files may lie where only the engine can read.
+The stream only appends the paths of new files to ``tables.FOUND_FILES``. This process reads them there, and
+they stay until Bronze has the files: a death in between costs a second look at them. Auto Loader's files may
+lie where only the engine can read, so it reads their contents too.
 """
 
 import re
-from collections.abc import Callable
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from churn_assets import plain_paths
-from churn_assets.errors import ChurnError, LandingError
+from churn_assets.errors import LandingError
+from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.file_ledger import AppendedFiles, Clock, append_new_files
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import EXPECTED, SUFFIXES, Listing
-from churn_assets.lakehouse.landing_lines import read_rows, rows_of
-from churn_assets.tables import LANDED_EVENTS
+from churn_assets.lakehouse.landing_lines import read_rows, rows_of, unreadable_error
+from churn_assets.tables import FOUND_FILES
 
+# As many as Auto Loader has in a batch: their paths are in one plan, and their lines in one commit.
+FILES_A_COMMIT = 1000
+
+# Not urlparse: a file's name may hold ? and #.
+SCHEME = re.compile(r"^\w+:(//[^/]*)?")
 NO_SUCH_PATH = ("PATH_NOT_FOUND", "PATH_DOES_NOT_EXIST", "FileNotFoundException")
 
 
@@ -37,21 +47,21 @@ def by_file_stream(lake: Lakehouse, now: Clock, listing: Listing) -> list[Append
     root, megabytes = lake.settings.landing_root, lake.settings.max_line_megabytes
     # Spark expects a pattern, and the paths that it reports begin with it.
     place = plain_paths.for_pattern(root)
-    listed = set(listing.files)
-
-    def ingest_batch(files: DataFrame) -> AppendedFiles:
-        names = {relative(row["path"], place) for row in files.select("path").collect()} & listed
-        return append_new_files(
-            lake, names, lambda new: read_rows(lake.spark, root, new, megabytes), now, listing
-        )
-
     reader = (
         lake.spark.readStream.format("binaryFile")
         # A stream wants the format's own schema; only the path is read.
         .schema("path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY")
         .option("recursiveFileLookup", value=True)
     )
-    return _available_now(lake, reader, ingest_batch, place)
+    with _found(lake, reader, place) as paths:
+        names = {relative(path, place) for path in paths}.intersection(listing.files)
+        if not names:
+            return []
+        return [
+            append_new_files(
+                lake, names, lambda new: read_rows(lake.spark, root, new, megabytes), now, listing
+            )
+        ]
 
 
 def by_auto_loader(lake: Lakehouse, now: Clock) -> list[AppendedFiles]:
@@ -61,61 +71,73 @@ def by_auto_loader(lake: Lakehouse, now: Clock) -> list[AppendedFiles]:
     bytes. The schema is fixed, so no schema location is needed.
     """
     root = lake.settings.landing_root
-
-    def ingest_batch(files: DataFrame) -> AppendedFiles:
-        # Only the paths of a batch are read here; contents are read later, and only those of new files.
-        paths = {relative(row["path"], root): row["path"] for row in files.select("path").collect()}
-
-        def read(new: list[str]) -> DataFrame:
-            pairs = lake.spark.createDataFrame(
-                [(paths[name], name) for name in new], "path string, name string"
-            )
-            return rows_of(files.join(F.broadcast(pairs), "path"), lake.settings.max_line_megabytes)
-
-        return append_new_files(lake, set(paths), read, now)
-
     reader = lake.spark.readStream.format("cloudFiles").option("cloudFiles.format", "binaryFile")
-    return _available_now(lake, reader, ingest_batch, root)
+    with _found(lake, reader, root) as found:
+        paths = {relative(path, root): path for path in found}
+        names = sorted(paths)
+        return [
+            append_new_files(
+                lake,
+                set(names[start : start + FILES_A_COMMIT]),
+                lambda new: _contents(lake, {name: paths[name] for name in new}),
+                now,
+            )
+            for start in range(0, len(names), FILES_A_COMMIT)
+        ]
 
 
-def _available_now(
-    lake: Lakehouse,
-    reader: DataStreamReader,
-    ingest_batch: Callable[[DataFrame], AppendedFiles],
-    path: str,
-) -> list[AppendedFiles]:
-    batches: list[AppendedFiles] = []
-    errors: list[ChurnError] = []
+def _contents(lake: Lakehouse, paths: dict[str, str]) -> DataFrame:
+    """Return the lines of files by their names in Bronze.
 
-    def collect_batch(files: DataFrame, _number: int) -> None:
-        try:
-            batches.append(ingest_batch(files))
-        except ChurnError as error:
-            errors.append(error)
+    Raises:
+        RuntimeError: one is no longer there, in the words that ``unreadable_file`` understands.
+    """
+    spark = lake.spark
+    try:
+        files = spark.read.format("binaryFile").load([_literal(path) for path in paths.values()])
+        # Spark Connect looks for the files only when it is asked for something.
+        _ = files.schema
+    except AnalysisException as error:
+        gone = [name for name, path in paths.items() if path in str(error)]
+        if not gone or not _is_no_such_path(error):
             raise
+        raise unreadable_error(max(gone, key=len), "it is no longer there") from error
+    places = [(_without_scheme(path), name) for name, path in paths.items()]
+    names = spark.createDataFrame(places, "place string, name string")
+    # The reader of files may say their scheme in another way than the stream.
+    placed = files.withColumn("place", F.regexp_replace("path", SCHEME.pattern, ""))
+    return rows_of(placed.join(F.broadcast(names), "place"), lake.settings.max_line_megabytes)
 
+
+@contextmanager
+def _found(lake: Lakehouse, reader: DataStreamReader, path: str) -> Iterator[set[str]]:
+    """Look for new files and yield the paths of all that wait; without an error they wait no longer."""
     root = lake.settings.landing_root
     try:
-        stream = (
-            reader.option("pathGlobFilter", GLOB)
-            .load(path)
-            .writeStream.foreachBatch(collect_batch)
-            .option("checkpointLocation", lake.checkpoint(LANDED_EVENTS))
-            .trigger(availableNow=True)
-            .start()
-        )
-        stream.awaitTermination()
+        files = reader.option("pathGlobFilter", GLOB).load(path)
+        lake.append_stream(FOUND_FILES, files.select("path", F.lit(uuid.uuid4().hex).alias("found_by")))
     except PySparkException as error:
-        # Spark reports only that the stream has failed; the reason was raised inside it.
-        if errors:
-            raise errors[0] from error
-        if any(sign in str(error) for sign in NO_SUCH_PATH):
+        if _is_no_such_path(error):
             raise LandingError(
                 f"The landing zone {root} does not exist. Create it and put event files there ({EXPECTED}), "
                 "or set CHURN_LANDING_ROOT."
             ) from error
         raise
-    return batches
+    waiting = lake.query("SELECT `path`, `found_by` FROM {found}", found=FOUND_FILES)
+    yield {row["path"] for row in waiting}
+    if waiting:
+        # Not all rows: another process may have found more meanwhile.
+        runs = ", ".join(sorted({ddl.quoted(row["found_by"]) for row in waiting}))
+        lake.query(f"DELETE FROM {{found}} WHERE `found_by` IN ({runs})", found=FOUND_FILES)  # noqa: S608 - ids of ours
+
+
+def _is_no_such_path(error: Exception) -> bool:
+    return any(sign in str(error) for sign in NO_SUCH_PATH)
+
+
+def _literal(path: str) -> str:
+    """Escape what Spark would take for a pattern where it is told what to read."""
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", path)
 
 
 def relative(path: str, root: str) -> str:
@@ -128,5 +150,4 @@ def relative(path: str, root: str) -> str:
 
 
 def _without_scheme(path: str) -> str:
-    # Not urlparse: a file's name may hold ? and #.
-    return re.sub(r"^\w+:(//[^/]*)?", "", path)
+    return SCHEME.sub("", path)

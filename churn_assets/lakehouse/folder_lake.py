@@ -24,6 +24,7 @@ from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.file_rows import Partition, read_rows
 from churn_assets.lakehouse.folder_engines import folder_engine
 from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
+from churn_assets.lakehouse.landing import Listing, list_files
 from churn_assets.lakehouse.opened import opened, opened_existing
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
@@ -54,6 +55,10 @@ class FolderLakehouse(Lakehouse):
     def finds_files_by(self) -> FileDiscovery:
         """As the engine can."""
         return self.engine.finds_files_by
+
+    def list_landing(self) -> Listing:
+        """List the folder or the bucket."""
+        return list_files(self.settings.landing_root)
 
     @property
     def parallel_files(self) -> int:

@@ -23,6 +23,7 @@ from churn_assets.lakehouse import ddl, guard, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.writing import Origin, noting
+from churn_assets.lakehouse.landing import Listing
 from churn_assets.lakehouse.landing_lines import DEFAULT_READERS
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
@@ -67,6 +68,14 @@ class Lakehouse(ABC):
     @abstractmethod
     def finds_files_by(self) -> FileDiscovery:
         """How ingestion finds new event files."""
+
+    @abstractmethod
+    def list_landing(self) -> Listing:
+        """List the event files of the landing zone, wherever it is.
+
+        Raises:
+            LandingError: it does not exist, or cannot be listed from this process.
+        """
 
     @property
     def parallel_files(self) -> int:
@@ -186,6 +195,15 @@ class Lakehouse(ABC):
                 raise
             note.written = self._report(table, version_before, time.monotonic() - start, dates)
             return note.written
+
+    def append_stream(self, table: Table, rows: DataFrame) -> None:
+        """Append what a stream gives up to now, which the table's checkpoint then knows, and wait for it.
+
+        The engine does it alone. ``foreachBatch`` would run a function of ours, which Spark Connect sends to
+        another process: without this package, and what it collects there stays there.
+        """
+        sink = rows.writeStream.format("delta").option("checkpointLocation", self.checkpoint(table))
+        sink.trigger(availableNow=True).toTable(self._open(table)).awaitTermination()
 
     def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
         # Where there are no locks, only a merge notices a second writer: by what it has read.

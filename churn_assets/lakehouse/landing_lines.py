@@ -87,6 +87,11 @@ def unreadable_file(error: BaseException) -> tuple[str, str] | None:
     return (bytes.fromhex(match[1]).decode(), match[2].strip()) if match else None
 
 
+def unreadable_error(name: str, reason: str) -> RuntimeError:
+    """Return the error for a file that this process cannot read, as ``unreadable_file`` understands it."""
+    return RuntimeError(f"{UNREADABLE} {name.encode().hex()}: {reason}")
+
+
 # Closures, here and below, so that they are sent to workers by value: workers lack this package.
 def _splitter(  # noqa: C901 - one closure, as the comment above says
     line_megabytes: int,

@@ -17,12 +17,13 @@ from pyspark.sql import DataFrame, SparkSession
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from churn_assets.dates import DateRange
-from churn_assets.errors import ContractError, LakeError, one_line
+from churn_assets.errors import ContractError, LakeError, LandingError, one_line
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.commits import MAINTENANCE, LogSince, TableDetails, WriteReport, nothing_written
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.unity_store import UnityStore
 from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
+from churn_assets.lakehouse.landing import Listing
 from churn_assets.lakehouse.writes import retrying_conflicts
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
@@ -54,12 +55,18 @@ class UnityLakehouse(Lakehouse):
         settings: the deployment's.
         session: returns the cluster's own session.
         run_sql: runs statements elsewhere, as on a SQL warehouse; the session runs them without it.
+        list_volume: lists a folder of a volume.
     """
 
     def __init__(
-        self, settings: Settings, session: Callable[[], SparkSession], run_sql: RunSql | None = None
+        self,
+        settings: Settings,
+        session: Callable[[], SparkSession],
+        run_sql: RunSql | None = None,
+        list_volume: Callable[[str], Listing] | None = None,
     ) -> None:
         super().__init__(settings, session)
+        self._list_volume = list_volume
         self._run_sql = run_sql or self._in_session
         self._opened: set[Table] = set()
 
@@ -72,6 +79,20 @@ class UnityLakehouse(Lakehouse):
     def finds_files_by(self) -> FileDiscovery:
         """Auto Loader, whose checkpoint lies in the volume."""
         return "auto loader"
+
+    def list_landing(self) -> Listing:
+        """List a volume.
+
+        Raises:
+            LandingError: it does not exist or cannot be read, or the landing zone is no volume.
+        """
+        root = self.settings.landing_root
+        if self._list_volume is None or not root.startswith("/Volumes/"):
+            raise LandingError(
+                f"The landing zone {root} is no volume, so that only the cluster lists it: ingestions follow "
+                "the schedule. Set CHURN_LANDING_ROOT to a folder in a volume, which may be an external one."
+            )
+        return self._list_volume(root)
 
     def checkpoint(self, table: Table) -> str:
         """Return a folder in the volume's ``_checkpoints``."""

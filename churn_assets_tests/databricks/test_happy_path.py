@@ -14,6 +14,7 @@ from dagster._core.loader import LoadingContextForTest
 from dagster._serdes import serialize_value
 
 from churn_assets.databricks.compute.libraries import cluster_requirements
+from churn_assets.identity import OF_THIS_MACHINE
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny_churn.definitions import defs
 from churn_assets_tests.workspace.emulator import Workspace
@@ -41,7 +42,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, remote_python: Path) -> Itera
     ):
         client = workspace.client()
         client.secrets.create_scope("ours")
-        client.secrets.put_secret("ours", "databricks-token", string_value="of-the-scope")
+        for key in ("databricks-token", "endpoint-token"):
+            client.secrets.put_secret("ours", key, string_value="of-the-scope")
         launcher = tiny.make_launcher(
             workspace,
             folder,
@@ -105,10 +107,12 @@ def test_the_settings_travel_but_for_dagsters_home(done: Done) -> None:
     assert "DAGSTER_HOME" not in environment
 
 
-def test_a_new_cluster_reads_its_secrets_from_the_scope(done: Done) -> None:
+def test_a_new_cluster_reads_its_secrets_from_the_scope_and_is_itself(done: Done) -> None:
     (spec,) = [request.body for request in done.workspace.calls("POST", "/clusters/create")]
-    assert spec["spark_env_vars"] == {"DATABRICKS_TOKEN": "{{secrets/ours/databricks-token}}"}
-    assert done.metadata("source")["environment"]["DATABRICKS_TOKEN"] == "of-the-scope"
+    assert spec["spark_env_vars"] == {"CHURN_ENDPOINT_TOKEN": "{{secrets/ours/endpoint-token}}"}
+    environment = done.metadata("source")["environment"]
+    assert environment["CHURN_ENDPOINT_TOKEN"] == "of-the-scope"
+    assert not {"DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET", *OF_THIS_MACHINE} & set(environment)
 
 
 def test_a_materialisation_names_the_versions_it_was_made_from(done: Done) -> None:

@@ -29,7 +29,7 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
     runtime = "17.3.x-scala2.13"
     replies = answers(make_settings(databricks_secret_scope="ours", databricks_spark_version=runtime))
     assert replies == {
-        "workspace": f"{workspace.url} knows this deployment as engineer@example.com",
+        "workspace": f"{workspace.url} knows DATABRICKS_TOKEN as engineer@example.com",
         "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
         "compute": f"one cluster a Dagster run: 1 workers of i3.xlarge, {runtime}",
         "secrets": "ours has endpoint-token",

@@ -43,8 +43,9 @@ def test_running_without_credentials_says_in_one_line_what_is_missing(instance: 
             instance=instance, asset_selection=[dg.AssetKey(["main_catalog", "clean", "users"])]
         )
     assert str(error.value) == (
-        "CHURN_DEPLOYMENT=databricks needs DATABRICKS_HOST and DATABRICKS_TOKEN "
-        "(or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET). Set it in the environment or in .env."
+        "CHURN_DEPLOYMENT=databricks needs DATABRICKS_HOST and DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and "
+        "DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONFIG_PROFILE, or what else Databricks' SDK finds (OIDC of "
+        "a CI, Azure CLI or managed identity). Set it in the environment or in .env."
     )
 
 

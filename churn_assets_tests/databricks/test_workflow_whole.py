@@ -72,7 +72,7 @@ def cluster_of_its_own(tmp_path: Path, remote_python: Path) -> Iterator[Workspac
 
 @pytest.fixture
 def settings(cluster_of_its_own: Workspace, tmp_path: Path) -> Settings:
-    """Catalogs, volumes and a Production model are there, and a token is in a secret scope."""
+    """Catalogs, volumes and a Production model are there."""
     made = set_up(cluster_of_its_own, tmp_path, FIRST_DAY, HORIZON)
     register_old_model(made)
     return made

@@ -25,7 +25,7 @@ def shared_cluster(deployment: str, tmp_path_factory: pytest.TempPathFactory) ->
     with Engine(tmp_path_factory.mktemp("workspace")) as engine:
         session = engine.session()
         for catalog in ("main_catalog", "raw_catalog"):
-            session.sql(f"CREATE CATALOG {catalog}")
+            session.sql(f"CREATE CATALOG {catalog} MANAGED LOCATION 's3://bucket/{catalog}'")
         for schema in SCHEMAS:
             session.sql(f"CREATE SCHEMA {schema}")
         yield Cluster(engine, session)

@@ -16,7 +16,7 @@ from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
-from churn_assets.tables import LANDED_EVENTS, QUARANTINED_EVENTS
+from churn_assets.tables import FOUND_FILES, LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.lakehouse.conftest import Cluster
 from churn_assets_tests.rows import frame, rows_of
@@ -113,7 +113,7 @@ def test_its_rows_are_those_of_a_lake_that_lists_its_files(
 def test_a_lost_checkpoint_doubles_nothing(unity: UnityLakehouse, zone: Path, cluster: Cluster) -> None:
     land(zone, "day1.json", "a")
     ingest(unity, at_noon)
-    checkpoint = cluster.engine.unity.local(unity.checkpoint(LANDED_EVENTS))
+    checkpoint = cluster.engine.unity.local(unity.checkpoint(FOUND_FILES))
     assert list((checkpoint / "commits").iterdir()) != []
     shutil.rmtree(checkpoint)
     land(zone, "day2.json", "b")
@@ -144,6 +144,38 @@ def test_a_death_loses_nothing_and_doubles_nothing(
 
     ingest(unity, at_noon)
     assert bronze(unity) == [("day1.json", "a")]
+
+
+def test_a_file_that_is_gone_before_it_is_read_is_said_once_and_keeps_no_other_out(
+    unity: UnityLakehouse, zone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.json", "[b] {1}*.json", "c.json"):
+        land(zone, name, name)
+    find = unity.append_stream
+
+    def find_and_lose(*arguments: Any) -> None:
+        find(*arguments)
+        (zone / "a.json").unlink()
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(unity, "append_stream", find_and_lose)
+        ingestion = ingest(unity, at_noon)
+    again = ingest(unity, at_noon)
+
+    assert (ingestion.files, dict(ingestion.left_out)) == (
+        2,
+        {"a.json": "cannot be read: it is no longer there"},
+    )
+    assert bronze(unity) == [("[b] {1}*.json", "[b] {1}*.json"), ("c.json", "c.json")]
+    assert (again.files, again.left_out) == (0, {})
+
+
+def test_what_was_found_waits_only_until_bronze_has_it(unity: UnityLakehouse, zone: Path) -> None:
+    land(zone, "day1.json", "a")
+    ingest(unity, at_noon)
+
+    assert unity.version(FOUND_FILES) > 0
+    assert rows_of(unity.read(FOUND_FILES)) == []
 
 
 def test_more_files_than_a_batch_holds_are_one_report(unity: UnityLakehouse, zone: Path) -> None:

@@ -12,6 +12,7 @@ from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, 
 USER = "engineer@example.com"
 WORKSPACE_ID = "1234567890123456"
 TOKEN_SECONDS = 3600
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 class Auth:
@@ -20,6 +21,8 @@ class Auth:
     Attributes:
         token: a personal access token of ``USER``.
         client_id: of the service principal; with ``client_secret`` it gets tokens that last an hour.
+        federated_token: of another issuer, such as a CI's, that a policy of the service principal trusts.
+        groups: of each user or service principal, besides ``users``, in which all are.
         issued: how many OAuth tokens were given out.
     """
 
@@ -30,6 +33,8 @@ class Auth:
         self._expired: set[str] = set()
         self.client_id = "7f3c1d0a-5b1e-4f3d-9a35-0c7c3a1f2b11"
         self.client_secret = f"dose{secrets.token_hex(16)}"
+        self.federated_token = f"jwt.{secrets.token_hex(16)}"
+        self.groups: dict[str, set[str]] = {}
         self.issued = 0
         self.token = self.issue(USER, prefix="dapi")
 
@@ -39,6 +44,10 @@ class Auth:
         with self._lock:
             self._tokens[token] = (user, None if seconds is None else time.monotonic() + seconds)
         return token
+
+    def principals(self, user: str) -> set[str]:
+        """Under which names somebody has rights."""
+        return {user, "users", *self.groups.get(user, ())}
 
     def expire(self, token: str | None = None) -> None:
         """Let a token expire, or all that were given out so far. New ones can be had as before."""
@@ -78,7 +87,7 @@ class Auth:
             "issuer": f"{self._url}/oidc",
             "authorization_endpoint": f"{self._url}/oidc/v1/authorize",
             "token_endpoint": f"{self._url}/oidc/v1/token",
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", EXCHANGE],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }
 
@@ -89,11 +98,15 @@ class Auth:
         if scheme == "Basic":
             client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
             credentials = (client_id, secret)
-        if form.get("grant_type") != "client_credentials" or form.get("scope") != "all-apis":
+        if form.get("grant_type") == EXCHANGE:
+            # RFC 8693, as the SDK's oidc.py asks: no secret, and the subject token says who it is.
+            if (form.get("subject_token"), credentials[0]) != (self.federated_token, self.client_id):
+                return _oauth_error(400, "invalid_request", "No federation policy matches the token.")
+        elif form.get("grant_type") != "client_credentials" or form.get("scope") != "all-apis":
             return _oauth_error(
                 400, "invalid_request", f"Unsupported grant {form.get('grant_type')!r} or scope."
             )
-        if credentials != (self.client_id, self.client_secret):
+        elif credentials != (self.client_id, self.client_secret):
             return _oauth_error(401, "invalid_client", "Client authentication failed.")
         self.issued += 1
         token = self.issue(self.client_id, prefix="eyJ", seconds=TOKEN_SECONDS)

@@ -8,6 +8,7 @@ from databricks.sdk.service.catalog import (
     CatalogsAPI,
     ExternalLocationsAPI,
     GrantsAPI,
+    MetastoresAPI,
     SchemasAPI,
     TablesAPI,
     VolumesAPI,
@@ -21,6 +22,10 @@ from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
 API = "/api/2.1/unity-catalog"
 # Delta's own names for the types that Databricks calls otherwise, and its name for each in an answer.
 TYPES = {"long": ("bigint", "LONG"), "integer": ("int", "INT")}
+
+CREATED_WITH = {"name", "catalog_name", "schema_name", "comment", "volume_type", "managed_location"}
+# Of a new account: no ``storage_root``.
+METASTORE = {"metastore_id": "6f1d3c1e-0000-4000-8000-000000000001", "name": "metastore", "cloud": "aws"}
 
 
 class Catalog:
@@ -41,6 +46,7 @@ class Catalog:
     def routes(self) -> list[Route]:
         """Unity Catalog 2.1. A ``get`` may ask for what can only be browsed, which is nothing here."""
         return [
+            Route("GET", f"{API}/metastore_summary", lambda _: METASTORE, MetastoresAPI.summary),
             Route("GET", f"{API}/catalogs", self._list("catalog", "catalogs"), CatalogsAPI.list),
             Route("GET", f"{API}/catalogs/{{name}}", self._get("catalog"), CatalogsAPI.get),
             Route("POST", f"{API}/catalogs", self._create("catalog"), CatalogsAPI.create),
@@ -90,7 +96,9 @@ class Catalog:
     def _create(self, kind: str) -> Handler:
         def create(call: Call) -> dict[str, Any]:
             fields = dict(call.fields)
-            if unusual := fields.keys() - {"name", "catalog_name", "schema_name", "comment", "volume_type"}:
+            if kind == "catalog" and "storage_root" in fields:
+                fields["managed_location"] = fields.pop("storage_root")
+            if unusual := fields.keys() - CREATED_WITH:
                 raise Violation(f"{sorted(unusual)} of a new {kind} are not emulated.")
             if fields.pop("volume_type", "MANAGED") != "MANAGED":
                 raise Violation("External volumes are not emulated.")
@@ -99,7 +107,7 @@ class Catalog:
             try:
                 self.unity.create(kind, name, if_not_exists=False, **fields)
             except UnityError as error:
-                status = 400 if "ALREADY_EXISTS" in error.code else 404
+                status = 400 if "ALREADY_EXISTS" in error.code or error.code == "INVALID_STATE" else 404
                 raise ApiError(status, error.code, str(error)) from error
             return _answered(self._require(kind, name))
 

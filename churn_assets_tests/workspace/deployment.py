@@ -13,7 +13,7 @@ LANDING = "/Volumes/raw_catalog/landing/files"
 
 
 def set_up(workspace: Workspace, folder: Path, start: dt.date, horizon_days: int) -> Settings:
-    """Catalogs, volumes and tables are made, and the token is in a secret scope.
+    """Catalogs, volumes and tables are made.
 
     Args:
         workspace: empty.
@@ -32,13 +32,10 @@ def set_up(workspace: Workspace, folder: Path, start: dt.date, horizon_days: int
         mlflow_tracking_uri=f"sqlite:///{folder}/mlflow/mlflow.db",
         databricks_host=workspace.url,
         databricks_token=workspace.token,
-        databricks_secret_scope="churn",
         databricks_warehouse_id=WAREHOUSE_ID,
+        databricks_managed_location="s3://bucket/churn",
         databricks_poll_seconds=0.1,
     )
-    client = workspace.client()
-    setup.apply(client, settings)
-    client.secrets.create_scope("churn")
-    client.secrets.put_secret("churn", "databricks-token", string_value=workspace.token)
+    setup.apply(workspace.client(), settings)
     workspace.serving.registry_uri = settings.mlflow_tracking_uri
     return settings

@@ -67,7 +67,7 @@ class Workspace:
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
-        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving: the parts.
+        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, models: the parts.
     """
 
     def __init__(
@@ -113,6 +113,8 @@ class Workspace:
             violations=self.violations,
         )
         self.jobs = Jobs(self.surroundings)
+        catalog = Catalog(self.folder)
+        self.models = RegisteredModels(lambda: catalog.unity, self.auth)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         # Tasks that start at the same time ask for it from their own threads.
@@ -126,11 +128,11 @@ class Workspace:
             *self.pools.routes(),
             *self.permissions.routes(),
             *Identity(self.auth).routes(),
-            *RegisteredModels().routes(),
+            *self.models.routes(),
             *self.mlflow.routes(),
             *self.clusters.routes(),
             *self.jobs.routes(),
-            *Catalog(self.folder).routes(),
+            *catalog.routes(),
             *Statements(self._execute).routes(),
             *self.serving.routes(),
         ]

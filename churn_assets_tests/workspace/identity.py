@@ -23,5 +23,8 @@ class Identity:
             "displayName": call.user,
             "active": True,
             "emails": [{"value": call.user, "primary": True}] if call.user == USER else [],
-            "groups": [{"display": "users", "value": "3003"}],
+            "groups": [
+                {"display": name, "value": str(3003 + place)}
+                for place, name in enumerate(sorted(self._auth.principals(call.user) - {call.user}))
+            ],
         }

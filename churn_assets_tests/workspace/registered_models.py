@@ -1,20 +1,40 @@
 """Models in Unity Catalog, as MLflow's ``databricks-uc`` registry sees them.
 
 A version's files go through the Files API, below ``/Models/<catalog>/<schema>/<model>/<version>``, which is
-one of the two ways of the real service; it says so where MLflow asks. Lineage is taken and forgotten; grants,
+one of the two ways of the real service; it says so where MLflow asks. Lineage is taken and forgotten;
 deletions, other filters than a model's name and deployment jobs are not emulated.
+
+Who may do what, for all but ``USER``, who is the metastore's admin here:
+
+* A model needs CREATE MODEL on its schema (docs.databricks.com/api, "create registered model").
+* A version of a model that another made needs CREATE MODEL VERSION on model, schema or catalog (the
+  privileges' reference, docs.databricks.com/data-governance/unity-catalog/access-control).
+* "The caller must be a metastore admin or an owner of the registered model", to set an alias (the API's page
+  of ``set-registered-model-alias``) and to change the owner.
+* "To add tags […] you must own the object or have […] APPLY TAG" (…/database-objects/tags); "a maximum of 50
+  tags to a single securable object", keys without ``. , - = / :``, values of at most 1000 characters (same).
+
+USE CATALOG and USE SCHEMA, which all of these need as well, are not looked at.
 """
 
+import json
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from databricks.sdk.service.catalog import RegisteredModelsAPI
+
+from churn_assets_tests.workspace.auth import USER, Auth
 from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation, not_found
+from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
 
 API = "/api/2.0/mlflow/unity-catalog"
 MODEL = f"{API}/registered-models"
 VERSION = f"{API}/model-versions"
 ENABLED = f"{MODEL}:is-databricks-sdk-models-artifact-repository-enabled"
+OWNED = "/api/2.1/unity-catalog/models"
+MOST_TAGS, LONGEST_VALUE, NOT_IN_KEYS = 50, 1000, set(".,-=/:")
 NAMED = {"name": str}
 ONE = {"name": str, "version": str}
 LINEAGE = {"model_version_lineage_info": dict[str, Any] | None, "securable": dict[str, Any] | None}
@@ -22,9 +42,16 @@ PAGED = {"max_results": int | None, "page_token": str | None}
 
 
 class RegisteredModels:
-    """Registered models, their versions and aliases, by three-level name."""
+    """Registered models, their versions and aliases, by three-level name.
 
-    def __init__(self) -> None:
+    Args:
+        unity: the metastore, for grants.
+        auth: who is in which group.
+    """
+
+    def __init__(self, unity: Callable[[], Unity], auth: Auth) -> None:
+        self._unity = unity
+        self._auth = auth
         self._models: dict[str, dict[str, Any]] = {}
         self._versions: dict[str, dict[str, dict[str, Any]]] = {}
         self._lock = threading.RLock()
@@ -59,7 +86,47 @@ class RegisteredModels:
             Route("POST", f"{VERSION}/emit-lineage", lambda _: None, fields=ONE | LINEAGE),
             Route("GET", f"{VERSION}/get-download-uri", self._download_uri, fields=ONE),
             Route("POST", f"{VERSION}/set-tag", self._set_tag, fields=ONE | {"key": str, "value": str}),
+            # MLflow sends what it asks in a body, as no other DELETE here has one.
+            Route("DELETE", f"{VERSION}/delete-tag", self._delete_tag, anything=True),
+            Route("POST", OWNED, self._create_owned, RegisteredModelsAPI.create),
+            Route("GET", f"{OWNED}/{{full_name}}", self._owned, RegisteredModelsAPI.get),
+            Route("PATCH", f"{OWNED}/{{full_name}}", self._update_owned, RegisteredModelsAPI.update),
         ]
+
+    def _require(self, call: Call, name: str, privilege: str, *, owner_may: bool = True) -> None:
+        """Refuse whoever neither owns the model nor has the privilege; without one, only its owner may.
+
+        Raises:
+            ApiError: 403.
+        """
+        principals = self._auth.principals(call.user)
+        owns = owner_may and self._models[name]["owner"] in principals
+        schema = name.rpartition(".")[0]
+        if call.user == USER or owns or (privilege and self._unity().allows(principals, privilege, schema)):
+            return
+        needs = f"does not have {privilege} on" if privilege else "is not an owner of"
+        raise ApiError(403, "PERMISSION_DENIED", f"User {needs} Routine or Model '{name}'.")
+
+    def _create_owned(self, call: Call) -> dict[str, Any]:
+        name = ".".join(call.fields[part] for part in ("catalog_name", "schema_name", "name"))
+        self._add(call, name, {"name": name})
+        return self._owner_of(name)
+
+    def _owned(self, call: Call) -> dict[str, Any]:
+        return self._owner_of(call.params["full_name"])
+
+    def _update_owned(self, call: Call) -> dict[str, Any]:
+        name = call.params["full_name"]
+        model = self._model(name)
+        self._require(call, name, "")
+        if unusual := call.fields.keys() - {"owner", "full_name"}:
+            raise Violation(f"{sorted(unusual)} of a model are not emulated.")
+        model["owner"] = call.fields["owner"]
+        return self._owner_of(name)
+
+    def _owner_of(self, name: str) -> dict[str, Any]:
+        owner, parts = self._model(name)["owner"], ("catalog_name", "schema_name", "name")
+        return {**dict(zip(parts, name.split("."), strict=True)), "full_name": name, "owner": owner}
 
     def _model(self, name: str) -> dict[str, Any]:
         if name not in self._models:
@@ -77,25 +144,37 @@ class RegisteredModels:
     def _described(self, name: str) -> dict[str, Any]:
         model = self._model(name)
         aliases = [{"alias": alias, "version": version} for alias, version in model["aliases"].items()]
-        return {"registered_model": model | {"aliases": aliases}}
+        known = {key: value for key, value in model.items() if key != "owner"}
+        return {"registered_model": known | {"aliases": aliases}}
 
     def _create(self, call: Call) -> dict[str, Any]:
         name = call.fields["name"]
         if name.count(".") != 2:
             raise ApiError(400, "INVALID_PARAMETER_VALUE", f"'{name}' is not a three-level name.")
+        self._add(call, name, call.fields)
+        return self._described(name)
+
+    def _add(self, call: Call, name: str, fields: Mapping[str, Any]) -> None:
         with self._lock:
             if name in self._models:
                 raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Function or Model '{name}' already exists.")
+            self._require(call, name, "CREATE MODEL", owner_may=False)
             times = {"creation_timestamp": now_ms(), "last_updated_timestamp": now_ms()}
-            self._models[name] = {**call.fields, **times, "user_id": call.user, "aliases": {}}
+            self._models[name] = {
+                **fields,
+                **times,
+                "user_id": call.user,
+                "owner": call.user,
+                "aliases": {},
+            }
             self._versions[name] = {}
-        return self._described(name)
 
     def _search(self, _: Call) -> dict[str, Any]:
         return {"registered_models": [self._described(name)["registered_model"] for name in self._models]}
 
     def _set_alias(self, call: Call) -> None:
         self._version(call.fields["name"], call.fields["version"])
+        self._require(call, call.fields["name"], "")
         self._models[call.fields["name"]]["aliases"][call.fields["alias"]] = call.fields["version"]
 
     def _by_alias(self, call: Call) -> dict[str, Any]:
@@ -109,6 +188,7 @@ class RegisteredModels:
         name = call.fields["name"]
         with self._lock:
             self._model(name)
+            self._require(call, name, "CREATE MODEL VERSION")
             version = str(len(self._versions[name]) + 1)
             self._versions[name][version] = {
                 **{key: value for key, value in call.fields.items() if key not in ("feature_deps", "tags")},
@@ -155,5 +235,18 @@ class RegisteredModels:
 
     def _set_tag(self, call: Call) -> None:
         tags = self._version(call.fields["name"], call.fields["version"])["tags"]
-        kept = [tag for tag in tags if tag["key"] != call.fields["key"]]
-        self._change(call, tags=[*kept, {"key": call.fields["key"], "value": call.fields["value"]}])
+        self._require(call, call.fields["name"], "APPLY TAG")
+        key, value = call.fields["key"], call.fields["value"]
+        kept = [tag for tag in tags if tag["key"] != key]
+        if len(kept) >= MOST_TAGS or len(value) > LONGEST_VALUE or NOT_IN_KEYS & set(key):
+            raise ApiError(
+                400, "INVALID_PARAMETER_VALUE", f"{key}: at most {MOST_TAGS} tags, plain keys, short values."
+            )
+        self._change(call, tags=[*kept, {"key": key, "value": value}])
+
+    def _delete_tag(self, call: Call) -> None:
+        asked = json.loads(call.body)
+        self._version(asked["name"], asked["version"])
+        self._require(call, asked["name"], "APPLY TAG")
+        stored = self._versions[asked["name"]][asked["version"]]
+        stored["tags"] = [tag for tag in stored["tags"] if tag["key"] != asked["key"]]

@@ -4,6 +4,7 @@ Their ticks read the names of files and Dagster's history. They start no engine 
 """
 
 import datetime as dt
+import time
 from collections.abc import Sequence
 
 import dagster as dg
@@ -20,13 +21,20 @@ from churn_assets.automation.history.undated_assets import is_behind
 from churn_assets.automation.runs.jobs import INGEST, INGESTED
 from churn_assets.automation.triggers.attempts import at_work, attempt, backing_off
 from churn_assets.automation.triggers.stale_dates import stale_dates_sensor
-from churn_assets.errors import LandingError
+from churn_assets.deployed_lake import lakehouse
+from churn_assets.errors import ChurnError
 from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
-from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
+from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.landing_state import METADATA_NAME, state_of
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USERS
 
 INGEST_STEP = "ingest"
+
+# A zone is not listed for more than a twentieth of the time: it has no way of asking for what is new, and a
+# volume's costs a request for each thousand of its files. From elsewhere once a minute is often enough.
+LISTING_SHARE = 20
+LEAST_SECONDS_REMOTE = 60
 
 
 def sensors(settings: Settings) -> Sequence[dg.SensorDefinition]:
@@ -46,17 +54,23 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def landing_zone(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         instance, now = context.instance, dt.datetime.now(dt.UTC)
+        if context.cursor and now < (due := dt.datetime.fromisoformat(context.cursor)):
+            return dg.SkipReason(f"The landing zone is listed again at {due:%H:%M:%S} UTC.")
+        lake, start = lakehouse(settings), time.monotonic()
         try:
-            state = landing_state(settings.landing_root)
-        except LandingError as error:
+            state = state_of(lake.list_landing())
+        except ChurnError as error:
             return dg.SkipReason(str(error))
+        finally:
+            context.update_cursor(_next_look(lake, time.monotonic() - start))
         _observe(instance, state)
         why = _why_ingest(instance, state)
         if why is None:
             return dg.SkipReason(f"Nothing new among {state.partition(' files')[0]} files.")
         if wait := at_work(instance, settings, now, INGESTED) or backing_off(instance, INGEST_STEP, now):
             return dg.SkipReason(wait)
-        # The files that have landed and those that Bronze has seen are the whole state: no cursor is needed.
+        # The files that have landed and those that Bronze has seen are the whole state: the cursor has only
+        # the time of the next look.
         bronze_id = latest_storage_id(instance, asset_key(LANDED_EVENTS))
         return dg.RunRequest(
             run_key=f"{state}, {why}, {bronze_id}, {attempt(instance, INGEST_STEP)}",
@@ -66,6 +80,12 @@ def landing_sensor(settings: Settings) -> dg.SensorDefinition:
         )
 
     return landing_zone
+
+
+def _next_look(lake: Lakehouse, seconds: float) -> str:
+    """Return the time before which the landing zone is not listed again, as it took so long."""
+    wait = max(seconds * LISTING_SHARE, LEAST_SECONDS_REMOTE if lake.is_remote else 0)
+    return (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=wait)).isoformat()
 
 
 def _observe(instance: dg.DagsterInstance, state: str) -> None:

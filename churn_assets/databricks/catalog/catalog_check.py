@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from databricks.sdk.errors import NotFound, PermissionDenied
 
-from churn_assets.databricks.catalog.sql import Grant, catalogs, external_location, grants, volumes
+from churn_assets.databricks.catalog import model_owner
+from churn_assets.databricks.catalog.sql import (
+    WITHOUT_STORAGE,
+    Grant,
+    catalogs,
+    external_location,
+    grants,
+    managed_location,
+    volumes,
+)
 from churn_assets.databricks.client import patiently
 from churn_assets.lakehouse.ddl import differences, managed_properties, schemas
 from churn_assets.settings import Settings
@@ -35,6 +44,8 @@ class _Check:
             yield from self._there("external location", location.name, self._client.external_locations.get)
         for name in catalogs(self._settings):
             yield from self._there("catalog", name, self._client.catalogs.get)
+            if name in self._absent and not managed_location(self._settings, name) and self._lacks_storage():
+                yield f"{name} needs a place, as {WITHOUT_STORAGE}"
         for name in schemas(self._settings):
             yield from self._there("schema", name, self._client.schemas.get)
         for name in volumes(self._settings):
@@ -46,6 +57,7 @@ class _Check:
             )
         for grant in grants(self._settings):
             yield from self._granted(grant)
+        yield from self._model()
 
     def _there(
         self,
@@ -68,22 +80,37 @@ class _Check:
             if differing:
                 yield f"{kind} {name}: {'; '.join(differing)}"
 
+    def _model(self) -> Iterator[str]:
+        gold = f"{self._settings.main_catalog}.gold"
+        if gold in self._absent or self._lies_in_something_absent(gold):
+            return
+        if problem := model_owner.problem(self._client, self._settings):
+            yield problem
+
+    def _lacks_storage(self) -> bool:
+        try:
+            return not patiently(self._client.metastores.summary).storage_root
+        except PermissionDenied:
+            return False
+
     def _granted(self, grant: Grant) -> Iterator[str]:
         if grant.name in self._absent or self._lies_in_something_absent(grant.name):
             return
         kind = grant.kind.lower().replace(" ", "_")
+        path = f"/api/2.1/unity-catalog/permissions/{kind}/{grant.name}"
         try:
-            assignments = patiently(
-                lambda: self._client.grants.get(kind, grant.name, principal=grant.principal)
-            ).privilege_assignments
+            # Not by grants.get, which drops what the SDK does not know, such as CREATE_MODEL_VERSION.
+            answer: Any = patiently(
+                lambda: self._client.api_client.do("GET", path, query={"principal": grant.principal})
+            )
         except PermissionDenied:
             yield f"grants on {grant.kind.lower()} {grant.name} cannot be seen by this user"
             return
         has = {
-            privilege.value.replace("_", " ")
-            for assignment in assignments or []
-            for privilege in assignment.privileges or []
-            if assignment.principal == grant.principal
+            privilege.replace("_", " ")
+            for assignment in answer.get("privilege_assignments", [])
+            for privilege in assignment.get("privileges", [])
+            if assignment["principal"] == grant.principal
         }
         lacking = [privilege for privilege in grant.privileges if privilege not in has]
         if lacking and "ALL PRIVILEGES" not in has:

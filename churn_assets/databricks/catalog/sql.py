@@ -18,15 +18,27 @@ COMMENTS = {
     "ops": "What the platform notes of itself: which dates are computed, from what.",
 }
 
+# To register it, to add a version to one that somebody else made, to tag versions, and to load them. None of
+# these moves an alias, which is for the model's owners.
+OF_THE_MODEL = ("CREATE MODEL", "CREATE MODEL VERSION", "APPLY TAG", "EXECUTE")
+
 # What analysts may read.
 READABLE = ("clean", "gold")
 
+# What to do where neither the metastore nor the settings have a place for a new catalog's tables.
+WITHOUT_STORAGE = (
+    "the metastore has no storage of its own: set CHURN_DATABRICKS_MANAGED_LOCATION to a URL inside an "
+    "external location, or create the catalog in the workspace's UI (Default Storage is for serverless "
+    "compute only)"
+)
+
 
 class Statement(NamedTuple):
-    """One SQL statement and its purpose."""
+    """One SQL statement, its purpose, and the catalog that it creates, if it does."""
 
     sql: str
     purpose: str
+    catalog: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,24 @@ def external_location(settings: Settings) -> ExternalLocation | None:
     return ExternalLocation(f"{settings.raw_catalog}_files", parts[0].rstrip("/"), credential)
 
 
+def managed_location(settings: Settings, catalog: str) -> str:
+    """Return where a catalog's managed tables lie; empty where the metastore has to have a place for them.
+
+    Raises:
+        SettingsError: a setting is no URL.
+    """
+    location = external_location(settings)
+    if location and catalog == settings.raw_catalog:
+        return location.managed_url
+    root = settings.databricks_managed_location
+    if root and ("://" not in root or " " in root):
+        raise SettingsError(
+            f"CHURN_DATABRICKS_MANAGED_LOCATION={root!r} must be a URL inside an external location of Unity "
+            "Catalog, such as s3://bucket/churn."
+        )
+    return f"{root.rstrip('/')}/{catalog}" if root else ""
+
+
 def volumes(settings: Settings) -> list[str]:
     """Return the full names of the volumes for staging, checkpoints and, if in a volume, the landing zone.
 
@@ -130,11 +160,12 @@ def create_statements(settings: Settings) -> Iterator[Statement]:
             "lets Unity Catalog read and write the bucket",
         )
     for name in catalogs(settings):
-        is_external = location and name == settings.raw_catalog
-        managed = f"\nMANAGED LOCATION {quoted(location.managed_url)}" if location and is_external else ""
+        place = managed_location(settings, name)
+        managed = f"\nMANAGED LOCATION {quoted(place)}" if place else ""
         yield Statement(
             f"CREATE CATALOG IF NOT EXISTS {name}{managed}\nCOMMENT {quoted('Churn platform.')}",
             "holds the schemas",
+            catalog=name,
         )
     for name in schemas(settings):
         comment = COMMENTS[name.partition(".")[2]]
@@ -156,9 +187,7 @@ def _to_engineer(settings: Settings, who: str) -> Iterator[Grant]:
         privileges = ("USE SCHEMA", "SELECT", "MODIFY", "CREATE TABLE")
         # The model is registered beside the tables it comes from.
         is_gold = schema == f"{settings.main_catalog}.gold"
-        yield Grant(
-            "SCHEMA", schema, (*privileges, "CREATE MODEL", "EXECUTE") if is_gold else privileges, who
-        )
+        yield Grant("SCHEMA", schema, (*privileges, *OF_THE_MODEL) if is_gold else privileges, who)
     for volume in volumes(settings):
         yield Grant("VOLUME", volume, ("READ VOLUME", "WRITE VOLUME"), who)
     location = external_location(settings)

@@ -12,11 +12,8 @@ OLDEST_RUNTIME = (17, 3)
 AUTOTERMINATION_MINUTES = 10
 
 # Names of secrets in the scope that CHURN_DATABRICKS_SECRET_SCOPE names, by the variable that they become.
-SECRETS = {
-    "DATABRICKS_TOKEN": "databricks-token",
-    "DATABRICKS_CLIENT_SECRET": "databricks-client-secret",
-    "CHURN_ENDPOINT_TOKEN": "endpoint-token",
-}
+# None to log in with: a cluster is its user, or the job's.
+SECRETS = {"CHURN_ENDPOINT_TOKEN": "endpoint-token"}
 
 
 def require_compute(settings: Settings) -> None:

@@ -34,6 +34,7 @@ from churn_assets.databricks.steps.launch import Launch, last_launch
 from churn_assets.databricks.steps.leftovers import clear_leftovers
 from churn_assets.databricks.steps.step_runs import StepRuns
 from churn_assets.errors import WorkspaceError, one_line
+from churn_assets.identity import OF_THIS_MACHINE
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
             super().__init__(
                 run_config={},
                 permissions={},
-                databricks_host=settings.databricks_host,
+                databricks_host=workspace.config.host,
                 # The client below has the credentials; this one only must not look for others.
                 databricks_token="replaced",  # noqa: S106 - no password
                 secrets_to_env_variables=[],
@@ -208,7 +209,7 @@ class ChurnStepLauncher(DatabricksPySparkStepLauncher):
 
     def _environment(self) -> dict[str, str]:
         """The settings as environment variables for the cluster, without secrets."""
-        here_only = ("DAGSTER_HOME", "DATABRICKS_CLIENT_ID")
+        here_only = {"DAGSTER_HOME", *OF_THIS_MACHINE}
         ours = {name: value for name, value in self._settings.as_env().items() if name not in here_only}
         return {**self.get_dagster_env_variables(), **ours}
 

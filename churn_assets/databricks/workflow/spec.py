@@ -6,6 +6,7 @@ from churn_assets.databricks.compute.compute import cluster_spec, require_runtim
 from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.workflow.tasks import ENTRY_POINT, FEATURE_COUNT, TaskName
 from churn_assets.errors import SettingsError
+from churn_assets.identity import OF_THIS_MACHINE
 from churn_assets.model.data.dataset import MINIMUM_ROWS
 from churn_assets.settings import Settings
 
@@ -41,6 +42,7 @@ HERE_ONLY = frozenset(
         "CHURN_SLA_MINUTES",
         "CHURN_SPARK_MASTER",
         "DAGSTER_HOME",
+        *OF_THIS_MACHINE,
     }
 )
 # Of the bundled scoring server, and of Dagster's own e-mails.
@@ -147,14 +149,10 @@ def job_specification(
 
 def _cluster(settings: Settings, secrets: frozenset[str]) -> dict[str, Any]:
     spec = cluster_spec(settings, secrets)
-    left_out = HERE_ONLY
-    if "databricks-client-secret" not in secrets:
-        # An id without its secret would be taken for half of the credentials.
-        left_out |= {"DATABRICKS_CLIENT_ID"}
     environment = {
         name: value
         for name, value in settings.as_env().items()
-        if name not in left_out and not name.startswith(HERE_ONLY_PREFIXES)
+        if name not in HERE_ONLY and not name.startswith(HERE_ONLY_PREFIXES)
     }
     environment["DAGSTER_DISABLE_TELEMETRY"] = "true"
     return {**spec, "spark_env_vars": {**environment, **spec.get("spark_env_vars", {})}}

@@ -5,8 +5,8 @@ What each does is ``automation.runs.task_pipeline``; ``commands.task`` is the en
 
 from typing import Literal, get_args
 
-from churn_assets.databricks.runtime import runs_on_cluster
 from churn_assets.errors import WorkspaceError
+from churn_assets.runtime import runs_on_cluster
 
 TaskName = Literal["ingest", "featurize", "train", "score", "deploy"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)

@@ -20,8 +20,9 @@ Cause = Literal["gate", "rollback"]
 
 PROMOTED_AT, CAUSE, REASON = "promoted_at", "promotion_cause", "promotion_reason"
 
-# Unity Catalog's tags hold 1,000 characters.
+# Unity Catalog's tags hold 1,000 characters, and a version has at most so many of them.
 LONGEST_REASON = 900
+MOST_TAGS = 50
 
 MOVED_ELSEWHERE = "The alias was moved in the registry."
 
@@ -51,7 +52,10 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
     before = client.get_model_version(name, version).tags
     tags = {PROMOTED_AT: _now().isoformat(), CAUSE: cause, REASON: reason[:LONGEST_REASON]}
     # Before the alias: whoever follows it finds the reason, and where tags are refused it does not move.
-    for key, value in (_numbered(before) | tags).items():
+    added = _numbered(before) | tags
+    for key in _surplus(before, added):
+        client.delete_model_version_tag(name, version, key)
+    for key, value in added.items():
         client.set_model_version_tag(name, version, key, value)
     try:
         registry.promote(settings, version)
@@ -128,8 +132,23 @@ def registered_versions(settings: Settings) -> dict[int, str | None]:
 
 def _numbered(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the present promotion's tags under names that the next promotion does not overwrite."""
-    number = sum(key.startswith(PROMOTED_AT) for key in tags)
+    number = max(_numbers(tags), default=0) + 1
     return {f"{key}_{number}": tags[key] for key in (PROMOTED_AT, CAUSE, REASON) if key in tags}
+
+
+def _surplus(before: Mapping[str, str], added: Mapping[str, str]) -> list[str]:
+    """Return tags of a version's oldest promotions, which give way: ``model_promotions`` has them."""
+    surplus: list[str] = []
+    for number in sorted(_numbers(before)):
+        if len(before.keys() | added.keys()) - len(surplus) <= MOST_TAGS:
+            break
+        surplus += [key for name in (PROMOTED_AT, CAUSE, REASON) if (key := f"{name}_{number}") in before]
+    return surplus
+
+
+def _numbers(tags: Mapping[str, str]) -> list[int]:
+    """Return the numbers of a version's past promotions; the present one's tags have none."""
+    return [int(key.removeprefix(f"{PROMOTED_AT}_")) for key in tags if key.startswith(f"{PROMOTED_AT}_")]
 
 
 def _moves(version: "ModelVersion") -> Iterator[dict[str, Any]]:

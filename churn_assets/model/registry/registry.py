@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from churn_assets import plain_paths
+from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError
 from churn_assets.model.data.churn_definition import ChurnDefinition
 from churn_assets.model.registry import mlflow_database
@@ -51,6 +51,7 @@ def configure(settings: Settings) -> None:
     working directory. Creating a database takes 2 s, finding an existing one some milliseconds.
     """
     quieten()
+    _log_in(settings)
     import mlflow
 
     with _environment_restored():
@@ -186,12 +187,15 @@ def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> No
 
 
 def run_url(settings: Settings, run_id: str) -> str:
-    """Return the page of a run; empty where there is only a database on this machine."""
+    """Return the page of a run; empty where there is none, or its host is not known."""
     uri = tracking_uri(settings)
     if uri.startswith(SQLITE):
         return ""
     experiment = _client(settings).get_run(run_id).info.experiment_id
     if uri.startswith("databricks"):
+        # Not known on a cluster where a profile names it.
+        if settings.databricks_host is None:
+            return ""
         return f"{settings.databricks_host}/ml/experiments/{experiment}/runs/{run_id}"
     return f"{uri}/#/experiments/{experiment}/runs/{run_id}"
 
@@ -299,9 +303,15 @@ def _client(settings: Settings) -> "MlflowClient":
     with warnings.catch_warnings():
         # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that it deprecates, once, when its store is imported.
         warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        _log_in(settings)
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri(settings), _registry_uri(settings))
+
+
+def _log_in(settings: Settings) -> None:
+    if uses_unity_catalog(settings):
+        identity.share(settings)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ import pytest
 from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.staleness.ingested_files import LOOKED_AFTER, unchanged_landing_zone
+from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.lakehouse.landing_state import landing_state
+from churn_assets.lakehouse.landing_state import state_of
 from churn_assets.settings import Settings
 from churn_assets.tables import LANDED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
@@ -61,7 +62,7 @@ def ingested(history: dg.DagsterInstance, settings: Settings, **notes: object) -
         dg.AssetMaterialization(
             LANDED,
             metadata={
-                "landing_state": landing_state(settings.landing_root),
+                "landing_state": state_of(list_files(settings.landing_root)),
                 "landing_zone": dg.MetadataValue.json(notes),
             },
             tags={"dagster/data_version": "3", "dagster/code_version": "1"},

@@ -15,7 +15,8 @@ from churn_assets.automation.history.run_tags import REASON_TAG, STEP_TAG
 from churn_assets.automation.runs.jobs import INGESTED
 from churn_assets.automation.triggers.sensors import landing_sensor
 from churn_assets.graph import build_defs
-from churn_assets.lakehouse.landing_state import METADATA_NAME, landing_state
+from churn_assets.lakehouse.landing import list_files
+from churn_assets.lakehouse.landing_state import METADATA_NAME, state_of
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS
 from churn_assets_tests.automation.log import Log
@@ -55,7 +56,7 @@ def land(landing: Path, *names: str) -> None:
 
 def took_in(log: Log, settings: Settings, version: str = "1") -> None:
     """An ingestion of all that has landed."""
-    log.ingested(version=version, bronze={METADATA_NAME: landing_state(settings.landing_root)})
+    log.ingested(version=version, bronze={METADATA_NAME: state_of(list_files(settings.landing_root))})
 
 
 def test_new_files_start_one_ingestion_of_everything(log: Log, settings: Settings, landing: Path) -> None:
@@ -110,13 +111,13 @@ def test_what_has_landed_is_the_landing_zones_data_version(
 
     land(landing, "a.json")
     tick(log, settings)
-    first = landing_state(settings.landing_root)
+    first = state_of(list_files(settings.landing_root))
     tick(log, settings)
     assert observed() == [first]
 
     land(landing, "b.json")
     tick(log, settings)
-    assert observed() == [landing_state(settings.landing_root), first]
+    assert observed() == [state_of(list_files(settings.landing_root)), first]
 
 
 def test_files_that_land_during_an_ingestion_wait_for_the_next(
@@ -140,7 +141,7 @@ def test_an_ingestion_that_died_before_silver_is_finished(
 ) -> None:
     land(landing, "a.json")
     took_in(log, settings)
-    seen = {METADATA_NAME: landing_state(settings.landing_root)}
+    seen = {METADATA_NAME: state_of(list_files(settings.landing_root))}
     log.wrote(asset_key(LANDED_EVENTS), "2", metadata=seen)
 
     request = tick(log, settings)

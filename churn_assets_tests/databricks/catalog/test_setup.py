@@ -64,6 +64,7 @@ def make_settings(tmp_path: Path) -> MakeSettings:
             "lake_root": tmp_path / "lake",
             "landing_root": "/Volumes/raw_catalog/landing/files/events",
             "databricks_warehouse_id": WAREHOUSE_ID,
+            "databricks_managed_location": "s3://bucket/churn/",
             "databricks_engineers": "data engineers",
             "databricks_analysts": "analysts, finance@example.com",
         }
@@ -85,6 +86,7 @@ def test_what_was_set_up_lacks_nothing(
     ]
     assert client.external_locations.get("raw_catalog_files").url == "s3://bucket/raw"
     assert client.catalogs.get("raw_catalog").storage_root == "s3://bucket/raw/managed"
+    assert client.catalogs.get("main_catalog").storage_root == "s3://bucket/churn/main_catalog"
     assert len(engine.unity.all("table")) == len(TABLES)
 
 
@@ -247,6 +249,8 @@ def test_no_warehouse_and_a_wrong_one_are_one_line_each(
         ({"databricks_volume": "/dbfs/somewhere"}, r"/dbfs/somewhere is no path in a volume"),
         ({"databricks_external_location": "my_bucket"}, "must be a URL"),
         ({"databricks_external_location": "s3://a b c"}, "must be a URL"),
+        ({"databricks_managed_location": "my_bucket"}, r"MANAGED_LOCATION='my_bucket' must be a URL"),
+        ({"databricks_managed_location": "s3://a role"}, "must be a URL"),
     ],
 )
 def test_settings_that_name_nothing_are_one_line(
@@ -263,6 +267,39 @@ def test_an_external_location_without_a_credential_must_exist_and_is_not_created
 
     assert "EXTERNAL LOCATION" not in script
     assert "CREATE CATALOG IF NOT EXISTS raw_catalog\nMANAGED LOCATION 's3://bucket/raw/managed'" in script
+
+
+def test_without_a_place_for_tables_setup_and_doctor_say_which_setting_gives_one(
+    client: WorkspaceClient, engine: Engine, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(databricks_managed_location="")
+
+    with pytest.raises(
+        WorkspaceError,
+        match=r"^The catalog raw_catalog cannot be created: .*CHURN_DATABRICKS_MANAGED_LOCATION",
+    ):
+        setup.apply(client, settings)
+
+    assert engine.unity.all("catalog") == []
+    raw, place, main, other_place = missing(client, settings)
+    assert (raw, main) == ("catalog raw_catalog is missing", "catalog main_catalog is missing")
+    assert place.startswith(
+        "raw_catalog needs a place, as the metastore has no storage of its own: set CHURN_"
+    )
+    assert other_place.startswith("main_catalog needs a place")
+
+
+def test_catalogs_that_somebody_made_need_no_place_from_us(
+    client: WorkspaceClient, engine: Engine, make_settings: MakeSettings
+) -> None:
+    for catalog in ("raw_catalog", "main_catalog"):
+        client.catalogs.create(catalog, storage_root="s3://theirs")
+    settings = make_settings(databricks_managed_location="")
+
+    setup.apply(client, settings)
+
+    assert missing(client, settings) == []
+    assert not [statement for statement in engine.statements if statement.startswith("CREATE CATALOG")]
 
 
 def test_rows_of_a_warehouse_are_plain_values_in_all_chunks(

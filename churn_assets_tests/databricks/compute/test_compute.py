@@ -36,8 +36,8 @@ def test_no_workers_is_a_single_node() -> None:
 
 def test_secrets_are_named_to_the_cluster_and_never_read() -> None:
     ours = settings(databricks_secret_scope="my-scope", databricks_token="dapi-very-secret")
-    spec = cluster_spec(ours, frozenset({"databricks-token", "somebody-elses"}))
-    assert spec["spark_env_vars"] == {"DATABRICKS_TOKEN": "{{secrets/my-scope/databricks-token}}"}
+    spec = cluster_spec(ours, frozenset({"endpoint-token", "databricks-token", "somebody-elses"}))
+    assert spec["spark_env_vars"] == {"CHURN_ENDPOINT_TOKEN": "{{secrets/my-scope/endpoint-token}}"}
 
 
 @pytest.mark.parametrize(

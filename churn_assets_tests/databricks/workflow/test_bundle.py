@@ -24,7 +24,7 @@ from churn_assets_tests.workspace import job_settings, shapes
 from churn_assets_tests.workspace.answers import Violation
 
 HOST = "https://example.cloud.databricks.com"
-SECRETS = frozenset({"databricks-token"})
+SECRETS = frozenset({"endpoint-token"})
 
 
 @pytest.fixture

@@ -363,15 +363,15 @@ def test_secrets_reach_the_cluster_by_reference_only(
 ) -> None:
     client = workspace.client()
     client.secrets.create_scope("churn")
-    client.secrets.put_secret("churn", "databricks-token", string_value="dapi-of-the-job")
+    client.secrets.put_secret("churn", "endpoint-token", string_value="told-to-the-job")
     settings = make_settings(landing_root=LANDING, databricks_secret_scope="churn")
 
     job_id = daily_job.create(client, settings)
 
     spec = str(client.jobs.get(job_id).as_dict())
-    assert "{{secrets/churn/databricks-token}}" in spec
+    assert "{{secrets/churn/endpoint-token}}" in spec
     assert workspace.token not in spec
-    assert "dapi-of-the-job" not in spec
+    assert "told-to-the-job" not in spec
 
 
 def test_a_scope_that_is_not_there_is_named(

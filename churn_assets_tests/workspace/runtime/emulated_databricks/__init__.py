@@ -7,10 +7,10 @@ that Sail does not take, ``describe`` what is read from Delta logs, ``auto_loade
 
 Known differences from Databricks:
 
-* The engine is Sail 0.7, a Spark Connect server; a dedicated cluster has a classic session.
-  ``foreachBatch`` therefore runs in the caller's process, as there, and not in a worker, as on a standard
-  cluster.
-* Grants, owners and comments are remembered, not enforced: whoever asks may do everything.
+* The engine is Sail 0.7, a Spark Connect server, as on standard access mode and serverless compute; a
+  dedicated cluster has a classic session. ``foreachBatch`` is refused: see ``auto_loader``.
+* Grants, owners and comments are remembered, and enforced only for registered models, by their API: of
+  everything else, whoever asks may do everything.
 * ``MANAGED LOCATION``, external locations and credentials are remembered; managed tables all lie in a
   folder of the workspace, ``managed/<catalog>/<schema>/<table>``.
 * Table properties and clustering are remembered; no file is compacted, clustered or given a deletion
@@ -19,6 +19,6 @@ Known differences from Databricks:
 * ``DESCRIBE HISTORY`` has the columns of Databricks; its metrics are those that Sail commits, as far as it
   does.
 * Only the catalogs that the test named can be created: Sail learns its catalogs when it starts.
-* Auto Loader lists its folder each time, keeps its files in JSON, knows the format ``binaryFile`` and the
-  trigger ``availableNow``, and has run when ``start`` returns.
+* Auto Loader lists its folder each time, keeps its files in JSON, knows the format ``binaryFile``, the
+  trigger ``availableNow`` and tables as its sinks, and has run when ``toTable`` returns.
 """

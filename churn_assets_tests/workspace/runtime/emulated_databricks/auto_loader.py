@@ -1,7 +1,12 @@
-"""``spark.readStream.format("cloudFiles")``: new files of a folder, handed to ``foreachBatch``.
+"""``spark.readStream.format("cloudFiles")``: new files of a folder, appended to a table.
 
 As a stream of Spark does it: a batch is planned in ``offsets/N`` before it runs and confirmed in
 ``commits/N`` after, so one that died is run again with the same number and the same files.
+
+``foreachBatch`` is refused: where Spark is Connect, as on standard access mode and serverless compute, its
+function runs in another process, so that nothing that it collects comes back, and it can import only what is
+there. Spark says so in ``sql/connect/.../StreamingForeachBatchHelper.scala``, and its own server was seen to
+do it (``lakehouse/test_connect.py``): Bronze was written, and 0 files were told.
 """
 
 import datetime as dt
@@ -81,17 +86,33 @@ class Stream:
         self._folder = folder
         self._glob = options.get("pathGlobFilter", "*")
         self._most = int(options.get("cloudFiles.maxFilesPerTrigger", "1000"))
-        self._sink: Callable[[Any, int], None] | None = None
+        self._columns: tuple[Any, ...] = ("*",)
         self._checkpoint: Path | None = None
+
+    def select(self, *columns: Any) -> "Stream":
+        """What of each file is written."""
+        self._columns = columns
+        return self
 
     @property
     def writeStream(self) -> "Stream":  # noqa: N802 - Spark's name
         """The sink's side."""
         return self
 
-    def foreachBatch(self, sink: Callable[[Any, int], None]) -> "Stream":  # noqa: N802 - Spark's name
-        """Hand each batch to a function, with its number."""
-        self._sink = sink
+    def foreachBatch(self, sink: object) -> "Stream":  # noqa: N802 - Spark's name
+        """Refuse, as the module says.
+
+        Raises:
+            UnityError: always.
+        """
+        raise UnityError(
+            "NOT_EMULATED", f"foreachBatch: {sink!r} runs in another process, whose results are lost"
+        )
+
+    def format(self, sink: str) -> "Stream":
+        """Choose the sink's format: Delta's, as without this."""
+        if sink != "delta":
+            raise UnityError("NOT_EMULATED", f"writeStream of {sink}")
         return self
 
     def option(self, key: str, value: str) -> "Stream":
@@ -107,17 +128,17 @@ class Stream:
             raise UnityError("INVALID_PARAMETER_VALUE", "availableNow must be True")
         return self
 
-    def start(self) -> "Query":
-        """Run all batches."""
-        if self._sink is None or self._checkpoint is None:
-            raise UnityError("INVALID_PARAMETER_VALUE", "A stream needs foreachBatch and checkpointLocation.")
+    def toTable(self, name: str) -> "Query":  # noqa: N802 - Spark's name
+        """Run all batches, each appended to a table."""
+        if self._checkpoint is None:
+            raise UnityError("INVALID_PARAMETER_VALUE", "A stream needs a checkpointLocation.")
         try:
-            self._run(self._sink, self._checkpoint)
+            self._run(name, self._checkpoint)
         except Exception as error:  # noqa: BLE001 - a stream fails with whatever its sink raised
             return Query(error)
         return Query(None)
 
-    def _run(self, sink: Callable[[Any, int], None], checkpoint: Path) -> None:
+    def _run(self, table: str, checkpoint: Path) -> None:
         offsets, commits = checkpoint / "offsets", checkpoint / "commits"
         offsets.mkdir(parents=True, exist_ok=True)
         commits.mkdir(exist_ok=True)
@@ -130,7 +151,7 @@ class Stream:
             (offsets / str(number)).write_text(json.dumps(planned[number]))
         for number in sorted(planned):
             if not (commits / str(number)).exists():
-                sink(self._frame(planned[number]), number)
+                self._frame(planned[number]).select(*self._columns).writeTo(table).append()
                 (commits / str(number)).touch()
 
     def _names(self) -> Iterator[str]:
@@ -141,16 +162,33 @@ class Stream:
                 yield "/".join(parts)
 
     def _frame(self, names: list[str]) -> "DataFrame":
-        rows = []
         scheme = "dbfs:" if self._path.startswith("/Volumes/") else ""
-        for name in names:
-            file = self._folder / name
-            at = dt.datetime.fromtimestamp(file.stat().st_mtime, dt.timezone.utc)  # noqa: UP017 - as in describe
-            rows.append((f"{scheme}{self._path.rstrip('/')}/{name}", at, file.stat().st_size, str(file)))
-        files = self._session.createDataFrame(
-            rows, "path STRING, modificationTime TIMESTAMP, length BIGINT, local STRING"
-        )
-        return files.mapInArrow(_with_content(), BINARY_FILE)
+        root = f"{scheme}{self._path.rstrip('/')}"
+        return _with_contents(self._session, [(f"{root}/{name}", self._folder / name) for name in names])
+
+
+class BinaryFiles:
+    """``spark.read.format("binaryFile")``, as which Sail gives paths without their first slash."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def load(self, paths: list[str]) -> "DataFrame":
+        """The files of these paths, in which Spark takes unescaped ``*?[]{}`` for a pattern.
+
+        Raises:
+            UnityError: a file does not exist, or the path is a pattern.
+        """
+        found = []
+        for path in paths:
+            if re.search(r"(?<!\\)[*?\[\]{}]", path):
+                raise UnityError("NOT_EMULATED", f"a pattern: {path}")
+            plain = re.sub(r"\\(.)", r"\1", path)
+            file = self._session.unity.local(plain)
+            if not file.exists():
+                raise UnityError("PATH_NOT_FOUND", f"Path does not exist: {plain}. SQLSTATE: 42K03")
+            found.append((plain, file))
+        return _with_contents(self._session, found)
 
 
 class Query:
@@ -169,6 +207,17 @@ class Query:
             from pyspark.errors import StreamingQueryException
 
             raise StreamingQueryException(f"[STREAM_FAILED] {self._error!r}") from self._error
+
+
+def _with_contents(session: Session, files: list[tuple[str, Path]]) -> "DataFrame":
+    rows = []
+    for path, file in files:
+        at = dt.datetime.fromtimestamp(file.stat().st_mtime, dt.timezone.utc)  # noqa: UP017 - as in describe
+        rows.append((path, at, file.stat().st_size, str(file)))
+    frame = session.createDataFrame(
+        rows, "path STRING, modificationTime TIMESTAMP, length BIGINT, local STRING"
+    )
+    return frame.mapInArrow(_with_content(), BINARY_FILE)
 
 
 def _with_content() -> Callable[[Iterator["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]:

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql.connect import session as connect
 
 from . import describe
-from .auto_loader import StreamReader
+from .auto_loader import BinaryFiles, StreamReader
 from .grammar import Statement, parse
 from .unity import Unity, UnityError
 
@@ -46,6 +46,14 @@ class ClusterSession(PlainSession):
         """A table by its name."""
         self._make_known()
         return super().table(tableName)
+
+    @property
+    def read(self) -> Any:
+        """Files: those of ``binaryFile`` by paths in volumes, others as Sail reads them."""
+        reader = super().read
+        of_sail = reader.format
+        reader.format = lambda source: BinaryFiles(self) if source == "binaryFile" else of_sail(source)  # type: ignore[method-assign]  # of this one reader
+        return reader
 
     @property
     def readStream(self) -> Any:  # noqa: N802 - Spark's name

@@ -13,10 +13,14 @@ from pyspark.errors import AnalysisException
 KINDS = ("catalog", "schema", "volume", "table", "external location")
 
 PRIVILEGES = {
-    "catalog": {"ALL PRIVILEGES", "USE CATALOG", "USE SCHEMA", "CREATE SCHEMA", "SELECT", "MODIFY", "BROWSE"},
+    "catalog": {
+        *("ALL PRIVILEGES", "USE CATALOG", "USE SCHEMA", "CREATE SCHEMA", "SELECT", "MODIFY", "BROWSE"),
+        *("APPLY TAG", "CREATE MODEL", "CREATE MODEL VERSION"),
+    },
     "schema": {
         *("ALL PRIVILEGES", "USE SCHEMA", "SELECT", "MODIFY", "EXECUTE", "READ VOLUME", "WRITE VOLUME"),
         *("CREATE TABLE", "CREATE VOLUME", "CREATE FUNCTION", "CREATE MODEL", "CREATE MODEL VERSION"),
+        "APPLY TAG",
     },
     "volume": {"ALL PRIVILEGES", "READ VOLUME", "WRITE VOLUME"},
     "table": {"ALL PRIVILEGES", "SELECT", "MODIFY"},
@@ -25,6 +29,16 @@ PRIVILEGES = {
         *("CREATE EXTERNAL TABLE", "CREATE EXTERNAL VOLUME", "BROWSE"),
     },
 }
+
+# What the service answers (400 INVALID_STATE; databricks/cli#4513) where neither the metastore nor the new
+# catalog has a place for managed tables, as in newer accounts. It looks there before it looks
+# whether the catalog exists: IF NOT EXISTS does not help (databricks-industry-solutions/
+# lakehouse-industry-data-models#5).
+NO_STORAGE_ROOT = (
+    "Metastore storage root URL does not exist. Please provide a storage location for the catalog (for "
+    "example 'CREATE CATALOG myCatalog MANAGED LOCATION '<location-path>'). Alternatively set up a metastore "
+    "root storage location to provide a storage location for all catalogs in the metastore."
+)
 
 
 class UnityError(AnalysisException):
@@ -87,8 +101,10 @@ class Unity:
         """Remember a new securable; False where it was there.
 
         Raises:
-            UnityError: it exists, or what it is to lie in does not.
+            UnityError: it exists, or what it is to lie in does not, or a catalog has no place.
         """
+        if kind == "catalog" and not fields.get("managed_location"):
+            raise UnityError("INVALID_STATE", NO_STORAGE_ROOT)
         if kind in ("schema", "table", "volume"):
             self.require(*self._parent(kind, name))
         fields["created_at"] = int(time.time() * 1000)
@@ -149,6 +165,16 @@ class Unity:
         ):
             privileges.setdefault(principal, []).append(privilege)
         return privileges
+
+    def allows(self, principals: set[str], privilege: str, schema: str) -> bool:
+        """Whether one of the principals has a privilege on a schema, there or on its catalog."""
+        wanted = {privilege, "ALL PRIVILEGES"}
+        return any(
+            who in principals and wanted & set(privileges)
+            for kind, name in (("schema", schema), ("catalog", schema.partition(".")[0]))
+            if self.get(kind, name)
+            for who, privileges in self.grants(kind, name).items()
+        )
 
     def managed_location(self, name: str) -> Path:
         """Where a managed table of this name lies."""
