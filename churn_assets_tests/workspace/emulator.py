@@ -67,7 +67,8 @@ class Workspace:
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
-        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, models: the parts.
+        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, models:
+            the parts.
     """
 
     def __init__(
