@@ -12,9 +12,12 @@ from churn_assets.assets.by_date import observed_changes
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, pool, retries, table_spec
 from churn_assets.lakehouse import coverage
+from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger, read_ledger
+from churn_assets.lakehouse.computed_dates.rows import parameters_text
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.newest_ingestion import last_ingested_at
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
@@ -48,6 +51,8 @@ def silver_assets(settings: Settings) -> Assets:
         for observation in observed_changes(lake, EVENTS, since):
             context.log_event(observation)
 
+    users_code = code_version(activity.users, activity.users_since)
+
     # It reads and writes without the I/O manager: the ledger has to know when its reading began.
     @dg.asset(
         **table_spec(USERS, settings),
@@ -55,20 +60,29 @@ def silver_assets(settings: Settings) -> Assets:
         required_resource_keys=ON_SPARK,
         pool=pool(USERS),
         retry_policy=retries(settings),
-        code_version=code_version(activity.users),
+        code_version=users_code,
     )
     def users(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         lake: Lakehouse = context.resources.lakehouse
-        last_note = lake.ledger.read().last_note
+        ledger = read_ledger(lake)
+        last_note = ledger.rows.last_note
         first = coverage.covered_days(lake, dt.datetime.now(dt.UTC)).first
-        origin = Origin(last_note, code_version(activity.users))
-        written = lake.write(USERS, activity.users(lake.read(EVENTS), first), origin=origin)
+        origin = Origin(last_note, users_code, {"first_day": first})
+        since = _first_new_day(lake, ledger, origin)
+        events = lake.read(EVENTS)
+        if since is None:
+            rows = activity.users(events, first)
+        else:
+            known = lake.read(USERS, version=lake.version(USERS))
+            rows = activity.users_since(known, events, since, first)
+        written = lake.write(USERS, rows, origin=origin)
         for observation in observed_changes(lake, USERS, last_note):
             context.log_event(observation)
         return dg.MaterializeResult(
             metadata={
                 **write_metadata(written),
                 **lineage_metadata(USERS),
+                "events_read": f"since {since}" if since else "all",
             },
             data_version=dg.DataVersion(str(written.version)),
         )
@@ -76,10 +90,26 @@ def silver_assets(settings: Settings) -> Assets:
     return [clean_events, users]
 
 
+def _first_new_day(lake: Lakehouse, ledger: CheckedLedger, origin: Origin) -> dt.date | None:
+    """Return the earliest day of an event that the users lack; None where they must be made from all events.
+
+    That is where there are none yet, or other code or another first day made them, where the ledger does not
+    know how events or users changed, and where no event is new: so that materialising them anew mends them.
+    """
+    row = ledger.rows.table(USERS)
+    if row is None or {EVENTS, USERS} & ledger.untrusted.keys():
+        return None
+    parameters = parameters_text(USERS, lake.settings, origin.extra)
+    if (row.code_version, row.parameters) != (origin.code_version, parameters):
+        return None
+    new = (day for day, noted in ledger.dates(EVENTS).items() if noted.changed > row.read)
+    return min(new, default=None)
+
+
 def cleaned(lake: Lakehouse, landed: DataFrame, earliest: dt.date) -> tuple[NewRows, NewRows]:
     """Return what the lines of Bronze that have not been cleaned add to the quarantine and to Silver."""
     silver, version = lake.read(EVENTS), lake.version(EVENTS)
-    last = silver.agg(F.unix_micros(F.max("_ingested_at"))).collect()[0][0]
+    last = last_ingested_at(lake, EVENTS)
     gained = accounting.not_yet_cleaned(landed, last)
     sources = settled_sources(gained, silver, earliest)
     recurring_ids, dates = collected_ids(gained, None if last is None else silver)

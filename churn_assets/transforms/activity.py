@@ -8,6 +8,9 @@ from pyspark.sql import functions as F
 from churn_assets import tables
 from churn_assets.dates import DateRange
 
+# What ``clean.users`` knows of each.
+_OF_A_USER = ("first_seen_date", "last_seen_date", "country", "source_user_id")
+
 
 def within(column: str, dates: DateRange) -> Column:
     """Whether a date column lies in a range of days, both ends included."""
@@ -27,6 +30,45 @@ def users(events: DataFrame, first_day: dt.date | None = None) -> DataFrame:
         several at one moment, that with the greatest event_id). source_user_id is the one that its events
         name, NULL where none does.
     """
+    summed = _summed_up(events, first_day)
+    return summed.select(
+        "user_id",
+        F.coalesce("first_own_date", "first_event_date").alias("first_seen_date"),
+        "last_seen_date",
+        "country",
+        "source_user_id",
+    )
+
+
+def users_since(
+    known: DataFrame, events: DataFrame, since: dt.date, first_day: dt.date | None = None
+) -> DataFrame:
+    """Bring the users up to date, where no event of an earlier day has come.
+
+    Args:
+        known: ``clean.users``, as ``users`` gave it with the same ``first_day``.
+        events: ``clean.events``, all from the day ``since`` on; earlier ones change nothing.
+        since: the earliest day of an event that ``known`` lacks.
+        first_day: as for ``users``.
+
+    Returns:
+        What ``users`` gives of all events.
+    """
+    recent = _summed_up(events.where(F.col("event_date") >= F.lit(since)), first_day)
+    before = known.select("user_id", *(F.col(name).alias(f"{name}_before") for name in _OF_A_USER))
+    was = F.col("first_seen_date_before")
+    own = F.when(was >= F.lit(first_day), was) if first_day else was
+    return recent.join(before, "user_id", "full").select(
+        "user_id",
+        F.coalesce(F.least("first_own_date", own), F.least("first_event_date", was)).alias("first_seen_date"),
+        F.greatest("last_seen_date", "last_seen_date_before").alias("last_seen_date"),
+        # An event since then is later than any before.
+        F.coalesce("country", "country_before").alias("country"),
+        F.least("source_user_id", "source_user_id_before").alias("source_user_id"),
+    )
+
+
+def _summed_up(events: DataFrame, first_day: dt.date | None) -> DataFrame:
     # A user has few countries: all but a row or two a user are gone after the first GROUP BY, which one plain
     # max per group keeps light. Windows or structs over all events are not.
     recency = F.concat(F.lpad(F.unix_micros("event_ts").cast("string"), 18, "0"), F.col("event_id"))
@@ -40,7 +82,8 @@ def users(events: DataFrame, first_day: dt.date | None = None) -> DataFrame:
     )
     known_recency = F.when(F.col("country").isNotNull(), F.col("recency"))
     return per_country.groupBy("user_id").agg(
-        F.coalesce(F.min("first_own_date"), F.min("first_event_date")).alias("first_seen_date"),
+        F.min("first_own_date").alias("first_own_date"),
+        F.min("first_event_date").alias("first_event_date"),
         F.max("last_seen_date").alias("last_seen_date"),
         F.max_by("country", known_recency).alias("country"),
         F.min("source_user_id").alias("source_user_id"),

@@ -1,4 +1,5 @@
 import datetime as dt
+import random
 from decimal import Decimal
 
 import pytest
@@ -62,6 +63,53 @@ def test_a_users_country_is_that_of_the_latest_event_that_has_one(spark):
     ]
     users = activity.users(frame(spark, tables.EVENTS, rows))
     assert rows_of(users, "user_id", "country") == [(1, "DE"), (2, None), (3, "AA"), (4, "new")]
+
+
+def random_events(seed: int) -> list[tuple]:
+    """Of six users on forty days, some long before, some without a country or a source id."""
+    rng = random.Random(seed)
+    sources = {user: rng.choice([None, f"source {user}"]) for user in range(6)}
+    made = []
+    for number in range(60):
+        user = rng.randrange(6)
+        # One comes late.
+        on = day(rng.randrange(5, 20) if user == 5 else rng.choice([-900, *range(-20, 20)]))
+        country, source = rng.choice(["AA", "BB", None, ""]), rng.choice([None, sources[user]])
+        row = event(f"{rng.random()}-{number}", user, on, hour=rng.randrange(24), country=country)
+        made.append((*row, source))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("first_day", [None, day(-10)])
+@pytest.mark.parametrize("since", [day(-900), day(3)])
+def test_users_brought_up_to_date_are_those_of_all_events(
+    spark, seed: int, first_day: dt.date | None, since: dt.date
+):
+    rows = random_events(seed)
+    all_events = frame(spark, tables.EVENTS, rows)
+    # Every other event since then is new.
+    before = [row for number, row in enumerate(rows) if row[3] < since or number % 2]
+    known = activity.users(frame(spark, tables.EVENTS, before), first_day)
+
+    found = activity.users_since(known, all_events, since, first_day)
+
+    assert found.dtypes == [(column.name, column.type) for column in tables.USERS.columns]
+    assert rows_of(found) == rows_of(activity.users(all_events, first_day))
+
+
+def test_users_are_brought_up_to_date_from_the_days_since_then_alone(spark):
+    known = frame(spark, tables.USERS, [(1, day(-9), day(-5), "DE"), (2, day(-9), day(-9), None)])
+    # The ledger says that nothing new came before: what it says is not looked for.
+    rows = [event("a", 1, day(-30), country="US"), event("b", 1, day(2), country=None), event("c", 3, day(1))]
+
+    found = activity.users_since(known, frame(spark, tables.EVENTS, rows), since=day(1))
+
+    assert rows_of(found) == [
+        (1, day(-9), day(2), "DE", None),
+        (2, day(-9), day(-9), None, None),
+        (3, day(1), day(1), "DE", None),
+    ]
 
 
 def test_activity_counts_events_and_purchases_a_user_and_day(events):

@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.volume import volumes
@@ -18,6 +17,7 @@ from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import note_checks
 from churn_assets.lakehouse.freshness import DATED_TABLES, last_date
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.lakehouse.newest_ingestion import newest_ingestion
 from churn_assets.partitions import last_complete_day
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -127,9 +127,10 @@ def _dates_of_run(tags: Mapping[str, str], table: Table) -> DateRange | None:
 def _row_results(
     lake: Lakehouse, table: Table, dates: DateRange | None, *, newest_only: bool, selected: set[str]
 ) -> Iterator[dg.AssetCheckResult]:
-    rows, scope = lake.read(table, dates), f"{dates}" if dates else "whole table"
     if dates is None and newest_only and "_ingested_at" in table.column_names:
-        rows, scope = _newest(rows), "newest ingestion"
+        rows, scope = newest_ingestion(lake, table), "newest ingestion"
+    else:
+        rows, scope = lake.read(table, dates), f"{dates}" if dates else "whole table"
     referenced = None
     if table.references:
         # A referenced table with the same dates is cut to them, too.
@@ -208,12 +209,6 @@ def _silent_days_result(lake: Lakehouse, table: Table, now: dt.datetime) -> dg.A
             "unlabelled_dates": f"{len(unlabelled)}: {ranges(unlabelled)}" if unlabelled else "0",
         },
     )
-
-
-def _newest(rows: DataFrame) -> DataFrame:
-    micros = F.unix_micros("_ingested_at")
-    newest = rows.agg(F.max(micros)).first()
-    return rows.where(micros == F.lit(newest[0] if newest else None))
 
 
 def _as_markdown(rows: DataFrame) -> str:

@@ -108,9 +108,10 @@ class _TableBefore:
     def closed(self, written: WriteReport, dates: DateRange | None, origin: Origin) -> list[Row]:
         """Return the rows of the dates that have changed, and the table's own."""
         table_row = self._closed_table_row(written, origin)
-        if dates is None:
-            return [table_row, *self._touched_dates(written, origin)]
         parameters = parameters_text(self._table, self._lake.settings, origin.extra)
+        if dates is None:
+            whole = table_row._replace(code_version=origin.code_version, parameters=parameters or None)
+            return [whole, *self._touched_dates(written, origin)]
         closed = Row(
             ledger_name(self._table),
             None,
