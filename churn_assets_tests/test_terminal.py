@@ -136,7 +136,7 @@ def test_an_engine_that_fails_says_nothing_on_the_terminal(
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("churn: files to events failed with ")
+    assert done.stderr.startswith("churn: files to events and users failed with ")
     assert "{" not in done.stderr
     assert "Traceback" in (settings.lake_root / "logs" / "churn.log").read_text()
 

@@ -31,7 +31,14 @@ def code_version(transform: Callable[..., Any], *parameters: object) -> str:
 
     Returns:
         Twelve hexadecimal digits, the same on every machine and Python version.
+
+    Raises:
+        TypeError: a parameter is a function, which says something else in each process. Give its version.
     """
+    if any(callable(parameter) for parameter in parameters):
+        raise TypeError(
+            "code_version takes values of settings. Of a second transform, give its code_version."
+        )
     definitions: dict[Name, str] = {}
     _collect((transform.__module__, transform.__name__), definitions)
     code = "\n".join(f"{module}.{name} = {text}" for (module, name), text in sorted(definitions.items()))

@@ -51,7 +51,7 @@ def silver_assets(settings: Settings) -> Assets:
         for observation in observed_changes(lake, EVENTS, since):
             context.log_event(observation)
 
-    users_code = code_version(activity.users, activity.users_since)
+    users_code = code_version(activity.users, code_version(activity.users_since))
 
     # It reads and writes without the I/O manager: the ledger has to know when its reading began.
     @dg.asset(

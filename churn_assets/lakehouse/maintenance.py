@@ -20,7 +20,7 @@ from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES, Table,
 
 # A date's files are merged once there are so many, if they are as small as that on average. Each ingestion
 # leaves a file for each date in Bronze and Silver; replaced dates have one or two files and need no merge.
-MANY_FILES = 8
+MANY_FILES = 4
 SMALL_BYTES = 16_000_000
 GROWING = (WriteMode.APPEND, WriteMode.MERGE_NEW)
 

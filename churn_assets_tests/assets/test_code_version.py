@@ -14,6 +14,7 @@ from churn_assets.assets import code_version as module
 from churn_assets.assets.code_version import code_version
 from churn_assets.graph import build_defs
 from churn_assets.tables import EVENTS, MODEL_PROMOTIONS, TABLES, USERS
+from churn_assets.transforms import activity
 from churn_assets_tests.conftest import MakeSettings
 
 SOURCE = '''
@@ -124,3 +125,8 @@ def test_every_table_has_a_version_and_only_labels_depend_on_the_horizon(make_se
 
     assert None not in month.values()
     assert {name for name in month if month[name] != fortnight[name]} == {"churn_labels"}
+
+
+def test_a_second_transform_is_no_parameter() -> None:
+    with pytest.raises(TypeError, match="give its code_version"):
+        code_version(activity.users, activity.users_since)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from churn_assets.lakehouse.engines import find_java
-
 NO_JARS = ("UNRESOLVED DEPENDENCIES", "unresolved dependency", "Server access error")
 
 
-@pytest.mark.skipif(find_java() is None, reason="a Spark Connect server needs Java 17, and there is none")
-def test_what_a_connect_server_takes_in_is_told_though_its_workers_lack_this_package(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("spark")
+def test_what_a_connect_server_takes_in_is_told_though_its_workers_lack_this_package(
+    tmp_path: Path, deployment: str
+) -> None:
+    if deployment != "spark":
+        pytest.skip("a Spark Connect server of its own takes minutes: make test-spark")
     script = [sys.executable, "-m", "churn_assets_tests.lakehouse.connect_ingestion", str(tmp_path)]
 
     done = subprocess.run(

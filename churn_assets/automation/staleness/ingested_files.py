@@ -11,7 +11,6 @@ from churn_assets.automation.staleness.migration import made_by_other_code
 from churn_assets.automation.staleness.staleness import CodeVersions
 from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.lakehouse.landing_state import METADATA_NAME, state_of
 from churn_assets.tables import LANDED_EVENTS
@@ -35,12 +34,15 @@ def unchanged_landing_zone(
     last = record.asset_materialization if record else None
     if record is None or last is None or now - utc(record.timestamp) > LOOKED_AFTER:
         return None
-    if lake.finds_files_by == "auto loader" or made_by_other_code(instance, LANDED_EVENTS, versions):
+    if made_by_other_code(instance, LANDED_EVENTS, versions):
         return None
     if (last.tags or {}).get(DATA_VERSION_TAG) != str(lake.version(LANDED_EVENTS)):
         return None
-    notes, listing = last_notes(instance), list_files(lake.settings.landing_root)
-    seen = last.metadata.get(METADATA_NAME)
-    if seen is None or seen.value != state_of(listing) or listing.left_out:
+    notes, seen = last_notes(instance), last.metadata.get(METADATA_NAME)
+    # Not recorded where only the engine can list the zone.
+    if seen is None:
+        return None
+    listing = lake.list_landing()
+    if seen.value != state_of(listing) or listing.left_out:
         return None
     return None if notes.left_out_count or notes.ahead_seconds else LandingNotes.of(listing, dt.timedelta())

@@ -42,10 +42,10 @@ def history(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def ask(settings: Settings, history: dg.DagsterInstance) -> Ask:
     """Asks of a lake whose Bronze has this version."""
 
-    def asked(
-        version: int = 3, found_by: str = "listing", code: str = "1", after: dt.timedelta = dt.timedelta()
-    ) -> LandingNotes | None:
-        lake: Any = SimpleNamespace(settings=settings, finds_files_by=found_by, version=lambda _: version)
+    def asked(version: int = 3, code: str = "1", after: dt.timedelta = dt.timedelta()) -> LandingNotes | None:
+        lake: Any = SimpleNamespace(
+            list_landing=lambda: list_files(settings.landing_root), version=lambda _: version
+        )
         return unchanged_landing_zone(lake, history, {LANDED: code}, dt.datetime.now(dt.UTC) + after)
 
     return asked
@@ -56,15 +56,15 @@ def land(settings: Settings, *names: str) -> None:
         (Path(settings.landing_root) / name).touch()
 
 
-def ingested(history: dg.DagsterInstance, settings: Settings, **notes: object) -> None:
+def ingested(
+    history: dg.DagsterInstance, settings: Settings, *, is_listed: bool = True, **notes: object
+) -> None:
     """The last ingestion took in what has landed, and left Bronze at version 3."""
+    state = {"landing_state": state_of(list_files(settings.landing_root))} if is_listed else {}
     history.report_runless_asset_event(
         dg.AssetMaterialization(
             LANDED,
-            metadata={
-                "landing_state": state_of(list_files(settings.landing_root)),
-                "landing_zone": dg.MetadataValue.json(notes),
-            },
+            metadata={**state, "landing_zone": dg.MetadataValue.json(notes)},
             tags={"dagster/data_version": "3", "dagster/code_version": "1"},
         )
     )
@@ -116,12 +116,19 @@ def test_a_file_that_cannot_be_ingested_now_is_reported_by_an_ingestion(
     assert ask() is None
 
 
-def test_other_code_auto_loader_and_half_a_day_are_reasons_to_look(
+def test_a_zone_that_only_the_engine_can_list_is_looked_at_each_time(
+    ask: Ask, history: dg.DagsterInstance, settings: Settings
+) -> None:
+    ingested(history, settings, is_listed=False)
+
+    assert ask() is None
+
+
+def test_other_code_and_half_a_day_are_reasons_to_look(
     ask: Ask, history: dg.DagsterInstance, settings: Settings
 ) -> None:
     ingested(history, settings)
 
     assert ask(code="2") is None
-    assert ask(found_by="auto loader") is None
     assert ask(after=LOOKED_AFTER) is None
     assert ask() is not None
