@@ -105,7 +105,7 @@ def _of_parts(steps: dict[str, float]) -> dict[str, float]:
     found = dict.fromkeys((*PARTS, CHECKS), 0.0)
     for step, seconds in steps.items():
         # A check's step has the name of its table as well.
-        is_check = step.startswith(("check", "checks")) or "__check" in step
+        is_check = step.startswith("check")
         part = next((part for part, names in PARTS.items() if any(name in step for name in names)), CHECKS)
         found[CHECKS if is_check else part] += seconds
     return found

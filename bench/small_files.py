@@ -15,12 +15,11 @@ from typing import NamedTuple
 from deltalake import DeltaTable
 
 from bench.backfill import pipeline
-from bench.lakes import START, settings_of
+from bench.lakes import settings_of, simulated
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.maintenance import maintain
 from churn_assets.lakehouse.opened import live_files
 from churn_assets.resources import lakehouse
-from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES
 
@@ -46,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         daily, at_once = (settings_of(Path(temporary) / name) for name in ("daily", "at-once"))
         for settings in (daily, at_once):
-            land(settings, asked.users, asked.days)
+            simulated(settings, asked.users, asked.days, seed=1)
         take_in(at_once)
         taken = day_by_day(daily)
         print(f"{asked.days} days of {asked.users:,} users; the last five batches: {taken}")
@@ -55,21 +54,6 @@ def main() -> None:
         tidy_up(daily)
         states[f"after maintenance ({time.perf_counter() - started:.1f} s)"] = look(daily)
         print(table(states))
-
-
-def land(settings: Settings, users: int, days: int) -> None:
-    """Land a file a day, with the late events of earlier days."""
-    simulate(
-        settings.landing_root,
-        settings.lake_root.parent / "truth.csv",
-        users=users,
-        days=days,
-        start=START,
-        seed=1,
-        late_share=0.02,
-        duplicate_share=0.01,
-        corrupt_share=0.002,
-    )
 
 
 def take_in(settings: Settings) -> None:

@@ -3,8 +3,8 @@
 Without arguments these are ``ingest`` and ``featurize``, up to ``user_features``. Two dates are an argument
 as well, ``2026-01-01:2026-01-31``: all that ``churn run --from --to`` does for them. ``BENCH_DAYS_AGO`` is
 how long ago the files are taken in. A script that imports nothing but ``churn_assets``, so that it runs any
-commit's package, with the settings of its environment. The
-last line that it prints is JSON: when the work began, and the seconds of each step by Dagster's event log.
+commit's package, with the settings of its environment. The last line that it prints is JSON: when the work
+began, and the seconds of each step by Dagster's event log.
 """
 
 import datetime as dt

@@ -63,3 +63,8 @@ def table_asset(table: Table, settings: Settings) -> dict[str, Any]:
 def pool(table: Table) -> str:
     """Return the name of the one-slot pool that lets one run at a time write the table."""
     return "__".join(asset_key(table).path)
+
+
+def is_written(context: dg.AssetCheckExecutionContext, table: Table) -> bool:
+    """Tell whether the run of a check writes its table; else the check is executed alone."""
+    return asset_key(table) in context.job_def.asset_layer.selected_asset_keys

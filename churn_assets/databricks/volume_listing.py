@@ -1,6 +1,7 @@
 """The landing zone on a volume of Unity Catalog, listed through the Files API."""
 
 from collections import deque
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import requests
@@ -8,7 +9,7 @@ from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.errors import LandingError, one_line
-from churn_assets.lakehouse.landing import EXPECTED, Listing, is_event_file
+from churn_assets.lakehouse.landing import Listing, is_unfinished, missing
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -30,23 +31,14 @@ def list_volume(client: "WorkspaceClient", root: str) -> Listing:
         while folders:
             for entry in client.files.list_directory_contents(folders.popleft()):
                 path = entry.path or ""
-                # As everywhere in Hadoop's world, unfinished work.
-                if path.rstrip("/").rpartition("/")[2][0] in "._":
-                    continue
-                if entry.is_directory:
-                    folders.append(path)
-                else:
+                if not entry.is_directory:
                     names.append(path.removeprefix(f"{root}/"))
+                elif not is_unfinished(PurePosixPath(path).name):
+                    folders.append(path)
     except NotFound as error:
-        raise LandingError(
-            f"The landing zone {root} does not exist. Create it and put event files there ({EXPECTED}), or "
-            "set CHURN_LANDING_ROOT."
-        ) from error
+        raise missing(root) from error
     except (DatabricksError, requests.RequestException, TimeoutError) as error:
         raise LandingError(
             f"The landing zone {root} cannot be read: {one_line(error)}. See what is missing: churn doctor"
         ) from error
-    return Listing(
-        files=sorted(name for name in names if is_event_file(name)),
-        passed_over=sorted(name for name in names if not is_event_file(name)),
-    )
+    return Listing.of(names)

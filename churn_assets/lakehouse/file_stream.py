@@ -16,11 +16,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from churn_assets import plain_paths
-from churn_assets.errors import LandingError
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.file_ledger import AppendedFiles, Clock, append_new_files
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.lakehouse.landing import EXPECTED, SUFFIXES, Listing
+from churn_assets.lakehouse.landing import SUFFIXES, Listing, missing
 from churn_assets.lakehouse.landing_lines import read_rows, rows_of, unreadable_error
 from churn_assets.tables import FOUND_FILES
 
@@ -112,16 +111,12 @@ def _contents(lake: Lakehouse, paths: dict[str, str]) -> DataFrame:
 @contextmanager
 def _found(lake: Lakehouse, reader: DataStreamReader, path: str) -> Iterator[set[str]]:
     """Look for new files and yield the paths of all that wait; without an error they wait no longer."""
-    root = lake.settings.landing_root
     try:
         files = reader.option("pathGlobFilter", GLOB).load(path)
         lake.append_stream(FOUND_FILES, files.select("path", F.lit(uuid.uuid4().hex).alias("found_by")))
     except PySparkException as error:
         if _is_no_such_path(error):
-            raise LandingError(
-                f"The landing zone {root} does not exist. Create it and put event files there ({EXPECTED}), "
-                "or set CHURN_LANDING_ROOT."
-            ) from error
+            raise missing(lake.settings.landing_root) from error
         raise
     waiting = lake.query("SELECT `path`, `found_by` FROM {found}", found=FOUND_FILES)
     yield {row["path"] for row in waiting}

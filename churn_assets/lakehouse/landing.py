@@ -4,8 +4,10 @@ It is a folder or an object store's URI (``s3://bucket/prefix``). A file counts 
 everywhere in Hadoop's world, names that start with ``.`` or ``_`` are unfinished work.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.fs
@@ -13,7 +15,7 @@ import pyarrow.fs
 from churn_assets.errors import LandingError, one_line
 from churn_assets.lakehouse.landing_folder import SUFFIXES, is_event_file, list_folder
 
-__all__ = ["EXPECTED", "SUFFIXES", "Listing", "is_event_file", "list_files"]
+__all__ = ["EXPECTED", "SUFFIXES", "Listing", "is_event_file", "is_unfinished", "list_files", "missing"]
 
 EXPECTED = "names that end in .json, .jsonl or .ndjson, or in one of them and .gz"
 
@@ -38,10 +40,32 @@ class Listing:
     has_aliases: bool = False
     has_loops: bool = False
 
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Self:
+        """Make the listing of a bucket or a volume from all names in it; unfinished work is left out."""
+        visible = sorted(name for name in names if not any(map(is_unfinished, PurePosixPath(name).parts)))
+        return cls(
+            files=[name for name in visible if is_event_file(name)],
+            passed_over=[name for name in visible if not is_event_file(name)],
+        )
+
     @property
     def ignored(self) -> int:
         """How many files have other suffixes."""
         return len(self.passed_over)
+
+
+def is_unfinished(part: str) -> bool:
+    """Tell whether a file's or folder's own name says that it is not to be read yet."""
+    return part[0] in "._"
+
+
+def missing(root: str) -> LandingError:
+    """Return the error where the engine or the workspace finds no landing zone."""
+    return LandingError(
+        f"The landing zone {root} does not exist. Create it and put event files there ({EXPECTED}), or set "
+        "CHURN_LANDING_ROOT."
+    )
 
 
 def list_files(root: str) -> Listing:
@@ -66,13 +90,8 @@ def list_files(root: str) -> Listing:
 
 def _list_bucket(filesystem: pyarrow.fs.FileSystem, base: str) -> Listing:
     entries = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
-    names = [
+    return Listing.of(
         str(PurePosixPath(entry.path).relative_to(base))
         for entry in entries
         if entry.type == pyarrow.fs.FileType.File
-    ]
-    visible = sorted(name for name in names if not any(part[0] in "._" for part in PurePosixPath(name).parts))
-    return Listing(
-        files=[name for name in visible if is_event_file(name)],
-        passed_over=[name for name in visible if not is_event_file(name)],
     )

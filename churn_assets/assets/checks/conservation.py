@@ -5,7 +5,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.asset_keys import asset_key
-from churn_assets.assets.common import ON_SPARK
+from churn_assets.assets.common import ON_SPARK, is_written
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.newest_ingestion import newest_ingestion
@@ -35,8 +35,7 @@ def row_conservation() -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         lake: Lakehouse = context.resources.lakehouse
-        is_written = asset_key(EVENTS) in context.job_def.asset_layer.selected_asset_keys
-        days = _last_days(lake) if is_written else None
+        days = _last_days(lake) if is_written(context, EVENTS) else None
         landed, quarantined = (lake.read(table, days) for table in (LANDED_EVENTS, QUARANTINED_EVENTS))
         events = new = lake.read(EVENTS)
         if days:
@@ -100,8 +99,10 @@ def readable_amounts() -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         lake: Lakehouse = context.resources.lakehouse
-        is_written = asset_key(EVENTS) in context.job_def.asset_layer.selected_asset_keys
-        landed = newest_ingestion(lake, LANDED_EVENTS) if is_written else lake.read(LANDED_EVENTS)
+        if is_written(context, EVENTS):
+            landed, scope = newest_ingestion(lake, LANDED_EVENTS), "newest ingestion"
+        else:
+            landed, scope = lake.read(LANDED_EVENTS), "all lines"
         unreadable = accounting.unreadable_amounts(landed)
         count, example = unreadable.agg(F.count(F.lit(1)), F.max("amount")).collect()[0]
         description = f"{count:,} amounts are no numbers such as 12.5: {example!r}, for example."
@@ -109,10 +110,7 @@ def readable_amounts() -> dg.AssetChecksDefinition:
             passed=not count,
             severity=dg.AssetCheckSeverity.WARN,
             description=description if count else None,
-            metadata={
-                "unreadable_amounts": count,
-                "scope": "newest ingestion" if is_written else "all lines",
-            },
+            metadata={"unreadable_amounts": count, "scope": scope},
         )
 
     return check

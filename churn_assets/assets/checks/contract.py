@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.volume import volumes
-from churn_assets.assets.common import ON_SPARK
+from churn_assets.assets.common import ON_SPARK, is_written
 from churn_assets.assets.dagster_partitions import dates_of_run
 from churn_assets.dates import DateRange
 from churn_assets.event_days import ranges
@@ -73,8 +73,8 @@ def contract_checks(table: Table) -> dg.AssetChecksDefinition:
         selected = {key.name for key in context.selected_asset_check_keys}
         now, dates = dt.datetime.now(dt.UTC), _dates_of_run(context.run.tags, table)
         if selected - {VOLUME, LATEST_DATE, SILENT_DAYS}:
-            is_written = asset_key(table) in context.job_def.asset_layer.selected_asset_keys
-            results = list(_row_results(lake, table, dates, newest_only=is_written, selected=selected))
+            newest_only = is_written(context, table)
+            results = list(_row_results(lake, table, dates, newest_only=newest_only, selected=selected))
             if table in GATED:
                 # Before Dagster has the results: until then the ledger calls the rows unchecked.
                 _note_results(lake, table, dates, results)

@@ -44,14 +44,13 @@ class Stages:
         runner = self._runner
         now = dt.datetime.now(dt.UTC)
         notes = unchanged_landing_zone(self._lake, runner.instance, runner.code_versions, now)
-        is_unchanged = bool(notes)
-        if is_unchanged:
-            runner.note_current("files to events", asset_key(LANDED_EVENTS))
-        else:
+        if notes is None:
             runner.materialize("files to events and users", [asset_key(table) for table in TAKEN_IN])
-            notes = last_notes(runner.instance)
+            runner.report.notes += last_notes(runner.instance).lines()
+            return True
+        runner.note_current("files to events", asset_key(LANDED_EVENTS))
         runner.report.notes += notes.lines()
-        return not is_unchanged
+        return False
 
     def plan(self, now: dt.datetime, wanted: DateRange | None = None, **options: Unpack[PlanOptions]) -> Plan:
         """Plan the dates that are stale, and report the dates that the data covers.
