@@ -1,11 +1,13 @@
 """The settings, read once from the environment and ``.env`` (the first wins). Nothing else reads either."""
 
 import datetime as dt
+import difflib
 import json
 import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -196,9 +198,7 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             if value in (None, "", {}) or not field.repr:
                 continue
-            alias = field.validation_alias
-            variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{name.upper()}"
-            env[variable] = json.dumps(value) if isinstance(value, dict) else str(value)
+            env[_variable(name)] = json.dumps(value) if isinstance(value, dict) else str(value)
         return env
 
 
@@ -215,6 +215,26 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError(_in_one_line(error)) from error
+
+
+def without_a_setting() -> list[str]:
+    """Return a line for each variable ``CHURN_…`` that is set and read by nothing, as a misspelt one is."""
+    known = [_variable(name) for name in Settings.model_fields]
+    # Windows knows no case, and pydantic-settings none anywhere.
+    given = sorted({name.upper() for name in (*os.environ, *dotenv_values(".env"))})
+    lines = []
+    for name in (name for name in given if name.startswith("CHURN_") and name not in known):
+        standard = name.removeprefix("CHURN_")
+        near = [standard] if standard in known else difflib.get_close_matches(name, known, 1, 0.92)
+        meant = f"did you mean {near[0]}?" if near else "see the README's list."
+        lines.append(f"{name} is no setting and is ignored: {meant}")
+    return lines
+
+
+def _variable(field_name: str) -> str:
+    """The environment variable that a field is read from."""
+    alias = Settings.model_fields[field_name].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{field_name.upper()}"
 
 
 def _in_one_line(error: ValidationError) -> str:

@@ -1,6 +1,7 @@
 """Settings are read once, say what is wrong with them, and travel."""
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,17 @@ def test_a_value_that_cannot_be_used_is_named_in_one_line(
     assert f"{variable}={value!r}" in str(error.value)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_misspelt_setting_is_named_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"CHURN_HORIZON_DAYS": "7", "CHURN_DATABRICKS_HOST": "https://x"})
+    Path(".env").write_text("CHURN_HORIZON_DAY=7\nCHURN_START_DATE=2011-01-01\nCHURN_COLOUR=red\nOTHER=1\n")
+
+    assert settings.without_a_setting() == [
+        "CHURN_COLOUR is no setting and is ignored: see the README's list.",
+        "CHURN_DATABRICKS_HOST is no setting and is ignored: did you mean DATABRICKS_HOST?",
+        "CHURN_HORIZON_DAY is no setting and is ignored: did you mean CHURN_HORIZON_DAYS?",
+    ]
 
 
 def test_an_end_before_the_start_is_refused() -> None:
