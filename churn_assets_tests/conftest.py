@@ -102,7 +102,6 @@ RULES_OF_CLEANING = (
     "test_of_different_events_in_one_ingestion_the_smallest_stays[True]",
     "test_an_event_too_early_for_its_first_delivery_counts_from_the_second",
     "test_identical_lines_of_a_file_are_numbered_and_share_their_verdict",
-    "test_an_event_is_judged_by_the_clock_and_not_by_a_ledger_that_is_ahead_of_it",
     "test_lines_from_before_the_clock_was_kept_are_judged_by_their_ingestion",
     "test_of_two_in_one_ingestion_the_smaller_stays_in_any_order[False]",
     "test_of_two_in_one_ingestion_the_smaller_stays_in_any_order[True]",
