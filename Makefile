@@ -21,17 +21,21 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
-# What runs the platform.
-$(VENV)/installed: requirements.lock pyproject.toml | $(UV)
-	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+define install
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	$(BIN)/python -m compileall -q churn_assets
+endef
+
+# What runs the platform.
+$(VENV)/installed: requirements.lock pyproject.toml | $(UV)
+	$(call install,requirements.lock)
 	@touch $@
 
-# What checks it as well.
-$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
-	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
-	@touch $@
+# What checks it as well: its lock holds the other, so that one download and one compilation are enough.
+$(VENV)/installed-dev: requirements-dev.lock requirements.lock pyproject.toml | $(UV)
+	$(call install,requirements-dev.lock)
+	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed  ## simulate events, run the whole graph, say what it made
 	$(BIN)/churn simulate --sample

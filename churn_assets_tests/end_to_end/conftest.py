@@ -1,6 +1,8 @@
 """The whole graph on a lake of its own."""
 
 import datetime as dt
+import functools
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from deltalake import DeltaTable
+from filelock import FileLock
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -59,8 +62,13 @@ class House:
 
     def content(self, table: Table) -> Frame:
         """Every row and column but timestamps of the run, in one order."""
-        frame = DeltaTable(self.lake.location(table)).to_pyarrow_table(columns=table.content_columns)
-        return frame.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
+        return content(self.lake.location(table), table)
+
+
+def content(location: Path, table: Table) -> Frame:
+    """As ``House.content``, of a table in this folder."""
+    frame = DeltaTable(location).to_pyarrow_table(columns=table.content_columns)
+    return frame.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -147,12 +155,71 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def house(make_house: Callable[..., House], landed: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
+def of_all_processes(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Where a process shows the lake that it has run over ``landed``; None where there is no other."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return None
+    return tmp_path_factory.getbasetemp().parent / "lake_of_all_processes"
+
+
+@pytest.fixture(scope="session")
+def run_once(
+    make_house: Callable[..., House],
+    landed: Path,
+    of_all_processes: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[], House]:
+    """Returns one lake that has run once over all of ``landed``, and runs it the first time."""
+
+    @functools.cache
+    def made() -> House:
+        found = make_house(tmp_path_factory.mktemp("house"))
+        shutil.copytree(landed, found.landing)
+        if of_all_processes is None:
+            found.run()
+            return found
+        # Held while it runs, so that who only looks waits, and makes none of its own.
+        with _one_at_a_time(of_all_processes):
+            found.run()
+            if not of_all_processes.exists():
+                unfinished = of_all_processes.with_suffix(".unfinished")
+                shutil.copytree(found.settings.lake_root, unfinished)
+                unfinished.rename(of_all_processes)
+        return found
+
+    return made
+
+
+def _one_at_a_time(folder: Path) -> FileLock:
+    return FileLock(folder.with_suffix(".lock"), is_singleton=True)
+
+
+@pytest.fixture(scope="session")
+def house(run_once: Callable[[], House]) -> House:
     """A lake that has run once over all of it; tests that change something use a copy."""
-    found = make_house(tmp_path_factory.mktemp("house"))
-    shutil.copytree(landed, found.landing)
-    found.run()
-    return found
+    return run_once()
+
+
+@pytest.fixture(scope="session")
+def expected(
+    run_once: Callable[[], House], of_all_processes: Path | None, deployment: str
+) -> Callable[[Table], Frame]:
+    """What ``house`` has in a table after its run, whichever process makes it: ask late, and it is there."""
+
+    def rows(table: Table) -> Frame:
+        if of_all_processes is None:
+            return run_once().content(table)
+        with _one_at_a_time(of_all_processes):
+            if not of_all_processes.exists():
+                run_once()
+        settings = settings_in(of_all_processes.parent, deployment=deployment, lake_root=of_all_processes)
+        return content(FolderLakehouse(settings, _no_engine).location(table), table)
+
+    return rows
+
+
+def _no_engine() -> SparkSession:
+    raise AssertionError("looking at a lake needs no engine")
 
 
 @pytest.fixture(scope="session")

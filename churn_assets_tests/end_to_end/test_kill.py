@@ -11,7 +11,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-from deltalake import DeltaTable
 
 from churn_assets.automation.history.dead_runs import UNFINISHED
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -24,8 +23,9 @@ from churn_assets.tables import (
     USER_DAILY_ACTIVITY,
     Table,
 )
+from churn_assets_tests.end_to_end import conftest
 from churn_assets_tests.end_to_end.command import at_work, settings_in
-from churn_assets_tests.end_to_end.conftest import House
+from churn_assets_tests.end_to_end.conftest import Frame
 
 PATIENCE_SECONDS = 120
 
@@ -39,7 +39,7 @@ def _on_sail_only(deployment: str) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path, landed: Path) -> Settings:
-    """A lake that nobody has run on, with the files that ``house`` has."""
+    """A lake that nobody has run on, with the files that ``expected`` knows."""
     shutil.copytree(landed, tmp_path / "landing")
     return settings_in(tmp_path)
 
@@ -71,10 +71,8 @@ def unfinished(settings: Settings) -> int:
         return instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED))
 
 
-def content(settings: Settings, table: Table) -> pd.DataFrame:
-    location = FolderLakehouse(settings, _no_engine).location(table)
-    rows = DeltaTable(location).to_pyarrow_table(columns=table.content_columns)
-    return rows.sort_by([(name, "ascending") for name in table.content_columns]).to_pandas()
+def content(settings: Settings, table: Table) -> Frame:
+    return conftest.content(FolderLakehouse(settings, _no_engine).location(table), table)
 
 
 def _no_engine():
@@ -82,7 +80,7 @@ def _no_engine():
 
 
 def test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened(
-    settings: Settings, house: House, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, landed: Path, expected: Callable[[Table], Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home_folder))
     moments: dict[str, Callable[[], bool]] = {
@@ -105,15 +103,14 @@ def test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened(
 
     assert "Production model: version" in out
     assert unfinished(settings) == 0
-    landed = content(settings, LANDED_EVENTS)
-    lines = {path.name: len(path.read_bytes().splitlines()) for path in house.landing.iterdir()}
-    assert Counter(landed["_source_file"]) == lines
+    lines = {path.name: len(path.read_bytes().splitlines()) for path in landed.iterdir()}
+    assert Counter(content(settings, LANDED_EVENTS)["_source_file"]) == lines
     for table in TABLES:
         if table is not CHURN_PREDICTIONS:
-            pd.testing.assert_frame_equal(content(settings, table), house.content(table))
+            pd.testing.assert_frame_equal(content(settings, table), expected(table))
     # Who was scored; a model that was trained again after the kill is another version of the same thing.
     pd.testing.assert_frame_equal(
-        content(settings, CHURN_PREDICTIONS), house.content(CHURN_PREDICTIONS), atol=1e-9
+        content(settings, CHURN_PREDICTIONS), expected(CHURN_PREDICTIONS), atol=1e-9
     )
 
 

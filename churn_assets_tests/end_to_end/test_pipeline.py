@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 from dagster._core.test_utils import freeze_time
+from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
 from churn_assets.asset_keys import asset_key
@@ -159,6 +160,17 @@ def test_silver_and_gold_equal_an_independent_calculation(house: House, truth: r
     )
     expected = reference.churn_labels(events, LABELLED_DAYS, HORIZON, ("purchase",))
     assert rows_of(of_purchases) == sorted(expected)
+
+
+def test_every_table_on_disk_is_as_its_contract_says(house: House) -> None:
+    for table in TABLES:
+        on_disk = DeltaTable(house.lake.location(table))
+        found = [
+            (field.name, field.nullable, field.metadata.get("comment")) for field in on_disk.schema().fields
+        ]
+        assert found == [(column.name, column.nullable, column.comment) for column in table.columns], table
+        assert on_disk.metadata().description == table.comment
+        assert on_disk.metadata().partition_columns == [table.partition_column] * bool(table.partition_column)
 
 
 def test_every_active_user_of_every_date_has_a_probability(house: House) -> None:

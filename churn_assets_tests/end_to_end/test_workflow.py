@@ -1,7 +1,7 @@
 """A night of the Databricks job: the package's own wheel, on another Python, on the emulated runtime."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import PREDICTION_OUTCOMES, TABLES
-from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, House
+from churn_assets.tables import PREDICTION_OUTCOMES, TABLES, Table
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, Frame
 from churn_assets_tests.end_to_end.warehouse import assert_same_rows, content
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
@@ -37,12 +37,12 @@ class Night(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
-    """Over the files that ``house`` has."""
+def night(landed: Path, remote_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """Over the files that ``expected`` knows."""
     folder = tmp_path_factory.mktemp("night")
     with Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace:
         settings = set_up(workspace, folder, FIRST_DAY, HORIZON)
-        shutil.copytree(house.landing, workspace.local(LANDING), dirs_exist_ok=True)
+        shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
         client = workspace.client()
         daily_job.create(client, settings)
         run = finished(workspace, daily_job.run(client, settings))
@@ -55,13 +55,13 @@ def test_every_task_does_its_part_and_the_first_model_is_served(night: Night) ->
     assert production(night.settings) == served(night.workspace) == "1"
 
 
-def test_every_table_is_what_a_folder_lake_gets(night: Night, house: House) -> None:
+def test_every_table_is_what_a_folder_lake_gets(night: Night, expected: Callable[[Table], Frame]) -> None:
     for table in TABLES:
-        expected = house.content(table)
+        rows = expected(table)
         if table in BY_MODEL:
             # Each night scores the last date; the others' labels were known before there was a model.
-            expected = expected[expected["feature_date"] == LAST_DAY]
+            rows = rows[rows["feature_date"] == LAST_DAY]
         if table is PREDICTION_OUTCOMES:
             assert night.lake.partition_rows(table) == {}
         else:
-            assert_same_rows(content(night.lake, table), expected, table)
+            assert_same_rows(content(night.lake, table), rows, table)

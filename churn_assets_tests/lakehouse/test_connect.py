@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from churn_assets_tests.conftest import QUICK_JVM
+
 NO_JARS = ("UNRESOLVED DEPENDENCIES", "unresolved dependency", "Server access error")
 
 
@@ -25,7 +27,10 @@ def test_what_a_connect_server_takes_in_is_told_though_its_workers_lack_this_pac
         text=True,
         check=False,
         timeout=600,
-        env={name: os.environ[name] for name in ("HOME", "JAVA_HOME", "PATH") if name in os.environ},
+        env={
+            **{name: os.environ[name] for name in ("HOME", "JAVA_HOME", "PATH") if name in os.environ},
+            "SPARK_SUBMIT_OPTS": QUICK_JVM,
+        },
     )
 
     if any(sign in done.stdout + done.stderr for sign in NO_JARS):
