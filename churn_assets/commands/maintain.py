@@ -40,8 +40,8 @@ def maintain(
             out.print(f"{statement};", markup=False, soft_wrap=True)
         console.err.print(
             "Nothing was done: run these on a SQL warehouse, or leave all but the ALTER TABLEs to predictive "
-            "optimisation. VACUUM knows no models there: versions older than the tables' "
-            "delta.deletedFileRetentionDuration can no longer be reproduced.",
+            "optimisation. VACUUM goes by the tables' delta.deletedFileRetentionDuration and knows no models: "
+            "versions older than that can no longer be reproduced.",
             soft_wrap=True,
         )
         return

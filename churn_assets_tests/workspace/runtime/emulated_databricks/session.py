@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql.connect import session as connect
 
-from . import describe
+from . import describe, upkeep
 from .auto_loader import BinaryFiles, StreamReader
 from .grammar import Statement, parse
 from .unity import Unity, UnityError
@@ -40,6 +40,7 @@ class ClusterSession(PlainSession):
         self._make_known()
         if statement is not None:
             return self._run(statement)
+        upkeep.require_readable(self.unity, sql)
         return super().sql(IN_CATALOG.sub(self._information_schema, sql), args, **kwargs)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
@@ -79,8 +80,7 @@ class ClusterSession(PlainSession):
             case "comment":
                 self.unity.update(kind, name, comment=values["comment"])
             case "set properties":
-                known = self.unity.require(kind, name)["properties"]
-                self.unity.update(kind, name, properties=known | values["properties"])
+                upkeep.set_properties(self.unity, name, values["properties"])
             case "add columns":
                 self._add_columns(name, values["columns"])
             case "drop not null":
@@ -90,6 +90,10 @@ class ClusterSession(PlainSession):
                 self.unity.grant(kind, name, values["principal"], values["privileges"])
             case "revoke":
                 self.unity.revoke(kind, name, values["principal"], values["privileges"])
+            case "vacuum":
+                upkeep.vacuum(self.unity.require(kind, name), values.get("retain"))
+            case "optimize":
+                upkeep.optimize(self.unity.require(kind, name))
             case _:
                 return self._shown(statement)
         return None
