@@ -27,6 +27,7 @@ def setup(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, run nothing.")] = False,
 ) -> None:
     """Create in Unity Catalog what the deployment databricks needs; local and spark need nothing."""
+    from churn_assets.databricks import billing
     from churn_assets.databricks.catalog import setup as unity
     from churn_assets.databricks.catalog.model_owner import what_is_done
     from churn_assets.databricks.client import workspace_client
@@ -40,9 +41,14 @@ def setup(
         typer.echo(unity.render(unity.plan(settings)))
         if last := what_is_done(settings):
             typer.echo(f"\n-- and by the API: {last}")
+        for grant in billing.grants(settings):
+            typer.echo(f"\n-- for churn costs, by an account admin who is metastore admin too\n{grant.sql};")
         return
+    client = workspace_client(settings)
     with console.steps() as step:
-        done = unity.apply(workspace_client(settings), settings, step)
+        done = unity.apply(client, settings, step)
+        if note := billing.grant(client, settings):
+            step(note)
     out.print(f"Ran {len(done)} statements; all may run again. See what is missing: churn doctor")
 
 

@@ -15,6 +15,7 @@ from starlette.routing import Route as AnyPath
 
 from churn_assets_tests.workspace import dbfs
 from churn_assets_tests.workspace.auth import USER, WORKSPACE_ID, Auth
+from churn_assets_tests.workspace.billing import Billing
 from churn_assets_tests.workspace.catalog import Catalog
 from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.environment import cluster_libraries, runtime_python
@@ -67,7 +68,7 @@ class Workspace:
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
-        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, models:
+        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, billing, models:
             the parts.
     """
 
@@ -115,6 +116,7 @@ class Workspace:
         )
         self.jobs = Jobs(self.surroundings)
         catalog = Catalog(self.folder)
+        self.billing = Billing(self.folder, lambda: catalog.unity, self.auth)
         self.models = RegisteredModels(lambda: catalog.unity, self.auth)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -134,7 +136,7 @@ class Workspace:
             *self.clusters.routes(),
             *self.jobs.routes(),
             *catalog.routes(),
-            *Statements(self._execute).routes(),
+            *Statements(self._execute, self.billing.refusal).routes(),
             *self.serving.routes(),
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql.connect import session as connect
 
-from . import describe, upkeep
+from . import billing, describe, upkeep
 from .auto_loader import BinaryFiles, StreamReader
 from .grammar import Statement, parse
 from .unity import Unity, UnityError
@@ -41,7 +41,10 @@ class ClusterSession(PlainSession):
         if statement is not None:
             return self._run(statement)
         upkeep.require_readable(self.unity, sql)
-        return super().sql(IN_CATALOG.sub(self._information_schema, sql), args, **kwargs)
+        for table in sorted({match["table"].lower() for match in billing.TABLE.finditer(sql)}):
+            billing.frame(self, self.unity.folder, table).createOrReplaceTempView(f"billing_{table}")
+        sql = billing.TABLE.sub(r"billing_\g<table>", IN_CATALOG.sub(self._information_schema, sql))
+        return super().sql(sql, args, **kwargs)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
         """A table by its name."""
@@ -90,10 +93,8 @@ class ClusterSession(PlainSession):
                 self.unity.grant(kind, name, values["principal"], values["privileges"])
             case "revoke":
                 self.unity.revoke(kind, name, values["principal"], values["privileges"])
-            case "vacuum":
-                upkeep.vacuum(self.unity.require(kind, name), values.get("retain"))
-            case "optimize":
-                upkeep.optimize(self.unity.require(kind, name))
+            case "vacuum" | "optimize" as verb:
+                upkeep.tidy(verb, self.unity.require(kind, name), values.get("retain"))
             case _:
                 return self._shown(statement)
         return None

@@ -71,10 +71,13 @@ def require_readable(unity: Unity, sql: str) -> None:
             )
 
 
-def vacuum(table: dict[str, Any], retain: int | None) -> None:
-    """Delete files that were unused for as long as the table's property says."""
+def tidy(verb: str, table: dict[str, Any], retain: int | None) -> None:
+    """Delete files that were unused for as long as the table's property says, or merge small ones."""
     from deltalake import DeltaTable
 
+    if verb == "optimize":
+        DeltaTable(table["location"]).optimize.compact()
+        return
     if retain == 0:
         raise UnityError(
             "DELTA_VACUUM_RETENTION_PERIOD_TOO_SHORT",
@@ -84,10 +87,3 @@ def vacuum(table: dict[str, Any], retain: int | None) -> None:
     DeltaTable(table["location"]).vacuum(
         hours(table["properties"], DELETED_FILES), dry_run=False, enforce_retention_duration=False
     )
-
-
-def optimize(table: dict[str, Any]) -> None:
-    """Merge small files."""
-    from deltalake import DeltaTable
-
-    DeltaTable(table["location"]).optimize.compact()
