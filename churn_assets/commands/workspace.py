@@ -11,6 +11,8 @@ from churn_assets.console import out
 from churn_assets.errors import SettingsError
 
 if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
     from churn_assets.settings import Settings
 
 workflow = typer.Typer(no_args_is_help=True)
@@ -25,6 +27,10 @@ def setup(
         bool, typer.Option("--databricks", help="Catalogs, schemas, volume, tables and grants.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, run nothing.")] = False,
+    monitoring: Annotated[
+        bool,
+        typer.Option("--monitoring", help="Quality monitors and the inference table as well."),
+    ] = False,
 ) -> None:
     """Create in Unity Catalog what the deployment databricks needs; local and spark need nothing."""
     from churn_assets.databricks import billing
@@ -49,7 +55,26 @@ def setup(
         done = unity.apply(client, settings, step)
         if note := billing.grant(client, settings):
             step(note)
+    for note in _monitor(client, settings) if monitoring else ():
+        out.print(note, soft_wrap=True)
     out.print(f"Ran {len(done)} statements; all may run again. See what is missing: churn doctor")
+
+
+def _monitor(client: "WorkspaceClient", settings: "Settings") -> list[str]:
+    """Make monitors and the inference table; return what was not to be had."""
+    from churn_assets.databricks.catalog import monitors
+    from churn_assets.serving.endpoint import ENDPOINT_NAME
+    from churn_assets.serving.rollout.clients import WorkspaceEndpoint
+    from churn_assets.serving.rollout.deploy import annotate
+
+    with console.steps() as step:
+        notes = monitors.set_up(client, settings, step)
+        step(f"inference table of {ENDPOINT_NAME}")
+        endpoint = WorkspaceEndpoint(settings, lambda: client)
+        refused = annotate(client, endpoint.target("", ""))
+    if refused is None:
+        notes.append(f"{ENDPOINT_NAME} is not there yet: it gets its inference table when it is deployed.")
+    return [*notes, *(refused or ())]
 
 
 @workflow.command()

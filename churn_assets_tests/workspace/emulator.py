@@ -27,6 +27,7 @@ from churn_assets_tests.workspace.mlflow import MlflowServer
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.processes import Runtime, bare_python
+from churn_assets_tests.workspace.quality_monitors import QualityMonitors
 from churn_assets_tests.workspace.registered_models import RegisteredModels
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, json_answer
 from churn_assets_tests.workspace.runtime import Engine, ExistingVolumes
@@ -68,8 +69,8 @@ class Workspace:
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
-        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, billing, models:
-            the parts.
+        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, billing,
+            monitors, models: the parts.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Workspace:
         self.jobs = Jobs(self.surroundings)
         catalog = Catalog(self.folder)
         self.billing = Billing(self.folder, lambda: catalog.unity, self.auth)
+        self.monitors = QualityMonitors(lambda: catalog.unity)
         self.models = RegisteredModels(lambda: catalog.unity, self.auth)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -138,6 +140,7 @@ class Workspace:
             *catalog.routes(),
             *Statements(self._execute, self.billing.refusal).routes(),
             *self.serving.routes(),
+            *self.monitors.routes(),
         ]
 
     def __enter__(self) -> Self:
