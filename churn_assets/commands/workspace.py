@@ -53,9 +53,10 @@ def setup(
     client = workspace_client(settings)
     with console.steps() as step:
         done = unity.apply(client, settings, step)
-        if note := billing.grant(client, settings):
-            step(note)
-    for note in _monitor(client, settings) if monitoring else ():
+        notes = [billing.grant(client, settings)]
+    if monitoring:
+        notes += _monitor(client, settings)
+    for note in filter(None, notes):
         out.print(note, soft_wrap=True)
     out.print(f"Ran {len(done)} statements; all may run again. See what is missing: churn doctor")
 

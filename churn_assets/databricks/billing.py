@@ -86,9 +86,12 @@ def usage(client: "WorkspaceClient", settings: Settings, since: dt.date, endpoin
         rows = Warehouse(client, settings).run(statement)
     except StatementFailedError as error:
         if any(sign in str(error) for sign in UNREADABLE):
+            # Without the beginning of the statement, which is ours and no news.
+            reason = str(error)[max(str(error).find("["), 0) :]
             raise WorkspaceError(
-                f"The bill, {SCHEMA}, cannot be read: {one_line(error)}. An account admin enables and grants "
-                "it, by what this prints at its end: churn setup --databricks --dry-run"
+                f"The bill, {SCHEMA}, cannot be read: {one_line(reason)}. An account admin enables it and "
+                f"grants USE CATALOG on system, USE SCHEMA and SELECT on {SCHEMA}; for "
+                "CHURN_DATABRICKS_ENGINEERS this prints how: churn setup --databricks --dry-run"
             ) from error
         raise
     return [

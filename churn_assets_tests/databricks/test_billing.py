@@ -133,9 +133,11 @@ def test_a_bill_that_is_not_granted_is_one_line_and_so_is_one_that_is_not_enable
         workspace.billing.enable()
         workspace.engine.unity.grant("schema", "system.billing", "finance", {"USE SCHEMA", "SELECT"})
 
-    says = "An account admin enables and grants it, by what this prints at its end: churn setup --databricks"
+    says = (
+        "An account admin enables it and grants USE CATALOG on system, USE SCHEMA and SELECT on system.bill"
+    )
     for error, reason in ((not_granted, "does not have USE SCHEMA"), (not_enabled, "[SCHEMA_NOT_FOUND]")):
-        assert str(error.value).startswith("The bill, system.billing, cannot be read: ")
+        assert str(error.value).startswith("The bill, system.billing, cannot be read: [")
         assert reason in str(error.value)
         assert says in str(error.value)
         assert "\n" not in str(error.value)
@@ -155,6 +157,33 @@ def test_setup_grants_the_bill_if_it_may_and_else_says_who_may(
     finally:
         workspace.billing.account_admins = set()
     assert workspace.engine.unity.grants("catalog", "system") == {"finance": ["USE CATALOG"]}
+
+
+def test_setup_prints_who_grants_the_bill_and_makes_all_that_it_may(
+    workspace: Workspace, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**settings.as_env(), "DATABRICKS_TOKEN": settings.databricks_token or ""}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHURN_DATABRICKS_MANAGED_LOCATION", "s3://bucket/churn")
+
+    printed = CliRunner().invoke(app, ["setup", "--databricks", "--dry-run"])
+    done = CliRunner().invoke(app, ["setup", "--databricks", "--monitoring"])
+
+    assert printed.stdout.splitlines()[-2:] == [
+        "-- for churn costs, by an account admin who is metastore admin too",
+        "GRANT USE SCHEMA, SELECT ON SCHEMA system.billing TO `finance`;",
+    ]
+    assert done.exit_code == 0, done.output
+    notes = done.stdout.splitlines()
+    assert notes[0].startswith("finance cannot be given system, which only churn costs reads: ")
+    assert notes[1:-1] == [
+        "churn-prediction-endpoint is not there yet: it gets its inference table when it is deployed."
+    ]
+    assert set(workspace.monitors.monitors) == {
+        "main_catalog.gold.churn_predictions",
+        "main_catalog.gold.user_features",
+    }
 
 
 @pytest.mark.usefixtures("reader")
