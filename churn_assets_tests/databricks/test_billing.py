@@ -105,7 +105,7 @@ def test_the_bill_is_net_of_corrections_at_the_price_of_each_hour_and_of_this_de
             **nothing | {"job_run_id": "71", "cluster_id": "c-step"},
             sku=JOBS,
             dbu=3.0,
-            cost=pytest.approx(0.4),
+            cost=0.4,
             until=SIX + 2 * HOUR,
         ),
         Usage(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import sqlglot
+from sqlglot import exp
 
 import churn_assets
 from churn_assets.assets import drift
@@ -162,7 +163,7 @@ def lines_that_run_sql() -> dict[tuple[str, int], int]:
 def beyond_sqlglot(sql: str) -> str | None:
     """The first words of a statement that sqlglot does not parse."""
     try:
-        if not isinstance(sqlglot.parse_one(sql, dialect="databricks"), sqlglot.exp.Command):
+        if not isinstance(sqlglot.parse_one(sql, dialect="databricks"), exp.Command):
             return None
     except sqlglot.ParseError:
         pass

@@ -69,7 +69,7 @@ class Statements:
     def _run(self, statement_id: str, sql: str, user: str) -> None:
         answer: dict[str, Any] = {"statement_id": statement_id}
         refused = self._refusal(sql, user)
-        result = {"error": refused} if refused else self._execute_sql(sql)
+        result: dict[str, Any] = {"error": refused} if refused else self._execute_sql(sql)
         if "error" in result:
             answer["status"] = {
                 "state": "FAILED",

@@ -104,4 +104,5 @@ def test_the_tables_that_a_job_trained_on_are_sent_with_its_version(
     assert sent == (["raw_catalog.gold.user_features"] if source == "job" else [])
     read = mlflow.MlflowClient().get_run(run.info.run_id)
     assert read.data.tags["delta_version.main_catalog.gold.user_features"] == "0"
+    assert read.inputs
     assert len(read.inputs.dataset_inputs) == 2
