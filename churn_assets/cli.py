@@ -11,6 +11,7 @@ from rich.text import Text
 from churn_assets import plain_paths, terminal
 from churn_assets.commands import (
     backfill,
+    costs,
     events,
     imports,
     maintain,
@@ -39,6 +40,7 @@ app.command()(run.run)
 app.command()(status.status)
 app.command()(backfill.backfill)
 app.command()(runs.runs)
+app.command()(costs.costs)
 app.command()(model.rollback)
 app.command()(model.reproduce)
 app.command()(maintain.maintain)

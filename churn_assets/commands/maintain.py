@@ -39,9 +39,9 @@ def maintain(
         for statement in maintenance.statements(lake, retention_hours):
             out.print(f"{statement};", markup=False, soft_wrap=True)
         console.err.print(
-            "Nothing was done: run these on a SQL warehouse, or leave all but the ALTER TABLEs to predictive "
-            "optimisation. VACUUM knows no models there: versions older than the tables' "
-            "delta.deletedFileRetentionDuration can no longer be reproduced.",
+            "Nothing was done: run these on a SQL warehouse, or leave all but the ALTER TABLEs to "
+            "predictive optimisation. VACUUM goes by the tables' delta.deletedFileRetentionDuration and "
+            "knows no models: versions older than that can no longer be reproduced.",
             soft_wrap=True,
         )
         return

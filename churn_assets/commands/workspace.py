@@ -11,6 +11,8 @@ from churn_assets.console import out
 from churn_assets.errors import SettingsError
 
 if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+
     from churn_assets.settings import Settings
 
 workflow = typer.Typer(no_args_is_help=True)
@@ -25,8 +27,13 @@ def setup(
         bool, typer.Option("--databricks", help="Catalogs, schemas, volume, tables and grants.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL, run nothing.")] = False,
+    monitoring: Annotated[
+        bool,
+        typer.Option("--monitoring", help="Quality monitors and the inference table as well."),
+    ] = False,
 ) -> None:
     """Create in Unity Catalog what the deployment databricks needs; local and spark need nothing."""
+    from churn_assets.databricks import billing
     from churn_assets.databricks.catalog import setup as unity
     from churn_assets.databricks.catalog.model_owner import what_is_done
     from churn_assets.databricks.client import workspace_client
@@ -40,10 +47,35 @@ def setup(
         typer.echo(unity.render(unity.plan(settings)))
         if last := what_is_done(settings):
             typer.echo(f"\n-- and by the API: {last}")
+        for grant in billing.grants(settings):
+            typer.echo(f"\n-- for churn costs, by an account admin who is metastore admin too\n{grant.sql};")
         return
+    client = workspace_client(settings)
     with console.steps() as step:
-        done = unity.apply(workspace_client(settings), settings, step)
+        done = unity.apply(client, settings, step)
+        notes = [billing.grant(client, settings)]
+    if monitoring:
+        notes += _monitor(client, settings)
+    for note in filter(None, notes):
+        out.print(note, soft_wrap=True)
     out.print(f"Ran {len(done)} statements; all may run again. See what is missing: churn doctor")
+
+
+def _monitor(client: "WorkspaceClient", settings: "Settings") -> list[str]:
+    """Make monitors and the inference table; return what was not to be had."""
+    from churn_assets.databricks.catalog import monitors
+    from churn_assets.serving.endpoint import ENDPOINT_NAME
+    from churn_assets.serving.rollout.clients import WorkspaceEndpoint
+    from churn_assets.serving.rollout.deploy import annotate
+
+    with console.steps() as step:
+        notes = monitors.set_up(client, settings, step)
+        step(f"inference table of {ENDPOINT_NAME}")
+        endpoint = WorkspaceEndpoint(settings, lambda: client)
+        refused = annotate(client, endpoint.target("", ""))
+    if refused is None:
+        notes.append(f"{ENDPOINT_NAME} is not there yet: it gets its inference table when it is deployed.")
+    return [*notes, *(refused or ())]
 
 
 @workflow.command()

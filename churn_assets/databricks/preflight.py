@@ -136,4 +136,5 @@ def _cost(settings: Settings) -> str:
     node_type = settings.databricks_node_type
     if node_type not in rates:
         return f"no estimates: the rate of {node_type} is not known; CHURN_DATABRICKS_DBU_RATES can say it"
-    return f"{node_type} is counted as {rates[node_type]} DBU an hour"
+    source = "as you say" if node_type in settings.databricks_dbu_rates else "as remembered in November 2026"
+    return f"{node_type} is counted as {rates[node_type]} DBU an hour, {source}; the bill: churn costs"

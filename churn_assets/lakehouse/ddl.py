@@ -62,6 +62,21 @@ MANAGED_PAST_KEPT = {
 }
 
 
+# What Delta keeps of a log that says nothing else.
+LOG_KEPT_HOURS = 30 * 24
+
+
+def past_kept(hours: int) -> dict[str, str]:
+    """Return the properties of a table whose VACUUM leaves files that were in use so long ago.
+
+    Both in one statement: Delta compares the first with the second, and with 30 days where it is not named.
+    """
+    return {
+        "delta.deletedFileRetentionDuration": f"interval {hours} hours",
+        "delta.logRetentionDuration": f"interval {max(hours, LOG_KEPT_HOURS)} hours",
+    }
+
+
 def create_managed_table(table: Table, name: str) -> str:
     """Return the statement that creates the table in Unity Catalog, which chooses its location.
 

@@ -12,6 +12,7 @@ from typing import Any
 from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
 
+from churn_assets.errors import SettingsError
 from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
@@ -23,6 +24,9 @@ from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES, Table,
 MANY_FILES = 4
 SMALL_BYTES = 16_000_000
 GROWING = (WriteMode.APPEND, WriteMode.MERGE_NEW)
+
+# What Delta keeps by default of files that a table no longer uses.
+WEEK_HOURS = 168
 
 # deltalake's own clean-up after a commit would go by the log retention from before that commit.
 NO_CLEAN_UP = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
@@ -93,16 +97,23 @@ def statements(lake: Lakehouse, retention_hours: int) -> Iterator[str]:
     """Return the SQL that does the same to managed tables of Unity Catalog.
 
     VACUUM cannot keep single versions there: tables that models are trained on keep their whole past for as
-    long as their properties say.
+    long as their properties say. So do the others: from Delta 4.1 on (Runtime 18, SQL warehouses) VACUUM
+    ignores its RETAIN ("Vacuum with retention threshold other than 0 hours is ignored").
+
+    Raises:
+        SettingsError: files would go that a write is still compared with.
     """
+    if retention_hours < WEEK_HOURS:
+        raise SettingsError(
+            f"--retention-hours {retention_hours} is less than the week that tables in Unity Catalog have to "
+            f"keep, as each write is compared with what was there before. Use {WEEK_HOURS} or more."
+        )
     for table in TABLES:
         name = lake.table_name(table)
+        kept = ddl.MANAGED_PAST_KEPT if table in ddl.TRAINED_ON else ddl.past_kept(retention_hours)
         yield f"OPTIMIZE {name}"
-        if table in ddl.TRAINED_ON:
-            yield f"ALTER TABLE {name} SET TBLPROPERTIES ({ddl.properties_list(ddl.MANAGED_PAST_KEPT)})"
-            yield f"VACUUM {name}"
-        else:
-            yield f"VACUUM {name} RETAIN {retention_hours} HOURS"
+        yield f"ALTER TABLE {name} SET TBLPROPERTIES ({ddl.properties_list(kept)})"
+        yield f"VACUUM {name}"
 
 
 def _compact(table: Table, location: Path, *, dry_run: bool) -> int:

@@ -24,7 +24,7 @@ from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.unity_store import UnityStore
 from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
 from churn_assets.lakehouse.landing import Listing
-from churn_assets.lakehouse.writes import retrying_conflicts
+from churn_assets.lakehouse.writes import NewRows, retrying_conflicts
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
 
@@ -39,6 +39,11 @@ RunSql = Callable[[str], list[dict[str, Any]]]
 NO_TABLE = ("TABLE_OR_VIEW_NOT_FOUND",)
 NO_SCHEMA = ("SCHEMA_NOT_FOUND", "NO_SUCH_CATALOG", "CATALOG_NOT_FOUND")
 REFUSED = ("INSUFFICIENT_PERMISSIONS", "PERMISSION_DENIED")
+
+# From Delta 4.1 on (Runtime 18, SQL warehouses) a version cannot be read whose own commit is older than
+# delta.deletedFileRetentionDuration, a week by default: not even the one that a write just replaced. So a
+# table that rested for this long is committed once more as it is, before a write is compared with it.
+RENEWED_AFTER = dt.timedelta(days=6)
 
 # A write is followed by at most a compaction or two and, with other writers, by a few commits more.
 HISTORY_LIMIT = 20
@@ -217,6 +222,22 @@ class UnityLakehouse(Lakehouse):
                 raise (self._actionable(error, schema) or error) from error
         return f"{', '.join(schemas)} can be used"
 
+    def _commit(self, table: Table, name: str, new: NewRows, dates: DateRange | None) -> None:
+        if dates is None:
+            self._renew(table)
+        super()._commit(table, name, new, dates)
+
+    def _renew(self, table: Table) -> None:
+        """Commit a table as it is where its last commit is nearly too old to be read."""
+        name, now = self._open(table), dt.datetime.now(dt.UTC)
+        last = self._sql(f"DESCRIBE HISTORY {name} LIMIT 1")[0]
+        # Naive, as PySpark collects it, means this machine's zone.
+        if last["timestamp"].astimezone(dt.UTC) < now - RENEWED_AFTER:
+            # Another value each time, as a commit that changes nothing might be none.
+            retrying_conflicts(self._sql)(
+                f"ALTER TABLE {name} SET TBLPROPERTIES ('churn.renewed_at' = '{now:%Y-%m-%dT%H:%M:%SZ}')"
+            )
+
     def _report(
         self, table: Table, version_before: int, seconds: float, dates: DateRange | None
     ) -> WriteReport:
@@ -231,14 +252,16 @@ class UnityLakehouse(Lakehouse):
         if not commits or (table.write_mode is WriteMode.MERGE_NEW and rows == 0):
             # Databricks may commit a merge that inserts nothing, which to readers is no commit.
             return nothing_written(table, version_before, seconds, dates)
-        after = max(version for version, _ in commits)
+        versions = [version for version, _ in commits]
+        after = max(versions)
         return WriteReport(
             table=table,
             version=after,
             rows=rows,
             bytes=sum(_bytes(metrics) for _, metrics in commits),
             seconds=seconds,
-            rows_by_partition=self._rows_gained(table, version_before, after, dates),
+            # What came before the first change has the same rows as the version before, and is younger.
+            rows_by_partition=self._rows_gained(table, min(versions) - 1, after, dates),
         )
 
     def _columns(self, table: Table) -> dict[str, str]:
@@ -251,7 +274,16 @@ class UnityLakehouse(Lakehouse):
         return columns
 
     def _read_version(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:  # noqa: ARG002 - Delta prunes by the filter that follows
-        return self.spark.sql(f"SELECT * FROM {self.table_name(table)} VERSION AS OF {version}")  # noqa: S608 - names of a contract
+        youngest = self._youngest_like(table, version)
+        return self.spark.sql(f"SELECT * FROM {self.table_name(table)} VERSION AS OF {youngest}")  # noqa: S608 - names of a contract
+
+    def _youngest_like(self, table: Table, version: int) -> int:
+        """Return the last version with the rows of this one, which can be read for longest."""
+        history = self._sql(f"DESCRIBE HISTORY {self.table_name(table)} LIMIT {HISTORY_LIMIT}")
+        operations = {int(row["version"]): row["operation"] for row in history}
+        while version in operations and operations.get(version + 1) in MAINTENANCE:
+            version += 1
+        return version
 
     def _rows_gained(
         self, table: Table, before: int, after: int, dates: DateRange | None

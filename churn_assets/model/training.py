@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, WorkspaceError
 from churn_assets.model.candidates import calibration, competition, entrants, fitting
 from churn_assets.model.candidates.competition import Calibrated
 from churn_assets.model.candidates.estimators import FLOOR, FORMULA
@@ -104,11 +104,12 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
 
     Raises:
         ModelError: estimator or parameters are wrong, or the rows cannot be learned from.
+        WorkspaceError: Unity Catalog does not let this user register or promote.
     """
     log = log or (lambda _: None)
     definition, costs = ChurnDefinition.of(settings), judging.costs(settings)
     with tracking.training_run(mlflow) as run_id:
-        _log_request(mlflow, definition, delta_versions, estimator, params or {})
+        _log_request(mlflow, settings, delta_versions, estimator, params or {})
         # A wrong name or parameter fails before any row is read.
         entrants.entrants(estimator, params)
         rows_by_date = dataset.rows_by_date(labelled)
@@ -181,7 +182,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
 
 def _log_request(
     mlflow: Any,
-    definition: ChurnDefinition,
+    settings: Settings,
     delta_versions: Mapping[str, int],
     estimator: str,
     params: Mapping[str, Any],
@@ -189,8 +190,8 @@ def _log_request(
     """Log what the training reads, by which code, and what it was asked to train."""
     from churn_assets.model.logged import lineage
 
-    lineage.log_tables_read(mlflow, delta_versions)
-    mlflow.set_tags({**definition.tags(), **lineage.git_sha()})
+    lineage.log_tables_read(mlflow, settings, delta_versions)
+    mlflow.set_tags({**ChurnDefinition.of(settings).tags(), **lineage.git_sha()})
     mlflow.set_tags({"estimator": estimator, "estimator_params": json.dumps(dict(params))})
     mlflow.set_tag("python_packages", tracking.packages())
 
@@ -359,6 +360,10 @@ def _decide(mlflow: Any, settings: Settings, version: str, judgement: Judgement)
             # The alias was moved meanwhile, so the comparison was with another champion, and is void.
             status, reason = "refused", str(error)
             registry.tag_version(settings, version, _verdict_tags(status, reason))
+        except WorkspaceError as error:
+            # The gate would have it, Unity Catalog not: its tags may not say that it is Production.
+            registry.tag_version(settings, version, _verdict_tags("refused", str(error)))
+            raise
     mlflow.set_tags(
         {"status": status, "reason": reason[: promotions.LONGEST_REASON], "model_version": version}
     )

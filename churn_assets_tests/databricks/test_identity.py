@@ -89,6 +89,21 @@ def test_env_alone_is_enough_for_the_sdk_the_warehouse_and_mlflow(
     assert "Credential" not in nothing.stdout + nothing.stderr
 
 
+def test_without_anybody_the_dry_run_works_and_every_other_command_says_so_in_one_line(
+    churn: Command,
+) -> None:
+    assert churn("setup --databricks --dry-run", "").returncode == 0
+    for command in ("setup --databricks", "status", "run", "costs"):
+        said = churn(command, "")
+
+        assert (said.returncode, said.stdout) == (1, "")
+        (line,) = said.stderr.splitlines()
+        assert line.startswith(
+            "churn: CHURN_DEPLOYMENT=databricks needs DATABRICKS_HOST and DATABRICKS_TOKEN, or"
+        )
+        assert line.endswith("Set it in the environment or in .env.")
+
+
 @pytest.mark.parametrize("beside", ["", "DATABRICKS_TOKEN=dapi-of-nobody\n"], ids=["alone", "beside a token"])
 def test_a_service_principal_is_used_alone(workspace: Workspace, churn: Command, beside: str) -> None:
     ours = f"DATABRICKS_CLIENT_ID={workspace.auth.client_id}\n{SECRET}={workspace.auth.client_secret}\n"

@@ -8,6 +8,7 @@ import pytest
 from churn_assets.databricks.catalog import setup
 from churn_assets.databricks.catalog.catalog_check import missing
 from churn_assets.databricks.client import workspace_client
+from churn_assets.errors import WorkspaceError
 from churn_assets.model.registry import promotions, registry
 from churn_assets.settings import Settings
 from churn_assets_tests.conftest import settings_in
@@ -102,11 +103,44 @@ def test_the_doctor_says_who_owns_the_model_where_nobody_else_can_move_its_alias
         "group. Set CHURN_DATABRICKS_OWNER to a group of both"
     )
     assert of_group == f"model {model} is owned by {USER} instead of {GROUP}"
-    with pytest.raises(Exception, match="is not an owner of"):
-        promotions.promote(jobs(), new_version(jobs()), cause="gate", reason="x", replaces=None)
-
     setup.apply(client, admins())
     assert missing(workspace_client(jobs()), jobs()) == []
+
+
+def test_a_refused_alias_is_one_line_with_the_model_and_the_setting_and_leaves_no_trace(
+    admins: Make, jobs: Make
+) -> None:
+    nobody = {"databricks_owner": ""}
+    setup.apply(workspace_client(admins()), admins(**nobody))
+    workspace_client(admins()).registered_models.create("main_catalog", "gold", "churn-prediction-model")
+    first, second = new_version(admins()), new_version(admins())
+    for version, replaces in ((first, None), (second, first), (first, second)):
+        promotions.promote(admins(), version, cause="gate", reason=f"{version} won.", replaces=replaces)
+    before = promotions.new_rows(admins(), [])
+
+    with pytest.raises(WorkspaceError) as refused:
+        promotions.promote(jobs(**nobody), second, cause="gate", reason="x", replaces=first)
+
+    assert str(refused.value) == (
+        "The alias Production of main_catalog.gold.churn-prediction-model was not moved to version 2: "
+        "PERMISSION_DENIED: User is not an owner of Routine or Model "
+        "'main_catalog.gold.churn-prediction-model'. Only an owner of the model moves it: name a group of "
+        "all who train as CHURN_DATABRICKS_OWNER, and run, as who owns it now, churn setup --databricks"
+    )
+    assert promotions.new_rows(admins(), []) == before
+
+
+def test_who_may_not_tag_or_register_is_told_of_the_grant(admins: Make, jobs: Make) -> None:
+    setup.apply(workspace_client(admins()), admins(databricks_owner="", databricks_engineers=""))
+    workspace_client(admins()).registered_models.create("main_catalog", "gold", "churn-prediction-model")
+    version = new_version(admins())
+
+    with pytest.raises(
+        WorkspaceError, match=r"^Version 1 of main_catalog.* was not tagged: .*APPLY TAG"
+    ) as no:
+        registry.tag_version(jobs(), version, {"a": "b"})
+
+    assert "CHURN_DATABRICKS_ENGINEERS" in str(no.value)
 
 
 def test_a_version_that_wins_and_wins_again_stays_below_the_services_50_tags(admins: Make) -> None:

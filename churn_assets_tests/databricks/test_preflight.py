@@ -33,7 +33,8 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
         "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
         "compute": f"one cluster a Dagster run: 1 workers of i3.xlarge, {runtime}",
         "secrets": "ours has endpoint-token",
-        "cost": "i3.xlarge is counted as 1.0 DBU an hour",
+        "cost": "i3.xlarge is counted as 1.0 DBU an hour, as remembered in November 2026; "
+        "the bill: churn costs",
     }
     assert not list(workspace.folder.rglob("probe"))
 

@@ -1,6 +1,8 @@
 """The emulated cluster of the tests of Unity Catalog's lake, shared by all of them."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -40,3 +42,15 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
         shared_cluster.session.sql(f"DROP TABLE {table['name']}")
     for volume in unity.all("volume"):
         unity.drop("volume", volume["name"])
+
+
+def made_old(cluster: Cluster, name: str, days: int) -> None:
+    """Let all that was committed to a table up to now be so many days older."""
+    earlier = days * 24 * 60 * 60 * 1000
+    for commit in Path(cluster.engine.unity.require("table", name)["location"]).glob("_delta_log/*.json"):
+        actions = [json.loads(line) for line in commit.read_text().splitlines()]
+        for action in actions:
+            for kind, key in (("commitInfo", "timestamp"), ("remove", "deletionTimestamp")):
+                if kind in action:
+                    action[kind][key] -= earlier
+        commit.write_text("\n".join(map(json.dumps, actions)))

@@ -12,9 +12,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.errors import SettingsError
 from churn_assets.lakehouse import ddl, maintenance
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.maintenance import maintain
+from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.tables import (
     CHURN_PREDICTIONS,
     EVENTS,
@@ -22,9 +24,11 @@ from churn_assets.tables import (
     MODEL_PROMOTIONS,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
+    USERS,
     Table,
 )
-from churn_assets_tests.conftest import settings_in
+from churn_assets_tests.conftest import MakeSettings, settings_in
+from churn_assets_tests.lakehouse.conftest import Cluster, made_old
 from churn_assets_tests.rows import frame
 
 DAY = dt.date(2026, 3, 1)
@@ -285,15 +289,45 @@ def test_the_features_that_the_last_scores_were_made_of_are_needed(
 
 
 def test_managed_tables_that_models_read_keep_their_past_by_their_properties(lake: FolderLakehouse) -> None:
-    sql = list(maintenance.statements(lake, retention_hours=168))
+    sql = list(maintenance.statements(lake, retention_hours=1000))
 
-    assert "OPTIMIZE main_catalog.clean.events" in sql
-    assert "VACUUM main_catalog.clean.events RETAIN 168 HOURS" in sql
-    # A shorter RETAIN would win over the property.
-    assert [one for one in sql if one.startswith("VACUUM main_catalog.gold.user_features")] == [
-        "VACUUM main_catalog.gold.user_features"
+    assert [one for one in sql if ".events" in one and "clean" in one] == [
+        "OPTIMIZE main_catalog.clean.events",
+        (
+            "ALTER TABLE main_catalog.clean.events SET TBLPROPERTIES ("
+            "'delta.deletedFileRetentionDuration' = 'interval 1000 hours', "
+            "'delta.logRetentionDuration' = 'interval 1000 hours')"
+        ),
+        # Newer runtimes ignore a RETAIN, older ones take it for more than the property.
+        "VACUUM main_catalog.clean.events",
     ]
     assert any(
         one.startswith("ALTER TABLE main_catalog.gold.churn_labels SET TBLPROPERTIES ('delta.deletedFile")
+        and "365 days" in one
         for one in sql
     )
+
+
+def test_managed_tables_keep_what_a_write_is_compared_with(lake: FolderLakehouse) -> None:
+    with pytest.raises(SettingsError, match=r"--retention-hours 167 .* Use 168 or more"):
+        list(maintenance.statements(lake, retention_hours=167))
+
+
+def test_a_workspace_takes_what_is_printed_and_vacuum_goes_by_the_property(
+    cluster: Cluster, make_settings: MakeSettings
+) -> None:
+    unity = UnityLakehouse(make_settings(deployment="databricks"), lambda: cluster.session)
+    for number in (1, 2):
+        unity.write(USERS, frame(unity.spark, USERS, [(number, DAY, DAY, None)]))
+    made_old(cluster, unity.table_name(USERS), days=10)
+
+    def files() -> int:
+        return len(list(cluster.engine.unity.managed_location("main_catalog.clean.users").glob("*.parquet")))
+
+    for hours, left in ((300, 2), (168, 1)):
+        for statement in maintenance.statements(unity, hours):
+            if statement.endswith("clean.users") or "clean.users SET" in statement:
+                cluster.session.sql(statement)
+        # A RETAIN that would delete more changes nothing.
+        cluster.session.sql("VACUUM main_catalog.clean.users RETAIN 169 HOURS")
+        assert files() == left

@@ -17,7 +17,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.tables import CHURN_PREDICTIONS, EVENTS, TABLES, USER_DAILY_ACTIVITY, USERS, Table
 from churn_assets_tests.conftest import MakeSettings
-from churn_assets_tests.lakehouse.conftest import Cluster
+from churn_assets_tests.lakehouse.conftest import Cluster, made_old
 from churn_assets_tests.rows import NOON, frame, rows_of
 
 FIRST, SECOND, THIRD = (dt.date(2026, 1, day) for day in (1, 2, 3))
@@ -214,6 +214,27 @@ def test_a_compaction_after_the_write_is_not_counted(unity: UnityLakehouse) -> N
     assert done(lake, [(USER_DAILY_ACTIVITY, [(3, THIRD, 1, 0)], DateRange(THIRD, THIRD))]) == [
         (2, 1, True, {THIRD: 1})
     ]
+
+
+def test_after_a_pause_of_weeks_a_write_still_says_what_it_changed(
+    unity: UnityLakehouse, cluster: Cluster
+) -> None:
+    done(unity, MERGES[:1])
+    done(unity, WHOLE[:1])
+    for table in (EVENTS, USERS):
+        made_old(cluster, unity.table_name(table), days=8)
+    users = unity.version(USERS)
+
+    [(_, rows, _, gained)] = done(unity, MERGES[1:2])
+    done(unity, WHOLE[1:])
+
+    assert (rows, gained) == (1, {NOON.date() - dt.timedelta(days=1): 1})
+    assert rows_of(unity.read(USERS, version=users)) == [(1, FIRST, SECOND, "DE", None)]
+    with pytest.raises(Exception, match="Cannot time travel beyond"):
+        cluster.session.sql(f"SELECT * FROM main_catalog.clean.users VERSION AS OF {users}")
+    # One commit for the pause, not one a write.
+    operations = [row["operation"] for row in unity._sql("DESCRIBE HISTORY main_catalog.clean.events")]
+    assert operations.count("SET TBLPROPERTIES") == 1
 
 
 def test_a_merge_that_commits_no_row_is_no_write(unity: UnityLakehouse) -> None:

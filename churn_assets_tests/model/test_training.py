@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from churn_assets.dates import DateRange
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, WorkspaceError
 from churn_assets.model.data import dataset
 from churn_assets.model.gate import judging
 from churn_assets.model.metrics import evaluation
@@ -326,6 +326,28 @@ def test_a_champion_that_changed_meanwhile_makes_the_decision_void(
     assert outcome.decision.promoted
     assert (outcome.status, production(settings)) == ("refused", "2")
     assert "Version 3 was to replace version 1" in outcome.reason
+
+
+def test_a_refused_alias_fails_the_training_and_leaves_no_version_that_says_it_was_promoted(
+    labelled: DataFrame,
+    settings: Settings,
+    open_mlflow: OpenMlflow,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from mlflow import MlflowClient
+
+    def refused(*_: Any) -> None:
+        raise WorkspaceError("Only an owner moves it")
+
+    monkeypatch.setattr(registry, "promote", refused)
+
+    with pytest.raises(WorkspaceError, match="Only an owner moves it"):
+        train(labelled, settings, open_mlflow, **few_trees(3))
+
+    client = MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri)
+    tags = client.get_model_version(registry.registered_model_name(settings), "1").tags
+    assert (tags["decision"], tags["decision_reason"]) == ("refused", "Only an owner moves it")
+    assert registry.production_version(settings) is None
 
 
 def test_too_few_rows_train_no_model_and_fail_nothing(

@@ -32,5 +32,9 @@ Known differences from the real service:
   UPSTREAM_FAILED, UPSTREAM_CANCELED) is not documented; here it is SKIPPED.
 * Retries of tasks, repairs, notebooks, Git sources and serverless tasks are refused; runs never queue.
 * MLflow's artifacts lie in a folder that clients and tasks reach directly, without credentials for a cloud.
+* The bill (``billing.py``) has the rows that a test writes; who may read it is enforced.
+* Quality monitors (``quality_monitors.py``) are remembered and never computed.
+* Delta is as from 4.1 on, in VACUUM and in the past that can be read, so newer than Runtime 17.3
+  (``emulated_databricks/upkeep.py``).
 * Listings are cut by count alone, and nothing is eventually consistent.
 """

@@ -1,5 +1,6 @@
 """Unity Catalog's API over what the emulated metastore knows: looking, creating, and permissions."""
 
+import uuid
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,11 @@ def _answered(securable: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def table_id(name: str) -> str:
+    """The id that the metastore gives a table, which is not the one in its Delta log."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
 def _table(securable: dict[str, Any]) -> dict[str, Any]:
     delta = DeltaTable(securable["location"])
     partitions = delta.metadata().partition_columns
@@ -205,6 +211,7 @@ def _table(securable: dict[str, Any]) -> dict[str, Any]:
             column["partition_index"] = partitions.index(field.name)
         columns.append(column)
     return {
+        "table_id": table_id(securable["name"]),
         "table_type": "MANAGED",
         "data_source_format": "DELTA",
         "columns": columns,

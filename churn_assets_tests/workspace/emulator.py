@@ -15,6 +15,7 @@ from starlette.routing import Route as AnyPath
 
 from churn_assets_tests.workspace import dbfs
 from churn_assets_tests.workspace.auth import USER, WORKSPACE_ID, Auth
+from churn_assets_tests.workspace.billing import Billing
 from churn_assets_tests.workspace.catalog import Catalog
 from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.environment import cluster_libraries, runtime_python
@@ -26,6 +27,7 @@ from churn_assets_tests.workspace.mlflow import MlflowServer
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.processes import Runtime, bare_python
+from churn_assets_tests.workspace.quality_monitors import QualityMonitors
 from churn_assets_tests.workspace.registered_models import RegisteredModels
 from churn_assets_tests.workspace.routing import Answer, ApiError, Call, Route, Violation, json_answer
 from churn_assets_tests.workspace.runtime import Engine, ExistingVolumes
@@ -67,8 +69,8 @@ class Workspace:
         violations: requests that the real service would not have understood.
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
-        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, models:
-            the parts.
+        files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, billing,
+            monitors, models: the parts.
     """
 
     def __init__(
@@ -115,6 +117,8 @@ class Workspace:
         )
         self.jobs = Jobs(self.surroundings)
         catalog = Catalog(self.folder)
+        self.billing = Billing(self.folder, lambda: catalog.unity, self.auth)
+        self.monitors = QualityMonitors(lambda: catalog.unity)
         self.models = RegisteredModels(lambda: catalog.unity, self.auth)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -134,8 +138,9 @@ class Workspace:
             *self.clusters.routes(),
             *self.jobs.routes(),
             *catalog.routes(),
-            *Statements(self._execute).routes(),
+            *Statements(self._execute, self.billing.refusal).routes(),
             *self.serving.routes(),
+            *self.monitors.routes(),
         ]
 
     def __enter__(self) -> Self:

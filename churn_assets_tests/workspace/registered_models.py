@@ -1,8 +1,10 @@
 """Models in Unity Catalog, as MLflow's ``databricks-uc`` registry sees them.
 
 A version's files go through the Files API, below ``/Models/<catalog>/<schema>/<model>/<version>``, which is
-one of the two ways of the real service; it says so where MLflow asks. Lineage is taken and forgotten;
-deletions, other filters than a model's name and deployment jobs are not emulated.
+one of the two ways of the real service; it says so where MLflow asks. Of lineage the tables that a version
+was made of are kept, which MLflow sends in a header with the version, and only from a job or a notebook
+(``rest_store.py``); the lineage of a model's readers is taken and forgotten. Deletions, other filters than a
+model's name and deployment jobs are not emulated.
 
 Who may do what, for all but ``USER``, who is the metastore's admin here:
 
@@ -17,14 +19,16 @@ Who may do what, for all but ``USER``, who is the metastore's admin here:
 USE CATALOG and USE SCHEMA, which all of these need as well, are not looked at.
 """
 
+import base64
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from databricks.sdk.service.catalog import RegisteredModelsAPI
 
 from churn_assets_tests.workspace.auth import USER, Auth
+from churn_assets_tests.workspace.catalog import table_id
 from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation, not_found
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
@@ -34,6 +38,7 @@ MODEL = f"{API}/registered-models"
 VERSION = f"{API}/model-versions"
 ENABLED = f"{MODEL}:is-databricks-sdk-models-artifact-repository-enabled"
 OWNED = "/api/2.1/unity-catalog/models"
+LINEAGE_HEADER = "x-databricks-lineage-identifier"
 MOST_TAGS, LONGEST_VALUE, NOT_IN_KEYS = 50, 1000, set(".,-=/:")
 NAMED = {"name": str}
 ONE = {"name": str, "version": str}
@@ -47,6 +52,9 @@ class RegisteredModels:
     Args:
         unity: the metastore, for grants.
         auth: who is in which group.
+
+    Attributes:
+        tables_of: the names of the tables that a version (model, number) was made of.
     """
 
     def __init__(self, unity: Callable[[], Unity], auth: Auth) -> None:
@@ -54,6 +62,7 @@ class RegisteredModels:
         self._auth = auth
         self._models: dict[str, dict[str, Any]] = {}
         self._versions: dict[str, dict[str, dict[str, Any]]] = {}
+        self.tables_of: dict[tuple[str, str], list[str]] = {}
         self._lock = threading.RLock()
 
     def routes(self) -> list[Route]:
@@ -200,6 +209,7 @@ class RegisteredModels:
                 "status": "PENDING_REGISTRATION",
                 "storage_location": f"s3://emulated/{name}/{version}",
             }
+        self.tables_of[name, version] = list(_tables_read(call))
         return {"model_version": self._version(name, version)}
 
     def _get_version(self, call: Call) -> dict[str, Any]:
@@ -250,3 +260,13 @@ class RegisteredModels:
         self._require(call, asked["name"], "APPLY TAG")
         stored = self._versions[asked["name"]][asked["version"]]
         stored["tags"] = [tag for tag in stored["tags"] if tag["key"] != asked["key"]]
+
+
+def _tables_read(call: Call) -> Iterator[str]:
+    """The tables that a new version's lineage names with the ids that they have."""
+    header = call.headers.get(LINEAGE_HEADER)
+    sent = json.loads(base64.b64decode(header)) if header else {}
+    for lineage in sent.get("lineages", []):
+        for source in lineage.get("source_securables", []):
+            if source["table"]["table_id"] == table_id(source["table"]["name"]):
+                yield source["table"]["name"]

@@ -137,13 +137,15 @@ class ServingEndpoints:
             return _as_list(endpoint.tags)
 
     def _put_ai_gateway(self, call: Call) -> dict[str, Any]:
-        _acts_on(call.fields, {"inference_table_config"}, "put_ai_gateway")
+        # The rest is kept, and without effect. A PUT replaces: what is not sent is gone.
+        kept = {"fallback_config", "guardrails", "rate_limits", "usage_tracking_config"}
+        _acts_on(call.fields, {"inference_table_config", *kept}, "put_ai_gateway")
         table = call.fields["inference_table_config"]
         with self._lock:
             endpoint = self._current(call.params["name"])
             if self.catalogs is not None and table["catalog_name"] not in self.catalogs:
                 raise ApiError(403, "PERMISSION_DENIED", f"No CREATE TABLE on {table['catalog_name']}.")
-            endpoint.ai_gateway = {"inference_table_config": table}
+            endpoint.ai_gateway = {name: value for name, value in call.fields.items() if value is not None}
             return endpoint.ai_gateway
 
     def _logs(self, call: Call) -> dict[str, str]:

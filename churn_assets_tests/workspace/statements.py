@@ -25,10 +25,14 @@ class Statements:
 
     Args:
         execute: runs one statement; returns ``columns`` and ``rows``, or ``error``.
+        refusal: why a user may not run a statement; None if he may.
     """
 
-    def __init__(self, execute: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(
+        self, execute: Callable[[str], dict[str, Any]], refusal: Callable[[str, str], str | None]
+    ) -> None:
         self._execute_sql = execute
+        self._refusal = refusal
         self._answers: dict[str, dict[str, Any]] = {}
         self._chunks: dict[str, list[list[Any]]] = {}
 
@@ -54,16 +58,18 @@ class Statements:
         seconds = _seconds(fields.get("wait_timeout", "10s"))
         statement_id = secrets.token_hex(16)
         self._answers[statement_id] = {"statement_id": statement_id, "status": {"state": "RUNNING"}}
-        worker = threading.Thread(target=self._run, args=(statement_id, fields["statement"]), daemon=True)
+        asked = (statement_id, fields["statement"], call.user)
+        worker = threading.Thread(target=self._run, args=asked, daemon=True)
         worker.start()
         worker.join(seconds)
         if worker.is_alive() and seconds and fields.get("on_wait_timeout") == "CANCEL":
             self._answers[statement_id]["status"] = {"state": "CANCELED"}
         return self._answer(statement_id)
 
-    def _run(self, statement_id: str, sql: str) -> None:
+    def _run(self, statement_id: str, sql: str, user: str) -> None:
         answer: dict[str, Any] = {"statement_id": statement_id}
-        result = self._execute_sql(sql)
+        refused = self._refusal(sql, user)
+        result: dict[str, Any] = {"error": refused} if refused else self._execute_sql(sql)
         if "error" in result:
             answer["status"] = {
                 "state": "FAILED",

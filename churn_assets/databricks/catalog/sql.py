@@ -142,10 +142,10 @@ def grants(settings: Settings) -> list[Grant]:
     return [
         *(
             grant
-            for who in _principals(settings.databricks_engineers)
+            for who in principals(settings.databricks_engineers)
             for grant in _to_engineer(settings, who)
         ),
-        *(grant for who in _principals(settings.databricks_analysts) for grant in _to_analyst(settings, who)),
+        *(grant for who in principals(settings.databricks_analysts) for grant in _to_analyst(settings, who)),
     ]
 
 
@@ -202,5 +202,6 @@ def _to_analyst(settings: Settings, who: str) -> Iterator[Grant]:
             yield Grant("SCHEMA", schema, ("USE SCHEMA", "SELECT"), who)
 
 
-def _principals(setting: str) -> list[str]:
+def principals(setting: str) -> list[str]:
+    """Return the principals that a setting names, separated by commas."""
     return [name.strip() for name in setting.split(",") if name.strip()]

@@ -11,6 +11,12 @@ OLDEST_RUNTIME = (17, 3)
 # Terminates a cluster that was left running; the shortest time that the service accepts.
 AUTOTERMINATION_MINUTES = 10
 
+# Tags of clusters and jobs, by which the bill tells whose usage is whose (databricks/billing.py): all have
+# the project; a cluster or job of one Dagster run has the run's id, and of one step the asset's name as well.
+PROJECT = "churn-assets"
+RUN_TAG = "dagster_run_id"
+STEP_TAG = "asset"
+
 # Names of secrets in the scope that CHURN_DATABRICKS_SECRET_SCOPE names, by the variable that they become.
 # None to log in with: a cluster is its user, or the job's.
 SECRETS = {"CHURN_ENDPOINT_TOKEN": "endpoint-token"}
@@ -65,7 +71,7 @@ def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> d
     spec: dict[str, Any] = {
         "spark_version": settings.databricks_spark_version,
         "num_workers": settings.databricks_workers,
-        "custom_tags": {"project": "churn-assets"},
+        "custom_tags": {"project": PROJECT},
         # Unity Catalog answers only clusters with a user behind them; this mode also allows MLflow's UDFs.
         "data_security_mode": "SINGLE_USER",
     }

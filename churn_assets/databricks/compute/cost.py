@@ -1,13 +1,14 @@
 """Estimates of a step's cost in DBU: hours x nodes x the node type's rate.
 
-The bill is ``system.billing.usage``, some hours later. Nothing here knows prices: a DBU of job compute and
-one of all-purpose compute differ in price, not in number.
+The bill is ``system.billing.usage``, some hours later: ``churn costs`` puts it beside these. Nothing here
+knows prices: a DBU of job compute and one of all-purpose compute differ in price, not in number.
 """
 
 from collections.abc import Mapping
 
-# DBU an hour and node without Photon, as the vendor's pricing pages list them. Others, and Photon's higher
-# ones, go into CHURN_DATABRICKS_DBU_RATES.
+# DBU an hour and node without Photon, from memory of the vendor's price pages, as of November 2026: no copy
+# of these pages could be found to check them against. Others, and Photon's higher ones, go into
+# CHURN_DATABRICKS_DBU_RATES.
 DBU_PER_HOUR: Mapping[str, float] = {
     # AWS
     "i3.xlarge": 1.0,

@@ -39,6 +39,7 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
 
     Raises:
         ModelError: the alias names another version than ``replaces``; nothing was changed.
+        WorkspaceError: Unity Catalog does not let this user; the alias is where it was.
     """
     registry.configure(settings)
     production = registry.production_version(settings)
@@ -53,18 +54,13 @@ def promote(settings: Settings, version: str, *, cause: Cause, reason: str, repl
     tags = {PROMOTED_AT: _now().isoformat(), CAUSE: cause, REASON: reason[:LONGEST_REASON]}
     # Before the alias: whoever follows it finds the reason, and where tags are refused it does not move.
     added = _numbered(before) | tags
-    for key in _surplus(before, added):
-        client.delete_model_version_tag(name, version, key)
-    for key, value in added.items():
-        client.set_model_version_tag(name, version, key, value)
+    registry.remove_tags(settings, version, _surplus(before, added))
+    registry.tag_version(settings, version, added)
     try:
         registry.promote(settings, version)
     except Exception:
-        for key in tags:
-            if key in before:
-                client.set_model_version_tag(name, version, key, before[key])
-            else:
-                client.delete_model_version_tag(name, version, key)
+        registry.remove_tags(settings, version, added.keys() - before.keys())
+        registry.tag_version(settings, version, {key: before[key] for key in tags.keys() & before.keys()})
         raise
 
 

@@ -2,14 +2,14 @@
 
 import datetime as dt
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from churn_assets import identity, plain_paths
-from churn_assets.errors import ModelError
+from churn_assets.errors import ModelError, WorkspaceError, one_line
 from churn_assets.model.data.churn_definition import ChurnDefinition
 from churn_assets.model.registry import mlflow_database
 from churn_assets.model.registry.quiet import quieten
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "churn-prediction-model"
 PRODUCTION_ALIAS = "Production"
+
+# What to do where Unity Catalog refuses. No grant moves an alias.
+OWNER = (
+    "Only an owner of the model moves it: name a group of all who train as CHURN_DATABRICKS_OWNER, and run, "
+    "as who owns it now, churn setup --databricks"
+)
+ENGINEERS = (
+    "It needs {} on the model's schema: name a group of all who train as CHURN_DATABRICKS_ENGINEERS, and run "
+    "churn setup --databricks"
+)
 
 
 def uses_unity_catalog(settings: Settings) -> bool:
@@ -155,22 +165,34 @@ def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
         settings: of the deployment.
         model_uri: ``models:/<model id>``, as ``log_model`` returns it.
         run_id: the MLflow run that logged it.
+
+    Raises:
+        WorkspaceError: Unity Catalog does not let this user.
     """
     from mlflow.exceptions import MlflowException
 
     client = _client(settings)
     name = registered_model_name(settings)
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            raise
-    return client.create_model_version(name, model_uri, run_id, model_id=model_uri.removeprefix("models:/"))
+    with _in_one_line(settings, f"No version of {name} was registered", ENGINEERS.format("CREATE MODEL")):
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+                raise
+        model_id = model_uri.removeprefix("models:/")
+        return client.create_model_version(name, model_uri, run_id, model_id=model_id)
 
 
 def promote(settings: Settings, version: str) -> None:
-    """Move the alias ``Production`` to this version, which scores and serves from now on."""
-    _client(settings).set_registered_model_alias(registered_model_name(settings), PRODUCTION_ALIAS, version)
+    """Move the alias ``Production`` to this version, which scores and serves from now on.
+
+    Raises:
+        WorkspaceError: Unity Catalog does not let this user; the alias is where it was.
+    """
+    name = registered_model_name(settings)
+    what = f"The alias {PRODUCTION_ALIAS} of {name} was not moved to version {version}"
+    with _in_one_line(settings, what, OWNER):
+        _client(settings).set_registered_model_alias(name, PRODUCTION_ALIAS, version)
 
 
 def churn_definition(settings: Settings, version: "ModelVersion") -> ChurnDefinition | None:
@@ -180,10 +202,27 @@ def churn_definition(settings: Settings, version: "ModelVersion") -> ChurnDefini
 
 
 def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a version; tags of the same names are overwritten."""
+    """Set tags of a version; tags of the same names are overwritten.
+
+    Raises:
+        WorkspaceError: Unity Catalog does not let this user.
+    """
     client, name = _client(settings), registered_model_name(settings)
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
+    with _in_one_line(settings, f"Version {version} of {name} was not tagged", ENGINEERS.format("APPLY TAG")):
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version, key, value)
+
+
+def remove_tags(settings: Settings, version: str, keys: Iterable[str]) -> None:
+    """Remove tags that a version has.
+
+    Raises:
+        WorkspaceError: Unity Catalog does not let this user.
+    """
+    client, name = _client(settings), registered_model_name(settings)
+    with _in_one_line(settings, f"Version {version} of {name} keeps its tags", ENGINEERS.format("APPLY TAG")):
+        for key in keys:
+            client.delete_model_version_tag(name, version, key)
 
 
 def run_url(settings: Settings, run_id: str) -> str:
@@ -312,6 +351,19 @@ def _client(settings: Settings) -> "MlflowClient":
 def _log_in(settings: Settings) -> None:
     if uses_unity_catalog(settings):
         identity.share(settings)
+
+
+@contextmanager
+def _in_one_line(settings: Settings, what: str, remedy: str) -> Iterator[None]:
+    """Raise a refusal of Unity Catalog, which MLflow raises as its own error, as one that says what to do."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "PERMISSION_DENIED" or not uses_unity_catalog(settings):
+            raise
+        raise WorkspaceError(f"{what}: {one_line(error)}. {remedy}") from error
 
 
 @contextmanager

@@ -72,6 +72,21 @@ def deploy(client: WorkspaceClient, target: Target, progress: Progress, timeout:
     )
 
 
+def annotate(client: WorkspaceClient, target: Target) -> tuple[str, ...] | None:
+    """Set missing tags and the inference table of an endpoint, whatever version it serves.
+
+    Returns:
+        A note if the table is refused; None where there is no endpoint yet.
+
+    Raises:
+        EndpointError: the tags are refused.
+    """
+    with endpoint_errors(target.endpoint, "be annotated"):
+        deployer = _Deployer(client, target, lambda _: None, deadline=0.0)
+        endpoint = deployer.find()
+        return deployer.annotate(endpoint) if endpoint else None
+
+
 class _Deployer:
     def __init__(self, client: WorkspaceClient, target: Target, progress: Progress, deadline: float) -> None:
         self._api = client.serving_endpoints
@@ -84,7 +99,7 @@ class _Deployer:
     def deploy(self) -> tuple[ServingEndpointDetailed, bool]:
         """Return the endpoint once it is ready, and whether it was changed."""
         while True:
-            endpoint = self._get_if_exists()
+            endpoint = self.find()
             if endpoint is None:
                 if self._create():
                     return self._wait_for_target(0), True
@@ -106,8 +121,8 @@ class _Deployer:
         missing = {key: value for key, value in self._target.tags.items() if tags.get(key) != value}
         if missing:
             self._api.patch(self._name, add_tags=as_tags(missing))
-        table = self._target.inference_table
-        existing = endpoint.ai_gateway.inference_table_config if endpoint.ai_gateway else None
+        table, gateway = self._target.inference_table, endpoint.ai_gateway
+        existing = gateway.inference_table_config if gateway else None
         if table is None or (existing and existing.enabled):
             return ()
         try:
@@ -120,13 +135,19 @@ class _Deployer:
                     table_name_prefix=table.prefix,
                     enabled=True,
                 ),
+                # A PUT: what somebody has set there besides would be gone.
+                fallback_config=gateway.fallback_config if gateway else None,
+                guardrails=gateway.guardrails if gateway else None,
+                rate_limits=gateway.rate_limits if gateway else None,
+                usage_tracking_config=gateway.usage_tracking_config if gateway else None,
             )
         except DatabricksError as error:
             reason = one_line(error, with_class=True)
             return (f"Requests are not logged to {table.catalog}.{table.schema}: {reason}",)
         return ()
 
-    def _get_if_exists(self) -> ServingEndpointDetailed | None:
+    def find(self) -> ServingEndpointDetailed | None:
+        """Return the endpoint, None where there is none."""
         try:
             return self._api.get(self._name)
         except NotFound:

@@ -13,7 +13,7 @@ from databricks.sdk.service.serving import Route, ServedEntityInput, TrafficConf
 
 from churn_assets.errors import EndpointError
 from churn_assets.serving.endpoint import ENDPOINT_NAME
-from churn_assets.serving.rollout.deploy import Deployment, deploy
+from churn_assets.serving.rollout.deploy import Deployment, annotate, deploy
 from churn_assets.serving.rollout.target import InferenceTable, Target
 from churn_assets.serving.rollout.temporary_server import temporary_server
 from churn_assets.settings import Settings
@@ -340,6 +340,21 @@ def test_requests_are_logged_where_the_catalog_allows(
     assert logs_to["table_name_prefix"] == "churn_prediction_endpoint"
     assert put(workspace, "1", inference_table=table).notes == ()
     assert len(workspace.calls("PUT", "/ai-gateway")) == 1
+
+
+def test_an_inference_table_leaves_what_somebody_set_in_the_gateway_besides(
+    workspace: Workspace, serving: ServingEndpoints
+) -> None:
+    assert annotate(client_of(workspace), target("1")) is None
+    put(workspace, "1")
+    limits = [{"calls": 10, "renewal_period": "minute"}]
+    endpoint(serving).ai_gateway = {"rate_limits": limits}
+
+    table = InferenceTable("main_catalog", "gold", "requests")
+    assert annotate(client_of(workspace), target("1", inference_table=table)) == ()
+
+    gateway = endpoint(serving).ai_gateway or {}
+    assert (gateway["rate_limits"], gateway["inference_table_config"]["enabled"]) == (limits, True)
 
 
 def test_a_catalog_that_takes_no_inference_table_is_a_note(

@@ -70,6 +70,8 @@ PATTERNS = [
     (rf"DESCRIBE\s+HISTORY\s+(?P<name>{NAME})(?:\s+LIMIT\s+(?P<limit>\d+))?", "history"),
     (rf"DESCRIBE\s+TABLE\s+(?P<name>{NAME})", "columns"),
     (rf"DESCRIBE\s+DETAIL\s+(?P<name>{NAME})", "detail"),
+    (rf"VACUUM\s+(?P<name>{NAME})(?:\s+RETAIN\s+(?P<retain>\d+)\s+HOURS)?", "vacuum"),
+    (rf"OPTIMIZE\s+(?P<name>{NAME})", "optimize"),
 ]
 COMPILED = [(re.compile(pattern, re.IGNORECASE | re.DOTALL), verb) for pattern, verb in PATTERNS]
 
@@ -120,8 +122,9 @@ def _values(groups: dict[str, Any]) -> dict[str, Any]:
             " ".join(privilege.split()).upper() for privilege in groups["what"].split(",")
         }
         values["principal"] = unquoted(groups["who"])
-    if groups.get("limit"):
-        values["limit"] = int(groups["limit"])
+    for number in ("limit", "retain"):
+        if groups.get(number):
+            values[number] = int(groups[number])
     return values
 
 

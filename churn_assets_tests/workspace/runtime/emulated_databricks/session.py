@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql.connect import session as connect
 
-from . import describe
+from . import billing, describe, upkeep
 from .auto_loader import BinaryFiles, StreamReader
 from .grammar import Statement, parse
 from .unity import Unity, UnityError
@@ -40,7 +40,11 @@ class ClusterSession(PlainSession):
         self._make_known()
         if statement is not None:
             return self._run(statement)
-        return super().sql(IN_CATALOG.sub(self._information_schema, sql), args, **kwargs)
+        upkeep.require_readable(self.unity, sql)
+        for table in sorted({match["table"].lower() for match in billing.TABLE.finditer(sql)}):
+            billing.frame(self, self.unity.folder, table).createOrReplaceTempView(f"billing_{table}")
+        sql = billing.TABLE.sub(r"billing_\g<table>", IN_CATALOG.sub(self._information_schema, sql))
+        return super().sql(sql, args, **kwargs)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
         """A table by its name."""
@@ -79,8 +83,7 @@ class ClusterSession(PlainSession):
             case "comment":
                 self.unity.update(kind, name, comment=values["comment"])
             case "set properties":
-                known = self.unity.require(kind, name)["properties"]
-                self.unity.update(kind, name, properties=known | values["properties"])
+                upkeep.set_properties(self.unity, name, values["properties"])
             case "add columns":
                 self._add_columns(name, values["columns"])
             case "drop not null":
@@ -90,6 +93,8 @@ class ClusterSession(PlainSession):
                 self.unity.grant(kind, name, values["principal"], values["privileges"])
             case "revoke":
                 self.unity.revoke(kind, name, values["principal"], values["privileges"])
+            case "vacuum" | "optimize" as verb:
+                upkeep.tidy(verb, self.unity.require(kind, name), values.get("retain"))
             case _:
                 return self._shown(statement)
         return None
