@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     max_line_megabytes: int = Field(default=16, ge=1, le=256)
     endpoint_url: str = "http://127.0.0.1:8080"
     endpoint_token: str | None = Field(default=None, repr=False)
+    endpoint_admin_token: str | None = Field(default=None, repr=False)
+    endpoint_public_metrics: bool = False
     endpoint_workers: int = Field(default=2, ge=1, le=64)
     endpoint_idle_seconds: int = Field(default=1800, ge=0)
     endpoint_max_megabytes: int = Field(default=16, ge=1, le=1024)
@@ -148,6 +150,15 @@ class Settings(BaseSettings):
     def _dates_are_in_order(self) -> Self:
         if self.end_date and self.end_date < self.start_date:
             raise ValueError(f"CHURN_END_DATE={self.end_date} is before CHURN_START_DATE={self.start_date}")
+        return self
+
+    @model_validator(mode="after")
+    def _who_scores_does_not_manage(self) -> Self:
+        if self.endpoint_token and self.endpoint_token == self.endpoint_admin_token:
+            raise ValueError(
+                "CHURN_ENDPOINT_ADMIN_TOKEN is CHURN_ENDPOINT_TOKEN, so whoever scores could serve another "
+                "version. Give it another value, or leave it out, and one is made"
+            )
         return self
 
     @model_validator(mode="after")

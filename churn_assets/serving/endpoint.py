@@ -32,14 +32,26 @@ def online_folder(settings: Settings) -> Path:
 
 
 def endpoint_token(settings: Settings) -> str:
-    """Return the bearer token of the bundled server: the setting, or one created once for this lake.
+    """Return the bearer token for scoring: the setting, or one created once for this lake.
 
     Raises:
         SettingsError: the token's file is readable by others, is empty, or cannot be written.
     """
-    if settings.endpoint_token:
-        return settings.endpoint_token
-    path = state_folder(settings) / "token"
+    return settings.endpoint_token or _own_token(state_folder(settings) / "token", "CHURN_ENDPOINT_TOKEN")
+
+
+def endpoint_admin_token(settings: Settings) -> str:
+    """Return the bearer token for managing and scoring: the setting, or one created once for this lake.
+
+    Raises:
+        SettingsError: the token's file is readable by others, is empty, or cannot be written.
+    """
+    return settings.endpoint_admin_token or _own_token(
+        state_folder(settings) / "admin-token", "CHURN_ENDPOINT_ADMIN_TOKEN"
+    )
+
+
+def _own_token(path: Path, variable: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_once(path)
@@ -47,7 +59,7 @@ def endpoint_token(settings: Settings) -> str:
         token = path.read_text().strip()
     except OSError as error:
         raise SettingsError(
-            f"The endpoint's token {path} cannot be used: {error.strerror}. Set CHURN_ENDPOINT_TOKEN."
+            f"The endpoint's token {path} cannot be used: {error.strerror}. Set {variable}."
         ) from error
     if mode & 0o077:
         raise SettingsError(

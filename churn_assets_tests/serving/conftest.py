@@ -249,13 +249,20 @@ def copy_of(registered: Settings, lake_root: Path, **overrides: Any) -> Settings
 def running(registered: Settings) -> Iterator[RunningServer]:
     """A server of version 1, for tests that do not change it."""
     with temporary_server(registered) as server:
-        _serve(Client(server.url, server.token), registered, "1")
+        _serve(Client(server.url, server.admin_token), registered, "1")
         yield server
 
 
 @pytest.fixture(scope="session")
 def client(running: RunningServer) -> Client:
+    """Who scores."""
     return Client(running.url, running.token)
+
+
+@pytest.fixture(scope="session")
+def admin(running: RunningServer) -> Client:
+    """Who manages the same server; only for tests that leave it as it is."""
+    return Client(running.url, running.admin_token)
 
 
 @pytest.fixture(scope="session")
@@ -277,9 +284,9 @@ def mlflow_answers(settings: Settings, version: str, records: list[dict[str, Any
 
 @contextlib.contextmanager
 def server_of(settings: Settings, version: str | None = None) -> Iterator[Client]:
-    """A server for one test, which serves this version; None leaves that to the test."""
+    """A server for one test and who manages it; it serves this version, and None leaves that to the test."""
     with temporary_server(settings) as server:
-        client = Client(server.url, server.token)
+        client = Client(server.url, server.admin_token)
         if version:
             _serve(client, settings, version)
         yield client

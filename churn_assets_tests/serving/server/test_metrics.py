@@ -24,8 +24,8 @@ ROWS = {"inputs": [RECORD, {**RECORD, "days_since_last_event": 29}, {"user_id": 
 
 
 def samples(client: Client) -> dict[str, float]:
-    """By name and labels, as Prometheus reads the page, which needs no token."""
-    answer = requests.get(f"{client.url}/metrics", timeout=10)
+    """By name and labels, as Prometheus reads the page."""
+    answer = client.ask("GET", "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
         sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
