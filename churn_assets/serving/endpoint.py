@@ -3,12 +3,9 @@
 Every worker imports this module, so it imports nothing heavy.
 """
 
-import os
-import secrets
-import stat
 from pathlib import Path
 
-from churn_assets.errors import SettingsError
+from churn_assets.own_secrets import own_secret
 from churn_assets.settings import Settings
 
 ENDPOINT_NAME = "churn-prediction-endpoint"
@@ -52,37 +49,4 @@ def endpoint_admin_token(settings: Settings) -> str:
 
 
 def _own_token(path: Path, variable: str) -> str:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_once(path)
-        mode = stat.S_IMODE(path.stat().st_mode)
-        token = path.read_text().strip()
-    except OSError as error:
-        raise SettingsError(
-            f"The endpoint's token {path} cannot be used: {error.strerror}. Set {variable}."
-        ) from error
-    if mode & 0o077:
-        raise SettingsError(
-            f"The endpoint's token {path} has mode {mode:o}, so others can read it; expected 600. "
-            f"Delete it, and a new one is made, or: chmod 600 {path}"
-        )
-    if not token:
-        raise SettingsError(f"The endpoint's token {path} is empty. Delete it, and a new one is made.")
-    return token
-
-
-def _write_once(path: Path) -> None:
-    if path.exists():
-        return
-    # Written in full under another name, then linked if there is no token yet: two processes that start at
-    # the same time end with the same token, and neither reads a part of it.
-    draft = path.with_name(f".token-{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    return own_secret(path, "The endpoint's token", f"Set {variable}.")

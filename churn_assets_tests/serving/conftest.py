@@ -20,7 +20,7 @@ import sklearn
 from churn_assets.errors import EndpointError
 from churn_assets.model.candidates import estimators, fitting
 from churn_assets.model.logged import packaging
-from churn_assets.model.registry import registry
+from churn_assets.model.registry import registry, signatures
 from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features import online_store
 from churn_assets.serving.rollout.temporary_server import RunningServer, temporary_server
@@ -242,6 +242,8 @@ def copy_of(registered: Settings, lake_root: Path, **overrides: Any) -> Settings
     settings = local_settings(lake_root, **overrides)
     (lake_root / "mlflow").mkdir(parents=True)
     shutil.copy(registered.lake_root / "mlflow" / "mlflow.db", lake_root / "mlflow")
+    (lake_root / "serving").mkdir()
+    shutil.copy(registered.lake_root / "serving" / signatures.KEY_FILE, lake_root / "serving")
     return settings
 
 

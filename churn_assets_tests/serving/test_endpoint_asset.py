@@ -233,8 +233,7 @@ def test_an_endpoint_on_an_older_version_fails_the_scheduled_check_until_it_is_d
         there = settings.model_copy(
             update={
                 "endpoint_url": server.url,
-                "endpoint_token": server.token,
-                "endpoint_admin_token": server.admin_token,
+                "endpoint_admin_token": server.token,
             }
         )
         running = replace(house, endpoint=BundledEndpoint(there))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError
 from churn_assets.model.data.churn_definition import ChurnDefinition
-from churn_assets.model.registry import mlflow_database
+from churn_assets.model.registry import mlflow_database, signatures
 from churn_assets.model.registry.quiet import quieten
 from churn_assets.model.registry.stored_version import (
     ProductionVersion,
@@ -147,7 +147,7 @@ def _stored(settings: Settings) -> ProductionVersion | None:
 
 
 def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
-    """Register a logged model as the newest version.
+    """Register a logged model as the newest version, and sign its files as this platform's.
 
     Through the client, because ``mlflow.register_model`` prints to stderr.
 
@@ -165,7 +165,11 @@ def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
-    return client.create_model_version(name, model_uri, run_id, model_id=model_uri.removeprefix("models:/"))
+    version = client.create_model_version(
+        name, model_uri, run_id, model_id=model_uri.removeprefix("models:/")
+    )
+    signatures.sign(settings, client, version)
+    return version
 
 
 def promote(settings: Settings, version: str) -> None:
@@ -218,6 +222,21 @@ class VersionFunction:
 
         inputs = columns or tuple(F.col(name) for name in self.columns)
         return self.function(*(column.cast("double") for column in inputs))
+
+
+def require_own(settings: Settings, version: str) -> None:
+    """Require that a version's files are those that this platform registered, before any code of it runs.
+
+    Args:
+        settings: of the deployment; ``configure`` has been called with them.
+        version: the version's number.
+
+    Raises:
+        ModelError: somebody else registered it, or its files have changed since.
+    """
+    client = _client(settings)
+    registered = client.get_model_version(registered_model_name(settings), version)
+    signatures.require(settings, client, registered)
 
 
 def scorer(spark: "SparkSession", uri: str) -> VersionFunction:
