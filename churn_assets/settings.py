@@ -4,9 +4,11 @@ import datetime as dt
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churn_assets import plain_paths
@@ -207,10 +209,30 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             if value in (None, "", {}) or not field.repr:
                 continue
-            alias = field.validation_alias
-            variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{name.upper()}"
-            env[variable] = json.dumps(value) if isinstance(value, dict) else str(value)
+            env[_variable(name, field)] = json.dumps(value) if isinstance(value, dict) else str(value)
         return env
+
+
+class Origins(NamedTuple):
+    """The variables that were read from the environment, the file of others, and these."""
+
+    environment: list[str]
+    file: Path
+    from_file: list[str]
+
+
+def origins() -> Origins:
+    """Return where the settings come from: all that are set, by their variables, and no values."""
+    known = {_variable(name, field) for name, field in Settings.model_fields.items()}
+    file = Path(str(Settings.model_config.get("env_file"))).absolute()
+    here = {name for name in known if os.environ.get(name)}
+    there = {name for name, value in dotenv_values(file).items() if value and name in known}
+    return Origins(sorted(here), file, sorted(there - here))
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{name.upper()}"
 
 
 def load(**overrides: Any) -> Settings:
