@@ -194,8 +194,11 @@ class ScoringFirst:
         if scope["type"] == "http" and scope["path"] in SCORING_PATHS and scope["method"] == "POST":
             response = await self._answer(Request(scope, receive, send))
             await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            # MLflow's client asks so. The router would redirect it to the host of its own Host header.
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)
 
 
 def _require_this_endpoint(request: Request) -> None:
