@@ -1,9 +1,11 @@
 """Checks of what a deployment needs on this machine, each with the way to fix what is missing."""
 
 import datetime as dt
+import os
 import platform
 import re
 import socket
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,13 +22,14 @@ from churn_assets.errors import (
     WorkspaceError,
     one_line,
 )
+from churn_assets.lakehouse import other_accounts
 from churn_assets.lakehouse.engines import require_java
 from churn_assets.lakehouse.file_ledger import ahead_of, require_ledger
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
-from churn_assets.settings import Settings
+from churn_assets.settings import Settings, origins
 from churn_assets.tables import TABLES
 
 OLDEST_JAVA = 17
@@ -46,6 +49,7 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
     yield Finding("Python", is_well=True, says=platform.python_version())
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
     yield Finding("packages", is_well=True, says=packages)
+    yield _finding("settings", _origins)
     if not isinstance(lake, FolderLakehouse):
         from churn_assets.databricks import preflight
 
@@ -55,6 +59,9 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
         yield _finding("Unity Catalog", lambda: _catalog(lake.settings))
     else:
         yield _finding("engine", lambda: _engine(lake))
+        if not lake.engine.needs_java:
+            says = other_accounts.warning() or "none of them has a shell on this machine"
+            yield Finding("other accounts", is_well=True, says=says)
         yield _finding("lake", lake.require_writable)
         yield _finding("landing zone", lambda: _landing(lake))
         yield _finding("tables", lambda: _contracts(lake))
@@ -67,6 +74,21 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, is_well=True, says=check())
     except ChurnError as error:
         return Finding(name, is_well=False, says=str(error))
+
+
+def _origins() -> str:
+    """Say from where settings were read: whoever writes them decides where models and tables come from."""
+    environment, file, from_file = origins()
+    if from_file:
+        status = file.stat()
+        if status.st_uid not in (0, os.getuid()) or stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
+            raise SettingsError(
+                f"{file} can be written by others, and says {', '.join(from_file)}: they decide what runs. "
+                "Make it yours alone (chown, chmod 600), or run from another folder."
+            )
+    here = f"{', '.join(environment)} from the environment" if environment else "none from the environment"
+    there = f"{', '.join(from_file)} from {file}" if from_file else f"none from {file}"
+    return f"{here}; {there}; all others are defaults"
 
 
 def _engine(lake: FolderLakehouse) -> str:

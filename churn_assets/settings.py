@@ -5,7 +5,7 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     max_line_megabytes: int = Field(default=16, ge=1, le=256)
     endpoint_url: str = "http://127.0.0.1:8080"
     endpoint_token: str | None = Field(default=None, repr=False)
+    endpoint_admin_token: str | None = Field(default=None, repr=False)
+    endpoint_public_metrics: bool = False
     endpoint_workers: int = Field(default=2, ge=1, le=64)
     endpoint_idle_seconds: int = Field(default=1800, ge=0)
     endpoint_max_megabytes: int = Field(default=16, ge=1, le=1024)
@@ -153,6 +155,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _who_scores_does_not_manage(self) -> Self:
+        if self.endpoint_token and self.endpoint_token == self.endpoint_admin_token:
+            raise ValueError(
+                "CHURN_ENDPOINT_ADMIN_TOKEN is CHURN_ENDPOINT_TOKEN, so whoever scores could serve another "
+                "version. Give it another value, or leave it out, and one is made"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_lake_can_be_named(self) -> Self:
         if self.deployment != "databricks" and (found := plain_paths.impossible(self.lake_root)):
             path = ascii(os.path.realpath(self.lake_root))[1:-1].replace("\\\\", "\\")
@@ -202,6 +213,23 @@ class Settings(BaseSettings):
         return env
 
 
+class Origins(NamedTuple):
+    """The variables that were read from the environment, the file of others, and these."""
+
+    environment: list[str]
+    file: Path
+    from_file: list[str]
+
+
+def origins() -> Origins:
+    """Return where the settings come from: all that are set, by their variables, and no values."""
+    known = {_variable(name) for name in Settings.model_fields}
+    file = _env_file()
+    here = {name for name in known if os.environ.get(name)}
+    there = {name for name, value in dotenv_values(file).items() if value and name in known}
+    return Origins(sorted(here), file, sorted(there - here))
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings.
 
@@ -221,7 +249,7 @@ def without_a_setting() -> list[str]:
     """Return a line for each variable ``CHURN_…`` that is set and read by nothing, as a misspelt one is."""
     known = [_variable(name) for name in Settings.model_fields]
     # Windows knows no case, and pydantic-settings none anywhere.
-    given = sorted({name.upper() for name in (*os.environ, *dotenv_values(".env"))})
+    given = sorted({name.upper() for name in (*os.environ, *dotenv_values(_env_file()))})
     lines = []
     for name in (name for name in given if name.startswith("CHURN_") and name not in known):
         standard = name.removeprefix("CHURN_")
@@ -229,6 +257,10 @@ def without_a_setting() -> list[str]:
         meant = f"did you mean {near[0]}?" if near else "see the README's list."
         lines.append(f"{name} is no setting and is ignored: {meant}")
     return lines
+
+
+def _env_file() -> Path:
+    return Path(str(Settings.model_config.get("env_file"))).absolute()
 
 
 def _variable(field_name: str) -> str:

@@ -1,5 +1,7 @@
 """``churn doctor``: what is well, what is to be mended, and that one illness hides no other."""
 
+import os
+import pwd
 import socket
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pyspark.sql import SparkSession
 from churn_assets import cli, doctor
 from churn_assets.doctor import Finding
 from churn_assets.errors import EnvironmentNotReadyError
+from churn_assets.lakehouse import other_accounts
 from churn_assets.lakehouse.engines import find_java, require_java
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
@@ -65,6 +68,44 @@ def test_where_all_is_well_nothing_is_to_be_mended(examine: Examine, settings: S
     assert "has 1 event files" in findings["landing zone"].says
     assert findings["tables"].says == "0 of 14 exist, all as their contracts say"
     assert " answers 1" in findings["engine"].says
+
+
+def test_it_says_from_where_settings_were_read(
+    examine: Examine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHURN_HORIZON_DAYS", "30")
+    monkeypatch.setenv("CHURN_ENDPOINT_TOKEN", "a secret")
+    file = tmp_path / ".env"
+    file.write_text("MLFLOW_TRACKING_URI=http://elsewhere\nCHURN_HORIZON_DAYS=7\n")
+
+    says = examine(settings)["settings"].says
+
+    assert f"MLFLOW_TRACKING_URI from {file}" in says
+    assert "CHURN_ENDPOINT_TOKEN, CHURN_HORIZON_DAYS" in says
+    assert "a secret" not in says
+    assert "http://elsewhere" not in says
+    file.chmod(0o666)
+    assert "can be written by others" in examine(settings)["settings"].says
+    assert ill(examine(settings)) == ["settings"]
+
+
+def test_accounts_that_could_use_the_engine_are_named_once_for_a_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def account(name: str, uid: int, shell: str) -> pwd.struct_passwd:
+        return pwd.struct_passwd((name, "x", uid, uid, "", "/", shell))
+
+    others = [account("root", 0, "/bin/bash"), account("me", os.getuid(), "/bin/bash")]
+    others += [account("daemon", 1, "/usr/sbin/nologin")]
+    monkeypatch.setattr(pwd, "getpwall", lambda: others)
+    assert other_accounts.first_warning(tmp_path) is None
+
+    others.append(account("eve", 4321, "/bin/zsh"))
+
+    assert "have a shell (eve)" in str(other_accounts.first_warning(tmp_path))
+    assert other_accounts.first_warning(tmp_path) is None
+    assert "have a shell (eve)" in str(other_accounts.warning())
 
 
 def test_a_missing_landing_zone_is_to_be_mended_and_the_rest_is_still_looked_at(

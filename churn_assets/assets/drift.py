@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets import markdown
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import ON_SPARK, Assets, table_asset
@@ -172,12 +173,12 @@ def _as_markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
     by_date: dict[dt.date, dict[str, Row]] = {}
     for row in rows:
         by_date.setdefault(row["feature_date"], {})[row["feature"]] = row
-    lines = [["feature_date", "users", "model_version", *names], ["---"] * (3 + len(names))]
+    lines: list[list[str]] = []
     for date, of_date in sorted(by_date.items(), reverse=True):
         first_row = next(iter(of_date.values()))
         cells = [_cell(of_date.get(name)) for name in names]
         lines.append([str(date), str(first_row["users"]), str(first_row["model_version"]), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table(["feature_date", "users", "model_version", *names], lines)
 
 
 def _cell(row: Row | None) -> str:

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 from pyspark.sql import DataFrame
 
-from churn_assets import asset_paths
+from churn_assets import asset_paths, markdown
 from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, retries
 from churn_assets.assets.gold import reading
 from churn_assets.lakehouse.lake import Lakehouse
@@ -131,7 +131,8 @@ def _version_metadata(outcome: "TrainingOutcome") -> dict[str, Any]:
         return {}
     from churn_assets.model.report.report import markdown_picture
 
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+    # Of slices too, which are named after countries as they landed.
+    reasons = "\n".join(f"- {markdown.text(reason)}" for reason in decision.reasons)
     return {
         "model_version": outcome.version,
         "champion_version": outcome.champion_version or "none",

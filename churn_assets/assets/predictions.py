@@ -38,6 +38,7 @@ def prediction_assets(settings: Settings) -> Assets:
                 "No Production model is registered, so nothing can be scored. Materialise "
                 "churn_prediction_model first; it takes 10,000 labelled rows."
             )
+        registry.require_own(settings, str(production.version))
         definition = registry.churn_definition(settings, production)
         context.add_output_metadata(
             {

@@ -41,6 +41,7 @@ def reason_assets(settings: Settings) -> Assets:
         context.add_output_metadata({"model_versions": ", ".join(map(str, versions)) or "none"})
         explained = []
         for version in versions:
+            registry.require_own(settings, str(version))
             explain = registry.explainer(spark, registry.model_uri(settings, str(version)))
             scored = predictions.where(F.col("model_version") == version)
             explained.append(reasons.churn_reasons(scored, features, explain, explain.columns))

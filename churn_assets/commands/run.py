@@ -32,6 +32,7 @@ def run(
     from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
+    from churn_assets.lakehouse import other_accounts
     from churn_assets.status import lake_status
 
     settings = current_settings()
@@ -46,6 +47,8 @@ def run(
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
     for note in report.notes:
         out.print(note, soft_wrap=True, markup=False)
+    if settings.deployment == "local" and (line := other_accounts.first_warning(settings.lake_root)):
+        typer.echo(f"churn: {line}", err=True)
     console.print_summary(lake_status(lake), settings)
 
 

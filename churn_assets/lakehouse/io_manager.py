@@ -1,12 +1,13 @@
 """Dagster's side of the lake: an asset's DataFrame is written by contract, and its inputs are lazy."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets import markdown
 from churn_assets.asset_keys import TABLE_OF, asset_key, by_date_key
 from churn_assets.dates import DateRange, last_of_month
 from churn_assets.lakehouse.commits import WriteReport
@@ -21,7 +22,6 @@ from churn_assets.tables import EVENTS, GATED, USER_DAILY_ACTIVITY, Column, Tabl
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
 
-LONGEST_CELL = 80
 
 # In an input's metadata: whether the months of its dates are read from their first day on. No partition
 # mapping of Dagster can express that; to Dagster, each date reads the same date.
@@ -160,19 +160,11 @@ def lineage_metadata(table: Table) -> dict[str, Any]:
 def preview_metadata(lake: Lakehouse, table: Table, day: dt.date | None = None) -> dict[str, Any]:
     """Return a few written rows as a table in Markdown."""
     rows = lake.sample_rows(table, day)
-    return {"preview": dg.MetadataValue.md(_as_markdown(table.column_names, rows))} if rows else {}
-
-
-def _as_markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    # Landed lines may hold anything, and inside a code span no character has a meaning.
-    text = "" if value is None else " ".join(str(value).split()).replace("|", "\\|").replace("`", "'")
-    text = text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
-    return f"`{text}`" if text and not text.isalnum() else text
+    if not rows:
+        return {}
+    # Landed lines may hold anything.
+    cells = [[markdown.cell(row[name]) for name in table.column_names] for row in rows]
+    return {"preview": dg.MetadataValue.md(markdown.table(table.column_names, cells))}
 
 
 def column_metadata(table: Table) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def _predict(settings: Settings, version: str, features: "pd.DataFrame") -> Vect
     import mlflow.pyfunc
 
     with _raising_model_errors(version):
+        registry.require_own(settings, version)
         registered = mlflow.pyfunc.load_model(registry.model_uri(settings, version))
         # By scikit-learn, as the rebuilt one: a kernel rounds the last digits otherwise. Versions from before
         # kernels have none.

@@ -3,12 +3,9 @@
 Every worker imports this module, so it imports nothing heavy.
 """
 
-import os
-import secrets
-import stat
 from pathlib import Path
 
-from churn_assets.errors import SettingsError
+from churn_assets.own_secrets import own_secret
 from churn_assets.settings import Settings
 
 ENDPOINT_NAME = "churn-prediction-endpoint"
@@ -32,45 +29,24 @@ def online_folder(settings: Settings) -> Path:
 
 
 def endpoint_token(settings: Settings) -> str:
-    """Return the bearer token of the bundled server: the setting, or one created once for this lake.
+    """Return the bearer token for scoring: the setting, or one created once for this lake.
 
     Raises:
         SettingsError: the token's file is readable by others, is empty, or cannot be written.
     """
-    if settings.endpoint_token:
-        return settings.endpoint_token
-    path = state_folder(settings) / "token"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_once(path)
-        mode = stat.S_IMODE(path.stat().st_mode)
-        token = path.read_text().strip()
-    except OSError as error:
-        raise SettingsError(
-            f"The endpoint's token {path} cannot be used: {error.strerror}. Set CHURN_ENDPOINT_TOKEN."
-        ) from error
-    if mode & 0o077:
-        raise SettingsError(
-            f"The endpoint's token {path} has mode {mode:o}, so others can read it; expected 600. "
-            f"Delete it, and a new one is made, or: chmod 600 {path}"
-        )
-    if not token:
-        raise SettingsError(f"The endpoint's token {path} is empty. Delete it, and a new one is made.")
-    return token
+    return settings.endpoint_token or _own_token(state_folder(settings) / "token", "CHURN_ENDPOINT_TOKEN")
 
 
-def _write_once(path: Path) -> None:
-    if path.exists():
-        return
-    # Written in full under another name, then linked if there is no token yet: two processes that start at
-    # the same time end with the same token, and neither reads a part of it.
-    draft = path.with_name(f".token-{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+def endpoint_admin_token(settings: Settings) -> str:
+    """Return the bearer token for managing and scoring: the setting, or one created once for this lake.
+
+    Raises:
+        SettingsError: the token's file is readable by others, is empty, or cannot be written.
+    """
+    return settings.endpoint_admin_token or _own_token(
+        state_folder(settings) / "admin-token", "CHURN_ENDPOINT_ADMIN_TOKEN"
+    )
+
+
+def _own_token(path: Path, variable: str) -> str:
+    return own_secret(path, "The endpoint's token", f"Set {variable}.")

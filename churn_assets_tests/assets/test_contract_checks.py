@@ -113,7 +113,7 @@ def test_a_value_out_of_range_is_shown_with_the_row_that_has_it(checked: Callabl
     assert failed(results) == {VALUES}
     assert results[VALUES].description == "days_since_last_event <= 29: 1 of 2 rows"
     assert results[VALUES].metadata["days_since_last_event <= 29"].value == 1
-    assert "| 2 | 2026-03-10 | 10 | 5 | 30 |" in str(results[VALUES].metadata["examples"].value)
+    assert "| 2 | `2026-03-10` | 10 | 5 | 30 |" in str(results[VALUES].metadata["examples"].value)
 
 
 @pytest.mark.usefixtures("known_users")

@@ -20,7 +20,7 @@ import sklearn
 from churn_assets.errors import EndpointError
 from churn_assets.model.candidates import estimators, fitting
 from churn_assets.model.logged import packaging
-from churn_assets.model.registry import registry
+from churn_assets.model.registry import registry, signatures
 from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
 from churn_assets.serving.features import online_store
 from churn_assets.serving.rollout.temporary_server import RunningServer, temporary_server
@@ -242,6 +242,8 @@ def copy_of(registered: Settings, lake_root: Path, **overrides: Any) -> Settings
     settings = local_settings(lake_root, **overrides)
     (lake_root / "mlflow").mkdir(parents=True)
     shutil.copy(registered.lake_root / "mlflow" / "mlflow.db", lake_root / "mlflow")
+    (lake_root / "serving").mkdir()
+    shutil.copy(registered.lake_root / "serving" / signatures.KEY_FILE, lake_root / "serving")
     return settings
 
 
@@ -249,13 +251,20 @@ def copy_of(registered: Settings, lake_root: Path, **overrides: Any) -> Settings
 def running(registered: Settings) -> Iterator[RunningServer]:
     """A server of version 1, for tests that do not change it."""
     with temporary_server(registered) as server:
-        _serve(Client(server.url, server.token), registered, "1")
+        _serve(Client(server.url, server.admin_token), registered, "1")
         yield server
 
 
 @pytest.fixture(scope="session")
 def client(running: RunningServer) -> Client:
+    """Who scores."""
     return Client(running.url, running.token)
+
+
+@pytest.fixture(scope="session")
+def admin(running: RunningServer) -> Client:
+    """Who manages the same server; only for tests that leave it as it is."""
+    return Client(running.url, running.admin_token)
 
 
 @pytest.fixture(scope="session")
@@ -277,9 +286,9 @@ def mlflow_answers(settings: Settings, version: str, records: list[dict[str, Any
 
 @contextlib.contextmanager
 def server_of(settings: Settings, version: str | None = None) -> Iterator[Client]:
-    """A server for one test, which serves this version; None leaves that to the test."""
+    """A server for one test and who manages it; it serves this version, and None leaves that to the test."""
     with temporary_server(settings) as server:
-        client = Client(server.url, server.token)
+        client = Client(server.url, server.admin_token)
         if version:
             _serve(client, settings, version)
         yield client

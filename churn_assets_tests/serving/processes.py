@@ -23,6 +23,7 @@ from churn_assets_tests.serving.conftest import Client
 
 INVOCATIONS = f"/serving-endpoints/{ENDPOINT_NAME}/invocations"
 TOKEN = "a-token-for-tests"
+ADMIN_TOKEN = "another-token-for-tests"
 
 
 def free_port() -> int:
@@ -37,6 +38,7 @@ def environment(settings: Settings, port: int, **variables: str) -> dict[str, st
         **settings.as_env(),
         "CHURN_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "CHURN_ENDPOINT_TOKEN": TOKEN,
+        "CHURN_ENDPOINT_ADMIN_TOKEN": ADMIN_TOKEN,
         **variables,
     }
 
@@ -55,7 +57,8 @@ class ServerProcess:
 
     @property
     def client(self) -> Client:
-        return Client(f"http://127.0.0.1:{self.port}", TOKEN)
+        """Who manages it."""
+        return Client(f"http://127.0.0.1:{self.port}", ADMIN_TOKEN)
 
     def workers(self) -> list[psutil.Process]:
         """The processes that listen on the port, the server's own aside."""

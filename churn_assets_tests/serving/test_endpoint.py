@@ -88,7 +88,7 @@ def test_who_comes_second_in_the_same_moment_takes_the_first_ones_token(
         of_the_first.append(endpoint_token(settings))
         return secrets.token_urlsafe(size)
 
-    monkeypatch.setattr("churn_assets.serving.endpoint.secrets.token_urlsafe", make)
+    monkeypatch.setattr("churn_assets.own_secrets.secrets.token_urlsafe", make)
 
     assert [endpoint_token(settings)] == of_the_first
     assert [file.name for file in state_folder(settings).iterdir()] == ["token"]

@@ -230,7 +230,12 @@ def test_an_endpoint_on_an_older_version_fails_the_scheduled_check_until_it_is_d
     house.score("2")
     registry.promote(settings, "2")
     with server_of(settings, "1") as server:
-        there = settings.model_copy(update={"endpoint_url": server.url, "endpoint_token": server.token})
+        there = settings.model_copy(
+            update={
+                "endpoint_url": server.url,
+                "endpoint_admin_token": server.token,
+            }
+        )
         running = replace(house, endpoint=BundledEndpoint(there))
 
         running.check()

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
+from churn_assets import markdown
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.volume import volumes
 from churn_assets.assets.common import ON_SPARK, is_written
@@ -212,5 +213,4 @@ def _silent_days_result(lake: Lakehouse, table: Table, now: dt.datetime) -> dg.A
 
 
 def _as_markdown(rows: DataFrame) -> str:
-    lines = [rows.columns, ["---"] * len(rows.columns), *(map(str, row) for row in rows.collect())]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return markdown.table(rows.columns, [[markdown.cell(value) for value in row] for row in rows.collect()])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 from pyspark.sql import functions as F
 
+from churn_assets import markdown
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK
 from churn_assets.assets.dagster_partitions import dates_of_run
@@ -217,7 +218,7 @@ def _known(figures: Metadata) -> Metadata:
 def _as_markdown(versions: list[Metadata]) -> str:
     columns = list(max(versions, key=len))
     cells = [[_cell(figures.get(name, "")) for name in columns] for figures in versions]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *cells))
+    return markdown.table(columns, cells)
 
 
 def _cell(value: Any) -> str:

@@ -127,6 +127,7 @@ def champion(settings: Settings, holdout: "pd.DataFrame") -> Champion:
         version = str(production.version)
         import mlflow.pyfunc
 
+        registry.require_own(settings, version)
         uri = registry.model_uri(settings, version)
         # The warnings are of packages that differ from those of its training, which takes as long to look
         # for as to load it, and the scoring that follows says the same.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError, WorkspaceError, one_line
 from churn_assets.model.data.churn_definition import ChurnDefinition
-from churn_assets.model.registry import mlflow_database
+from churn_assets.model.registry import mlflow_database, signatures
 from churn_assets.model.registry.quiet import quieten
 from churn_assets.model.registry.stored_version import (
     ProductionVersion,
@@ -157,7 +157,7 @@ def _stored(settings: Settings) -> ProductionVersion | None:
 
 
 def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
-    """Register a logged model as the newest version.
+    """Register a logged model as the newest version, and sign its files as this platform's.
 
     Through the client, because ``mlflow.register_model`` prints to stderr.
 
@@ -180,7 +180,9 @@ def register(settings: Settings, model_uri: str, run_id: str) -> "ModelVersion":
             if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
                 raise
         model_id = model_uri.removeprefix("models:/")
-        return client.create_model_version(name, model_uri, run_id, model_id=model_id)
+        version = client.create_model_version(name, model_uri, run_id, model_id=model_id)
+        signatures.sign(settings, client, version)
+        return version
 
 
 def promote(settings: Settings, version: str) -> None:
@@ -257,6 +259,21 @@ class VersionFunction:
 
         inputs = columns or tuple(F.col(name) for name in self.columns)
         return self.function(*(column.cast("double") for column in inputs))
+
+
+def require_own(settings: Settings, version: str) -> None:
+    """Require that a version's files are those that this platform registered, before any code of it runs.
+
+    Args:
+        settings: of the deployment; ``configure`` has been called with them.
+        version: the version's number.
+
+    Raises:
+        ModelError: somebody else registered it, or its files have changed since.
+    """
+    client = _client(settings)
+    registered = client.get_model_version(registered_model_name(settings), version)
+    signatures.require(settings, client, registered)
 
 
 def scorer(spark: "SparkSession", uri: str) -> VersionFunction:

@@ -67,6 +67,7 @@ def _require_loadable(settings: Settings, version: str) -> None:
     import mlflow.pyfunc
 
     try:
+        registry.require_own(settings, version)
         mlflow.pyfunc.load_model(registry.model_uri(settings, version))
     except Exception as error:
         reason = one_line(error, with_class=True)

@@ -45,13 +45,21 @@ class Follower:
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set; failures are logged and do not end it."""
         while not stop.is_set():
-            self.step()
+            try:
+                self.step()
+            except OSError as error:
+                # Of the state's folder, as of a full disk; what was published before is served on.
+                log.warning("%s cannot be written: %s", self._state.folder, error.strerror)
+                stop.wait(RETRY_SECONDS)
             stop.wait(UPDATE_POLL_SECONDS)
 
     def step(self) -> None:
         """Put the pending update in place, and poll the registry when it is due."""
         if update := self._state.pending_update():
             self._put(update, "asked for")
+            self._state.finish_update()
+        elif self._state.is_update_damaged:
+            self._fail("The update that was asked for cannot be read (wanted.json was damaged); ask again.")
             self._state.finish_update()
         if self._follows_production and time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + REGISTRY_POLL_SECONDS
@@ -97,8 +105,7 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - the same update would end every follower after this one
             message = str(error) if isinstance(error, ChurnError) else one_line(error, with_class=True)
             log.warning("version %s (%s) is refused: %s", version, reason, message)
-            failed = msgspec.structs.replace(before, update="UPDATE_FAILED", message=message, updated_at=now)
-            self._state.publish(failed)
+            self._fail(message)
             self._next_poll = time.monotonic() + RETRY_SECONDS
             return
         log.info("serving version %s (%s)", version, reason)
@@ -110,6 +117,14 @@ class Follower:
                 updated_at=now,
                 followed=before.followed if followed is None else followed,
             )
+        )
+
+    def _fail(self, message: str) -> None:
+        """Publish that an update failed; what was served before goes on."""
+        now = time.time_ns() // 1_000_000
+        before = self._state.read()
+        self._state.publish(
+            msgspec.structs.replace(before, update="UPDATE_FAILED", message=message, updated_at=now)
         )
 
     def _require_own_model(self, entity: Entity) -> None:

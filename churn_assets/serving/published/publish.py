@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from churn_assets.errors import ModelError, one_line
-from churn_assets.model.registry import registry
+from churn_assets.model.registry import registry, signatures
 from churn_assets.serving.scoring import scorer
 from churn_assets.settings import Settings
 
@@ -29,7 +29,7 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
         describe: tries the estimator out, as ``in_a_process`` or ``scorer.describe`` do.
 
     Raises:
-        ModelError: there is no such version, or it cannot be served.
+        ModelError: there is no such version, this platform did not log it, or it cannot be served.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -44,6 +44,8 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as scratch:
             model = Path(download_artifacts(uri, dst_path=scratch))
+            # Of the copy, which nobody else can change any more, and before anything of it is loaded.
+            _require_own(settings, version, model)
             draft = Path(scratch) / "draft"
             draft.mkdir()
             shutil.copyfile(_estimator(model, uri), draft / scorer.ESTIMATOR_FILE)
@@ -54,6 +56,14 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
             draft.rename(target)
     except (MlflowException, OSError) as error:
         raise ModelError(f"{uri} cannot be had: {one_line(error)}. See: churn status") from error
+
+
+def _require_own(settings: Settings, version: str, model: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    registered = client.get_model_version(registry.registered_model_name(settings), version)
+    signatures.require(settings, client, registered, model)
 
 
 def in_a_process(folder: Path) -> dict[str, Any]:
@@ -106,4 +116,7 @@ def _estimator(model: Path, uri: str) -> Path:
         raise ModelError(
             f"{uri} holds no estimator of churn_assets; expected one that churn_prediction_model logged."
         )
-    return model / artifacts["estimator"]["path"]
+    estimator = (model / artifacts["estimator"]["path"]).resolve()
+    if not estimator.is_relative_to(model.resolve()):
+        raise ModelError(f"{uri} has its estimator outside of its own files. Train another version.")
+    return estimator

@@ -65,7 +65,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 def _decode(content: bytes) -> Endpoint:
     try:
         return msgspec.json.decode(content, type=Endpoint)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         # Damaged, as by a power cut: as if nothing were published. The follower publishes Production again.
         log.warning("endpoint.json cannot be read and is made anew")
         return Endpoint()
@@ -107,28 +107,39 @@ class StateFolder:
         """Replace the published state, atomically. Only the follower calls it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".endpoint-{os.getpid()}.json"
-        draft.write_bytes(msgspec.json.encode(endpoint))
-        draft.replace(self._path)
+        try:
+            draft.write_bytes(msgspec.json.encode(endpoint))
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def request_update(self, config: Config) -> bool:
         """Ask for another configuration; return False while an earlier update is pending."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".wanted-{os.getpid()}-{time.monotonic_ns()}.json"
-        draft.write_bytes(msgspec.json.encode(config))
         try:
+            draft.write_bytes(msgspec.json.encode(config))
             os.link(draft, self._pending)
         except FileExistsError:
             return False
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         return True
 
     def pending_update(self) -> Config | None:
-        """Return the configuration that was asked for, until it is published or refused."""
+        """Return the configuration that was asked for, until it is published or refused.
+
+        None also for a damaged one, which the follower removes.
+        """
         try:
             return msgspec.json.decode(self._pending.read_bytes(), type=Config)
-        except FileNotFoundError:
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
+
+    @property
+    def is_update_damaged(self) -> bool:
+        """Whether an update was asked for that nobody can read, as after a power cut."""
+        return self.pending_update() is None and self._pending.exists()
 
     def finish_update(self) -> None:
         """End the pending update, after it was published or refused."""

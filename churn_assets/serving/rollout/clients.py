@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import requests
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_token, online_folder
+from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_admin_token, online_folder
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class BundledEndpoint:
         """
         url = self._settings.endpoint_url.rstrip("/")
         if is_running(url):
-            client = _client(url, endpoint_token(self._settings))
+            client = _client(url, endpoint_admin_token(self._settings))
             yield OpenEndpoint(client, f"bundled, at {url}", invocations(url))
             return
         from churn_assets.serving.rollout.temporary_server import temporary_server
 
         with temporary_server(self._settings) as server:
-            client = _client(server.url, server.token)
+            client = _client(server.url, server.admin_token)
             yield OpenEndpoint(
                 client, f"temporary, none is running at {url}", invocations(url), is_temporary=True
             )

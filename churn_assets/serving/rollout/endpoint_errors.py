@@ -10,9 +10,9 @@ from databricks.sdk.errors.platform import NotFound, PermissionDenied, TooManyRe
 from churn_assets.errors import EndpointError, one_line
 
 ADVICE: dict[type[Exception], str] = {
-    Unauthenticated: "Check DATABRICKS_TOKEN of a workspace, or CHURN_ENDPOINT_TOKEN of churn serve",
+    Unauthenticated: "Check DATABRICKS_TOKEN of a workspace, or CHURN_ENDPOINT_ADMIN_TOKEN of churn serve",
     PermissionDenied: "Who deploys needs CAN MANAGE on the endpoint, EXECUTE on the model, USE CATALOG and "
-    "USE SCHEMA above it; of churn serve, its token",
+    "USE SCHEMA above it; of churn serve, CHURN_ENDPOINT_ADMIN_TOKEN or its file admin-token",
     TooManyRequests: "A limit is reached: delete endpoints that nobody uses, or ask for more",
     NotFound: "Check that the version is registered, and that nobody deleted the endpoint meanwhile",
     requests.RequestException: "Check the address, and that a server answers there",

@@ -18,6 +18,7 @@ from churn_assets.serving.published import follower
 from churn_assets.serving.published.state import StateFolder
 from churn_assets.serving.scoring import scorer
 from churn_assets.serving.server.app import make_app
+from churn_assets.serving.server.connections import BoundedProtocol
 from churn_assets.serving.server.options import Options
 from churn_assets.settings import Settings
 
@@ -26,10 +27,11 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RunningServer:
-    """The address of a server, and its token."""
+    """The address of a server, and its tokens."""
 
     url: str
     token: str = field(repr=False)
+    admin_token: str = field(repr=False)
 
 
 @contextlib.contextmanager
@@ -44,10 +46,21 @@ def temporary_server(settings: Settings) -> Iterator[RunningServer]:
     """
     with tempfile.TemporaryDirectory(prefix="churn-serving-") as folder, _free_port() as listener:
         state = StateFolder(Path(folder))
-        options = Options(state.folder, online_folder(settings), secrets.token_urlsafe(32))
+        tokens = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        options = Options(
+            state.folder, online_folder(settings), *tokens, public_metrics=settings.endpoint_public_metrics
+        )
         stop = threading.Event()
         server = uvicorn.Server(
-            uvicorn.Config(make_app(options), access_log=False, log_level="warning", server_header=False)
+            uvicorn.Config(
+                make_app(options),
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                http=BoundedProtocol,
+                ws="none",
+                proxy_headers=False,
+            )
         )
         threads = [
             threading.Thread(
@@ -63,7 +76,7 @@ def temporary_server(settings: Settings) -> Iterator[RunningServer]:
         try:
             _wait_for_start(server)
             host, port = listener.getsockname()[:2]
-            yield RunningServer(f"http://{host}:{port}", options.token)
+            yield RunningServer(f"http://{host}:{port}", *tokens)
         finally:
             stop.set()
             server.should_exit = True

@@ -77,6 +77,15 @@ class UnsupportedMediaError(ReplyError):
     status, error_code = 415, "UNSUPPORTED_MEDIA_TYPE"
 
 
+class BusyError(ReplyError):
+    """Too many large requests at once."""
+
+    # As of an endpoint of Databricks that has more requests than it may work on at once:
+    # https://docs.databricks.com/aws/en/machine-learning/model-serving/model-serving-limits
+    status, error_code = 429, "REQUEST_LIMIT_EXCEEDED"
+    headers = {"retry-after": "1", "connection": "close"}  # noqa: RUF012 - never changed
+
+
 class UnavailableError(ReplyError):
     """No model is served yet, or no features are published for the look-up."""
 

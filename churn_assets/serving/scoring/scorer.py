@@ -219,7 +219,7 @@ def _frame(rows: NDArray[np.float64], columns: list[str]) -> "pd.DataFrame":
 
 
 def _estimator(folder: Path) -> Any:
-    # It comes from the registry, and anyone who can write there can change the served model anyway.
+    # ``publish.py`` put it there, after it had checked that this platform logged it.
     return pickle.loads((folder / ESTIMATOR_FILE).read_bytes())  # noqa: S301 - see above
 
 

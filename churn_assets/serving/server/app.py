@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -17,9 +18,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from churn_assets.serving.features.online_store import OnlineStore
 from churn_assets.serving.published.state import StateFolder
-from churn_assets.serving.scoring.replies import ReplyError, UnavailableError, reply
+from churn_assets.serving.scoring.replies import ReplyError, UnavailableError, refusal, reply
 from churn_assets.serving.server import openapi
 from churn_assets.serving.server.access import Access
+from churn_assets.serving.server.connections import WAITING, Waiting
 from churn_assets.serving.server.host import ModelHost
 from churn_assets.serving.server.invocations import Invocations, ScoringFirst
 from churn_assets.serving.server.management import Management
@@ -27,7 +29,11 @@ from churn_assets.serving.server.metrics import Metrics
 from churn_assets.serving.server.openapi import DescribedRoute, Operation
 from churn_assets.serving.server.options import Options
 
+log = logging.getLogger("churn.serve")
+
 TICK_SECONDS = 1.0
+
+Page = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(options: Options) -> Starlette:
@@ -40,16 +46,20 @@ class _Worker:
         self._options = options
         self._metrics = Metrics(options.metrics_folder)
         self._state = StateFolder(options.state)
+        self._waiting = Waiting(options.max_connections)
         self._host = ModelHost(self._state, self._metrics, owns_process=options.has_a_parent)
 
     def app(self) -> Starlette:
         handlers = {HTTPException: _http_error, Exception: _internal_error}
-        return Starlette(
+        app = Starlette(
             routes=self._routes,
             lifespan=self._lifespan,
             exception_handlers=handlers,
             middleware=[Middleware(ScoringFirst, self._invocations)],
         )
+        # A redirect would be made from the client's Host header, which may lead anywhere.
+        app.router.redirect_slashes = False
+        return app
 
     @cached_property
     def _access(self) -> Access:
@@ -71,16 +81,24 @@ class _Worker:
                 self._health,
                 Operation(summary="A model is published", errors=(UnavailableError,), is_public=True),
             ),
-            DescribedRoute("/version", _version, Operation(summary="MLflow's version", is_public=True)),
-            DescribedRoute(
-                "/metrics", self._metrics_page, Operation(summary="Metrics for Prometheus", is_public=True)
-            ),
-            DescribedRoute(
-                "/openapi.json",
-                self._openapi,
-                Operation(summary="This document", reply=dict[str, Any], is_public=True),
-            ),
+            self._inside("/version", _version, "MLflow's version"),
+            self._inside("/metrics", self._metrics_page, "Metrics for Prometheus"),
+            self._inside("/openapi.json", self._openapi, "This document", dict[str, Any]),
         ]
+
+    def _inside(self, path: str, page: Page, summary: str, reply_type: type | None = None) -> DescribedRoute:
+        """Return the route of a page that shows the inside of the server, to who has a token or to all."""
+        is_public = self._options.public_metrics
+
+        async def with_token(request: Request) -> Response:
+            try:
+                self._access.require_token(request)
+            except ReplyError as error:
+                return refusal(error)
+            return await page(request)
+
+        operation = Operation(summary=summary, reply=reply_type, is_public=is_public)
+        return DescribedRoute(path, page if is_public else with_token, operation)
 
     @cached_property
     def _document(self) -> dict[str, Any]:
@@ -98,9 +116,9 @@ class _Worker:
         return Response(self._metrics.page(registry_fails=fails), media_type="text/plain; version=0.0.4")
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
         ticking = asyncio.create_task(self._tick())
-        yield
+        yield {WAITING: self._waiting}
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
@@ -109,7 +127,8 @@ class _Worker:
         """Keep the model loaded while the endpoint is in use, and free its memory once it is idle."""
         parent = os.getppid()
         while True:
-            self._host.note_activity()
+            self._waiting.close_late()
+            self._note_activity()
             self._metrics.measure_memory()
             idle = self._is_idle()
             if idle and self._host.is_loaded:
@@ -125,6 +144,13 @@ class _Worker:
                 with contextlib.suppress(ReplyError):
                     await self._host.load_published(in_use=False)
             await asyncio.sleep(TICK_SECONDS)
+
+    def _note_activity(self) -> None:
+        try:
+            self._host.note_activity()
+        except OSError as error:
+            # Of a full disk, which may take the worker's metrics and idleness, and not its answers.
+            log.warning("%s cannot be written: %s", self._state.activity, error.strerror)
 
     def _is_idle(self) -> bool:
         config = self._state.read().config

@@ -1,6 +1,7 @@
 """The scoring route: rows in, probabilities out."""
 
 import asyncio
+import datetime as dt
 import time
 
 import numpy as np
@@ -17,7 +18,8 @@ from churn_assets.serving.endpoint import (
     WITHOUT_HISTORY_HEADER,
 )
 from churn_assets.serving.features.online_store import OnlineStore, Snapshot
-from churn_assets.serving.scoring.batching import Batcher
+from churn_assets.serving.scoring import bounds
+from churn_assets.serving.scoring.batching import ROWS_FOR_A_THREAD, Batcher, in_slices
 from churn_assets.serving.scoring.payload import Rows
 from churn_assets.serving.scoring.replies import NotFoundError, ReplyError, UnavailableError, refusal, reply
 from churn_assets.serving.scoring.scorer import ServedModel
@@ -59,6 +61,7 @@ class Invocations:
         self._metrics = metrics
         self._batcher = Batcher()
         self._shadow = Shadow(metrics)
+        self._building = asyncio.Lock()
 
     def routes(self) -> list[DescribedRoute]:
         """Return the routes: Databricks' path and MLflow's."""
@@ -90,6 +93,8 @@ class Invocations:
         except Exception:
             self._metrics.record_request(ReplyError.status, 0, time.perf_counter() - started)
             raise
+        finally:
+            self._access.end(request)
         self._metrics.record_request(response.status_code, scored_rows, time.perf_counter() - started)
         return response
 
@@ -99,7 +104,9 @@ class Invocations:
         if len(body) < BYTES_FOR_A_THREAD:
             rows = model.parser.rows(body, self._features)
         else:
-            rows = await asyncio.to_thread(model.parser.rows, body, self._features)
+            # One at a time: what is built from a body takes several times its bytes.
+            async with self._building:
+                rows = await asyncio.to_thread(self._rows_of_many, model, body)
         headers = {VERSION_HEADER: model.version, SERVED_NAME_HEADER: self._host.served_name}
         if rows.looked_up:
             headers[FEATURE_DATE_HEADER] = str(rows.looked_up.feature_date)
@@ -110,6 +117,10 @@ class Invocations:
         predictions = await self._predict(model, rows.matrix, explain=rows.explain)
         return reply({"predictions": predictions}, 200, headers), len(rows.matrix)
 
+    def _rows_of_many(self, model: ServedModel, body: bytes) -> Rows:
+        bounds.require_bounds(body)
+        return model.parser.rows(body, self._features)
+
     def _features(self) -> Snapshot | None:
         try:
             return self._store.snapshot()
@@ -118,7 +129,7 @@ class Invocations:
 
     async def _predict(self, model: ServedModel, matrix: np.ndarray, *, explain: bool = False) -> np.ndarray:
         if explain:
-            return await asyncio.to_thread(model.contributions, matrix)
+            return await asyncio.to_thread(in_slices, model.contributions, matrix)
         predictions = await self._batcher.predict(model, matrix)
         if shadow := self._host.shadow:
             self._shadow.score(shadow, model.parser.columns, matrix, predictions)
@@ -128,28 +139,44 @@ class Invocations:
         self, model: ServedModel, rows: Rows, snapshot: Snapshot | None, headers: dict[str, str]
     ) -> tuple[Response, int]:
         """Answer with null and an error for each unknown user, and with 404 if there is no other row."""
-        known = [row for row in range(len(rows.matrix)) if row not in rows.unknown]
-        predictions: list[Prediction] = [None] * len(rows.matrix)
-        if known:
-            scores = (await self._predict(model, rows.matrix[known], explain=rows.explain)).tolist()
-            for row, score in zip(known, scores, strict=True):
-                predictions[row] = score
+        is_known = np.ones(len(rows.matrix), dtype=np.bool_)
+        is_known[list(rows.unknown)] = False
+        scores = None
+        if is_known.any():
+            scores = await self._predict(model, rows.matrix[is_known], explain=rows.explain)
         date = snapshot.feature_date if snapshot else None
-        errors: list[RowError] = [
-            {
-                "row": row,
-                "user_id": user_id,
-                "status": NotFoundError.status,
-                "error_code": NotFoundError.error_code,
-                "message": f"user_id {user_id} has no features of {date}: no event in the 30 days up to it.",
-            }
-            for row, user_id in rows.unknown.items()
-        ]
-        content: Predictions = {"predictions": predictions, "errors": errors}
-        if known:
-            return reply(content, 200, headers), len(known)
-        first = {"error_code": errors[0]["error_code"], "message": errors[0]["message"]}
-        return reply({**first, **content}, NotFoundError.status, headers), 0
+        if len(rows.matrix) < ROWS_FOR_A_THREAD:
+            return _with_errors(rows.unknown, is_known, scores, date, headers)
+        return await asyncio.to_thread(_with_errors, rows.unknown, is_known, scores, date, headers)
+
+
+def _with_errors(
+    unknown: dict[int, int],
+    is_known: np.ndarray,
+    scores: np.ndarray | None,
+    date: dt.date | None,
+    headers: dict[str, str],
+) -> tuple[Response, int]:
+    """Return the answer and the number of its scores: null and an error for each unknown user."""
+    predictions: list[Prediction] = [None] * len(is_known)
+    if scores is not None:
+        for row, score in zip(np.flatnonzero(is_known).tolist(), scores.tolist(), strict=True):
+            predictions[row] = score
+    errors: list[RowError] = [
+        {
+            "row": row,
+            "user_id": user_id,
+            "status": NotFoundError.status,
+            "error_code": NotFoundError.error_code,
+            "message": f"user_id {user_id} has no features of {date}: no event in the 30 days up to it.",
+        }
+        for row, user_id in unknown.items()
+    ]
+    content: Predictions = {"predictions": predictions, "errors": errors}
+    if scores is not None:
+        return reply(content, 200, headers), len(scores)
+    first = {"error_code": errors[0]["error_code"], "message": errors[0]["message"]}
+    return reply({**first, **content}, NotFoundError.status, headers), 0
 
 
 class ScoringFirst:
@@ -167,8 +194,11 @@ class ScoringFirst:
         if scope["type"] == "http" and scope["path"] in SCORING_PATHS and scope["method"] == "POST":
             response = await self._answer(Request(scope, receive, send))
             await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            # MLflow's client asks so. The router would redirect it to the host of its own Host header.
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)
 
 
 def _require_this_endpoint(request: Request) -> None:

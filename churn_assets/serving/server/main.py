@@ -7,6 +7,7 @@ module again, so it imports little and runs as ``python -m``, not from the comma
 import logging
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -18,18 +19,29 @@ from urllib.parse import urlparse
 
 import uvicorn
 from filelock import FileLock, Timeout
-from uvicorn.supervisors import Multiprocess
 
 from churn_assets import settings as settings_module
 from churn_assets.errors import ChurnError, EndpointError
-from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_token, online_folder, state_folder
-from churn_assets.serving.server.options import Options
+from churn_assets.serving.endpoint import (
+    ENDPOINT_NAME,
+    endpoint_admin_token,
+    endpoint_token,
+    online_folder,
+    state_folder,
+)
+from churn_assets.serving.server.connections import BoundedProtocol
+from churn_assets.serving.server.options import MAX_CONNECTIONS, Options
+from churn_assets.serving.server.workers import HEALTH_SECONDS, Workers
 from churn_assets.settings import Settings
 
 log = logging.getLogger("churn.serve")
 
 GRACE_SECONDS = 10
 BACKLOG = 2048
+
+# What a worker opens beside its connections: libraries, models, metrics.
+OTHER_FILES = 256
+MIN_CONNECTIONS = 64
 
 
 def serve(settings: Settings) -> None:
@@ -40,7 +52,8 @@ def serve(settings: Settings) -> None:
         SettingsError: the token cannot be used.
     """
     folder = state_folder(settings)
-    token = endpoint_token(settings)
+    token, admin_token = endpoint_token(settings), endpoint_admin_token(settings)
+    max_connections = _allow_connections()
     lock = FileLock(folder / "server.lock", timeout=0)
     try:
         lock.acquire()
@@ -53,16 +66,39 @@ def serve(settings: Settings) -> None:
             state=folder,
             online=online_folder(settings),
             token=token,
+            admin_token=admin_token,
             idle_seconds=settings.endpoint_idle_seconds,
             max_bytes=settings.endpoint_max_megabytes * 1024 * 1024,
             metrics_folder=_make_empty(folder / "metrics"),
+            public_metrics=settings.endpoint_public_metrics,
+            max_connections=max_connections,
         )
         (folder / "wanted.json").unlink(missing_ok=True)
         (folder / "active").touch()
         host, port = listener.getsockname()[:2]
         log.info("%s on http://%s:%s, %s workers", ENDPOINT_NAME, host, port, settings.endpoint_workers)
         log.info("token: %s", "CHURN_ENDPOINT_TOKEN" if settings.endpoint_token else folder / "token")
+        admin = "CHURN_ENDPOINT_ADMIN_TOKEN" if settings.endpoint_admin_token else folder / "admin-token"
+        log.info("token of who manages it: %s", admin)
         _run(settings, options, listener)
+
+
+def _allow_connections() -> int:
+    """Let the workers, which inherit it, open as many files as they may; return the connections of each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    allowed = soft
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == resource.RLIM_INFINITY or allowed >= wanted:
+        return MAX_CONNECTIONS
+    connections = max(MIN_CONNECTIONS, allowed - OTHER_FILES)
+    log.warning(
+        "a worker holds %s connections, because it may open %s files; for %s: ulimit -n %s",
+        *(connections, allowed, MAX_CONNECTIONS, wanted),
+    )
+    return connections
 
 
 def _run(settings: Settings, options: Options, listener: socket.socket) -> None:
@@ -79,8 +115,12 @@ def _run(settings: Settings, options: Options, listener: socket.socket) -> None:
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=HEALTH_SECONDS,
+        http=BoundedProtocol,
+        ws="none",
+        proxy_headers=False,
     )
-    workers = Multiprocess(config, [listener])
+    workers = Workers(config, listener)
     stop = threading.Event()
     follower = threading.Thread(target=_keep_follower_running, args=(settings, options.state, stop))
     follower.start()

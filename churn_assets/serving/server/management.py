@@ -15,6 +15,7 @@ from churn_assets.serving.scoring.replies import (
     ConflictError,
     NotFoundError,
     ReplyError,
+    UnavailableError,
     refusal,
     reply,
 )
@@ -33,9 +34,18 @@ from churn_assets.serving.server.openapi import DescribedRoute, Operation
 
 API = "/api/2.0/serving-endpoints"
 
+Answer = Callable[[Request], Awaitable[Any]]
+
+# A configuration names one or two versions.
+MAX_CONFIG_BYTES = 64 * 1024
+
 
 class Management:
-    """The routes that show the endpoint and update its configuration."""
+    """The routes that show the endpoint, which the scoring token may see, and that update its configuration.
+
+    As on Databricks, where CAN QUERY gets an endpoint and only CAN MANAGE updates it:
+    https://docs.databricks.com/aws/en/security/auth/access-control/#serving-endpoint-acls
+    """
 
     def __init__(self, state: StateFolder, access: Access, is_loaded: Callable[[], bool]) -> None:
         self._state = state
@@ -60,25 +70,32 @@ class Management:
             ),
             DescribedRoute(
                 endpoint + "/config",
-                self._with_token(self._put_config),
+                self._with_admin_token(self._put_config),
                 Operation(
                     summary="Start an update to another configuration; the endpoint's state shows its end",
                     bodies=(ConfigBody,),
                     reply=EndpointDetails,
-                    errors=(ConflictError,),
+                    errors=(ConflictError, UnavailableError),
                 ),
                 "PUT",
             ),
-            DescribedRoute(served_model + "/build-logs", self._with_token(self._logs), logs),
-            DescribedRoute(served_model + "/logs", self._with_token(self._logs), logs),
+            DescribedRoute(served_model + "/build-logs", self._with_admin_token(self._logs), logs),
+            DescribedRoute(served_model + "/logs", self._with_admin_token(self._logs), logs),
         ]
 
-    def _with_token(
-        self, answer: Callable[[Request], Awaitable[Any]]
+    def _with_token(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+        return self._checked(self._access.require_token, answer)
+
+    def _with_admin_token(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+        return self._checked(self._access.require_admin_token, answer)
+
+    @staticmethod
+    def _checked(
+        require: Callable[[Request], None], answer: Answer
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             try:
-                self._access.require_token(request)
+                require(request)
                 name = request.path_params.get("name", ENDPOINT_NAME)
                 if name != ENDPOINT_NAME:
                     raise NotFoundError(
@@ -90,20 +107,27 @@ class Management:
 
         return endpoint
 
-    async def _list(self, _request: Request) -> EndpointList:
-        return {"endpoints": [self._details()]}
+    async def _list(self, request: Request) -> EndpointList:
+        return {"endpoints": [self._details(request)]}
 
-    async def _get(self, _request: Request) -> EndpointDetails:
-        return self._details()
+    async def _get(self, request: Request) -> EndpointDetails:
+        return self._details(request)
 
     async def _put_config(self, request: Request) -> EndpointDetails:
         try:
-            body = msgspec.json.decode(await self._access.body(request), type=ConfigBody)
+            body = msgspec.json.decode(await self._access.body(request, MAX_CONFIG_BYTES), type=ConfigBody)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequestError(f"{error}. Expected served_entities.") from error
-        if not self._state.request_update(_config(body)):
+        config = _config(body)
+        try:
+            is_taken = self._state.request_update(config)
+        except OSError as error:
+            raise UnavailableError(
+                f"The update cannot be written to {self._state.folder}: {error.strerror}."
+            ) from error
+        if not is_taken:
             raise ConflictError(f"{ENDPOINT_NAME} is being updated; wait until it is NOT_UPDATING.")
-        return self._details()
+        return self._details(request)
 
     async def _logs(self, request: Request) -> Logs:
         endpoint = self._state.read()
@@ -118,7 +142,7 @@ class Management:
             )
         return {"logs": f"{served} was loaded and answered.\n"}
 
-    def _details(self) -> EndpointDetails:
+    def _details(self, request: Request) -> EndpointDetails:
         # In this order: an update that is no longer pending is in the endpoint that is read after it.
         pending, endpoint = self._state.pending_update(), self._state.read()
         update = "IN_PROGRESS" if pending else endpoint.update
@@ -129,7 +153,7 @@ class Management:
             "last_updated_timestamp": endpoint.updated_at,
             "state": {"ready": "READY" if endpoint.config else "NOT_READY", "config_update": update},
             "route_optimized": False,
-            "permission_level": "CAN_MANAGE",
+            "permission_level": "CAN_MANAGE" if self._access.is_admin(request) else "CAN_QUERY",
         }
         if endpoint.config:
             loaded = "" if self._is_loaded() else "Scaled to zero"

@@ -1,14 +1,42 @@
 """The server's metrics for Prometheus; several workers write into files of one folder."""
 
+import logging
+import os
 import time
 from pathlib import Path
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 DIFFERENCES = (0.0, 1e-9, 1e-6, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+log = logging.getLogger("churn.serve")
+
+# The first part of the names of prometheus_client's files, one for each kind of the metrics below, and their
+# size, which holds three times what these metrics need.
+FILES = ("counter", "histogram", "gauge_livesum", "gauge_liveall", "gauge_livemax")
+FILE_BYTES = 64 * 1024
+
+
+def _take_room(folder: Path) -> None:
+    """Write this worker's files before prometheus_client maps them.
+
+    It maps files with holes, and to write into a hole of a full disk ends the process (SIGBUS).
+    """
+    try:
+        for name in FILES:
+            with (folder / f"{name}_{os.getpid()}.db").open("xb") as file:
+                file.write(bytes(FILE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        log.warning("%s cannot be written (%s): this worker's metrics stay its own", folder, error.strerror)
+        values.ValueClass = values.MutexValue
+        for name in FILES:
+            (folder / f"{name}_{os.getpid()}.db").unlink(missing_ok=True)
 
 
 class Metrics:
@@ -21,6 +49,8 @@ class Metrics:
             folder: prometheus_client's ``PROMETHEUS_MULTIPROC_DIR``; None for a single worker.
         """
         self._folder = folder
+        if folder is not None:
+            _take_room(folder)
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "churn_requests", "Scoring requests by HTTP status", ["status"], registry=registry

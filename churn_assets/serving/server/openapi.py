@@ -96,10 +96,13 @@ def _message_types(routes: Sequence[DescribedRoute]) -> Iterator[type]:
 
 def _operation(route: DescribedRoute, schema_of: Mapping[type, Schema]) -> Schema:
     operation = route.operation
+    error_content = _json(schema_of[ErrorBody])
     if operation.reply:
-        content, error_content = _json(schema_of[operation.reply]), _json(schema_of[ErrorBody])
+        content = _json(schema_of[operation.reply])
     else:
-        content = error_content = {"text/plain": {"schema": {"type": "string"}}}
+        content = {"text/plain": {"schema": {"type": "string"}}}
+        if operation.is_public:
+            error_content = content
     answer: Schema = {"description": operation.summary, "content": content}
     if operation.headers:
         answer["headers"] = dict(operation.headers)

@@ -1,11 +1,15 @@
 """What is served follows what was asked for and what ``Production`` names, over a real registry."""
 
+import errno
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow.artifacts import download_artifacts
 
 from churn_assets.model.registry import registry
 from churn_assets.serving.published import follower
@@ -134,6 +138,58 @@ def test_a_wish_that_cannot_be_had_leaves_what_is_served(state: StateFolder, ste
     assert state.read().update == "UPDATE_FAILED"
     assert state.read().config_version == 1
     assert state.pending_update() is None
+
+
+def test_a_wish_that_cannot_be_read_fails_and_the_next_one_is_taken(state: StateFolder, step):
+    step()
+    (state.folder / "wanted.json").write_bytes(b'{"serving"')
+
+    assert step() == "1"
+    assert state.read().update == "UPDATE_FAILED"
+    assert "wanted.json was damaged" in state.read().message
+    assert state.request_update(Config(version("2")))
+    assert step() == "2"
+
+
+def test_a_full_disk_does_not_end_the_follower(
+    lake: Settings, state: StateFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.0)
+    stop, tries = threading.Event(), 0
+
+    def full(_endpoint: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            stop.set()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(state, "publish", full)
+
+    Follower(lake, state, describe=scorer.describe).run(stop)
+
+    assert tries == 2
+    assert "cannot be written: No space left on device" in caplog.text
+
+
+def test_a_version_that_somebody_else_registered_is_not_even_opened(
+    lake: Settings, state: StateFolder, step, tmp_path: Path
+):
+    import mlflow
+
+    step()
+    client = mlflow.MlflowClient()
+    exploded = tmp_path / "exploded"
+    folder = tmp_path / "foreign"
+    shutil.copytree(download_artifacts(client.get_model_version(NAME, "1").source), folder)
+    (pickled,) = folder.rglob("estimator.pkl")
+    pickled.write_bytes(f"cos\nmkdir\n(S'{exploded}'\ntR.".encode())
+    client.create_model_version(NAME, folder.as_uri(), None)
+    registry.promote(lake, "8")
+
+    assert step() == "1"
+    assert "Version 8 was not registered by this lake's platform" in state.read().message
+    assert not exploded.exists()
 
 
 def test_a_fault_of_ours_while_trying_a_version_is_no_end_of_the_follower(lake: Settings, state: StateFolder):

@@ -1,5 +1,6 @@
 """The two files: published state that readers follow, and one wish at a time."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,33 @@ def test_a_damaged_state_is_as_if_nothing_had_been_published(tmp_path: Path) -> 
     (tmp_path / "endpoint.json").write_bytes(b'{"config":{"serv')
 
     assert state.read() == Endpoint()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"serv', b"\xff\xfe", b'{"serving": 3}'])
+def test_a_damaged_wish_is_no_wish(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "wanted.json").write_bytes(content)
+    state = StateFolder(tmp_path)
+
+    assert state.pending_update() is None
+    assert state.is_update_damaged
+    state.finish_update()
+    assert not state.is_update_damaged
+    assert state.request_update(ONE)
+
+
+def test_a_wish_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """A limit of the process stands for a full disk: it fails in the same place, with another number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    state = StateFolder(tmp_path)
+    state.publish(Endpoint(config=ONE, config_version=7))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            state.request_update(TWO)
+        with pytest.raises(OSError, match="File too large"):
+            state.publish(Endpoint(config=TWO))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert [file.name for file in tmp_path.iterdir()] == ["endpoint.json"]
+    assert state.read().config_version == 7

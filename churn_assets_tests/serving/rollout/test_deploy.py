@@ -421,7 +421,7 @@ def somebody_updates(workspace: Workspace, version: str, shadow: str | None = No
 def test_the_bundled_server_is_deployed_to_in_the_same_way(lake: Settings, progress: list[str]) -> None:
     ours = Target(ENDPOINT_NAME, "churn-prediction-model", "1")
     with temporary_server(lake) as server:
-        client = WorkspaceClient(config=Config(host=server.url, token=server.token, auth_type="pat"))
+        client = WorkspaceClient(config=Config(host=server.url, token=server.admin_token, auth_type="pat"))
 
         assert deploy(client, ours, progress.append, timeout=20).changed
         assert not deploy(client, ours, progress.append, timeout=20).changed

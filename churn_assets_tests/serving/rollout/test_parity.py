@@ -304,7 +304,13 @@ def test_where_no_server_runs_a_temporary_one_answers_and_says_so(lake: Settings
 
 
 def test_the_server_that_runs_is_used(lake: Settings, running: RunningServer) -> None:
-    there = lake.model_copy(update={"endpoint_url": running.url, "endpoint_token": running.token})
+    there = lake.model_copy(
+        update={
+            "endpoint_url": running.url,
+            "endpoint_token": running.token,
+            "endpoint_admin_token": running.admin_token,
+        }
+    )
 
     with BundledEndpoint(there).open() as endpoint:
         assert not endpoint.is_temporary

@@ -107,6 +107,7 @@ def test_only_unknown_users_are_404_in_databricks_shape(client: Client):
 
 GUARDED = [("POST", SCORE), ("POST", "/invocations"), ("GET", ENDPOINT), ("PUT", f"{ENDPOINT}/config")]
 GUARDED += [("GET", "/api/2.0/serving-endpoints"), ("GET", f"{ENDPOINT}/served-models/x/logs")]
+GUARDED += [("GET", path) for path in ("/metrics", "/version", "/openapi.json")]
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
@@ -152,7 +153,7 @@ def test_the_token_comes_before_what_could_be_learnt_without_it(client: Client):
     path = "/serving-endpoints/another/invocations"
 
     assert requests.post(client.url + path, json={"shoe_size": 1}, timeout=10).status_code == 401
-    assert "event_count_30d" not in requests.get(client.url + "/openapi.json", timeout=10).text
+    assert "event_count_30d" not in client.ask("GET", "/openapi.json").text
 
 
 @pytest.mark.parametrize(
@@ -313,13 +314,49 @@ def head(client: Client, *headers: str) -> bytes:
     return "\r\n".join([*lines, "content-type: application/json", *headers, "", ""]).encode()
 
 
-@pytest.mark.parametrize(
-    ("path", "content"), [("/ping", "\n"), ("/health", "\n"), ("/version", version_of("mlflow"))]
-)
-def test_mlflows_pages_need_no_token(client: Client, path: str, content: str):
+@pytest.mark.parametrize("path", ["/ping", "/health"])
+def test_whether_it_lives_is_told_without_a_token(client: Client, path: str):
     answer = requests.get(client.url + path, timeout=10)
 
-    assert (answer.status_code, answer.text) == (200, content)
+    assert (answer.status_code, answer.text) == (200, "\n")
+
+
+def test_the_version_is_mlflows(client: Client):
+    assert client.ask("GET", "/version").text == version_of("mlflow")
+
+
+@pytest.fixture(scope="module")
+def public(registered: Settings) -> Iterator[Client]:
+    with server_of(registered.model_copy(update={"endpoint_public_metrics": True})) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/version", "/openapi.json"])
+def test_pages_of_the_inside_are_public_where_that_is_wished(public: Client, path: str):
+    assert requests.get(public.url + path, timeout=10).status_code == 200
+    assert requests.get(public.url + ENDPOINT, timeout=10).status_code == 401
+
+
+def test_who_scores_may_look_and_not_manage(client: Client, admin: Client):
+    entity = {"entity_name": "churn-prediction-model", "entity_version": "2"}
+    refused = client.ask("PUT", f"{ENDPOINT}/config", json={"served_entities": [entity]})
+
+    assert error_of(refused) == (403, "PERMISSION_DENIED")
+    assert "CHURN_ENDPOINT_ADMIN_TOKEN" in refused.json()["message"]
+    assert error_of(client.ask("GET", f"{ENDPOINT}/served-models/x/logs")) == (403, "PERMISSION_DENIED")
+    seen, managed = client.ask("GET", ENDPOINT).json(), admin.ask("GET", ENDPOINT).json()
+    assert (seen["permission_level"], managed["permission_level"]) == ("CAN_QUERY", "CAN_MANAGE")
+    assert seen["config"]["served_entities"][0]["entity_version"] == "1"
+    assert admin.post(BODY).status_code == 200
+
+
+def test_no_answer_sends_a_client_to_the_host_that_it_named(client: Client):
+    answer = requests.get(
+        f"{client.url}/ping/", headers={"host": "evil.example"}, timeout=10, allow_redirects=False
+    )
+
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
 
 
 def test_before_a_model_is_served_it_is_503_with_what_to_do_and_when_to_retry(lake: Settings):

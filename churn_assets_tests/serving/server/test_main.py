@@ -107,6 +107,8 @@ def test_a_killed_worker_takes_only_its_own_connections_with_it_and_comes_back(s
     others = [a for a in load.answers if a.local_port not in its_clients and a.begun > killed]
     assert len(others) > 20
     wait_until(lambda: server.metric('churn_model_version{version="1"}') == 2, "the new one holds it, too")
+    ended = f"worker {victim.pid} ended with SIGKILL, as of a machine without memory; another is started"
+    assert ended in server.log.read_text()
 
 
 def clients_of(worker: psutil.Process, port: int) -> set[int]:

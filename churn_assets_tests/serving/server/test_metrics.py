@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +26,8 @@ ROWS = {"inputs": [RECORD, {**RECORD, "days_since_last_event": 29}, {"user_id": 
 
 
 def samples(client: Client) -> dict[str, float]:
-    """By name and labels, as Prometheus reads the page, which needs no token."""
-    answer = requests.get(f"{client.url}/metrics", timeout=10)
+    """By name and labels, as Prometheus reads the page."""
+    answer = client.ask("GET", "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
         sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
@@ -195,3 +197,44 @@ def test_a_promoted_version_is_loaded_before_anybody_asks(registered: Settings):
         wait_until(lambda: samples(client).get("churn_model_version version=1") == 1)
 
         assert "churn_requests_total status=200" not in samples(client)
+
+
+ON_A_FULL_DISK = """
+import os, sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+from churn_assets.serving.server.metrics import Metrics
+
+def fill():
+    with (folder / "filler").open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+if sys.argv[2] == "full at the start":
+    fill()
+metrics = Metrics(folder)
+fill()
+for status in range(400, 440):
+    metrics.record_request(status, 1, 0.1)
+print(metrics.page(registry_fails=False).decode().count("churn_requests_total{"))
+"""
+
+
+@pytest.mark.parametrize(("when", "counted"), [("full at the start", "0"), ("full later", "40")])
+def test_a_full_disk_ends_no_worker(tmp_path: Path, when: str, counted: str):
+    """On a file system of 1 MB: a file with holes could not be written there, which ends a process."""
+    mounted = f'mount -t tmpfs -o size=1m none {tmp_path} && exec "$0" "$@"'
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    try:
+        subprocess.run([*alone, mounted, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets nobody mount a file system of their own")
+
+    command = [*alone, mounted, sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.strip()) == (0, counted), done.stderr
