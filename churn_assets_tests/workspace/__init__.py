@@ -30,7 +30,11 @@ Known differences from the real service:
   failures come only from ``Workspace.faults``. Schedules never fire. E-mails go to ``Workspace.emails``.
 * Which of TERMINATED and SKIPPED the service gives for the life cycle of a task that did not run (EXCLUDED,
   UPSTREAM_FAILED, UPSTREAM_CANCELED) is not documented; here it is SKIPPED.
-* Retries of tasks, repairs, notebooks, Git sources and serverless tasks are refused; runs never queue.
+* Serverless tasks run at once, each on its own, in the environment version 4 only: this interpreter, and what
+  the dependencies bring, whose lines must be pinned. Options of pip among them are refused, and ``client``,
+  which the service still takes. What a session refuses there is in ``emulated_databricks.serverless``.
+  Of artifacts, which Sail has not, archives are unpacked where functions run.
+* Retries of tasks, repairs, notebooks and Git sources are refused; runs never queue.
 * MLflow's artifacts lie in a folder that clients and tasks reach directly, without credentials for a cloud.
 * Listings are cut by count alone, and nothing is eventually consistent.
 """
