@@ -28,7 +28,8 @@ CLUSTERS = COMPUTE - {"environment_key"}
 TASK_FIELDS = (
     {"task_key", "depends_on", "run_if", "description", "libraries", "timeout_seconds"} | KINDS | COMPUTE
 )
-TASK_FIELDS |= {"email_notifications", "notification_settings", "max_retries"}
+TASK_FIELDS |= {"email_notifications", "notification_settings"}
+TASK_FIELDS |= {"max_retries", "min_retry_interval_millis", "retry_on_timeout", "disable_auto_optimization"}
 
 
 def check(settings: dict[str, Any], known: set[str]) -> None:
@@ -90,8 +91,10 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
     if not re.fullmatch(r"[\w-]{1,100}", key):
         raise Violation(f"The task key {key!r} may hold letters, digits, - and _ only.")
     _only(task, TASK_FIELDS, where)
-    if task.get("max_retries"):
-        raise Violation(f"{where} is to be retried by Databricks, which is not emulated.")
+    # SDK, ``Task.max_retries``: "The value `-1` means to retry indefinitely and the value `0` means to never
+    # retry."
+    if not 0 <= task.get("max_retries", 0) <= 10:
+        raise Violation(f"{where} is to be retried {task['max_retries']} times, which is not emulated.")
     kinds, compute = KINDS & set(task), COMPUTE & set(task)
     if len(kinds) != 1:
         raise Violation(f"{where} is {sorted(kinds) or 'nothing'}; it must be one of {sorted(KINDS)}.")

@@ -113,9 +113,12 @@ class Jobs:
             self.runs[run_id] = run
         return run
 
-    def _drive(self, run: Run) -> Run:
+    def _drive(self, run: Run, before: Run | None = None) -> Run:
         tasks = TaskRunner(self._surroundings, run)
-        runner = JobRunner(run, tasks, self._surroundings.clusters, self._surroundings.emails)
+        surroundings = self._surroundings
+        runner = JobRunner(
+            run, tasks, surroundings.clusters, surroundings.emails, ids=self._ids, before=before
+        )
         self._threads.append(runner.thread)
         runner.thread.start()
         return run
@@ -173,7 +176,11 @@ class Jobs:
                 parameters=defaults | parameters,
                 number=len(earlier) + 1,
             )
-            if sum(not run.end for run in earlier) >= settings.get("max_concurrent_runs", 1):
+            active = [run for run in earlier if not run.end]
+            if len(active) >= settings.get("max_concurrent_runs", 1):
+                if (settings.get("queue") or {}).get("enabled"):
+                    run.phase = "QUEUED"
+                    return self._drive(run, active[-1])
                 run.end, run.ended = TOO_MANY_RUNS, now_ms()
                 for task in run.tasks.values():
                     task.end = TOO_MANY_RUNS
@@ -188,7 +195,7 @@ class Jobs:
             if not run.deleted:
                 if run.run_id == run_id:
                     return run, None
-                for task in run.tasks.values():
+                for task in (*run.earlier, *run.tasks.values()):
                     if task.run_id == run_id:
                         return run, task
         raise ApiError(400, "INVALID_PARAMETER_VALUE", f"Run {run_id} does not exist.")

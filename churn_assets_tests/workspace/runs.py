@@ -41,6 +41,13 @@ class TaskRun:
     error: dict[str, str] | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     why: End = CANCELED
+    attempt: int = 0
+
+    def again(self, run_id: int) -> "TaskRun":
+        """The next attempt of the task, about to start."""
+        folder = self.folder.with_name(f"{self.key}-{self.attempt + 1}")
+        more = {"cancel": self.cancel, "why": self.why, "attempt": self.attempt + 1}
+        return TaskRun(run_id, self.settings, folder, phase="PENDING", **more)
 
     @property
     def key(self) -> str:
@@ -75,7 +82,7 @@ class TaskRun:
             "run_if": "ALL_SUCCESS",
             **settings,
             "run_id": self.run_id,
-            "attempt_number": 0,
+            "attempt_number": self.attempt,
             "start_time": self.started,
             "end_time": self.ended,
             "setup_duration": max(0, self.executing - self.started),
@@ -102,6 +109,7 @@ class Run:
         creator: who started it.
         run_as: who its tasks are.
         job_clusters: what was started for its ``job_cluster_key``s.
+        earlier: attempts of tasks that failed and were followed by another.
         changed: guards the run and its tasks; notified at each change.
     """
 
@@ -121,6 +129,7 @@ class Run:
     started: int = field(default_factory=now_ms)
     ended: int = 0
     job_clusters: dict[str, Cluster] = field(default_factory=dict)
+    earlier: list[TaskRun] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     deleted: bool = False
 
@@ -161,7 +170,10 @@ class Run:
                     {"name": key, "value": value} for key, value in self.parameters.items()
                 ]
             if with_tasks:
-                info["tasks"] = [task.view(self.page_url(url, task.run_id)) for task in self.tasks.values()]
+                tasks = sorted(
+                    [*self.earlier, *self.tasks.values()], key=lambda task: (task.key, task.attempt)
+                )
+                info["tasks"] = [task.view(self.page_url(url, task.run_id)) for task in tasks]
                 info["job_clusters"] = self.settings.get("job_clusters") or []
                 if self.settings.get("environments"):
                     info["environments"] = self.settings["environments"]

@@ -269,7 +269,7 @@ def test_a_job_is_kept_changed_and_deleted(workspace: Workspace) -> None:
         ({"depends_on": [TaskDependency("a")]}, "in a circle"),
         ({"job_cluster_key": "other"}, "not in job_clusters"),
         ({"new_cluster": CLUSTER}, "must be one of"),
-        ({"max_retries": 2}, "not emulated"),
+        ({"max_retries": -1}, "not emulated"),
         ({"task_key": "a b"}, "letters, digits"),
     ],
 )
