@@ -158,11 +158,15 @@ class Settings(BaseSettings):
     def _tags_are_json_or_pairs(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
+        expected = ValueError('should be JSON, or pairs such as "team=growth,cost_center=42"')
         if value.lstrip().startswith("{"):
-            return json.loads(value)
+            try:
+                return json.loads(value)
+            except ValueError as error:
+                raise expected from error
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         if any(not equals or not name.strip() for name, equals, _ in pairs):
-            raise ValueError('should be JSON, or pairs such as "team=growth,cost_center=42"')
+            raise expected
         return {name.strip(): text.strip() for name, _, text in pairs}
 
     @model_validator(mode="after")

@@ -356,6 +356,50 @@ def test_it_runs_at_six_utc_unless_it_is_paused(
     ]
 
 
+def test_engineers_may_run_it_and_the_owner_may_change_it(
+    workspace: Workspace, make_settings: Callable[..., Settings], wheel: Callable[[str], None]
+) -> None:
+    names = {"databricks_engineers": "engineers", "databricks_owner": workspace.auth.client_id}
+
+    job_id = daily_job.create(workspace.client(), make_settings(landing_root=LANDING, **names))
+
+    assert workspace.permissions.granted["jobs", str(job_id)] == {
+        ("user_name", "engineer@example.com"): "IS_OWNER",
+        ("group_name", "engineers"): "CAN_MANAGE_RUN",
+        ("service_principal_name", workspace.auth.client_id): "CAN_MANAGE",
+    }
+
+
+def test_whom_it_runs_as_is_kept_until_the_settings_name_another(
+    workspace: Workspace, make_settings: Callable[..., Settings], wheel: Callable[[str], None]
+) -> None:
+    client, principal = workspace.client(), workspace.auth.client_id
+    seen = []
+    for name in (principal, principal, ""):
+        job_id = daily_job.create(client, make_settings(landing_root=LANDING, databricks_run_as=name))
+        resets = len(workspace.calls("POST", "/jobs/reset"))
+        seen.append((client.jobs.get(job_id).run_as_user_name, resets))
+
+    assert seen == [(principal, 0), (principal, 0), ("engineer@example.com", 1)]
+
+
+def test_who_is_told_of_a_failure_is_told_of_a_late_run_as_well(
+    workspace: Workspace, settings: Settings, wheel: Callable[[str], None]
+) -> None:
+    job_id = daily_job.create(workspace.client(), settings)
+
+    made = workspace.client().jobs.get(job_id).settings
+    assert made
+    assert made.email_notifications
+    addresses = ["oncall@example.com", "team@example.com"]
+    assert made.email_notifications.on_failure == addresses
+    assert made.email_notifications.on_duration_warning_threshold_exceeded == addresses
+    assert made.health
+    assert made.health.as_dict() == {
+        "rules": [{"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 3600}]
+    }
+
+
 def test_other_code_is_another_wheel_and_the_one_before_the_last_is_cleared(
     workspace: Workspace, settings: Settings, wheel: Callable[[str], None]
 ) -> None:
