@@ -1,4 +1,4 @@
-"""A night of the Databricks job: the package's own wheel, on another Python, on the emulated runtime."""
+"""A serverless night of the Databricks job: the package's own wheel, on another Python and Spark."""
 
 import shutil
 from collections.abc import Iterator
@@ -52,6 +52,9 @@ def night(house: House, remote_python: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_every_task_does_its_part_and_the_first_model_is_served(night: Night) -> None:
     assert set(states(night.run).values()) == {"SUCCESS"}
+    # None was tried twice, and there was no cluster.
+    assert night.workspace.jobs.runs[night.run.run_id].earlier == []
+    assert night.workspace.calls("GET", "/clusters/get") == night.workspace.clusters.alive() == []
     assert production(night.settings) == served(night.workspace) == "1"
 
 

@@ -79,7 +79,7 @@ def test_clusters_are_listed_by_state(workspace: Workspace) -> None:
         ({"autoscale": {"min_workers": 1, "max_workers": 2}}, "takes one of num_workers"),
         ({"num_workers": 0}, "singleNode"),
         ({"num_workers": "4"}, "expected a int"),
-        ({"policy_id": "p"}, "not emulated"),
+        ({"init_scripts": []}, "not emulated"),
         ({"workers": 4}, "Unknown field 'workers'"),
     ],
 )
