@@ -12,7 +12,7 @@ from churn_assets.databricks.client import workspace_client
 from churn_assets.databricks.compute.compute import SECRETS, require_compute, require_runtime
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
 from churn_assets.databricks.staging import step_staging
-from churn_assets.databricks.workflow.job_compute import ENVIRONMENT_VERSION
+from churn_assets.databricks.workflow.job_compute import ENVIRONMENT_VERSION, OF_CLUSTERS
 from churn_assets.databricks.workflow.spec import job_specification
 from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.identity import identity
@@ -126,11 +126,15 @@ def _job(settings: Settings, client: "WorkspaceClient") -> str:
         raise WorkspaceError(
             f"CHURN_DATABRICKS_POLICY_ID={policy} is no policy of this workspace. Name another, or unset it."
         ) from error
+    given = settings.model_fields_set
     who = f", as {settings.databricks_run_as}" if settings.databricks_run_as else ""
     if settings.databricks_job_compute == "cluster":
         _require_own_storage(settings, client)
         return f"one cluster, {settings.databricks_access_mode} access{who}"
-    return f"serverless, environment {ENVIRONMENT_VERSION}, {settings.databricks_performance_target}{who}"
+    without = sorted(OF_CLUSTERS & {name for name, field in settings.variables().items() if field in given})
+    beside = f"; without machines, so not by {', '.join(without)}" if without else ""
+    target = settings.databricks_performance_target
+    return f"serverless, environment {ENVIRONMENT_VERSION}, {target}{who}{beside}"
 
 
 def _require_own_storage(settings: Settings, client: "WorkspaceClient") -> None:

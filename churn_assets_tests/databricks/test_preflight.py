@@ -32,7 +32,8 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
         "workspace": f"{workspace.url} knows DATABRICKS_TOKEN as engineer@example.com",
         "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
         "compute": f"one cluster a Dagster run: 1 workers of i3.xlarge, {runtime}",
-        "job": "serverless, environment 4, standard",
+        "job": "serverless, environment 4, standard; without machines, so not by "
+        "CHURN_DATABRICKS_SPARK_VERSION, CHURN_DATABRICKS_WORKERS",
         "secrets": "ours has endpoint-token",
         "cost": "i3.xlarge is counted as 1.0 DBU an hour",
     }

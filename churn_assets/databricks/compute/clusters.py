@@ -60,7 +60,9 @@ class StepClusters:
         if settings.databricks_compute == "run":
             cluster_id = self._of_run.ensure(step_context.instance, step_context.run_id, self._secrets)
             return StepCluster({"existing": cluster_id}, {})
-        return StepCluster(run_config_cluster(cluster_spec(settings, self._secrets)), {})
+        spec = cluster_spec(settings, self._secrets)
+        spec["custom_tags"]["dagster_run_id"] = step_context.run_id
+        return StepCluster(run_config_cluster(spec), {})
 
     def end(self, run_id: str) -> None:
         """Terminate the cluster of a Dagster run, if the run has its own."""

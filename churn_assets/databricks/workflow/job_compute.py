@@ -41,8 +41,16 @@ HERE_ONLY = frozenset(
 )
 # Of the bundled scoring server, and of Dagster's own e-mails.
 HERE_ONLY_PREFIXES = ("CHURN_ENDPOINT_", "CHURN_SMTP_")
-# Serverless compute has neither machines nor a runtime to choose.
-OF_CLUSTERS = {"CHURN_DATABRICKS_NODE_TYPE", "CHURN_DATABRICKS_SPARK_VERSION", "CHURN_DATABRICKS_WORKERS"}
+# Serverless compute has neither machines nor a runtime to choose: these are the launcher's clusters' then.
+OF_CLUSTERS = {
+    "CHURN_DATABRICKS_ACCESS_MODE",
+    "CHURN_DATABRICKS_MAX_WORKERS",
+    "CHURN_DATABRICKS_NODE_TYPE",
+    "CHURN_DATABRICKS_POLICY_ID",
+    "CHURN_DATABRICKS_SPARK_VERSION",
+    "CHURN_DATABRICKS_SPOT",
+    "CHURN_DATABRICKS_WORKERS",
+}
 
 # What each task installs: libraries of a cluster, or the dependencies of an environment.
 Installs = list[dict[str, str]] | list[str]

@@ -133,6 +133,16 @@ def test_in_prod_alone_it_runs_as_somebody_else_and_others_may_run_it(exported: 
     assert not {"run_as", "resources"} & set(dev)
 
 
+@pytest.mark.parametrize("settings", ["cluster"], indirect=True)
+def test_spot_machines_are_those_of_the_hosts_cloud(settings: Settings) -> None:
+    host = "https://adb-1.2.azuredatabricks.net"
+    on_azure = settings.model_copy(update={"databricks_host": host})
+
+    (cluster,) = bundle.bundle(on_azure)["resources"]["jobs"]["churn_prediction_pipeline"]["job_clusters"]
+
+    assert {name for name in cluster["new_cluster"] if name.endswith("_attributes")} == {"azure_attributes"}
+
+
 def test_each_field_of_the_bundle_is_one_that_bundles_have(exported: dict[str, Any]) -> None:
     check_bundle(exported)
 
