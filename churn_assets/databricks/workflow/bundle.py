@@ -6,8 +6,9 @@ The job is that of ``spec``, with the bundle's variables in place of what differ
 from pathlib import Path
 from typing import Any
 
-from churn_assets.databricks.compute.libraries import DISTRIBUTION, cluster_requirements
+from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.compute.libraries import FILE as REQUIREMENTS_FILE
+from churn_assets.databricks.compute.libraries import PINS as PINS_FILE
 from churn_assets.databricks.compute.spot import spot_attributes
 from churn_assets.databricks.workflow.people import permissions
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
@@ -25,7 +26,7 @@ REQUIREMENTS = f"./{WHEELS}/{REQUIREMENTS_FILE}"
 LIBRARIES = [{"whl": WHEEL}, {"requirements": REQUIREMENTS}]
 # The command line puts the wheel's path there and could not keep a hash beside it; and with a hash for some
 # requirements pip wants one for each. So these are the versions of REQUIREMENTS without their hashes.
-PINS = f"./{WHEELS}/pins.txt"
+PINS = f"./{WHEELS}/{PINS_FILE}"
 DEPENDENCIES = [WHEEL, f"-r {PINS}"]
 
 # What differs between workspaces: the variable, and the setting that it stands for.
@@ -65,8 +66,6 @@ def export(
 
     require_job_settings(settings)
     write_wheel(folder / WHEELS)
-    if settings.databricks_job_compute == "serverless":
-        (folder / PINS).write_bytes(pins())
     text = yaml.dump(
         bundle(settings, secrets, paused=paused), Dumper=_no_aliases(), sort_keys=False, width=110
     )
@@ -140,13 +139,6 @@ def bundle(
             },
         },
     }
-
-
-def pins() -> bytes:
-    """Return what a cluster installs, without hashes."""
-    lines = cluster_requirements().content.decode().splitlines()
-    versions = [line.partition(" ")[0] for line in lines if line[:1].strip() and line[0] not in "#-"]
-    return ("\n".join(versions) + "\n").encode()
 
 
 def _granted(settings: Settings) -> dict[str, Any]:

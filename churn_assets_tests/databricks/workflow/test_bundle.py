@@ -14,7 +14,7 @@ import yaml
 from databricks.sdk.service.jobs import JobSettings
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.compute.libraries import cluster_requirements
+from churn_assets.databricks.compute.libraries import cluster_requirements, pins
 from churn_assets.databricks.workflow import bundle
 from churn_assets.databricks.workflow.spec import job_specification
 from churn_assets.databricks.workflow.wheel import cluster_wheel
@@ -288,7 +288,7 @@ def test_a_local_deployment_has_no_bundle(tmp_path: Path) -> None:
 def test_the_build_of_the_bundle_writes_what_the_job_installs(
     exported: dict[str, Any], tmp_path: Path
 ) -> None:
-    for built_before in (*tmp_path.glob(bundle.WHEEL), tmp_path / "dist" / "requirements.txt"):
+    for built_before in (tmp_path / "dist").iterdir():
         built_before.unlink()
     python, *build = exported["artifacts"]["churn_assets"]["build"].split()
     assert python == "python"
@@ -298,6 +298,7 @@ def test_the_build_of_the_bundle_writes_what_the_job_installs(
     (wheel,) = tmp_path.glob(bundle.WHEEL)
     assert wheel.read_bytes() == cluster_wheel().content == cluster_wheel().content
     assert (wheel.parent / "requirements.txt").read_bytes() == cluster_requirements().content
+    assert (wheel.parent / "pins.txt").read_bytes() == pins()
 
 
 def test_the_wheel_requires_nothing_and_records_what_it_holds(
