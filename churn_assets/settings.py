@@ -5,11 +5,11 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from churn_assets import plain_paths
 from churn_assets.errors import SettingsError
@@ -106,6 +106,15 @@ class Settings(BaseSettings):
     databricks_spark_version: str = "17.3.x-scala2.13"
     databricks_node_type: str = "i3.xlarge"
     databricks_workers: int = Field(default=4, ge=0, le=1000)
+    databricks_max_workers: int | None = Field(default=None, ge=1, le=1000)
+    databricks_access_mode: Literal["dedicated", "standard"] = "dedicated"
+    databricks_policy_id: str = ""
+    databricks_spot: bool = False
+    databricks_tags: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    databricks_job_compute: Literal["serverless", "cluster"] = "serverless"
+    databricks_performance_target: Literal["standard", "performance_optimized"] = "standard"
+    databricks_budget_policy_id: str = ""
+    databricks_run_as: str = ""
     databricks_poll_seconds: float = Field(default=1.0, gt=0, le=60)
     databricks_dbu_rates: dict[str, float] = Field(default_factory=dict)
     databricks_warehouse_id: str = ""
@@ -147,6 +156,32 @@ class Settings(BaseSettings):
     def _types_have_one_spelling(cls, value: str) -> str:
         # Compared as text with what labels were made with: neither order nor blanks may make a difference.
         return ",".join(sorted({name for one in value.split(",") if (name := one.strip())}))
+
+    @field_validator("databricks_tags", mode="before")
+    @classmethod
+    def _tags_are_json_or_pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        expected = ValueError('should be JSON, or pairs such as "team=growth,cost_center=42"')
+        if value.lstrip().startswith("{"):
+            try:
+                return json.loads(value)
+            except ValueError as error:
+                raise expected from error
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if any(not equals or not name.strip() for name, equals, _ in pairs):
+            raise expected
+        return {name.strip(): text.strip() for name, _, text in pairs}
+
+    @model_validator(mode="after")
+    def _more_workers_are_not_fewer(self) -> Self:
+        most = self.databricks_max_workers
+        if most is not None and most < max(self.databricks_workers, 1):
+            raise ValueError(
+                f"CHURN_DATABRICKS_MAX_WORKERS={most} is below CHURN_DATABRICKS_WORKERS="
+                f"{self.databricks_workers}, from which a cluster grows"
+            )
+        return self
 
     @model_validator(mode="after")
     def _dates_are_in_order(self) -> Self:
@@ -205,12 +240,22 @@ class Settings(BaseSettings):
     def as_env(self) -> dict[str, str]:
         """The environment variables from which an equal ``Settings`` is read elsewhere, secrets left out."""
         env = {}
-        for name, field in type(self).model_fields.items():
+        for variable, name in type(self).variables().items():
             value = getattr(self, name)
-            if value in (None, "", {}) or not field.repr:
+            if value in (None, "", {}) or not type(self).model_fields[name].repr:
                 continue
-            env[_variable(name)] = json.dumps(value) if isinstance(value, dict) else str(value)
+            env[variable] = json.dumps(value) if isinstance(value, dict) else str(value)
         return env
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """The environment variable of each field, and the field's name."""
+        return {
+            str(field.validation_alias.choices[0])
+            if isinstance(field.validation_alias, AliasChoices)
+            else f"CHURN_{name.upper()}": name
+            for name, field in cls.model_fields.items()
+        }
 
 
 class Origins(NamedTuple):
@@ -223,7 +268,7 @@ class Origins(NamedTuple):
 
 def origins() -> Origins:
     """Return where the settings come from: all that are set, by their variables, and no values."""
-    known = {_variable(name) for name in Settings.model_fields}
+    known = Settings.variables()
     file = _env_file()
     here = {name for name in known if os.environ.get(name)}
     there = {name for name, value in dotenv_values(file).items() if value and name in known}
@@ -247,7 +292,7 @@ def load(**overrides: Any) -> Settings:
 
 def without_a_setting() -> list[str]:
     """Return a line for each variable ``CHURN_…`` that is set and read by nothing, as a misspelt one is."""
-    known = [_variable(name) for name in Settings.model_fields]
+    known = list(Settings.variables())
     # Windows knows no case, and pydantic-settings none anywhere.
     given = sorted({name.upper() for name in (*os.environ, *dotenv_values(_env_file()))})
     lines = []
@@ -261,12 +306,6 @@ def without_a_setting() -> list[str]:
 
 def _env_file() -> Path:
     return Path(str(Settings.model_config.get("env_file"))).absolute()
-
-
-def _variable(field_name: str) -> str:
-    """The environment variable that a field is read from."""
-    alias = Settings.model_fields[field_name].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"CHURN_{field_name.upper()}"
 
 
 def _in_one_line(error: ValidationError) -> str:

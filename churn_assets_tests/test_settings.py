@@ -43,6 +43,8 @@ def test_settings_survive_the_trip_to_the_cluster(
     here = make_settings(
         end_date="2026-03-01",
         main_catalog="prod",
+        databricks_tags="team=growth",
+        databricks_spot=True,
         landing_root="s3://bucket/events",
         label_event_types="b, a",
     )
@@ -61,6 +63,13 @@ def test_event_types_that_count_have_one_spelling(make_settings: MakeSettings) -
     assert make_settings(label_event_types=" , ").staying_types == ()
 
 
+@pytest.mark.parametrize("text", ['{"team": "growth", "cost": "4=2"}', "team=growth, cost=4=2"])
+def test_tags_are_json_or_pairs(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("CHURN_DATABRICKS_TAGS", text)
+
+    assert settings.load().databricks_tags == {"team": "growth", "cost": "4=2"}
+
+
 def test_secrets_do_not_travel_and_are_not_shown(make_settings: MakeSettings) -> None:
     here = make_settings(endpoint_token="hunter2", databricks_token="dapi123")
 
@@ -75,6 +84,8 @@ def test_secrets_do_not_travel_and_are_not_shown(make_settings: MakeSettings) ->
         ("CHURN_START_DATE", "yesterday", "input should be a valid date"),
         ("CHURN_HORIZON_DAYS", "0", "greater than or equal to 1"),
         ("CHURN_MAIN_CATALOG", "my catalog", "should match pattern"),
+        ("CHURN_DATABRICKS_TAGS", "growth", 'pairs such as "team=growth,cost_center=42"'),
+        ("CHURN_DATABRICKS_TAGS", "{growth", 'pairs such as "team=growth,cost_center=42"'),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_in_one_line(

@@ -1,4 +1,4 @@
-"""The entry point of the wheel on the job's cluster: ``churn-task NAME``.
+"""The entry point of the wheel on the job's compute: ``churn-task NAME [VARIABLE=value …]``.
 
 It imports none of the command line's libraries, which a cluster does not have.
 """
@@ -19,8 +19,10 @@ from churn_assets.databricks.workflow.tasks import (
     KEEP,
     TASKS,
     TaskName,
+    read_secrets,
     require_cluster,
     set_task_value,
+    take_settings,
 )
 from churn_assets.errors import ChurnError
 from churn_assets.graph import build_defs
@@ -28,20 +30,20 @@ from churn_assets.resources import lakehouse
 
 
 def main() -> None:
-    """Run the task that the first argument names.
+    """Run the task that the first argument names, with the settings that the others give.
 
     Raises:
         SystemExit: with one line that says why it failed, which the job shows as the task's error; with 2 if
             the argument is no task.
     """
     # A success returns: a Databricks driver takes any exit for a failure.
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    name, *told = sys.argv[1:] or [""]
+    if name not in (*TASKS, KEEP) or not take_settings(told):
+        print(f"Usage: {ENTRY_POINT} {'|'.join(TASKS)} [VARIABLE=value …]", file=sys.stderr)
+        raise SystemExit(2)
     if name == KEEP:
         _say("The endpoint was left as it is.")
         return
-    if name not in TASKS:
-        print(f"Usage: {ENTRY_POINT} {'|'.join(TASKS)}", file=sys.stderr)
-        raise SystemExit(2)
     try:
         run_task(cast("TaskName", name))
     except RunFailedError as error:
@@ -63,6 +65,7 @@ def run_task(name: TaskName) -> None:
         ChurnError: in one line, what stopped it.
     """
     require_cluster()
+    read_secrets()
     settings = settings_module.load()
     now = dt.datetime.now(dt.UTC)
     with dg.DagsterInstance.ephemeral() as instance:

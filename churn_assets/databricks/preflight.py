@@ -1,17 +1,20 @@
 """Checks of what a ``databricks`` deployment needs in its workspace, before anything costs money."""
 
+import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import requests
-from databricks.sdk.errors import InvalidParameterValue, NotFound
+from databricks.sdk.errors import InvalidParameterValue, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import workspace_client
 from churn_assets.databricks.compute.compute import SECRETS, require_compute, require_runtime
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
 from churn_assets.databricks.staging import step_staging
-from churn_assets.errors import WorkspaceError, one_line
+from churn_assets.databricks.workflow.job_compute import ENVIRONMENT_VERSION, OF_CLUSTERS
+from churn_assets.databricks.workflow.spec import job_specification
+from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.identity import identity
 from churn_assets.settings import Settings
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 # A wrong host is reported sooner than a long run would give up.
 PATIENCE_SECONDS = 15.0
 PROBE = b"churn"
+# How its URLs look, s3://dbstorage-prod-…/uc/…: no field of a catalog says so.
+DEFAULT_STORAGE = re.compile(r"^\w+://[^/]*dbstorage-?prod")
 
 Question = Callable[[], str]
 
@@ -34,6 +39,7 @@ def questions(settings: Settings) -> dict[str, Question]:
         "workspace": lambda: require_workspace(settings),
         "staging": lambda: _staging(settings, _client(settings)),
         "compute": lambda: _compute(settings, _client(settings)),
+        "job": lambda: _job(settings, _client(settings)),
         "secrets": lambda: _secrets(settings, _client(settings)),
         "cost": lambda: _cost(settings),
     }
@@ -107,6 +113,43 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
     _require_known("CHURN_DATABRICKS_SPARK_VERSION", settings.databricks_spark_version, versions)
     shared = "one cluster a Dagster run" if settings.databricks_compute == "run" else "one cluster a step"
     return f"{shared}: {nodes}, {settings.databricks_spark_version}"
+
+
+def _job(settings: Settings, client: "WorkspaceClient") -> str:
+    """What the daily job would run on; that it can is checked as ``churn workflow create`` does."""
+    job_specification(settings, [])
+    policy = settings.databricks_policy_id
+    try:
+        if policy:
+            client.cluster_policies.get(policy)
+    except (NotFound, InvalidParameterValue) as error:
+        raise WorkspaceError(
+            f"CHURN_DATABRICKS_POLICY_ID={policy} is no policy of this workspace. Name another, or unset it."
+        ) from error
+    given = settings.model_fields_set
+    who = f", as {settings.databricks_run_as}" if settings.databricks_run_as else ""
+    if settings.databricks_job_compute == "cluster":
+        _require_own_storage(settings, client)
+        return f"one cluster, {settings.databricks_access_mode} access{who}"
+    without = sorted(OF_CLUSTERS & {name for name, field in settings.variables().items() if field in given})
+    beside = f"; without machines, so not by {', '.join(without)}" if without else ""
+    target = settings.databricks_performance_target
+    return f"serverless, environment {ENVIRONMENT_VERSION}, {target}{who}{beside}"
+
+
+def _require_own_storage(settings: Settings, client: "WorkspaceClient") -> None:
+    """Fail if a catalog lies in Default Storage, which only serverless compute reads."""
+    for catalog in (settings.raw_catalog, settings.main_catalog):
+        try:
+            root = client.catalogs.get(catalog).storage_root or ""
+        except (NotFound, PermissionDenied):
+            # Whether it is there is asked under Unity Catalog.
+            continue
+        if DEFAULT_STORAGE.search(root):
+            raise SettingsError(
+                f"The catalog {catalog} is in Default Storage, which no cluster can read. Use "
+                "CHURN_DATABRICKS_JOB_COMPUTE=serverless, or a catalog in storage of your own."
+            )
 
 
 def _require_known(variable: str, value: str, known: Collection[str | None]) -> None:

@@ -109,6 +109,7 @@ def test_the_settings_travel_but_for_dagsters_home(done: Done) -> None:
 
 def test_a_new_cluster_reads_its_secrets_from_the_scope_and_is_itself(done: Done) -> None:
     (spec,) = [request.body for request in done.workspace.calls("POST", "/clusters/create")]
+    assert spec["custom_tags"] == {"project": "churn-assets", "dagster_run_id": done.result.run_id}
     assert spec["spark_env_vars"] == {"CHURN_ENDPOINT_TOKEN": "{{secrets/ours/endpoint-token}}"}
     environment = done.metadata("source")["environment"]
     assert environment["CHURN_ENDPOINT_TOKEN"] == "of-the-scope"

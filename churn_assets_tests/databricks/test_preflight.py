@@ -32,6 +32,8 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
         "workspace": f"{workspace.url} knows DATABRICKS_TOKEN as engineer@example.com",
         "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
         "compute": f"one cluster a Dagster run: 1 workers of i3.xlarge, {runtime}",
+        "job": "serverless, environment 4, standard; without machines, so not by "
+        "CHURN_DATABRICKS_SPARK_VERSION, CHURN_DATABRICKS_WORKERS",
         "secrets": "ours has endpoint-token",
         "cost": "i3.xlarge is counted as 1.0 DBU an hour, as remembered in November 2026; "
         "the bill: churn costs",
@@ -72,6 +74,53 @@ def test_a_cluster_that_is_there_and_too_old_is_named(workspace: Workspace, make
         f"CHURN_DATABRICKS_CLUSTER_ID={old} is 16.4.x-scala2.13, older than Databricks Runtime 17.3" in reply
     )
     clusters.permanent_delete(old or "")
+
+
+def test_the_job_of_a_principal_under_a_policy_says_what_it_runs_on(
+    workspace: Workspace, make_settings: Make
+) -> None:
+    workspace.clusters.policies.all["p"] = {}
+    settings = make_settings(
+        databricks_job_compute="cluster",
+        databricks_access_mode="standard",
+        databricks_policy_id="p",
+        databricks_run_as=workspace.auth.client_id,
+    )
+    assert answers(settings)["job"] == f"one cluster, standard access, as {workspace.auth.client_id}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (
+            {"databricks_job_compute": "cluster", "databricks_budget_policy_id": "b"},
+            "CHURN_DATABRICKS_BUDGET_POLICY_ID is for serverless compute",
+        ),
+        (
+            {"databricks_job_compute": "cluster", "databricks_performance_target": "performance_optimized"},
+            "CHURN_DATABRICKS_PERFORMANCE_TARGET is for serverless compute",
+        ),
+        ({"databricks_run_as": "engineers"}, "a job cannot run as a group"),
+        ({"databricks_policy_id": "gone"}, "CHURN_DATABRICKS_POLICY_ID=gone is no policy"),
+    ],
+)
+def test_what_the_jobs_compute_cannot_do_is_said_before_a_run(
+    make_settings: Make, overrides: dict[str, str], says: str
+) -> None:
+    assert says in answers(make_settings(**overrides))["job"]
+
+
+def test_a_catalog_in_default_storage_is_for_serverless_compute_only(
+    workspace: Workspace, make_settings: Make
+) -> None:
+    root = "s3://dbstorage-prod-ab1cd/uc/1"
+    workspace.client().catalogs.create("main_catalog", storage_root=root)
+    said = {
+        compute: answers(make_settings(databricks_job_compute=compute))["job"]
+        for compute in ("serverless", "cluster")
+    }
+    assert said["serverless"].startswith("serverless")
+    assert "The catalog main_catalog is in Default Storage, which no cluster can read" in said["cluster"]
 
 
 def test_a_node_type_without_a_rate_gives_no_estimates(make_settings: Make) -> None:

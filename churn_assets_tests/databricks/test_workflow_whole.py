@@ -1,4 +1,4 @@
-"""Two nights of the job as it is, around the number of rows from which on a model is trained.
+"""Two nights of the job on a cluster, around the number of rows from which on a model is trained.
 
 Ten processes that each do what a laptop does in a minute: ``make test-all`` runs it. In ``make test`` one
 such night is end_to_end/test_workflow.py's, and which tasks follow on how many rows is test_workflow.py's.
@@ -73,7 +73,7 @@ def cluster_of_its_own(tmp_path: Path, remote_python: Path) -> Iterator[Workspac
 @pytest.fixture
 def settings(cluster_of_its_own: Workspace, tmp_path: Path) -> Settings:
     """Catalogs, volumes and a Production model are there."""
-    made = set_up(cluster_of_its_own, tmp_path, FIRST_DAY, HORIZON)
+    made = set_up(cluster_of_its_own, tmp_path, FIRST_DAY, HORIZON, databricks_job_compute="cluster")
     register_old_model(made)
     return made
 

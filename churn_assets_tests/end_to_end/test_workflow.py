@@ -1,4 +1,4 @@
-"""A night of the Databricks job: the package's own wheel, on another Python, on the emulated runtime."""
+"""A serverless night of the Databricks job: the package's own wheel, on another Python and Spark."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,6 +27,9 @@ __all__ = ["remote_python"]
 LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 
 
+SECRET = "told-to-each-task"
+
+
 class Night(NamedTuple):
     """The job's first run, and what it left."""
 
@@ -41,9 +44,11 @@ def night(landed: Path, remote_python: Path, tmp_path_factory: pytest.TempPathFa
     """Over the files that ``expected`` knows."""
     folder = tmp_path_factory.mktemp("night")
     with Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace:
-        settings = set_up(workspace, folder, FIRST_DAY, HORIZON)
+        settings = set_up(workspace, folder, FIRST_DAY, HORIZON, databricks_secret_scope="ours")
         shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
         client = workspace.client()
+        client.secrets.create_scope("ours")
+        client.secrets.put_secret("ours", "endpoint-token", string_value=SECRET)
         daily_job.create(client, settings)
         run = finished(workspace, daily_job.run(client, settings))
         yield Night(workspace, settings, run, lakehouse(settings))
@@ -52,7 +57,21 @@ def night(landed: Path, remote_python: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_every_task_does_its_part_and_the_first_model_is_served(night: Night) -> None:
     assert set(states(night.run).values()) == {"SUCCESS"}
+    # None was tried twice, and there was no cluster.
+    assert night.workspace.jobs.runs[night.run.run_id].earlier == []
+    assert night.workspace.calls("GET", "/clusters/get") == night.workspace.clusters.alive() == []
     assert production(night.settings) == served(night.workspace) == "1"
+
+
+def test_each_task_reads_its_secret_itself_and_it_lies_nowhere(night: Night) -> None:
+    workspace = night.workspace
+    tasks = [task for task in workspace.jobs.runs[night.run.run_id].tasks.values() if task.process]
+    files = [file for file in workspace.folder.joinpath("Volumes").rglob("*") if file.is_file()]
+
+    assert len(workspace.calls("GET", "/secrets/get")) == len(tasks) == 5
+    assert SECRET not in str(workspace.jobs.jobs)
+    assert [task.key for task in tasks if SECRET in task.logs] == []
+    assert [file for file in files if SECRET.encode() in file.read_bytes()] == []
 
 
 def test_every_table_is_what_a_folder_lake_gets(night: Night, expected: Callable[[Table], Frame]) -> None:

@@ -13,7 +13,8 @@ Known differences from the real service:
   emulator puts the path of the real folder there, and the folder itself in ``CHURN_EMULATED_ROOT``. A path in
   an environment variable or in a file stays as it is. That FUSE on volumes takes whole files only, front to
   back, is not enforced; what a task writes is visible at once, half a file included, not when it closes it.
-* A cluster is a folder and a record: no machines, no limits of memory or disk, no init scripts, no policies.
+* A cluster is a folder and a record: no machines, no limits of memory or disk, no init scripts; of policies,
+  what they fix or forbid.
   Every cluster runs the one interpreter that the test gave; ``spark_version`` only names the runtime.
 * That interpreter has of Databricks Runtime 17.3 what ``environment`` lists: its Python, a Spark of its line,
   and what Spark passes data through. The runtime's other packages are not there.
@@ -30,7 +31,14 @@ Known differences from the real service:
   failures come only from ``Workspace.faults``. Schedules never fire. E-mails go to ``Workspace.emails``.
 * Which of TERMINATED and SKIPPED the service gives for the life cycle of a task that did not run (EXCLUDED,
   UPSTREAM_FAILED, UPSTREAM_CANCELED) is not documented; here it is SKIPPED.
-* Retries of tasks, repairs, notebooks, Git sources and serverless tasks are refused; runs never queue.
+* Serverless tasks run at once, each on its own, in the environment version 4 only: this interpreter, and what
+  the dependencies bring, whose lines must be pinned. Options of pip among them are refused, and ``client``,
+  which the service still takes. What a session refuses there is in ``emulated_databricks.serverless``.
+  Of artifacts, which Sail has not, archives are unpacked where functions run.
+* A failed task is retried at once, without ``min_retry_interval_millis``. Whether ``runs/get`` tells earlier
+  attempts beside the last is not documented; here it does. A run queues behind the last one before it.
+  Auto-optimization retries nothing. That a run takes long is mailed when it ends.
+* Repairs, notebooks and Git sources are refused.
 * MLflow's artifacts lie in a folder that clients and tasks reach directly, without credentials for a cloud.
 * The bill (``billing.py``) has the rows that a test writes; who may read it is enforced.
 * Quality monitors (``quality_monitors.py``) are remembered and never computed.

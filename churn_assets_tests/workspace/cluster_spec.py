@@ -8,7 +8,7 @@ from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.routing import Violation
 
 # Real, but without effect here: refused, so that nothing relies on them.
-NOT_EMULATED = {"apply_policy_default_values", "clone_from", "docker_image", "init_scripts", "policy_id"}
+NOT_EMULATED = {"apply_policy_default_values", "clone_from", "docker_image", "init_scripts"}
 
 
 def check(spec: dict[str, Any], pools: Pools) -> None:

@@ -13,6 +13,7 @@ from churn_assets_tests.workspace.auth import USER
 from churn_assets_tests.workspace.cluster import Cluster, now_ms
 from churn_assets_tests.workspace.compute_types import NODE_TYPES, SPARK_VERSIONS
 from churn_assets_tests.workspace.faults import Faults
+from churn_assets_tests.workspace.policies import Policies
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
 
@@ -28,6 +29,7 @@ class Clusters:
         pools: the instance pools that a cluster may take its nodes from.
 
     Attributes:
+        policies: those that clusters can name.
         seconds_per_minute: of ``autotermination_minutes``; less makes an idle cluster end sooner.
     """
 
@@ -38,6 +40,7 @@ class Clusters:
         self._all: dict[str, Cluster] = {}
         self._lock = threading.RLock()
         self.seconds_per_minute = 60.0
+        self.policies = Policies()
 
     def alive(self) -> list[Cluster]:
         """Clusters that would cost money now: everything that is not terminated."""
@@ -55,6 +58,7 @@ class Clusters:
             ApiError: it could not be started as asked for.
         """
         cluster_spec.check(spec, self._pools)
+        self.policies.check(spec)
         cluster_id = f"{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         cluster = Cluster(
             cluster_id=cluster_id,
@@ -124,8 +128,9 @@ class Clusters:
         return cluster
 
     def routes(self) -> list[Route]:
-        """Cluster API 2.1, and the lists of node types and Spark versions."""
+        """Cluster API 2.1, policies, and the lists of node types and Spark versions."""
         return [
+            *self.policies.routes(),
             Route("POST", f"{API}/create", self._create, ClustersAPI.create),
             Route(
                 "GET",

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.clusters import Clusters
@@ -19,12 +20,23 @@ class JobRunner:
         tasks: runs the tasks.
         clusters: where the run's own clusters end with it.
         emails: gets what would have been sent: (event, address, run id).
+        ids: gives new ids.
+        before: a run that has to end first, if this one queues.
     """
 
     def __init__(
-        self, run: Run, tasks: TaskRunner, clusters: Clusters, emails: list[tuple[str, str, int]]
+        self,
+        run: Run,
+        tasks: TaskRunner,
+        clusters: Clusters,
+        emails: list[tuple[str, str, int]],
+        *,
+        ids: Iterator[int],
+        before: Run | None = None,
     ) -> None:
         self._run = run
+        self._ids = ids
+        self._before = before
         self._tasks = tasks
         self._clusters = clusters
         self._emails = emails
@@ -32,6 +44,10 @@ class JobRunner:
 
     def _drive(self) -> None:
         run = self._run
+        if self._before:
+            with self._before.changed:
+                self._before.changed.wait_for(lambda: bool(self._before and self._before.end))
+            run.phase = "PENDING" if run.phase == "QUEUED" else run.phase
         seconds = run.settings.get("timeout_seconds") or 0
         deadline = time.monotonic() + seconds if seconds else None
         with run.changed:
@@ -55,6 +71,9 @@ class JobRunner:
             run.end = end
             run.changed.notify_all()
         self._notify("on_success" if end.result == "SUCCESS" else "on_failure")
+        for rule in (run.settings.get("health") or {}).get("rules") or []:
+            if rule["metric"] == "RUN_DURATION_SECONDS" and run.ended - run.started > rule["value"] * 1000:
+                self._notify("on_duration_warning_threshold_exceeded")
 
     def _consider(self, task: TaskRun) -> None:
         """Start a blocked task, or end it without running, once its dependencies have ended."""
@@ -79,7 +98,25 @@ class JobRunner:
             self._run.changed.notify_all()
 
     def _execute(self, task: TaskRun) -> None:
-        self._finish(task, self._tasks.execute(task))
+        end = self._tasks.execute(task)
+        if self._is_to_be_retried(task, end):
+            with self._run.changed:
+                task.end, task.ended = end, now_ms()
+                again = task.again(next(self._ids))
+                self._run.earlier.append(task)
+                self._run.tasks[task.key] = again
+                self._run.changed.notify_all()
+            self._execute(again)
+        else:
+            self._finish(task, end)
+
+    def _is_to_be_retried(self, task: TaskRun, end: End) -> bool:
+        """SDK, ``Task.max_retries``: "A run is considered to be unsuccessful if it completed with the
+        `FAILED` result_state or `INTERNAL_ERROR` `life_cycle_state`"; ``retry_on_timeout`` adds the late.
+        """
+        results = {"FAILED"} | ({"TIMEDOUT"} if task.settings.get("retry_on_timeout") else set())
+        left = task.settings.get("max_retries", 0) - task.attempt
+        return left > 0 and end.result in results and self._run.phase != "TERMINATING"
 
     def _notify(self, event: str) -> None:
         for address in (self._run.settings.get("email_notifications") or {}).get(event) or []:

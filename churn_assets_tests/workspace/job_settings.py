@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from churn_assets_tests.workspace import serverless
 from churn_assets_tests.workspace.references import check_references
 from churn_assets_tests.workspace.routing import Violation
 
 NOTED = {"email_notifications", "notification_settings", "timeout_seconds", "queue", "access_control_list"}
+NOTED |= {"budget_policy_id", "environments", "health", "run_as"}
 SUBMIT_FIELDS = {"run_name", "tasks", "idempotency_token"} | NOTED
 JOB_FIELDS = {
     "name",
@@ -17,14 +19,17 @@ JOB_FIELDS = {
     "tags",
     "parameters",
     "max_concurrent_runs",
+    "performance_target",
 } | NOTED
 JOB_FIELDS |= {"format", "description", "edit_mode", "deployment"}
 KINDS = {"spark_python_task", "python_wheel_task", "condition_task"}
-COMPUTE = {"new_cluster", "existing_cluster_id", "job_cluster_key"}
+COMPUTE = {"new_cluster", "existing_cluster_id", "job_cluster_key", "environment_key"}
+CLUSTERS = COMPUTE - {"environment_key"}
 TASK_FIELDS = (
     {"task_key", "depends_on", "run_if", "description", "libraries", "timeout_seconds"} | KINDS | COMPUTE
 )
-TASK_FIELDS |= {"email_notifications", "notification_settings", "max_retries"}
+TASK_FIELDS |= {"email_notifications", "notification_settings"}
+TASK_FIELDS |= {"max_retries", "min_retry_interval_millis", "retry_on_timeout", "disable_auto_optimization"}
 
 
 def check(settings: dict[str, Any], known: set[str]) -> None:
@@ -41,10 +46,14 @@ def check(settings: dict[str, Any], known: set[str]) -> None:
     if len(set(keys)) != len(keys):
         raise Violation(f"Task keys must be unique: {keys}.")
     clusters = {job_cluster["job_cluster_key"] for job_cluster in settings.get("job_clusters") or []}
+    environments = serverless.check_environments(settings.get("environments") or [])
+    _check_run_as(settings.get("run_as"))
     upstream = _upstream(tasks)
     _check_outcomes(tasks)
     for task in tasks:
         _check_task(task, clusters, upstream[task["task_key"]])
+        if "condition_task" not in task and not CLUSTERS & set(task):
+            serverless.check_task(task, environments)
 
 
 def with_overrides(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -82,15 +91,15 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
     if not re.fullmatch(r"[\w-]{1,100}", key):
         raise Violation(f"The task key {key!r} may hold letters, digits, - and _ only.")
     _only(task, TASK_FIELDS, where)
-    if task.get("max_retries"):
-        raise Violation(f"{where} is to be retried by Databricks, which is not emulated.")
+    # SDK, ``Task.max_retries``: "The value `-1` means to retry indefinitely and the value `0` means to never
+    # retry."
+    if not 0 <= task.get("max_retries", 0) <= 10:
+        raise Violation(f"{where} is to be retried {task['max_retries']} times, which is not emulated.")
     kinds, compute = KINDS & set(task), COMPUTE & set(task)
     if len(kinds) != 1:
         raise Violation(f"{where} is {sorted(kinds) or 'nothing'}; it must be one of {sorted(KINDS)}.")
-    if len(compute) != ("condition_task" not in task):
-        raise Violation(
-            f"{where} runs on {sorted(compute) or 'nothing'}; it must be one of {sorted(COMPUTE)}."
-        )
+    if len(compute) > ("condition_task" not in task):
+        raise Violation(f"{where} runs on {sorted(compute)}; it must be one of {sorted(COMPUTE)}.")
     if "job_cluster_key" in task and task["job_cluster_key"] not in clusters:
         raise Violation(
             f"{where} runs on the job cluster {task['job_cluster_key']}, which is not in job_clusters."
@@ -107,6 +116,14 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
     ):
         raise Violation(f"{where} has both parameters and named_parameters.")
     check_references(_texts(task), upstream, where)
+
+
+def _check_run_as(run_as: dict[str, Any] | None) -> None:
+    """SDK, ``JobRunAs``: "Either `user_name` or `service_principal_name` should be specified. If not, an
+    error is thrown."
+    """
+    if run_as is not None and len([name for name in run_as.values() if name]) != 1:
+        raise Violation(f"run_as names one of user_name and service_principal_name, not {sorted(run_as)}.")
 
 
 def _check_outcomes(tasks: list[dict[str, Any]]) -> None:

@@ -57,6 +57,9 @@ class Permissions:
                 raise ApiError(
                     400, "INVALID_PARAMETER_VALUE", f"{level} is not one of {sorted(LEVELS[kind])}."
                 )
+            # https://docs.databricks.com/aws/en/jobs/privileges: "… the owner of a job … can't be a group".
+            if kind == "jobs" and entry["permission_level"] == "IS_OWNER" and who[0] == "group_name":
+                raise ApiError(400, "INVALID_PARAMETER_VALUE", "A group cannot be the owner of a job.")
             granted[who[0], entry[who[0]]] = entry["permission_level"]
 
     def _get(self, call: Call) -> dict[str, Any]:

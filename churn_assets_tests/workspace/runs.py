@@ -18,6 +18,8 @@ class TaskRun:
     """One task of a run. ``phase`` is BLOCKED, PENDING, RUNNING or TERMINATING until ``end`` is set.
 
     Attributes:
+        cluster: none if it is serverless, or a condition.
+        path: the folders that come before the runtime's own packages.
         resolved: parameters after their references were replaced.
         outcome: of a condition: ``true`` or ``false``.
         cancel: set to end it; ``why`` says which end that is.
@@ -32,17 +34,30 @@ class TaskRun:
     executing: int = 0
     ended: int = 0
     cluster: Cluster | None = None
+    path: list[str] = field(default_factory=list)
     process: Process | None = None
     outcome: str | None = None
     condition: dict[str, str] = field(default_factory=dict)
     error: dict[str, str] | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     why: End = CANCELED
+    attempt: int = 0
+
+    def again(self, run_id: int) -> "TaskRun":
+        """The next attempt of the task, about to start."""
+        folder = self.folder.with_name(f"{self.key}-{self.attempt + 1}")
+        more = {"cancel": self.cancel, "why": self.why, "attempt": self.attempt + 1}
+        return TaskRun(run_id, self.settings, folder, phase="PENDING", **more)
 
     @property
     def key(self) -> str:
         """The task's name in its run."""
         return self.settings["task_key"]
+
+    @property
+    def is_serverless(self) -> bool:
+        """Whether it runs in an environment and not on a cluster."""
+        return "environment_key" in self.settings
 
     @property
     def logs(self) -> str:
@@ -67,7 +82,7 @@ class TaskRun:
             "run_if": "ALL_SUCCESS",
             **settings,
             "run_id": self.run_id,
-            "attempt_number": 0,
+            "attempt_number": self.attempt,
             "start_time": self.started,
             "end_time": self.ended,
             "setup_duration": max(0, self.executing - self.started),
@@ -91,7 +106,10 @@ class Run:
 
     Attributes:
         settings: tasks, clusters, time limit and notifications as they were when it started.
+        creator: who started it.
+        run_as: who its tasks are.
         job_clusters: what was started for its ``job_cluster_key``s.
+        earlier: attempts of tasks that failed and were followed by another.
         changed: guards the run and its tasks; notified at each change.
     """
 
@@ -105,11 +123,13 @@ class Run:
     tasks: dict[str, TaskRun]
     parameters: dict[str, str] = field(default_factory=dict)
     number: int = 1
+    run_as: str = ""
     phase: str = "PENDING"
     end: End | None = None
     started: int = field(default_factory=now_ms)
     ended: int = 0
     job_clusters: dict[str, Cluster] = field(default_factory=dict)
+    earlier: list[TaskRun] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     deleted: bool = False
 
@@ -150,8 +170,13 @@ class Run:
                     {"name": key, "value": value} for key, value in self.parameters.items()
                 ]
             if with_tasks:
-                info["tasks"] = [task.view(self.page_url(url, task.run_id)) for task in self.tasks.values()]
+                tasks = sorted(
+                    [*self.earlier, *self.tasks.values()], key=lambda task: (task.key, task.attempt)
+                )
+                info["tasks"] = [task.view(self.page_url(url, task.run_id)) for task in tasks]
                 info["job_clusters"] = self.settings.get("job_clusters") or []
+                if self.settings.get("environments"):
+                    info["environments"] = self.settings["environments"]
         return info
 
     def page_url(self, url: str, run_id: int | None = None) -> str:

@@ -1,15 +1,15 @@
 """``dbruntime`` of the emulated cluster: what ``from databricks.sdk.runtime import dbutils`` finds in a task.
 
 This file runs in a task's process, under the name ``dbruntime``, and so imports nothing of ours. It has
-``dbutils.jobs.taskValues``, ``dbutils.secrets.get`` and the runtime's own credentials; the rest of
-``dbutils`` is not emulated, and asking for it is an AttributeError.
+``dbutils.jobs.taskValues``, ``get`` and ``list`` of ``dbutils.secrets`` and the runtime's own credentials;
+the rest of ``dbutils`` is not emulated, and asking for it is an AttributeError.
 """
 
 import json
 import re
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 # As documented: the JSON of a value may not be longer than this.
@@ -51,20 +51,33 @@ class Jobs:
     taskValues = TaskValues()  # noqa: N815 - the name is Databricks'
 
 
+class SecretMetadata(NamedTuple):
+    """One secret's name."""
+
+    key: str
+
+
 class Secrets:
     """``dbutils.secrets``."""
+
+    def list(self, scope: str) -> "list[SecretMetadata]":
+        """The names of a scope's secrets."""
+        listed = self._ask("list", scope=scope)
+        return [SecretMetadata(secret["key"]) for secret in listed.get("secrets", [])]
 
     def get(self, scope: str, key: str) -> str:
         """A secret, as text."""
         import base64
 
-        query = urlencode({"scope": scope, "key": key})
+        return base64.b64decode(self._ask("get", scope=scope, key=key)["value"]).decode()
+
+    def _ask(self, what: str, **fields: str) -> "dict[str, Any]":
         request = urllib.request.Request(
-            f"{CONTEXT['host']}/api/2.0/secrets/get?{query}",
+            f"{CONTEXT['host']}/api/2.0/secrets/{what}?{urlencode(fields)}",
             headers={"Authorization": f"Bearer {CONTEXT['token']}"},
         )
         with urllib.request.urlopen(request) as answer:
-            return base64.b64decode(json.load(answer)["value"]).decode()
+            return json.load(answer)
 
 
 class DbUtils:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from databricks.sdk.errors import BadRequest, NotFound, ResourceAlreadyExists, ResourceDoesNotExist
+from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.compute import ListClustersFilterBy, State
 from databricks.sdk.service.iam import AccessControlRequest, PermissionLevel
 from databricks.sdk.service.workspace import AclPermission
@@ -78,7 +79,7 @@ def test_clusters_are_listed_by_state(workspace: Workspace) -> None:
         ({"autoscale": {"min_workers": 1, "max_workers": 2}}, "takes one of num_workers"),
         ({"num_workers": 0}, "singleNode"),
         ({"num_workers": "4"}, "expected a int"),
-        ({"policy_id": "p"}, "not emulated"),
+        ({"init_scripts": []}, "not emulated"),
         ({"workers": 4}, "Unknown field 'workers'"),
     ],
 )
@@ -91,6 +92,26 @@ def test_a_cluster_that_cannot_be_is_refused(
     assert [item for item in workspace.violations if message in item]
     workspace.violations.clear()
     assert workspace.clusters.alive() == []
+
+
+def test_a_cluster_says_what_its_policy_fixes_and_not_what_it_forbids(workspace: Workspace) -> None:
+    workspace.clusters.policies.all["p"] = {
+        "custom_tags.team": {"type": "fixed", "value": "growth"},
+        "autoscale": {"type": "forbidden"},
+    }
+    api = workspace.client().api_client
+    spec = {"spark_version": "17.3.x-scala2.13", "node_type_id": "i3.xlarge", "policy_id": "p"}
+    tags = {"custom_tags": {"team": "growth"}}
+    api.do("POST", "/api/2.1/clusters/create", body={**spec, **tags, "num_workers": 1})
+    wrong = [
+        ({"num_workers": 1}, "Validation failed for custom_tags.team"),
+        ({**tags, "autoscale": {"min_workers": 1, "max_workers": 2}}, "Validation failed for autoscale"),
+        ({**tags, "num_workers": 1, "policy_id": "q"}, "Cluster policy"),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(DatabricksError, match=message):
+            api.do("POST", "/api/2.1/clusters/create", body={**spec, **changes})
+    workspace.violations.clear()
 
 
 def test_a_pool_gives_machines_until_it_is_deleted(workspace: Workspace) -> None:

@@ -12,6 +12,10 @@ from databricks.sdk.service.jobs import (
     JobEmailNotifications,
     JobParameterDefinition,
     JobSettings,
+    JobsHealthMetric,
+    JobsHealthOperator,
+    JobsHealthRule,
+    JobsHealthRules,
     PauseStatus,
     Run,
     RunIf,
@@ -191,6 +195,26 @@ def test_a_failed_leaf_fails_the_run_and_a_failure_that_is_handled_does_not(work
     assert _result(handled) == "SUCCESS_WITH_FAILURES"
 
 
+def test_a_failed_task_is_retried_as_often_as_it_says_and_each_attempt_is_told(workspace: Workspace) -> None:
+    code = "from pathlib import Path; import sys; f = Path(sys.argv[1]); n = f.exists(); f.touch(); assert n"
+    flag = str(workspace.folder / "was-here")
+    good = _task(workspace, "a", code, parameters=[flag], max_retries=1)
+    bad = _task(workspace, "b", "raise ValueError", max_retries=2)
+    run = _run(workspace, [good, bad])
+    attempts = [(task.task_key, task.attempt_number) for task in run.tasks or []]
+    assert attempts == [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2)]
+    assert _results(run) == {"a": "SUCCESS", "b": "FAILED"}
+    assert len({task.run_id for task in run.tasks or []}) == 5
+
+
+def test_a_run_that_takes_longer_than_its_rule_is_mailed(workspace: Workspace) -> None:
+    slow = [JobsHealthRule(JobsHealthMetric.RUN_DURATION_SECONDS, JobsHealthOperator.GREATER_THAN, 0)]
+    notify = JobEmailNotifications(on_duration_warning_threshold_exceeded=["ops@example.com"])
+    task = _task(workspace, "a")
+    run = _run(workspace, [task], email_notifications=notify, health=JobsHealthRules(slow))
+    assert workspace.emails == [("on_duration_warning_threshold_exceeded", "ops@example.com", run.run_id)]
+
+
 def test_cancelling_a_run_ends_what_runs_and_what_waits(workspace: Workspace) -> None:
     job_id = _create(
         workspace, [_task(workspace, "a", "import time; time.sleep(600)"), _task(workspace, "b", after=["a"])]
@@ -269,7 +293,7 @@ def test_a_job_is_kept_changed_and_deleted(workspace: Workspace) -> None:
         ({"depends_on": [TaskDependency("a")]}, "in a circle"),
         ({"job_cluster_key": "other"}, "not in job_clusters"),
         ({"new_cluster": CLUSTER}, "must be one of"),
-        ({"max_retries": 2}, "not emulated"),
+        ({"max_retries": -1}, "not emulated"),
         ({"task_key": "a b"}, "letters, digits"),
     ],
 )

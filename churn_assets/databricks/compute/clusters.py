@@ -8,7 +8,13 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import patiently
-from churn_assets.databricks.compute.compute import SECRETS, cluster_spec, require_runtime, run_config_cluster
+from churn_assets.databricks.compute.compute import (
+    RUN_TAG,
+    SECRETS,
+    cluster_spec,
+    require_runtime,
+    run_config_cluster,
+)
 from churn_assets.databricks.compute.cost import dbu_estimate
 from churn_assets.databricks.compute.run_cluster import RunCluster
 from churn_assets.databricks.compute.run_state import RunState
@@ -60,7 +66,9 @@ class StepClusters:
         if settings.databricks_compute == "run":
             cluster_id = self._of_run.ensure(step_context.instance, step_context.run_id, self._secrets)
             return StepCluster({"existing": cluster_id}, {})
-        return StepCluster(run_config_cluster(cluster_spec(settings, self._secrets)), {})
+        spec = cluster_spec(settings, self._secrets)
+        spec["custom_tags"][RUN_TAG] = step_context.run_id
+        return StepCluster(run_config_cluster(spec), {})
 
     def end(self, run_id: str) -> None:
         """Terminate the cluster of a Dagster run, if the run has its own."""

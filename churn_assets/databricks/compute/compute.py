@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from churn_assets.databricks.compute.spot import spot_attributes
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
 
@@ -16,6 +17,9 @@ AUTOTERMINATION_MINUTES = 10
 PROJECT = "churn-assets"
 RUN_TAG = "dagster_run_id"
 STEP_TAG = "asset"
+
+# What people call them, and what the Clusters API does.
+ACCESS_MODES = {"dedicated": "SINGLE_USER", "standard": "USER_ISOLATION"}
 
 # Names of secrets in the scope that CHURN_DATABRICKS_SECRET_SCOPE names, by the variable that they become.
 # None to log in with: a cluster is its user, or the job's.
@@ -70,16 +74,19 @@ def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> d
     """
     spec: dict[str, Any] = {
         "spark_version": settings.databricks_spark_version,
-        "num_workers": settings.databricks_workers,
-        "custom_tags": {"project": PROJECT},
-        # Unity Catalog answers only clusters with a user behind them; this mode also allows MLflow's UDFs.
-        "data_security_mode": "SINGLE_USER",
+        **_size(settings),
+        "custom_tags": {**settings.databricks_tags, "project": PROJECT},
+        # Unity Catalog answers only these two.
+        "data_security_mode": ACCESS_MODES[settings.databricks_access_mode],
+        **spot_attributes(settings),
     }
+    if settings.databricks_policy_id:
+        spec["policy_id"] = settings.databricks_policy_id
     if settings.databricks_compute == "pool":
         spec["instance_pool_id"] = settings.databricks_pool_id
     else:
         spec["node_type_id"] = settings.databricks_node_type
-    if settings.databricks_workers == 0:
+    if spec.get("num_workers") == 0:
         spec["spark_conf"] = {
             "spark.databricks.cluster.profile": "singleNode",
             "spark.master": "local[*, 4]",
@@ -94,12 +101,21 @@ def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> d
     return spec
 
 
+def _size(settings: Settings) -> dict[str, Any]:
+    fewest, most = settings.databricks_workers, settings.databricks_max_workers
+    if most is None or most == fewest:
+        return {"num_workers": fewest}
+    return {"autoscale": {"min_workers": max(fewest, 1), "max_workers": most}}
+
+
 def run_config_cluster(spec: dict[str, Any]) -> dict[str, Any]:
     """Convert a cluster specification to the run config of dagster-databricks."""
     rest = {name: value for name, value in spec.items() if name not in PLACED}
     pool = spec.get("instance_pool_id")
+    size = {name: spec[name] for name in SIZES if name in spec}
     nodes = {"instance_pool_id": pool} if pool else {"node_types": {"node_type_id": spec["node_type_id"]}}
-    return {"new": {**rest, "nodes": nodes, "size": {"num_workers": spec["num_workers"]}}}
+    return {"new": {**rest, "nodes": nodes, "size": size}}
 
 
-PLACED = {"instance_pool_id", "node_type_id", "num_workers"}
+SIZES = ("num_workers", "autoscale")
+PLACED = {"instance_pool_id", "node_type_id", *SIZES}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
-from databricks.sdk.service.compute import ClusterSource, DataSecurityMode, ListClustersFilterBy, State
+from databricks.sdk.service.compute import ClusterSource, ClusterSpec, ListClustersFilterBy, State
 
 from churn_assets.databricks.client import patiently
-from churn_assets.databricks.compute.compute import AUTOTERMINATION_MINUTES, cluster_spec
+from churn_assets.databricks.compute.compute import AUTOTERMINATION_MINUTES, RUN_TAG, cluster_spec
 from churn_assets.errors import one_line
 from churn_assets.settings import Settings
 
@@ -83,9 +83,13 @@ class RunCluster:
 
     def _make(self, run_id: str, secrets: frozenset[str]) -> str:
         spec = cluster_spec(self._settings, secrets)
-        spec["data_security_mode"] = DataSecurityMode(spec["data_security_mode"])
+        spec["custom_tags"][RUN_TAG] = run_id
+        # The client takes dataclasses; its own of a cluster makes them of plain values.
+        typed = ClusterSpec.from_dict(spec)
         made = self._workspace.clusters.create(
-            cluster_name=NAME_PREFIX + run_id, autotermination_minutes=AUTOTERMINATION_MINUTES, **spec
+            cluster_name=NAME_PREFIX + run_id,
+            autotermination_minutes=AUTOTERMINATION_MINUTES,
+            **{name: getattr(typed, name) for name in spec},
         )
         # The request has no idempotency token: where its answer was lost the SDK has sent it again, and
         # another worker of the run may have been as fast.

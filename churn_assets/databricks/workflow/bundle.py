@@ -8,18 +8,26 @@ from typing import Any
 
 from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.compute.libraries import FILE as REQUIREMENTS_FILE
+from churn_assets.databricks.compute.libraries import PINS as PINS_FILE
+from churn_assets.databricks.compute.spot import spot_attributes
+from churn_assets.databricks.workflow.people import permissions
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.tasks import KEEP
 from churn_assets.databricks.workflow.wheel import write_wheel
 from churn_assets.settings import Settings
 
 FILE = "databricks.yml"
+KEY = JOB_NAME.replace("-", "_")
 WHEELS = "dist"
 # The command line of bundles uploads the file that this finds, and puts its path there.
 WHEEL = f"./{WHEELS}/*.whl"
 # It has its path replaced as well, but travels with the bundle's own files.
 REQUIREMENTS = f"./{WHEELS}/{REQUIREMENTS_FILE}"
 LIBRARIES = [{"whl": WHEEL}, {"requirements": REQUIREMENTS}]
+# The command line puts the wheel's path there and could not keep a hash beside it; and with a hash for some
+# requirements pip wants one for each. So these are the versions of REQUIREMENTS without their hashes.
+PINS = f"./{WHEELS}/{PINS_FILE}"
+DEPENDENCIES = [WHEEL, f"-r {PINS}"]
 
 # What differs between workspaces: the variable, and the setting that it stands for.
 VARIABLES = {
@@ -27,8 +35,8 @@ VARIABLES = {
     "raw_catalog": "Catalog of Bronze.",
     "landing_root": "Where event files land.",
     "databricks_volume": "Volume for checkpoints and wheels.",
-    "databricks_node_type": "Node type of the job's cluster.",
 }
+CLUSTER_VARIABLES = {"databricks_node_type": "Node type of the job's cluster."}
 
 HEADER = f"""\
 # {JOB_NAME}, as churn workflow create makes it. Written by: churn workflow export
@@ -74,12 +82,19 @@ def bundle(
     its tables lie in catalogs of their own, so that it can write to none of production. The endpoint's name
     is one a workspace, so ``dev`` leaves it alone.
     """
-    in_variables = {name: f"${{var.{name}}}" for name in VARIABLES}
+    on_cluster = settings.databricks_job_compute == "cluster"
+    variables = VARIABLES | (CLUSTER_VARIABLES if on_cluster else {})
+    in_variables = {name: f"${{var.{name}}}" for name in variables}
     # The host belongs to the target; a copy is not validated, and so takes the references.
-    templated = settings.model_copy(update={**in_variables, "databricks_host": "${workspace.host}"})
-    job = job_specification(templated, LIBRARIES, secrets, paused=paused)
+    # Which cloud's spot machines these are, though, is decided here.
+    updates = {**in_variables, "databricks_host": "${workspace.host}", "databricks_spot": False}
+    templated = settings.model_copy(update=updates)
+    job = job_specification(templated, LIBRARIES if on_cluster else DEPENDENCIES, secrets, paused=paused)
+    for job_cluster in job.get("job_clusters", []):
+        job_cluster["new_cluster"] |= spot_attributes(settings)
+    identity = job.pop("run_as", None)
     deploy = next(task for task in job["tasks"] if task["task_key"] == "deploy")
-    deploy["python_wheel_task"]["parameters"] = ["${var.last_task}"]
+    deploy["python_wheel_task"]["parameters"][0] = "${var.last_task}"
     catalogs = {name: f"dev_{getattr(settings, name)}" for name in ("main_catalog", "raw_catalog")}
     in_dev_catalog = settings.databricks_volume.replace(
         f"/Volumes/{settings.main_catalog}/", f"/Volumes/{catalogs['main_catalog']}/"
@@ -90,7 +105,7 @@ def bundle(
         "variables": {
             **{
                 name: {"description": text, "default": getattr(settings, name)}
-                for name, text in VARIABLES.items()
+                for name, text in variables.items()
             },
             "last_task": {
                 "description": f"deploy, or {KEEP} to leave the endpoint alone.",
@@ -98,7 +113,7 @@ def bundle(
             },
         },
         # Whatever a .gitignore says of it.
-        "sync": {"include": [REQUIREMENTS.removeprefix("./")]},
+        "sync": {"include": [(REQUIREMENTS if on_cluster else PINS).removeprefix("./")]},
         # The build makes the wheel of the package that is installed here, whose dependencies a cluster would
         # else install over its runtime.
         "artifacts": {
@@ -109,16 +124,30 @@ def bundle(
                 "files": [{"source": WHEEL}],
             }
         },
-        "resources": {"jobs": {JOB_NAME.replace("-", "_"): job}},
+        "resources": {"jobs": {KEY: job}},
         "targets": {
             "dev": {
                 "mode": "development",
                 "default": True,
                 "variables": {**catalogs, "databricks_volume": in_dev_catalog, "last_task": KEEP},
             },
-            "prod": {"mode": "production", "workspace": {"root_path": own_folder}},
+            "prod": {
+                "mode": "production",
+                "workspace": {"root_path": own_folder},
+                **({"run_as": identity} if identity else {}),
+                **_granted(settings),
+            },
         },
     }
+
+
+def _granted(settings: Settings) -> dict[str, Any]:
+    """Who may do what with the job, in the words of bundles."""
+    given = [
+        {name if name != "permission_level" else "level": value for name, value in entry.items()}
+        for entry in permissions(settings)
+    ]
+    return {"resources": {"jobs": {KEY: {"permissions": given}}}} if given else {}
 
 
 def _no_aliases() -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import hashlib
 import itertools
 import logging
 import time
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
-from databricks.sdk.service.jobs import JobSettings
+from databricks.sdk.service.jobs import JobAccessControlRequest, JobSettings
 
 from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute.libraries import FILE, cluster_requirements
 from churn_assets.databricks.staging import VolumeFolder, workflow_staging
+from churn_assets.databricks.workflow.job_compute import Installs
+from churn_assets.databricks.workflow.people import permissions
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.status import RunStatus, in_one_line, read_run
 from churn_assets.databricks.workflow.wheel import Wheel, cluster_wheel
@@ -26,8 +29,16 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.jobs import Job
 
+# What an environment installs, the wheel included; a cluster's file is without.
+ENVIRONMENT_FILE = "environment.txt"
+
 # Receives what happens, one line at a time.
 Progress = Callable[[str], None]
+
+# What the service does not tell again: see ``_runs_as``.
+WRITE_ONLY = {"run_as"}
+# By what the items of the job's lists are known.
+KEYS = ("task_key", "job_cluster_key", "environment_key")
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +65,11 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
     job = _find(client)
     store = workflow_staging(settings, client)
     wheel = cluster_wheel()
-    libraries = _stage(store, wheel)
-    specification = job_specification(settings, libraries, scope_keys(client, settings), paused=paused)
+    installs = _stage(store, wheel, settings)
+    specification = job_specification(settings, installs, scope_keys(client, settings), paused=paused)
     before = job.settings.as_dict() if job and job.settings else {}
-    if job and job.job_id and covers(before, specification):
+    if job and job.job_id and covers(before, specification) and _runs_as(job, settings):
+        _give(client, settings, job.job_id)
         return job.job_id
     job_settings = JobSettings.from_dict(specification)
     try:
@@ -69,6 +81,7 @@ def create(client: "WorkspaceClient", settings: Settings, *, paused: bool = Fals
             job_id = client.jobs.create(**fields).job_id or 0
     except DatabricksError as error:
         raise WorkspaceError(f"The workspace does not take the job {JOB_NAME}: {one_line(error)}.") from error
+    _give(client, settings, job_id)
     # A run that was started before the change may still install the earlier wheel.
     for digest in store.folders(store.root):
         if digest != wheel.digest and digest not in str(before):
@@ -172,17 +185,23 @@ def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
 def covers(actual: Any, wanted: Any) -> bool:
     """Return whether actual settings contain the wanted ones, apart from what the service adds.
 
-    Lists are compared whole: an added task is a difference.
+    Lists are compared whole: an added task is a difference. What has a key, such as a task, is compared with
+    the one of its key, as the service returns tasks in an order of its own.
     """
     if isinstance(wanted, dict):
-        return isinstance(actual, dict) and all(covers(actual.get(key), wanted[key]) for key in wanted)
+        names = wanted.keys() - WRITE_ONLY
+        return isinstance(actual, dict) and all(covers(actual.get(key), wanted[key]) for key in names)
     if isinstance(wanted, list):
-        return (
-            isinstance(actual, list)
-            and len(actual) == len(wanted)
-            and all(covers(item, other) for item, other in zip(actual, wanted, strict=True))
-        )
+        if not isinstance(actual, list) or len(actual) != len(wanted):
+            return False
+        pairs = zip(sorted(actual, key=_key), sorted(wanted, key=_key), strict=True)
+        return all(covers(item, other) for item, other in pairs)
     return actual == wanted
+
+
+def _key(item: Any) -> str:
+    """What identifies an item of a list; empty, so that the order stays, where nothing does."""
+    return next((item[key] for key in KEYS if key in item), "") if isinstance(item, dict) else ""
 
 
 def _find(client: "WorkspaceClient") -> "Job | None":
@@ -203,15 +222,50 @@ def _require_job(client: "WorkspaceClient") -> int:
     return job.job_id
 
 
-def _stage(store: VolumeFolder, wheel: Wheel) -> list[dict[str, str]]:
-    """Stage the wheel and what it requires, and return them as the libraries of a task."""
+def _runs_as(job: "Job", settings: Settings) -> bool:
+    """Whether the job runs as whom the settings name, or else as who made it."""
+    return job.run_as_user_name == (settings.databricks_run_as or job.creator_user_name)
+
+
+def _give(client: "WorkspaceClient", settings: Settings, job_id: int) -> None:
+    """Let others run or manage the job; who has other rights keeps them.
+
+    Raises:
+        WorkspaceError: one of them is not known, or this user may not give rights.
+    """
+    entries = [JobAccessControlRequest.from_dict(entry) for entry in permissions(settings)]
+    if not entries:
+        return
+    try:
+        patiently(lambda: client.jobs.update_permissions(str(job_id), access_control_list=entries))
+    except DatabricksError as error:
+        raise WorkspaceError(
+            f"The job {JOB_NAME} is there, but its permissions could not be set: {one_line(error)}. Check "
+            "CHURN_DATABRICKS_ENGINEERS and CHURN_DATABRICKS_OWNER."
+        ) from error
+
+
+def _stage(store: VolumeFolder, wheel: Wheel, settings: Settings) -> Installs:
+    """Stage the wheel and what it requires, and return what a task installs."""
     folder = f"{store.root}/{wheel.digest}"
     staged = f"{folder}/{wheel.name}"
-    if not store.exists(staged):
-        # The wheel last: where it is, its requirements are.
-        store.put(f"{folder}/{FILE}", cluster_requirements().content)
-        store.put(staged, wheel.content)
-    return [{"whl": staged}, {"requirements": f"{folder}/{FILE}"}]
+    requirements = cluster_requirements().content
+    if settings.databricks_job_compute == "serverless":
+        # One file with the wheel in it: with hashes for some requirements pip wants one for each.
+        digest = hashlib.sha256(wheel.content).hexdigest()
+        files = {
+            staged: wheel.content,
+            f"{folder}/{ENVIRONMENT_FILE}": requirements + f"{staged} --hash=sha256:{digest}\n".encode(),
+        }
+        installs: Installs = [f"-r {folder}/{ENVIRONMENT_FILE}"]
+    else:
+        files = {f"{folder}/{FILE}": requirements, staged: wheel.content}
+        installs = [{"whl": staged}, {"requirements": f"{folder}/{FILE}"}]
+    # Where the last one is, the others are.
+    if not store.exists([*files][-1]):
+        for path, content in files.items():
+            store.put(path, content)
+    return installs
 
 
 def _status_of(client: "WorkspaceClient", run_id: int) -> RunStatus:

@@ -2,16 +2,21 @@
 
 from typing import Any
 
-from churn_assets.databricks.compute.compute import cluster_spec, require_runtime
 from churn_assets.databricks.compute.libraries import DISTRIBUTION
+from churn_assets.databricks.workflow.job_compute import (
+    Installs,
+    arguments,
+    of_job,
+    of_task,
+    require_job_compute,
+)
+from churn_assets.databricks.workflow.people import notices, run_as
 from churn_assets.databricks.workflow.tasks import ENTRY_POINT, FEATURE_COUNT, TaskName
 from churn_assets.errors import SettingsError
-from churn_assets.identity import OF_THIS_MACHINE
 from churn_assets.model.data.dataset import MINIMUM_ROWS
 from churn_assets.settings import Settings
 
 JOB_NAME = "churn-prediction-pipeline"
-JOB_CLUSTER = "main-cluster"
 ENOUGH_ROWS = "enough_rows"
 
 # Every day at 06:00 UTC, in Quartz's fields: second, minute, hour, day of month, month, day of week.
@@ -28,25 +33,9 @@ TIMEOUTS: dict[TaskName, int] = {
 }
 JOB_TIMEOUT = 12 * HOUR
 
-# Settings that only the machine that creates the job reads.
-HERE_ONLY = frozenset(
-    {
-        "CHURN_ALERT_EMAILS",
-        "CHURN_DAGSTER_URL",
-        "CHURN_DATABRICKS_CLUSTER_ID",
-        "CHURN_DATABRICKS_COMPUTE",
-        "CHURN_DATABRICKS_DBU_RATES",
-        "CHURN_DATABRICKS_POLL_SECONDS",
-        "CHURN_DATABRICKS_POOL_ID",
-        "CHURN_LAKE_ROOT",
-        "CHURN_SLA_MINUTES",
-        "CHURN_SPARK_MASTER",
-        "DAGSTER_HOME",
-        *OF_THIS_MACHINE,
-    }
-)
-# Of the bundled scoring server, and of Dagster's own e-mails.
-HERE_ONLY_PREFIXES = ("CHURN_ENDPOINT_", "CHURN_SMTP_")
+# A task finds out by itself what is left to do, so one more attempt is safe. It is for what fails around the
+# task; a failure of its own fails again.
+RETRIES = {"max_retries": 1, "min_retry_interval_millis": 60_000, "retry_on_timeout": False}
 
 
 def require_job_settings(settings: Settings) -> None:
@@ -69,55 +58,55 @@ def require_job_settings(settings: Settings) -> None:
 
 def job_specification(
     settings: Settings,
-    libraries: list[dict[str, str]],
+    installs: Installs,
     secrets: frozenset[str] = frozenset(),
     *,
     paused: bool = False,
 ) -> dict[str, Any]:
-    """Return the job's specification: its tasks, their cluster and the schedule.
-
-    Databricks does not retry a task: what fails here mostly fails again, the alert should not wait for that,
-    and the next run catches up by itself.
+    """Return the job's specification: its tasks, their compute, the schedule and who has to do with it.
 
     Args:
         settings: those that ``require_job_settings`` has let pass.
-        libraries: of each task: the wheel, and the file of what it requires.
-        secrets: keys that the secret scope has; the cluster reads them itself.
+        installs: of each task: a cluster's libraries, or the dependencies of a serverless environment.
+        secrets: keys that the secret scope has; a cluster reads them itself, as serverless tasks do.
         paused: whether the schedule is paused.
 
     Raises:
-        SettingsError: the runtime is not one that this package runs on.
+        SettingsError: they ask of the compute what it does not have, or for a runtime that is too old.
     """
-    require_runtime(settings.databricks_spark_version, "CHURN_DATABRICKS_SPARK_VERSION")
+    require_job_compute(settings)
 
     def task(name: TaskName, depends_on: list[dict[str, str]], **more: Any) -> dict[str, Any]:
         return {
             "task_key": name,
             **({"depends_on": depends_on} if depends_on else {}),
             **more,
-            "job_cluster_key": JOB_CLUSTER,
+            **of_task(settings, installs),
             "python_wheel_task": {
                 "package_name": DISTRIBUTION.replace("-", "_"),
                 "entry_point": ENTRY_POINT,
-                "parameters": [name],
+                "parameters": [name, *arguments(settings)],
             },
-            "libraries": libraries,
             "timeout_seconds": TIMEOUTS[name],
+            **RETRIES,
         }
 
-    emails = [address.strip() for address in settings.alert_emails.split(",") if address.strip()]
+    identity = run_as(settings)
     return {
         "name": JOB_NAME,
-        "tags": {"project": DISTRIBUTION},
+        "tags": {**settings.databricks_tags, "project": DISTRIBUTION},
+        **({"run_as": identity} if identity else {}),
         "max_concurrent_runs": 1,
+        # A run that is started while another one goes on waits for it, instead of being left out.
+        "queue": {"enabled": True},
         "timeout_seconds": JOB_TIMEOUT,
         "schedule": {
             "quartz_cron_expression": SIX_O_CLOCK,
             "timezone_id": "UTC",
             "pause_status": "PAUSED" if paused else "UNPAUSED",
         },
-        **({"email_notifications": {"on_failure": emails}} if emails else {}),
-        "job_clusters": [{"job_cluster_key": JOB_CLUSTER, "new_cluster": _cluster(settings, secrets)}],
+        **notices(settings),
+        **of_job(settings, installs, secrets),
         "tasks": [
             task("ingest", []),
             task("featurize", [{"task_key": "ingest"}]),
@@ -145,14 +134,3 @@ def job_specification(
             task("deploy", [{"task_key": "score"}]),
         ],
     }
-
-
-def _cluster(settings: Settings, secrets: frozenset[str]) -> dict[str, Any]:
-    spec = cluster_spec(settings, secrets)
-    environment = {
-        name: value
-        for name, value in settings.as_env().items()
-        if name not in HERE_ONLY and not name.startswith(HERE_ONLY_PREFIXES)
-    }
-    environment["DAGSTER_DISABLE_TELEMETRY"] = "true"
-    return {**spec, "spark_env_vars": {**environment, **spec.get("spark_env_vars", {})}}

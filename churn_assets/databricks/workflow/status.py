@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from churn_assets.databricks.workflow.spec import ENOUGH_ROWS
+from churn_assets.databricks.workflow.tasks import TASKS
 
 if TYPE_CHECKING:
     from databricks.sdk.service.jobs import BaseRun, Run, RunState, RunTask
@@ -87,6 +88,7 @@ class RunStatus:
         return f"ALERT: Pipeline failed - {self.url}"
 
 
+ORDER = {name: place for place, name in enumerate(TASKS)}
 ENDED = {"TERMINATED", "INTERNAL_ERROR", "SKIPPED"}
 FAILURES = {"FAILED", "TIMEDOUT", "CANCELED", "INTERNAL_ERROR"}
 
@@ -95,8 +97,13 @@ def read_run(run: "BaseRun | Run", now: dt.datetime) -> RunStatus:
     """Convert a run of databricks-sdk; a state newer than the SDK reads UNKNOWN."""
     started = dt.datetime.fromtimestamp((run.start_time or 0) / 1000, dt.UTC)
     ended = dt.datetime.fromtimestamp(run.end_time / 1000, dt.UTC) if run.end_time else now
-    counted = next((_counted(task) for task in run.tasks or [] if task.task_key == ENOUGH_ROWS), "")
-    tasks = [_task(task, counted) for task in run.tasks or []]
+    # Of a task that was retried the last attempt counts; the service sorts as it likes.
+    last = {
+        task.task_key: task for task in sorted(run.tasks or [], key=lambda task: task.attempt_number or 0)
+    }
+    ordered = sorted(last.values(), key=lambda task: ORDER.get(task.task_key, len(ORDER)))
+    counted = next((_counted(task) for task in ordered if task.task_key == ENOUGH_ROWS), "")
+    tasks = [_task(task, counted) for task in ordered]
     return RunStatus(
         run_id=run.run_id or 0,
         life_cycle=_life_cycle(run.state),

@@ -3,7 +3,7 @@
 Not the wheel that a build makes: Databricks installs what a wheel requires, and this package requires a
 pyspark, which would shadow the runtime's own. A requirements file beside it says what a cluster needs
 instead. Nor can a build backend make it where the package is installed and its sources are not.
-``python -m churn_assets.databricks.workflow.wheel FOLDER`` writes both, as the bundle does to build them.
+``python -m churn_assets.databricks.workflow.wheel FOLDER`` writes them, as the bundle does to build them.
 """
 
 import base64
@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from churn_assets.databricks.archive import EPOCH, archive, package_folder
-from churn_assets.databricks.compute.libraries import DISTRIBUTION, FILE, cluster_requirements
+from churn_assets.databricks.compute.libraries import DISTRIBUTION, FILE, PINS, cluster_requirements, pins
 from churn_assets.databricks.workflow.tasks import ENTRY_FUNCTION, ENTRY_POINT
 
 # dagster-pyspark's few modules come along: its own wheel would pull pyspark in, too.
@@ -67,6 +67,7 @@ def write_wheel(folder: Path) -> Path:
     for old in folder.glob(f"{DISTRIBUTION.replace('-', '_')}-*.whl"):
         old.unlink()
     (folder / FILE).write_bytes(cluster_requirements().content)
+    (folder / PINS).write_bytes(pins())
     (folder / wheel.name).write_bytes(wheel.content)
     return folder / wheel.name
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.compute.compute import cluster_spec, require_compute
+from churn_assets.databricks.compute.compute import cluster_spec, require_compute, run_config_cluster
 from churn_assets.databricks.compute.cost import dbu_estimate
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
@@ -32,6 +32,51 @@ def test_no_workers_is_a_single_node() -> None:
     spec = cluster_spec(settings(databricks_workers=0))
     assert spec["spark_conf"]["spark.databricks.cluster.profile"] == "singleNode"
     assert spec["custom_tags"]["ResourceClass"] == "SingleNode"
+
+
+def test_more_workers_at_most_make_a_cluster_that_grows() -> None:
+    growing = cluster_spec(settings(databricks_workers=2, databricks_max_workers=8))
+    from_none = cluster_spec(settings(databricks_workers=0, databricks_max_workers=4))
+    assert growing["autoscale"] == {"min_workers": 2, "max_workers": 8}
+    assert from_none["autoscale"] == {"min_workers": 1, "max_workers": 4}
+    assert not {"num_workers", "spark_conf"} & {*growing, *from_none}
+    assert run_config_cluster(growing)["new"]["size"] == {"autoscale": {"min_workers": 2, "max_workers": 8}}
+
+
+def test_policy_access_mode_and_tags_are_the_settings() -> None:
+    spec = cluster_spec(
+        settings(databricks_policy_id="p", databricks_access_mode="standard", databricks_tags="team=growth")
+    )
+    assert (spec["policy_id"], spec["data_security_mode"]) == ("p", "USER_ISOLATION")
+    assert spec["custom_tags"] == {"team": "growth", "project": "churn-assets"}
+
+
+@pytest.mark.parametrize(
+    ("host", "attributes", "availability"),
+    [
+        ("https://dbc-1.cloud.databricks.com", "aws_attributes", "SPOT_WITH_FALLBACK"),
+        ("adb-1.2.azuredatabricks.net", "azure_attributes", "SPOT_WITH_FALLBACK_AZURE"),
+        ("https://1.2.gcp.databricks.com/", "gcp_attributes", "PREEMPTIBLE_WITH_FALLBACK_GCP"),
+    ],
+)
+def test_spot_machines_are_asked_for_in_the_words_of_the_cloud(
+    host: str, attributes: str, availability: str
+) -> None:
+    spec = cluster_spec(settings(databricks_host=host, databricks_spot=True))
+    assert spec[attributes]["availability"] == availability
+    assert "availability" not in str(cluster_spec(settings(databricks_host=host)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"databricks_compute": "pool", "databricks_pool_id": "p"}, "a pool says itself"),
+        ({"databricks_host": None}, "needs DATABRICKS_HOST, whose name tells the cloud"),
+    ],
+)
+def test_spot_machines_that_nobody_can_ask_for_say_why(overrides: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        cluster_spec(settings(databricks_spot=True, **overrides))
 
 
 def test_secrets_are_named_to_the_cluster_and_never_read() -> None:

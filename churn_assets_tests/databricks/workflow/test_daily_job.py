@@ -1,6 +1,7 @@
 """The job in the emulated workspace, with a wheel whose tasks do what a test tells them to."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from databricks.sdk.service.jobs import JobSettings, PauseStatus
 
-from churn_assets.databricks.workflow import daily_job
+from churn_assets.databricks.workflow import daily_job, tasks
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification
 from churn_assets.databricks.workflow.status import RunStatus, exit_code, report
 from churn_assets.databricks.workflow.wheel import Wheel
@@ -20,7 +21,8 @@ from churn_assets_tests.workspace.wheels import make_wheel
 
 LANDING = "/Volumes/raw_catalog/landing/events"
 
-# Each task notes its name; featurize counts what FEATURE_COUNT says, and the one named by FAILS fails.
+# Each task notes its name; featurize counts what FEATURE_COUNT says, and the one named by FAILS fails. What
+# it is told comes with its arguments or, on a cluster, from the environment.
 TASK = """
 import os
 import sys
@@ -28,16 +30,43 @@ from pathlib import Path
 
 
 def main():
-    name = sys.argv[1]
-    with Path(os.environ["NOTES"], "tasks").open("a") as notes:
+    name, *told = sys.argv[1:]
+    folder = Path((dict(pair.split("=", 1) for pair in told) or os.environ)["NOTES"])
+    with (folder / "tasks").open("a") as notes:
         notes.write(name + "\\n")
-    if name == Path(os.environ["NOTES"], "fails").read_text():
+    if name == (folder / "fails").read_text():
         raise SystemExit(name + " found no event.")
     if name == "featurize":
         from databricks.sdk.runtime import dbutils
 
-        count = int(Path(os.environ["NOTES"], "feature_count").read_text())
+        count = int((folder / "feature_count").read_text())
         dbutils.jobs.taskValues.set(key="feature_count", value=count)
+"""
+
+
+# Sets what the arguments say, reads the scope's secrets, and prints how long the secret is.
+SECRET_TASK = """
+import os
+import sys
+
+class Settings:
+    @staticmethod
+    def variables():
+        return dict.fromkeys(pair.partition("=")[0] for pair in sys.argv[2:])
+
+SECRETS = {"CHURN_ENDPOINT_TOKEN": "endpoint-token"}
+TOLD_BESIDES = set()
+
+OWN
+
+def main():
+    assert take_settings(sys.argv[2:])
+    read_secrets()
+    print(len(os.environ["CHURN_ENDPOINT_TOKEN"]))
+    if sys.argv[1] == "featurize":
+        from databricks.sdk.runtime import dbutils
+
+        dbutils.jobs.taskValues.set(key="feature_count", value=10_000)
 """
 
 
@@ -64,8 +93,15 @@ class Job:
 
 
 @pytest.fixture
-def settings(make_settings: Callable[..., Settings]) -> Settings:
-    return make_settings(landing_root=LANDING, alert_emails="oncall@example.com, team@example.com")
+def settings(make_settings: Callable[..., Settings], request: pytest.FixtureRequest) -> Settings:
+    return make_settings(
+        landing_root=LANDING,
+        alert_emails="oncall@example.com, team@example.com",
+        databricks_job_compute=getattr(request, "param", "serverless"),
+    )
+
+
+BOTH = pytest.mark.parametrize("settings", ["serverless", "cluster"], indirect=True)
 
 
 @pytest.fixture
@@ -103,16 +139,19 @@ def states(run: RunStatus) -> dict[str, str]:
     return {task.name: task.state for task in run.tasks}
 
 
-def test_five_tasks_run_one_after_the_other_on_one_cluster(job: Job, workspace: Workspace) -> None:
+@BOTH
+def test_five_tasks_run_one_after_the_other(job: Job, workspace: Workspace) -> None:
     run = job.run(feature_count=10_000)
 
     assert job.ran == ["ingest", "featurize", "train", "score", "deploy"]
     assert (run.life_cycle, run.result) == ("TERMINATED", "SUCCESS")
     assert set(states(run).values()) == {"SUCCESS"}
-    assert len(workspace.jobs.runs[run.run_id].job_clusters) == 1
+    clusters = 1 if job.settings.databricks_job_compute == "cluster" else 0
+    assert len(workspace.jobs.runs[run.run_id].job_clusters) == clusters
     assert exit_code(job.status()) == 0
 
 
+@BOTH
 def test_with_9999_rows_the_training_is_skipped_and_the_scores_are_not(job: Job) -> None:
     run = job.run(feature_count=9_999)
 
@@ -127,13 +166,12 @@ def test_with_9999_rows_the_training_is_skipped_and_the_scores_are_not(job: Job)
 @pytest.mark.parametrize(
     ("fails", "ran"),
     [
-        ("ingest", ["ingest"]),
-        ("featurize", ["ingest", "featurize"]),
-        ("train", ["ingest", "featurize", "train"]),
-        ("score", ["ingest", "featurize", "train", "score"]),
+        ("ingest", ["ingest", "ingest"]),
+        ("featurize", ["ingest", "featurize", "featurize"]),
+        ("score", ["ingest", "featurize", "train", "score", "score"]),
     ],
 )
-def test_no_task_runs_after_one_that_failed(job: Job, fails: str, ran: list[str]) -> None:
+def test_no_task_runs_after_one_that_failed_twice(job: Job, fails: str, ran: list[str]) -> None:
     run = job.run(fails=fails)
 
     assert job.ran == ran
@@ -142,9 +180,12 @@ def test_no_task_runs_after_one_that_failed(job: Job, fails: str, ran: list[str]
     assert run.reason == f"{fails}: {fails} found no event."
 
 
+@BOTH
 def test_a_failed_run_is_an_alert_and_exit_code_1_until_one_succeeds(job: Job, workspace: Workspace) -> None:
     failed = job.run(fails="train")
 
+    assert job.ran == ["ingest", "featurize", "train", "train"]
+    assert (states(failed)["train"], states(failed)["score"]) == ("FAILED", "UPSTREAM_FAILED")
     assert exit_code(job.status()) == 1
     lines = report(job.status())
     assert lines[0].startswith(f"Run {failed.run_id}: INTERNAL_ERROR FAILED ")
@@ -179,13 +220,18 @@ def test_a_count_that_was_never_told_ends_the_run_before_the_scores(
     assert run.reason.startswith("enough_rows: Unable to resolve reference {{tasks.featurize.values.")
 
 
-def test_a_driver_that_dies_is_an_alert(job: Job, workspace: Workspace) -> None:
+def test_a_driver_that_dies_is_no_alert_unless_the_next_one_dies_as_well(
+    job: Job, workspace: Workspace
+) -> None:
     workspace.faults.kill_driver("featurize")
+    once = job.run()
+    for _ in range(2):
+        workspace.faults.kill_driver("featurize")
+    twice = job.run()
 
-    run = job.run()
-
-    assert run.has_failed
-    assert "driver died" in run.reason
+    assert (once.result, workspace.emails[0][2]) == ("SUCCESS", twice.run_id)
+    assert twice.has_failed
+    assert "driver died" in twice.reason
 
 
 def test_status_shows_the_last_runs_only_and_the_latest_first(job: Job) -> None:
@@ -224,16 +270,16 @@ def test_who_does_not_wait_gets_the_run_on_its_way(job: Job, workspace: Workspac
     assert workspace.jobs.wait(run.run_id).end is not None
 
 
-def test_a_run_beside_another_is_skipped_and_no_alert(job: Job, workspace: Workspace) -> None:
+def test_a_run_beside_another_waits_for_it(job: Job, workspace: Workspace) -> None:
     (job.notes / "feature_count").write_text("9999")
     (job.notes / "fails").write_text("")
     first = daily_job.run(workspace.client(), job.settings, wait=False)
 
     second = daily_job.run(workspace.client(), job.settings)
 
-    assert second.life_cycle == "SKIPPED"
-    assert not second.has_failed
-    assert workspace.jobs.wait(first.run_id).end is not None
+    runs = workspace.jobs.runs
+    assert second.result == "SUCCESS"
+    assert runs[first.run_id].ended <= min(task.started for task in runs[second.run_id].tasks.values())
 
 
 def test_a_lost_answer_to_the_start_leaves_one_run(job: Job, workspace: Workspace) -> None:
@@ -268,7 +314,7 @@ def test_creating_it_twice_is_one_job_and_one_upload(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda job: {"tasks": job.tasks[:2]},
+        lambda job: {"tasks": [task for task in job.tasks if task.task_key != "deploy"]},
         lambda job: {"tasks": [*job.tasks, dataclasses.replace(job.tasks[0], task_key="mine")]},
         lambda job: {"schedule": dataclasses.replace(job.schedule, quartz_cron_expression="0 0 9 * * ?")},
         lambda job: {"schedule": dataclasses.replace(job.schedule, pause_status=PauseStatus.PAUSED)},
@@ -310,6 +356,50 @@ def test_it_runs_at_six_utc_unless_it_is_paused(
     ]
 
 
+def test_engineers_may_run_it_and_the_owner_may_change_it(
+    workspace: Workspace, make_settings: Callable[..., Settings], wheel: Callable[[str], None]
+) -> None:
+    names = {"databricks_engineers": "engineers", "databricks_owner": workspace.auth.client_id}
+
+    job_id = daily_job.create(workspace.client(), make_settings(landing_root=LANDING, **names))
+
+    assert workspace.permissions.granted["jobs", str(job_id)] == {
+        ("user_name", "engineer@example.com"): "IS_OWNER",
+        ("group_name", "engineers"): "CAN_MANAGE_RUN",
+        ("service_principal_name", workspace.auth.client_id): "CAN_MANAGE",
+    }
+
+
+def test_whom_it_runs_as_is_kept_until_the_settings_name_another(
+    workspace: Workspace, make_settings: Callable[..., Settings], wheel: Callable[[str], None]
+) -> None:
+    client, principal = workspace.client(), workspace.auth.client_id
+    seen = []
+    for name in (principal, principal, ""):
+        job_id = daily_job.create(client, make_settings(landing_root=LANDING, databricks_run_as=name))
+        resets = len(workspace.calls("POST", "/jobs/reset"))
+        seen.append((client.jobs.get(job_id).run_as_user_name, resets))
+
+    assert seen == [(principal, 0), (principal, 0), ("engineer@example.com", 1)]
+
+
+def test_who_is_told_of_a_failure_is_told_of_a_late_run_as_well(
+    workspace: Workspace, settings: Settings, wheel: Callable[[str], None]
+) -> None:
+    job_id = daily_job.create(workspace.client(), settings)
+
+    made = workspace.client().jobs.get(job_id).settings
+    assert made
+    assert made.email_notifications
+    addresses = ["oncall@example.com", "team@example.com"]
+    assert made.email_notifications.on_failure == addresses
+    assert made.email_notifications.on_duration_warning_threshold_exceeded == addresses
+    assert made.health
+    assert made.health.as_dict() == {
+        "rules": [{"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 3600}]
+    }
+
+
 def test_other_code_is_another_wheel_and_the_one_before_the_last_is_cleared(
     workspace: Workspace, settings: Settings, wheel: Callable[[str], None]
 ) -> None:
@@ -344,10 +434,8 @@ def test_two_jobs_of_the_name_are_left_alone(
 ) -> None:
     client = workspace.client()
     daily_job.create(client, settings)
-    spec = JobSettings.from_dict(
-        job_specification(settings, [{"whl": "/Volumes/main_catalog/gold/churn/w.whl"}])
-    )
-    client.jobs.create(name=JOB_NAME, tasks=spec.tasks, job_clusters=spec.job_clusters)
+    spec = JobSettings.from_dict(job_specification(settings, ["-r /Volumes/main_catalog/gold/churn/w.txt"]))
+    client.jobs.create(name=JOB_NAME, tasks=spec.tasks, environments=spec.environments)
 
     with pytest.raises(WorkspaceError, match="There are 2 jobs named churn-prediction-pipeline"):
         daily_job.create(client, settings)
@@ -358,20 +446,36 @@ def test_without_a_job_the_command_that_makes_one_is_named(workspace: Workspace,
         daily_job.run(workspace.client(), settings)
 
 
-def test_secrets_reach_the_cluster_by_reference_only(
-    workspace: Workspace, make_settings: Callable[..., Settings], wheel: Callable[[str], None]
+@pytest.mark.parametrize("compute", ["serverless", "cluster"])
+def test_a_secret_reaches_its_task_and_lies_nowhere(
+    workspace: Workspace,
+    make_settings: Callable[..., Settings],
+    wheel: Callable[[str], None],
+    compute: str,
 ) -> None:
     client = workspace.client()
     client.secrets.create_scope("churn")
     client.secrets.put_secret("churn", "endpoint-token", string_value="told-to-the-job")
-    settings = make_settings(landing_root=LANDING, databricks_secret_scope="churn")
-
+    settings = make_settings(
+        landing_root=LANDING, databricks_secret_scope="churn", databricks_job_compute=compute
+    )
+    # What the package's own task does with its arguments, and then whether it has the secret.
+    source = inspect.getsource(tasks)
+    own = source[source.index("def take_settings") : source.index("def require_cluster")]
+    wheel(SECRET_TASK.replace("OWN", own))
     job_id = daily_job.create(client, settings)
 
+    run = daily_job.run(client, settings)
+
+    assert {task.logs for task in workspace.jobs.runs[run.run_id].tasks.values() if task.process} == {"15\n"}
     spec = str(client.jobs.get(job_id).as_dict())
-    assert "{{secrets/churn/endpoint-token}}" in spec
-    assert workspace.token not in spec
-    assert "told-to-the-job" not in spec
+    assert ("{{secrets/churn/endpoint-token}}" in spec) == (compute == "cluster")
+    for secret in ("told-to-the-job", workspace.token):
+        assert secret not in spec
+        assert [file for file in staged_files(workspace) if secret.encode() in file.read_bytes()] == []
+        assert [
+            task.key for task in workspace.jobs.runs[run.run_id].tasks.values() if secret in task.logs
+        ] == []
 
 
 def test_a_scope_that_is_not_there_is_named(
@@ -392,6 +496,10 @@ def test_a_landing_zone_on_this_machine_is_refused_before_anything_is_made(
         daily_job.create(workspace.client(), settings)
 
     assert workspace.requests == []
+
+
+def staged_files(workspace: Workspace) -> list[Path]:
+    return [file for file in workspace.folder.joinpath("Volumes").rglob("*") if file.is_file()]
 
 
 def _wheels(settings: Settings) -> str:

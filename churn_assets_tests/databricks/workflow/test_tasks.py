@@ -21,12 +21,15 @@ def test_what_is_no_task_is_wrong_usage(
         run(monkeypatch, *arguments)
 
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "Usage: churn-task ingest|featurize|train|score|deploy\n"
+    assert (
+        capsys.readouterr().err
+        == "Usage: churn-task ingest|featurize|train|score|deploy [VARIABLE=value …]\n"
+    )
 
 
 def test_a_task_outside_a_cluster_says_how_to_start_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        SystemExit, match=r"runs on its cluster only\. Start the job with: churn workflow run"
+        SystemExit, match=r"runs on its compute only\. Start the job with: churn workflow run"
     ):
         run(monkeypatch, "train")
 
