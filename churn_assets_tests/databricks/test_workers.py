@@ -4,10 +4,13 @@ import signal
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny import Worker, until
 from churn_assets_tests.workspace.emulator import Workspace
+
+pytestmark = pytest.mark.usefixtures("each_launcher")
 
 
 def wait_until_the_step_runs(workspace: Workspace, marks: Path) -> int:

@@ -30,7 +30,7 @@ def require_compute(settings: Settings) -> None:
         raise SettingsError(
             "CHURN_DATABRICKS_COMPUTE=pool needs CHURN_DATABRICKS_POOL_ID, the pool of its nodes. Set it."
         )
-    if settings.databricks_compute != "existing":
+    if settings.databricks_compute not in ("existing", "serverless"):
         require_runtime(settings.databricks_spark_version, "CHURN_DATABRICKS_SPARK_VERSION")
 
 
@@ -86,14 +86,3 @@ def cluster_spec(settings: Settings, secrets: frozenset[str] = frozenset()) -> d
             if key in secrets
         }
     return spec
-
-
-def run_config_cluster(spec: dict[str, Any]) -> dict[str, Any]:
-    """Convert a cluster specification to the run config of dagster-databricks."""
-    rest = {name: value for name, value in spec.items() if name not in PLACED}
-    pool = spec.get("instance_pool_id")
-    nodes = {"instance_pool_id": pool} if pool else {"node_types": {"node_type_id": spec["node_type_id"]}}
-    return {"new": {**rest, "nodes": nodes, "size": {"num_workers": spec["num_workers"]}}}
-
-
-PLACED = {"instance_pool_id", "node_type_id", "num_workers"}

@@ -9,7 +9,6 @@ import pytest
 from databricks.sdk.errors import PermissionDenied
 
 from churn_assets.databricks.preflight import require_workspace
-from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.errors import SettingsError, WorkspaceError
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
@@ -177,14 +176,14 @@ def test_leftovers_of_runs_that_other_instances_know_are_left_alone(
     theirs = client.clusters.create(
         "17.3.x-scala2.13", cluster_name="churn-run-of-theirs", node_type_id="i3.xlarge", num_workers=1
     ).response.cluster_id
-    launcher: ChurnStepLauncher = make_launcher()
-    launcher._staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
+    launcher = make_launcher()
+    launcher.launches.staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
     with launcher.for_run(instance, "ours"):
         pass
     assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [theirs]
     assert len(tiny.staged(workspace)) == 1
     client.clusters.permanent_delete(theirs)
-    launcher._staging.delete(f"{tiny.STAGING}/runs")
+    launcher.launches.staging.delete(f"{tiny.STAGING}/runs")
 
 
 def test_a_workspace_that_refuses_the_clearing_up_does_not_stop_the_run(
@@ -195,4 +194,4 @@ def test_a_workspace_that_refuses_the_clearing_up_does_not_stop_the_run(
         make_launcher().for_run(instance, "ours") as launcher,
         pytest.raises(PermissionDenied, match="not yours"),
     ):
-        list(launcher.workspace.clusters.list())
+        list(launcher.launches.workspace.clusters.list())

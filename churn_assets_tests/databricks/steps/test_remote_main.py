@@ -14,6 +14,9 @@ import pytest
 from dagster._serdes import deserialize_value
 
 from churn_assets.databricks.steps import remote_main
+from churn_assets.databricks.steps.churn_remote.batches import BATCH_SECONDS, Batches
+from churn_assets.databricks.steps.churn_remote.heartbeat import Heartbeat
+from churn_assets.databricks.steps.staged_code import REMOTE
 
 
 def make_zip(path: Path, **files: str) -> Path:

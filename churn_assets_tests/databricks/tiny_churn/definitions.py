@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,13 @@ def _probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.Materia
     return dg.MaterializeResult(metadata={"environment": dict(os.environ)})
 
 
-def build_defs(step_launcher: Any) -> dg.Definitions:
-    """The graph, with what takes its steps to a cluster."""
+def build_defs(
+    step_launcher: Any, launched: Callable[[Iterable[Any]], Iterable[Any]] = list
+) -> dg.Definitions:
+    """The graph, with what takes its steps to a cluster, and what makes its definitions fit for that."""
     return dg.Definitions(
-        assets=[source, derived, by_day, probe, retried_probe],
-        asset_checks=[source_is_seven],
+        assets=launched([source, derived, by_day, probe, retried_probe]),
+        asset_checks=launched([source_is_seven]),
         resources={"pyspark_step_launcher": step_launcher},
         executor=dg.in_process_executor,
     )
