@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     databricks_secret_scope: str = ""
     databricks_volume: str = ""
     databricks_launcher: Literal["step", "pipes"] = "step"
-    databricks_compute: Literal["serverless", "run", "step", "existing", "pool"] = "run"
+    databricks_compute: Literal["serverless", "run", "step", "existing", "pool"] = "serverless"
     databricks_cluster_id: str = ""
     databricks_pool_id: str = ""
     databricks_spark_version: str = "17.3.x-scala2.13"

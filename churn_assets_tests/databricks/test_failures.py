@@ -15,7 +15,8 @@ from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.faults import LostResponse, Refused, UnknownState
 
 Make = Callable[..., Any]
-pytestmark = pytest.mark.usefixtures("each_launcher")
+# What both launchers share is seen once: with the step launcher.
+with_each_launcher = pytest.mark.usefixtures("each_launcher")
 KEY = "dagster-task"
 
 
@@ -27,6 +28,7 @@ def outcomes(workspace: Workspace) -> list[str]:
     return [run.end.result for run in workspace.jobs.runs.values() if run.end]
 
 
+@with_each_launcher
 def test_an_asset_that_raises_fails_with_its_own_error_and_so_does_its_databricks_run(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -41,6 +43,7 @@ def test_an_asset_that_raises_fails_with_its_own_error_and_so_does_its_databrick
         assert line in output
 
 
+@with_each_launcher
 def test_an_asset_that_raises_is_tried_again_as_its_policy_says(
     workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
 ) -> None:
@@ -52,6 +55,7 @@ def test_an_asset_that_raises_is_tried_again_as_its_policy_says(
     assert outcomes(workspace) == ["FAILED", "FAILED"]
 
 
+@with_each_launcher
 def test_a_driver_that_dies_is_tried_again_as_the_assets_policy_says(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -62,6 +66,7 @@ def test_a_driver_that_dies_is_tried_again_as_the_assets_policy_says(
     assert len(outcomes(workspace)) == 2
 
 
+@with_each_launcher
 def test_a_driver_that_dies_fails_an_asset_without_a_policy_and_says_why(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -92,6 +97,7 @@ def test_a_run_that_somebody_cancels_is_not_tried_again(
     assert outcomes(workspace) == ["CANCELED"]
 
 
+@with_each_launcher
 def test_a_workspace_that_stumbles_everywhere_still_runs_the_step_once(
     workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
 ) -> None:
@@ -132,6 +138,7 @@ def test_a_workspace_that_stays_away_fails_the_step_and_leaves_no_run_behind(
     assert outcomes(workspace) == ["CANCELED"]
 
 
+@with_each_launcher
 def test_a_token_that_expires_fails_the_step_in_one_line_and_its_orphan_ends_itself(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -155,7 +162,7 @@ def test_a_folder_that_is_not_the_package_fails_on_the_cluster_which_cannot_see_
     result = materialize(make_launcher(package=wrong), "probe", config={})
     message = tiny.failure(result, "probe").message
     assert (
-        "PackageNotStagedError: The archive code.zip holds dagster_pyspark, something_else, not tiny_churn."
+        "PackageNotStagedError: The archive code.zip holds churn_remote, dagster_pyspark, something_else, not tiny_churn."
         in message
     )
     assert outcomes(workspace) == ["FAILED"]

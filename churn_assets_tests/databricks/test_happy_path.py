@@ -19,7 +19,6 @@ from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny_churn.definitions import defs
 from churn_assets_tests.workspace.emulator import Workspace
 
-
 EVENTS_OF_A_STEP = {
     "step": [
         "ENGINE_EVENT",
@@ -154,6 +153,7 @@ def test_nothing_is_stale_at_birth(done: Done) -> None:
 def test_a_check_names_the_materialisation_that_it_checked(done: Done) -> None:
     (evaluation,) = done.result.get_asset_check_evaluations()
     assert evaluation.passed
+    assert evaluation.description == "it is"
     target = evaluation.target_materialization_data
     assert target is not None
     assert target.run_id == done.result.run_id

@@ -32,6 +32,7 @@ def settings_fields(workspace: Workspace, folder: Path) -> dict[str, Any]:
         "lake_root": str(folder / "lake"),
         "databricks_host": workspace.url,
         "databricks_token": workspace.token,
+        "databricks_compute": "run",
         "databricks_workers": 1,
         "databricks_poll_seconds": 0.05,
     }

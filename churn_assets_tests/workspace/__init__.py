@@ -25,12 +25,17 @@ Known differences from the real service:
   real service sends first is not documented. Logs are delivered when a task ends, not every five minutes.
 * Like some, not all, runtimes it gives a Python file no ``__file__`` and no folder of its own on
   ``sys.path``, and takes ``SystemExit``, whatever its code, for a failure.
-* ``python_file`` may lie in a volume; whether the real service always takes that is not documented.
+* ``python_file`` is a path in the workspace; the URIs of clouds, which the service takes too, are refused.
+* FUSE's cache of a volume is emulated on demand only, and for overwritten files alone: ``files.stale``.
 * Permissions are remembered, not enforced; every valid token may do everything. Rate limits, delays and
   failures come only from ``Workspace.faults``. Schedules never fire. E-mails go to ``Workspace.emails``.
 * Which of TERMINATED and SKIPPED the service gives for the life cycle of a task that did not run (EXCLUDED,
   UPSTREAM_FAILED, UPSTREAM_CANCELED) is not documented; here it is SKIPPED.
-* Retries of tasks, repairs, notebooks, Git sources and serverless tasks are refused; runs never queue.
+* Serverless tasks run at once, each on its own, in the environment version 4 only: this interpreter, and what
+  the dependencies bring, whose lines must be pinned. Options of pip among them are refused, and ``client``,
+  which the service still takes. What a session refuses there is in ``emulated_databricks.serverless``.
+  Of artifacts, which Sail has not, archives are unpacked where functions run.
+* Retries of tasks, repairs, notebooks and Git sources are refused; runs never queue.
 * MLflow's artifacts lie in a folder that clients and tasks reach directly, without credentials for a cloud.
 * Listings are cut by count alone, and nothing is eventually consistent.
 """

@@ -45,6 +45,10 @@ class Auth:
             self._tokens[token] = (user, None if seconds is None else time.monotonic() + seconds)
         return token
 
+    def exists(self, name: str) -> bool:
+        """Whether somebody is a user of the workspace, or its service principal."""
+        return name in {USER, self.client_id, *self.groups}
+
     def principals(self, user: str) -> set[str]:
         """Under which names somebody has rights."""
         return {user, "users", *self.groups.get(user, ())}

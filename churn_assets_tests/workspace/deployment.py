@@ -2,6 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 from churn_assets import settings as settings_module
 from churn_assets.databricks.catalog import setup
@@ -12,7 +13,9 @@ from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 LANDING = "/Volumes/raw_catalog/landing/files"
 
 
-def set_up(workspace: Workspace, folder: Path, start: dt.date, horizon_days: int) -> Settings:
+def set_up(
+    workspace: Workspace, folder: Path, start: dt.date, horizon_days: int, **overrides: Any
+) -> Settings:
     """Catalogs, volumes and tables are made.
 
     Args:
@@ -20,6 +23,7 @@ def set_up(workspace: Workspace, folder: Path, start: dt.date, horizon_days: int
         folder: for what the orchestrator keeps, and the registry.
         start: the first feature_date.
         horizon_days: of the labels.
+        overrides: other settings.
     """
     settings = settings_module.load(
         _env_file=None,
@@ -35,6 +39,7 @@ def set_up(workspace: Workspace, folder: Path, start: dt.date, horizon_days: int
         databricks_warehouse_id=WAREHOUSE_ID,
         databricks_managed_location="s3://bucket/churn",
         databricks_poll_seconds=0.1,
+        **overrides,
     )
     setup.apply(workspace.client(), settings)
     workspace.serving.registry_uri = settings.mlflow_tracking_uri

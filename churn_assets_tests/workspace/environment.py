@@ -6,6 +6,7 @@ under names that change with what is in them, and are made once on a machine.
 
 import functools
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -80,8 +81,15 @@ def runtime_python() -> Path:
     return _made_once("runtime", f"{base}{RUNTIME}".encode() + KEPT.read_bytes(), make) / "bin" / "python"
 
 
+def logical_lines(requirements: str) -> list[str]:
+    """The lines of a requirements file as pip reads them: joined, without comments and blanks."""
+    lines = requirements.replace("\\\n", " ").splitlines()
+    # A comment starts the line, or follows a blank.
+    return [line for raw in lines if (line := " ".join(re.sub(r"(^|\s+)#.*$", "", raw).split()))]
+
+
 @functools.cache
-def installed(requirements: bytes) -> Path:
+def installed(requirements: bytes, *, hashed: bool = True) -> Path:
     """The folder of what a cluster installs from a requirements file, beside what its runtime has.
 
     With hashes in the file pip installs nothing else: "all requirements must have their versions pinned"
@@ -89,21 +97,27 @@ def installed(requirements: bytes) -> Path:
     they are there already. So the file's lines are installed without their dependencies, each by its
     hash, and then none may be missing or of a version that another one excludes.
 
+    Args:
+        requirements: the file.
+        hashed: whether each line needs a hash.
+
     Raises:
-        InstallationError: a line has no hash or is not to be had, or something that is required is missing.
+        InstallationError: a line lacks a hash or is not to be had, or something that is required is missing.
     """
     runtime = runtime_python()
+    content = "\n".join(logical_lines(requirements.decode())).encode() + b"\n"
 
     def make(folder: Path) -> None:
         file, python = folder.with_suffix(".txt"), folder / "bin" / "python"
-        file.write_bytes(requirements)
+        file.write_bytes(content)
         # Of the interpreter under the runtime's environment, for a pip in it.
         _run(runtime.resolve(), "-m", "venv", folder)
         (_packages(folder) / "runtime.pth").write_text(str(_packages(runtime.parents[1])))
-        _run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", "--require-hashes", "-r", file)
+        flags = ["--no-deps", *(["--require-hashes"] if hashed else [])]
+        _run(UV, "pip", "install", "--quiet", "--python", python, *flags, "-r", file)
         _run(python, "-m", "pip", "--disable-pip-version-check", "check")
 
-    return _packages(_made_once("libraries", str(runtime).encode() + requirements, make))
+    return _packages(_made_once("libraries", str(runtime).encode() + content, make))
 
 
 def cluster_libraries() -> Path:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from churn_assets_tests.workspace import serverless
 from churn_assets_tests.workspace.references import check_references
 from churn_assets_tests.workspace.routing import Violation
 
 NOTED = {"email_notifications", "notification_settings", "timeout_seconds", "queue", "access_control_list"}
+NOTED |= {"budget_policy_id", "environments", "health", "run_as"}
 SUBMIT_FIELDS = {"run_name", "tasks", "idempotency_token"} | NOTED
 JOB_FIELDS = {
     "name",
@@ -17,10 +19,12 @@ JOB_FIELDS = {
     "tags",
     "parameters",
     "max_concurrent_runs",
+    "performance_target",
 } | NOTED
 JOB_FIELDS |= {"format", "description", "edit_mode", "deployment"}
 KINDS = {"spark_python_task", "python_wheel_task", "condition_task"}
-COMPUTE = {"new_cluster", "existing_cluster_id", "job_cluster_key"}
+COMPUTE = {"new_cluster", "existing_cluster_id", "job_cluster_key", "environment_key"}
+CLUSTERS = COMPUTE - {"environment_key"}
 TASK_FIELDS = (
     {"task_key", "depends_on", "run_if", "description", "libraries", "timeout_seconds"} | KINDS | COMPUTE
 )
@@ -41,10 +45,14 @@ def check(settings: dict[str, Any], known: set[str]) -> None:
     if len(set(keys)) != len(keys):
         raise Violation(f"Task keys must be unique: {keys}.")
     clusters = {job_cluster["job_cluster_key"] for job_cluster in settings.get("job_clusters") or []}
+    environments = serverless.check_environments(settings.get("environments") or [])
+    _check_run_as(settings.get("run_as"))
     upstream = _upstream(tasks)
     _check_outcomes(tasks)
     for task in tasks:
         _check_task(task, clusters, upstream[task["task_key"]])
+        if "condition_task" not in task and not CLUSTERS & set(task):
+            serverless.check_task(task, environments)
 
 
 def with_overrides(settings: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
@@ -87,10 +95,8 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
     kinds, compute = KINDS & set(task), COMPUTE & set(task)
     if len(kinds) != 1:
         raise Violation(f"{where} is {sorted(kinds) or 'nothing'}; it must be one of {sorted(KINDS)}.")
-    if len(compute) != ("condition_task" not in task):
-        raise Violation(
-            f"{where} runs on {sorted(compute) or 'nothing'}; it must be one of {sorted(COMPUTE)}."
-        )
+    if len(compute) > ("condition_task" not in task):
+        raise Violation(f"{where} runs on {sorted(compute)}; it must be one of {sorted(COMPUTE)}.")
     if "job_cluster_key" in task and task["job_cluster_key"] not in clusters:
         raise Violation(
             f"{where} runs on the job cluster {task['job_cluster_key']}, which is not in job_clusters."
@@ -106,7 +112,35 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
         > 1
     ):
         raise Violation(f"{where} has both parameters and named_parameters.")
+    _check_python_file((task.get("spark_python_task") or {}).get("python_file"), where)
     check_references(_texts(task), upstream, where)
+
+
+def _check_python_file(path: str | None, where: str) -> None:
+    """Refuse a program that lies where the Jobs API names no place for one.
+
+    SDK, ``SparkPythonTask.python_file``: "Cloud file URIs (such as dbfs:/, s3:/, adls:/, gcs:/) and workspace
+    paths are supported. For python files stored in the Databricks workspace, the path must be absolute and
+    begin with `/`." Volumes are neither. github.com/square/cascade/pull/56 found the same: "databricks
+    requires that the file either be in external storage or be a workspace path".
+    """
+    if path is None:
+        return
+    if path.startswith("/Volumes/") or not path.startswith(("/", "dbfs:/", "s3:/", "adls:/", "gcs:/")):
+        raise Violation(
+            f"{where} has the python_file {path}. Cloud file URIs and workspace paths are supported; these "
+            "are absolute and begin with /."
+        )
+    if not path.startswith("/"):
+        raise Violation(f"{where} has the python_file {path}; cloud storage is not emulated.")
+
+
+def _check_run_as(run_as: dict[str, Any] | None) -> None:
+    """SDK, ``JobRunAs``: "Either `user_name` or `service_principal_name` should be specified. If not, an
+    error is thrown."
+    """
+    if run_as is not None and len([name for name in run_as.values() if name]) != 1:
+        raise Violation(f"run_as names one of user_name and service_principal_name, not {sorted(run_as)}.")
 
 
 def _check_outcomes(tasks: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from churn_assets_tests.workspace import job_settings
 from churn_assets_tests.workspace.cluster import now_ms
 from churn_assets_tests.workspace.ends import CANCELED, TOO_MANY_RUNS
 from churn_assets_tests.workspace.job_runner import JobRunner
-from churn_assets_tests.workspace.job_store import JobStore
+from churn_assets_tests.workspace.job_store import JobStore, runs_as
 from churn_assets_tests.workspace.routing import ApiError, Call, Route, Violation
 from churn_assets_tests.workspace.runs import Run, TaskRun
 from churn_assets_tests.workspace.surroundings import Surroundings
@@ -34,7 +34,7 @@ class Jobs:
         self._threads: list[threading.Thread] = []
         self._ids = itertools.count(100_000_000_000_000 + int(time.time()) % 1_000_000 * 1_000)
         self._lock = threading.RLock()
-        self._store = JobStore(self._ids, self._cancel_runs)
+        self._store = JobStore(self._ids, self._cancel_runs, surroundings.auth)
         self.jobs = self._store.all
 
     def active(self) -> list[Run]:
@@ -142,9 +142,12 @@ class Jobs:
         settings = {"run_name": "Untitled", **call.fields}
         job_settings.check(settings, job_settings.SUBMIT_FIELDS)
 
+        who = runs_as(settings, call.user, self._surroundings.auth)
+
         def make() -> Run:
             job_id = next(self._ids)
-            return self._drive(self.start(job_id, settings["run_name"], "SUBMIT_RUN", settings, call.user))
+            name = settings["run_name"]
+            return self._drive(self.start(job_id, name, "SUBMIT_RUN", settings, call.user, run_as=who))
 
         return {"run_id": self._once(0, call, make)["run_id"]}
 
@@ -166,6 +169,7 @@ class Jobs:
                 "JOB_RUN",
                 settings,
                 call.user,
+                run_as=job["run_as_user_name"],
                 parameters=defaults | parameters,
                 number=len(earlier) + 1,
             )

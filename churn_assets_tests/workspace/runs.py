@@ -18,6 +18,8 @@ class TaskRun:
     """One task of a run. ``phase`` is BLOCKED, PENDING, RUNNING or TERMINATING until ``end`` is set.
 
     Attributes:
+        cluster: none if it is serverless, or a condition.
+        path: the folders that come before the runtime's own packages.
         resolved: parameters after their references were replaced.
         outcome: of a condition: ``true`` or ``false``.
         cancel: set to end it; ``why`` says which end that is.
@@ -32,6 +34,7 @@ class TaskRun:
     executing: int = 0
     ended: int = 0
     cluster: Cluster | None = None
+    path: list[str] = field(default_factory=list)
     process: Process | None = None
     outcome: str | None = None
     condition: dict[str, str] = field(default_factory=dict)
@@ -43,6 +46,11 @@ class TaskRun:
     def key(self) -> str:
         """The task's name in its run."""
         return self.settings["task_key"]
+
+    @property
+    def is_serverless(self) -> bool:
+        """Whether it runs in an environment and not on a cluster."""
+        return "environment_key" in self.settings
 
     @property
     def logs(self) -> str:
@@ -91,6 +99,8 @@ class Run:
 
     Attributes:
         settings: tasks, clusters, time limit and notifications as they were when it started.
+        creator: who started it.
+        run_as: who its tasks are.
         job_clusters: what was started for its ``job_cluster_key``s.
         changed: guards the run and its tasks; notified at each change.
     """
@@ -105,6 +115,7 @@ class Run:
     tasks: dict[str, TaskRun]
     parameters: dict[str, str] = field(default_factory=dict)
     number: int = 1
+    run_as: str = ""
     phase: str = "PENDING"
     end: End | None = None
     started: int = field(default_factory=now_ms)
@@ -152,6 +163,8 @@ class Run:
             if with_tasks:
                 info["tasks"] = [task.view(self.page_url(url, task.run_id)) for task in self.tasks.values()]
                 info["job_clusters"] = self.settings.get("job_clusters") or []
+                if self.settings.get("environments"):
+                    info["environments"] = self.settings["environments"]
         return info
 
     def page_url(self, url: str, run_id: int | None = None) -> str:

@@ -36,14 +36,13 @@ class TaskContext:
                 *(what.get("parameters") or []),
                 *(f"--{name}={value}" for name, value in named.items()),
             ]
-        assert self._task.cluster is not None
         return {
             **spec,
             "arguments": [self._real(resolve(argument, self.value)) for argument in arguments],
-            "path": self._task.cluster.path,
+            "path": self._task.path,
             "context": {
                 "host": self._surroundings.url,
-                "token": self._surroundings.auth.issue(self._run.creator),
+                "token": self._surroundings.auth.issue(self._run.run_as),
                 "task_key": self._task.key,
                 "task_values": str(self._run.folder / "task_values"),
             },

@@ -1,10 +1,11 @@
-"""Runs one task of a run: on its cluster, as a process; or, if it is a condition, here."""
+"""Runs one task of a run: as a process, on its cluster or serverless; or, if it is a condition, here."""
 
 import functools
 import re
 import time
+from pathlib import Path
 
-from churn_assets_tests.workspace import libraries
+from churn_assets_tests.workspace import libraries, serverless_environment
 from churn_assets_tests.workspace.cluster import Cluster, now_ms
 from churn_assets_tests.workspace.ends import FAILED, SUCCESS, TIMED_OUT, End, infrastructure
 from churn_assets_tests.workspace.processes import Process, Runtime
@@ -38,7 +39,10 @@ class TaskRunner:
         """Run the task to its end, and say which."""
         task.started = now_ms()
         try:
-            end = self._condition(task) if "condition_task" in task.settings else self._on_cluster(task)
+            if "condition_task" in task.settings:
+                end = self._condition(task)
+            else:
+                end = self._serverless(task) if task.is_serverless else self._on_cluster(task)
         except UnresolvedReferenceError as error:
             end = infrastructure(str(error), "INVALID_RUN_CONFIGURATION", "CLIENT_ERROR")
         except libraries.LibraryError as error:
@@ -76,7 +80,9 @@ class TaskRunner:
             ):
                 if folder not in cluster.libraries:
                     cluster.libraries.append(folder)
-            return self._process(task, cluster) if not task.cancel.is_set() else task.why
+            task.path = cluster.path
+            environment = self._environment(cluster)
+            return self._process(task, environment) if not task.cancel.is_set() else task.why
         finally:
             if lost in cluster.on_termination:  # from here on its end is no loss
                 cluster.on_termination.remove(lost)
@@ -122,13 +128,47 @@ class TaskRunner:
             message = f"Cluster {task.cluster.cluster_id} became unusable during the run: it was terminated."
             task.stop(infrastructure(message, "CLUSTER_ERROR"))
 
-    def _process(self, task: TaskRun, cluster: Cluster) -> End:
+    def _serverless(self, task: TaskRun) -> End:
+        """Run in an environment: its dependencies, who the job runs as, and no variable of anybody's."""
+        key = task.settings["environment_key"]
+        spec = next(
+            environment["spec"]
+            for environment in self._run.settings["environments"]
+            if environment["environment_key"] == key
+        )
+        if task.cancel.wait(self._surroundings.faults.cluster_start_seconds):
+            return task.why
+        # Each task has its own, so that none sees what another did to it.
+        target = task.folder / "site-packages"
+        folders = serverless_environment.install(
+            spec.get("dependencies") or [],
+            self._surroundings.python,
+            target,
+            self._surroundings.real_path,
+        )
+        task.path = [str(folder) for folder in folders]
+        home = task.folder / "home"
+        home.mkdir()
+        try:
+            version = spec["environment_version"]
+            environment = {
+                **self._plain(home),
+                # As MLflow's databricks_utils.py reads them.
+                "DATABRICKS_RUNTIME_VERSION": f"client.{version}.12",
+                "DATABRICKS_ENV_VERSION": version,
+                "IS_SERVERLESS": "TRUE",
+            }
+            return self._process(task, environment) if not task.cancel.is_set() else task.why
+        finally:
+            self._linger(task)
+
+    def _process(self, task: TaskRun, environment: dict[str, str]) -> End:
         context = TaskContext(self._surroundings, self._run, task)
         spec = context.spec()
         runtime: Runtime = self._surroundings.runtime()
-        process = Process(
-            self._surroundings.python, task.folder, spec, self._environment(cluster, runtime), runtime
-        )
+        # What a cluster's variables say is said last.
+        variables = {**runtime.environment, **environment}
+        process = Process(self._surroundings.python, task.folder, spec, variables, runtime)
         death = self._surroundings.faults.take_death(task.key)
         with self._run.changed:
             task.process = process
@@ -144,7 +184,8 @@ class TaskRunner:
             if task.cancel.is_set() or (death and after >= death.seconds):
                 process.kill()
         process.kill()  # what it left behind
-        self._deliver_logs(process, cluster)
+        if task.cluster:
+            self._deliver_logs(process, task.cluster)
         task.error = process.error()
         if code == 0:
             return SUCCESS
@@ -153,11 +194,19 @@ class TaskRunner:
         if code > 0:
             task.error = {"error": f"The Python process exited with exit code {code}.", "error_trace": ""}
             return FAILED
-        why = f"became unusable during the run since the driver died (signal {-code})."
-        message = f"Cluster '{cluster.cluster_id}' {why}"
-        return infrastructure(message)
+        where = f"Cluster '{task.cluster.cluster_id}'" if task.cluster else "Serverless compute"
+        return infrastructure(
+            f"{where} became unusable during the run since the driver died (signal {-code})."
+        )
 
-    def _environment(self, cluster: Cluster, runtime: Runtime) -> dict[str, str]:
+    def _plain(self, home: Path) -> dict[str, str]:
+        return {
+            "PATH": f"{self._surroundings.python.parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+        }
+
+    def _environment(self, cluster: Cluster) -> dict[str, str]:
         home = cluster.folder / "home"
         home.mkdir(exist_ok=True)
         own = {
@@ -165,14 +214,11 @@ class TaskRunner:
             for name, value in (cluster.spec.get("spark_env_vars") or {}).items()
         }
         return {
-            "PATH": f"{self._surroundings.python.parent}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(home),
-            "LANG": "C.UTF-8",
+            **self._plain(home),
             "DATABRICKS_RUNTIME_VERSION": cluster.spec["spark_version"].split(".x-")[0],
             "DB_IS_DRIVER": "TRUE",
             "DB_CLUSTER_ID": cluster.cluster_id,
             "CHURN_EMULATED_ROOT": str(self._surroundings.folder),
-            **runtime.environment,
             **own,
         }
 

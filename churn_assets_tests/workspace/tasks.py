@@ -3,8 +3,8 @@
 import io
 from typing import Any
 
-from databricks.sdk.service.compute import ClusterSpec
-from databricks.sdk.service.jobs import Run, SparkPythonTask, SubmitTask
+from databricks.sdk.service.compute import ClusterSpec, Environment
+from databricks.sdk.service.jobs import JobEnvironment, Run, SparkPythonTask, SubmitTask
 from databricks.sdk.service.workspace import ImportFormat
 
 from churn_assets_tests.workspace.emulator import Workspace
@@ -33,6 +33,24 @@ def submit(
         **task,
     )
     return workspace.client().jobs.submit(run_name="test", tasks=[submit_task]).response.run_id
+
+
+def submit_serverless(
+    workspace: Workspace, code: str, *arguments: str, dependencies: tuple[str, ...] = ()
+) -> int:
+    """Submit a run with one serverless task, ``main``, in an environment with these; its run id."""
+    task = SubmitTask(
+        task_key="main",
+        environment_key="ours",
+        spark_python_task=python_task(workspace, "main", code, *arguments),
+    )
+    spec = Environment(environment_version="4", dependencies=list(dependencies))
+    environments = [JobEnvironment("ours", spec)]
+    return (
+        workspace.client()
+        .jobs.submit(run_name="test", tasks=[task], environments=environments)
+        .response.run_id
+    )
 
 
 def finished(workspace: Workspace, run_id: int) -> Run:

@@ -1,10 +1,13 @@
 """The settings' meaning for a cluster: nodes, runtime, secrets."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.compute import ClusterDetails
 
 # Long-term support, Spark 4.0 and Python 3.12, for which the cluster's requirements are locked.
 OLDEST_RUNTIME = (17, 3)
@@ -51,6 +54,20 @@ def require_runtime(spark_version: str, whose: str) -> None:
         raise SettingsError(
             f"{whose} is {spark_version}, older than Databricks Runtime 17.3 LTS: up to 16.4 Spark is 3.5, "
             "which has no DataFrame.toArrow. Use 17.3 LTS or newer, such as 17.3.x-scala2.13."
+        )
+
+
+def require_access_mode(cluster: "ClusterDetails") -> None:
+    """Fail if an existing cluster has an access mode without Unity Catalog.
+
+    Raises:
+        SettingsError: it has.
+    """
+    mode = cluster.data_security_mode.value if cluster.data_security_mode else ""
+    if mode == "NONE" or mode.startswith("LEGACY_"):
+        raise SettingsError(
+            f"CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id} has the access mode {mode}, which has no Unity "
+            "Catalog. Use a cluster with dedicated or standard access."
         )
 
 

@@ -8,7 +8,12 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import patiently
-from churn_assets.databricks.compute.compute import SECRETS, cluster_spec, require_runtime
+from churn_assets.databricks.compute.compute import (
+    SECRETS,
+    cluster_spec,
+    require_access_mode,
+    require_runtime,
+)
 from churn_assets.databricks.compute.cost import dbu_estimate
 from churn_assets.databricks.compute.run_cluster import RunCluster
 from churn_assets.databricks.compute.run_state import RunState
@@ -72,6 +77,7 @@ class StepComputes:
                     self._existing.spark_version or "",
                     f"The runtime of CHURN_DATABRICKS_CLUSTER_ID={settings.databricks_cluster_id}",
                 )
+                require_access_mode(self._existing)
                 return StepCompute({"existing_cluster_id": settings.databricks_cluster_id}, self._to_read)
             case "run":
                 cluster_id = self._of_run.ensure(step_context.instance, step_context.run_id, self._secrets)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # Receives what happens, one line at a time.
 Progress = Callable[[str], None]
 
+# By what the items of the job's lists are known.
+KEYS = ("task_key", "job_cluster_key", "environment_key")
+
 log = logging.getLogger(__name__)
 
 
@@ -172,17 +175,22 @@ def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
 def covers(actual: Any, wanted: Any) -> bool:
     """Return whether actual settings contain the wanted ones, apart from what the service adds.
 
-    Lists are compared whole: an added task is a difference.
+    Lists are compared whole: an added task is a difference. What has a key, such as a task, is compared with
+    the one of its key, as the service returns tasks in an order of its own.
     """
     if isinstance(wanted, dict):
         return isinstance(actual, dict) and all(covers(actual.get(key), wanted[key]) for key in wanted)
     if isinstance(wanted, list):
-        return (
-            isinstance(actual, list)
-            and len(actual) == len(wanted)
-            and all(covers(item, other) for item, other in zip(actual, wanted, strict=True))
-        )
+        if not isinstance(actual, list) or len(actual) != len(wanted):
+            return False
+        pairs = zip(sorted(actual, key=_key), sorted(wanted, key=_key), strict=True)
+        return all(covers(item, other) for item, other in pairs)
     return actual == wanted
+
+
+def _key(item: Any) -> str:
+    """What identifies an item of a list; empty, so that the order stays, where nothing does."""
+    return next((item[key] for key in KEYS if key in item), "") if isinstance(item, dict) else ""
 
 
 def _find(client: "WorkspaceClient") -> "Job | None":

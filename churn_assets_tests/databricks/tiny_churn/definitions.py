@@ -42,6 +42,9 @@ def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     partitions_def=DAYS, required_resource_keys=LAUNCHED, backfill_policy=dg.BackfillPolicy.single_run()
 )
 def by_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    for day in context.partition_keys:
+        context.add_asset_metadata({"day": day}, partition_key=day)
+    context.log_event(dg.AssetObservation("by_month", partition="2026-01", tags={"seen": "yes"}))
     return dg.MaterializeResult(metadata={"first": context.partition_key_range.start})
 
 
@@ -57,7 +60,7 @@ def retried_probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.
 
 @dg.asset_check(asset=source, required_resource_keys=LAUNCHED)
 def source_is_seven(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True, metadata={"checked": True})
+    return dg.AssetCheckResult(passed=True, description="it is", metadata={"checked": True})
 
 
 def _probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.MaterializeResult:

@@ -150,8 +150,7 @@ def _as_pipes(value: Any) -> dict[str, Any]:
         case "TableColumnLineageMetadataValue":
             by_column = {
                 column: [
-                    {"asset_key": dep.asset_key.to_user_string(), "column_name": dep.column_name}
-                    for dep in deps
+                    {"asset_key": list(dep.asset_key.path), "column_name": dep.column_name} for dep in deps
                 ]
                 for column, deps in value.column_lineage.deps_by_column.items()
             }

@@ -15,6 +15,8 @@ from .unity import Unity, UnityError
 
 # The workspace's folder, by which a process on the cluster finds its metastore.
 FOLDER = "EMULATED_DATABRICKS"
+# Set on serverless compute alone, as MLflow's databricks_utils.py says.
+SERVERLESS = "DATABRICKS_ENV_VERSION"
 
 PlainSession = connect.SparkSession
 
@@ -192,9 +194,9 @@ class ClusterSession(PlainSession):
         return self.__dict__.setdefault("_known_tables", set())
 
 
-def attach(session: PlainSession, folder: Path) -> ClusterSession:
+def attach(session: PlainSession, folder: Path, kind: type | None = None) -> ClusterSession:
     """Make one session of Spark Connect a session of the cluster; others stay as they are."""
-    session.__class__ = ClusterSession
+    session.__class__ = kind or ClusterSession
     assert isinstance(session, ClusterSession)
     session.unity = Unity(folder)
     return session
@@ -203,10 +205,16 @@ def attach(session: PlainSession, folder: Path) -> ClusterSession:
 def install() -> None:
     """Make every session of this process a session of the cluster, as on a cluster each one is."""
     plain = PlainSession.__init__
+    kind: type = ClusterSession
+    if os.environ.get(SERVERLESS):
+        from .serverless import ServerlessSession, refuse
+
+        kind = ServerlessSession
+        refuse()
 
     def start(self: Any, *args: Any, **kwargs: Any) -> None:
         plain(self, *args, **kwargs)
-        attach(self, Path(os.environ[FOLDER]))
+        attach(self, Path(os.environ[FOLDER]), kind)
 
     PlainSession.__init__ = start  # type: ignore[method-assign]  # what the runtime itself does, in its own way
 
