@@ -162,8 +162,8 @@ def test_a_folder_that_is_not_the_package_fails_on_the_cluster_which_cannot_see_
     result = materialize(make_launcher(package=wrong), "probe", config={})
     message = tiny.failure(result, "probe").message
     assert (
-        "PackageNotStagedError: The archive code.zip holds churn_remote, dagster_pyspark, something_else, not tiny_churn."
-        in message
+        "PackageNotStagedError: The archive code.zip holds churn_remote, dagster_pyspark, something_else, "
+        "not tiny_churn." in message
     )
     assert outcomes(workspace) == ["FAILED"]
 

@@ -66,8 +66,8 @@ def require_access_mode(cluster: "ClusterDetails") -> None:
     mode = cluster.data_security_mode.value if cluster.data_security_mode else ""
     if mode == "NONE" or mode.startswith("LEGACY_"):
         raise SettingsError(
-            f"CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id} has the access mode {mode}, which has no Unity "
-            "Catalog. Use a cluster with dedicated or standard access."
+            f"CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id} has the access mode {mode}, which has no "
+            "Unity Catalog. Use a cluster with dedicated or standard access."
         )
 
 

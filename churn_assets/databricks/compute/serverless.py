@@ -2,8 +2,8 @@
 
 from typing import Any
 
-# Python 3.12 and Spark Connect of the same line as Databricks Runtime 17.3 LTS, for which the requirements are
-# locked. https://docs.databricks.com/aws/en/release-notes/serverless/environment-version/four
+# Python 3.12, and Spark of the same line as Databricks Runtime 17.3 LTS: the requirements are locked for both.
+# https://docs.databricks.com/aws/en/release-notes/serverless/environment-version/four
 ENVIRONMENT_VERSION = "4"
 ENVIRONMENT_KEY = "churn"
 

@@ -1,6 +1,5 @@
 """What Pipes carries: metadata of every kind, and errors with what caused them."""
 
-import sys
 from typing import Any
 
 import dagster as dg
@@ -50,11 +49,10 @@ def test_a_kind_that_pipes_does_not_know_is_text() -> None:
 
 def test_an_error_keeps_what_caused_it() -> None:
     try:
-        try:
-            raise ValueError("inner")
-        except ValueError as error:
-            raise RuntimeError("outer") from error
-    except RuntimeError:
-        told = as_exception(serializable_error_info_from_exc_info(sys.exc_info()))
+        int("inner")
+    except ValueError as cause:
+        error = RuntimeError("outer")
+        error.__cause__ = cause
+    told = as_exception(serializable_error_info_from_exc_info((RuntimeError, error, None)))
     assert (told["name"], told["cause"]["name"]) == ("RuntimeError", "ValueError")
-    assert told["cause"]["message"].strip() == "ValueError: inner"
+    assert told["cause"]["message"].strip().endswith("'inner'")

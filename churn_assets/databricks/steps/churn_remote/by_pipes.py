@@ -1,4 +1,4 @@
-"""Runs a step for the Pipes launcher: the asset as the definitions have it, reported through Dagster Pipes."""
+"""Runs a step for the Pipes launcher: the asset as the definitions have it, reported through Pipes."""
 
 import contextlib
 import importlib

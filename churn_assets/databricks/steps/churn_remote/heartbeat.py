@@ -20,7 +20,7 @@ class Heartbeat(threading.Thread):
     The launcher puts a file of a new name into ``beats`` every so many seconds: one that is written over may
     be read as it was for minutes, through a volume's cache. No clock but this machine's is asked, and names
     have no order: what counts is that a listing shows one that was not seen before. Silence is counted in
-    listings that came back, so one that takes a minute counts as one. An orphan takes its step's folder along.
+    listings that came back, so one that takes a minute counts as one. An orphan takes its folder along.
 
     Args:
         folder: of the step.
