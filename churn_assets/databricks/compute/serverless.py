@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# Python 3.12, and Spark of the same line as Databricks Runtime 17.3 LTS: the requirements are locked for both.
+# Python 3.12, and Spark of the line of Databricks Runtime 17.3 LTS: the requirements are locked for both.
 # https://docs.databricks.com/aws/en/release-notes/serverless/environment-version/four
 ENVIRONMENT_VERSION = "4"
 ENVIRONMENT_KEY = "churn"
