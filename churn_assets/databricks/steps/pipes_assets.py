@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from dagster_shared.utils.warnings import disable_dagster_warnings
 
 LAUNCHER = "pyspark_step_launcher"
 
@@ -17,7 +18,9 @@ def through_pipes(definition: Any) -> Any:
     if not isinstance(definition, dg.AssetsDefinition) or LAUNCHER not in definition.required_resource_keys:
         return definition
     attributes = {**definition.get_attributes_dict(), "node_def": _launching(definition.op)}
-    return type(definition).dagster_internal_init(**attributes)
+    # The attributes are all that there are, and some are beta: each run's log need not say so.
+    with disable_dagster_warnings():
+        return type(definition)(**attributes)
 
 
 def _launching(op: dg.OpDefinition) -> dg.OpDefinition:
