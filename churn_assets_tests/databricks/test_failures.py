@@ -56,6 +56,21 @@ def test_an_asset_that_raises_is_tried_again_as_its_policy_says(
 
 
 @with_each_launcher
+def test_what_was_materialised_before_a_failure_stays(
+    make_launcher: Make, materialize: Make, instance: dg.DagsterInstance
+) -> None:
+    result = materialize(make_launcher(), "first_half", "second_half")
+    assert "nothing came of the second half" in tiny.failure(result, "halves").cause.message
+    first, second = (
+        instance.get_latest_materialization_event(dg.AssetKey(name)) for name in ("first_half", "second_half")
+    )
+    assert first
+    assert first.asset_materialization
+    assert {"rows", "run_url"} <= set(first.asset_materialization.metadata)
+    assert second is None
+
+
+@with_each_launcher
 def test_a_driver_that_dies_is_tried_again_as_the_assets_policy_says(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:

@@ -39,7 +39,7 @@ def launcher(settings: Settings, **options: Any) -> Launcher:
         from churn_assets.databricks.steps.pipes_launcher import ChurnPipesLauncher
 
         return ChurnPipesLauncher(settings, **options)
-    # dagster-databricks takes 2 s to import, and Pipes needs nothing of it.
+    # Only here: it brings more than a hundred modules, and Pipes needs none of them.
     from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 
     return ChurnStepLauncher(settings, **options)

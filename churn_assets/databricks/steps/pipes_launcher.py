@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.context.system import StepExecutionContext
 
 from churn_assets.databricks.steps.launches import Launches, Order
@@ -64,8 +65,14 @@ class ChurnPipesLauncher:
                 relays.append(PipesRelay(step_context, reader, read, attached=attached))
                 return relays[0]
 
-            for _ in self.launches.run(step_context, lambda: Order("pipes", config, {}), relay):
-                pass
+            try:
+                for _ in self.launches.run(step_context, lambda: Order("pipes", config, {}), relay):
+                    pass
+            except (Exception, KeyboardInterrupt, DagsterExecutionInterruptedError):
+                # What was materialised is there, though the step has not ended.
+                for ended in relays:
+                    yield from results(session, context, ended.metadata)
+                raise
         ended = relays[0]
         yield from results(session, context, ended.metadata)
         if ended.failure:

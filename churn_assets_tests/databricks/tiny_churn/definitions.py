@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,14 @@ def retried_probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.
     return _probe(context, config)
 
 
+@dg.multi_asset(
+    specs=[dg.AssetSpec("first_half"), dg.AssetSpec("second_half")], required_resource_keys=LAUNCHED
+)
+def halves(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    yield dg.MaterializeResult("first_half", metadata={"rows": 7})
+    raise ValueError("nothing came of the second half")
+
+
 @dg.asset_check(asset=source, required_resource_keys=LAUNCHED)
 def source_is_seven(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True, description="it is", metadata={"checked": True})
@@ -83,7 +91,7 @@ def build_defs(
 ) -> dg.Definitions:
     """The graph, with what takes its steps to a cluster, and what makes its definitions fit for that."""
     return dg.Definitions(
-        assets=launched([source, derived, by_day, probe, retried_probe]),
+        assets=launched([source, derived, by_day, probe, retried_probe, halves]),
         asset_checks=launched([source_is_seven]),
         resources={"pyspark_step_launcher": step_launcher},
         executor=dg.in_process_executor,
