@@ -14,7 +14,7 @@ def reported(house: House) -> Iterator[tuple[str, Any]]:
     """Materialisations, observations and checks of all runs, with the asset's name."""
     for run in house.instance.get_runs():
         for entry in house.instance.all_logs(run.run_id):
-            event = entry.dagster_event
+            event: Any = entry.dagster_event
             match event.event_type_value if event else "":
                 case "ASSET_MATERIALIZATION":
                     yield str(event.asset_key), event.step_materialization_data.materialization
