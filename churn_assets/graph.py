@@ -29,7 +29,7 @@ from churn_assets.automation.triggers.conditions import (
 from churn_assets.automation.triggers.date_watch import date_sensors
 from churn_assets.automation.triggers.schedules import pipeline_job, pipeline_schedule
 from churn_assets.automation.triggers.sensors import sensors
-from churn_assets.resources import resources
+from churn_assets.resources import launched, resources
 from churn_assets.settings import Settings
 
 
@@ -56,8 +56,8 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
     ours = [key for asset in assets for key in _keys(asset)]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
     return dg.Definitions(
-        assets=with_conditions(with_freshness(assets, settings)),
-        asset_checks=asset_checks(),
+        assets=launched(settings, with_conditions(with_freshness(assets, settings))),
+        asset_checks=launched(settings, asset_checks()),
         jobs=[INGEST, pipeline],
         schedules=[*endpoint_schedules(), pipeline_schedule(pipeline)],
         sensors=[

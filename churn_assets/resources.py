@@ -1,7 +1,7 @@
 """All resources of one deployment: the place that asks which one it is."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,7 @@ from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
 from churn_assets.tables import CHURN_PREDICTIONS
 
-__all__ = ["lakehouse", "resources", "spark_resource"]
+__all__ = ["lakehouse", "launched", "resources", "spark_resource"]
 
 
 def resources(settings: Settings) -> dict[str, Any]:
@@ -35,6 +35,15 @@ def resources(settings: Settings) -> dict[str, Any]:
     }
 
 
+def launched(settings: Settings, definitions: Iterable[Any]) -> list[Any]:
+    """Return assets and checks as this process runs them: those for a cluster, as its launcher needs them."""
+    if not _launches_steps(settings) or settings.databricks_launcher != "pipes":
+        return list(definitions)
+    from churn_assets.databricks.steps.pipes_assets import through_pipes
+
+    return [through_pipes(definition) for definition in definitions]
+
+
 def _endpoint(settings: Settings) -> EndpointLocation:
     if settings.deployment == "databricks":
         from churn_assets.databricks.client import workspace_client
@@ -49,15 +58,15 @@ def _launches_steps(settings: Settings) -> bool:
 
 
 def _step_launcher(settings: Settings) -> dg.ResourceDefinition:
-    """Return the step launcher, made when a run starts: loading the definitions needs no credentials."""
+    """Return the launcher of steps, made when a run starts: loading the definitions needs no credentials."""
 
     @dg.resource(description="Runs each step on Databricks")
     def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[Any]:
-        from churn_assets.databricks.steps.launcher import ChurnStepLauncher
+        from churn_assets.databricks.steps.launchers import launcher
 
         run_id = context.run.run_id if context.run else None
-        with ChurnStepLauncher(settings).for_run(context.instance, run_id) as launcher:
-            yield launcher
+        with launcher(settings).for_run(context.instance, run_id) as ready:
+            yield ready
 
     return pyspark_step_launcher
 

@@ -100,7 +100,8 @@ class Settings(BaseSettings):
     calibration_fail: float = Field(default=0.1, gt=0, le=1)
     databricks_secret_scope: str = ""
     databricks_volume: str = ""
-    databricks_compute: Literal["run", "step", "existing", "pool"] = "run"
+    databricks_launcher: Literal["step", "pipes"] = "step"
+    databricks_compute: Literal["serverless", "run", "step", "existing", "pool"] = "serverless"
     databricks_cluster_id: str = ""
     databricks_pool_id: str = ""
     databricks_spark_version: str = "17.3.x-scala2.13"

@@ -9,10 +9,16 @@ from databricks.sdk.errors import InvalidParameterValue, NotFound, PermissionDen
 from databricks.sdk.errors.base import DatabricksError
 
 from churn_assets.databricks.client import workspace_client
-from churn_assets.databricks.compute.compute import SECRETS, require_compute, require_runtime
+from churn_assets.databricks.compute.compute import (
+    SECRETS,
+    require_access_mode,
+    require_compute,
+    require_runtime,
+)
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
+from churn_assets.databricks.compute.serverless import ENVIRONMENT_VERSION
 from churn_assets.databricks.staging import step_staging
-from churn_assets.databricks.workflow.job_compute import ENVIRONMENT_VERSION, OF_CLUSTERS
+from churn_assets.databricks.workflow.job_compute import OF_CLUSTERS
 from churn_assets.databricks.workflow.spec import job_specification
 from churn_assets.errors import SettingsError, WorkspaceError, one_line
 from churn_assets.identity import identity
@@ -88,6 +94,8 @@ def _staging(settings: Settings, client: "WorkspaceClient") -> str:
 
 def _compute(settings: Settings, client: "WorkspaceClient") -> str:
     require_compute(settings)
+    if settings.databricks_compute == "serverless":
+        return f"serverless, environment version {ENVIRONMENT_VERSION}: nothing starts, nothing stays"
     try:
         match settings.databricks_compute:
             case "existing":
@@ -96,6 +104,7 @@ def _compute(settings: Settings, client: "WorkspaceClient") -> str:
                     cluster.spark_version or "",
                     f"The runtime of CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id}",
                 )
+                require_access_mode(cluster)
                 return f"the cluster {cluster.cluster_name}, {cluster.spark_version}"
             case "pool":
                 pool = client.instance_pools.get(settings.databricks_pool_id)
@@ -175,6 +184,8 @@ def _secrets(settings: Settings, client: "WorkspaceClient") -> str:
 
 
 def _cost(settings: Settings) -> str:
+    if settings.databricks_compute == "serverless":
+        return "no estimates of serverless compute: system.billing.usage has what it took"
     rates = {**DBU_PER_HOUR, **settings.databricks_dbu_rates}
     node_type = settings.databricks_node_type
     if node_type not in rates:

@@ -82,6 +82,13 @@ class VolumeFolder:
         except NotFound:
             return
 
+    def delete_file(self, path: str) -> None:
+        """Delete a file, if it exists."""
+        try:
+            self._files.delete(path)
+        except NotFound:
+            return
+
     def delete_if_empty(self, path: str) -> None:
         """Delete a folder unless something is in it."""
         self._created_folders.discard(path)

@@ -26,6 +26,9 @@ from churn_assets.tables import FOUND_FILES
 # As many as Auto Loader has in a batch: their paths are in one plan, and their lines in one commit.
 FILES_A_COMMIT = 1000
 
+# Spark reads a binary file whole, into one value: 2 GB are its limit, and one such file would fail its batch.
+MOST_BYTES_A_FILE = 1024**3
+
 # Not urlparse: a file's name may hold ? and #.
 SCHEME = re.compile(r"^\w+:(//[^/]*)?")
 NO_SUCH_PATH = ("PATH_NOT_FOUND", "PATH_DOES_NOT_EXIST", "FileNotFoundException")
@@ -89,7 +92,8 @@ def _contents(lake: Lakehouse, paths: dict[str, str]) -> DataFrame:
     """Return the lines of files by their names in Bronze.
 
     Raises:
-        RuntimeError: one is no longer there, in the words that ``unreadable_file`` understands.
+        RuntimeError: one is no longer there, or too large to be read whole, in the words that
+            ``unreadable_file`` understands.
     """
     spark = lake.spark
     try:
@@ -102,6 +106,10 @@ def _contents(lake: Lakehouse, paths: dict[str, str]) -> DataFrame:
             raise
         raise unreadable_error(max(gone, key=len), "it is no longer there") from error
     places = [(_without_scheme(path), name) for name, path in paths.items()]
+    # Of the column with the contents nothing is read for this.
+    for path, size in files.where(F.col("length") > MOST_BYTES_A_FILE).select("path", "length").take(1):
+        reason = f"it has {size:,} bytes, and is read whole: {MOST_BYTES_A_FILE:,} are the most; split it"
+        raise unreadable_error(dict(places)[_without_scheme(path)], reason)
     names = spark.createDataFrame(places, "place string, name string")
     # The reader of files may say their scheme in another way than the stream.
     placed = files.withColumn("place", F.regexp_replace("path", SCHEME.pattern, ""))

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from churn_assets.databricks.steps.launcher import ChurnStepLauncher
+from churn_assets.databricks.steps.launchers import Launcher
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
@@ -27,6 +27,13 @@ def workspace(tmp_path: Path, remote_python: Path) -> Iterator[Workspace]:
     assert started.violations == []
 
 
+@pytest.fixture(params=["step", "pipes"])
+def each_launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both launchers, one after the other; what workers and launchers of the test are told."""
+    monkeypatch.setenv("CHURN_DATABRICKS_LAUNCHER", request.param)
+    return request.param
+
+
 @pytest.fixture
 def make_settings(workspace: Workspace, tmp_path: Path) -> Callable[..., Settings]:
     """Settings of a ``databricks`` deployment in the workspace."""
@@ -34,7 +41,7 @@ def make_settings(workspace: Workspace, tmp_path: Path) -> Callable[..., Setting
 
 
 @pytest.fixture
-def make_launcher(workspace: Workspace, tmp_path: Path) -> Callable[..., ChurnStepLauncher]:
+def make_launcher(workspace: Workspace, tmp_path: Path) -> Callable[..., Launcher]:
     """A launcher of the tiny graph; overrides are its options or settings."""
     return lambda **overrides: tiny.make_launcher(workspace, tmp_path, **overrides)
 

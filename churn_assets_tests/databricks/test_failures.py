@@ -15,6 +15,8 @@ from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.faults import LostResponse, Refused, UnknownState
 
 Make = Callable[..., Any]
+# What both launchers share is seen once: with the step launcher.
+with_each_launcher = pytest.mark.usefixtures("each_launcher")
 KEY = "dagster-task"
 
 
@@ -26,12 +28,13 @@ def outcomes(workspace: Workspace) -> list[str]:
     return [run.end.result for run in workspace.jobs.runs.values() if run.end]
 
 
+@with_each_launcher
 def test_an_asset_that_raises_fails_with_its_own_error_and_so_does_its_databricks_run(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
     result = materialize(make_launcher(), "probe", config={"fails": True, "says": "before it fails"})
     error = tiny.failure(result, "probe")
-    assert error.cause.message.strip() == "ValueError: the asset's own error"
+    assert error.cause.message.strip().endswith("ValueError: the asset's own error")
     assert outcomes(workspace) == ["FAILED"]
     (run,) = workspace.jobs.runs.values()
     output = run.tasks[KEY].logs
@@ -40,6 +43,7 @@ def test_an_asset_that_raises_fails_with_its_own_error_and_so_does_its_databrick
         assert line in output
 
 
+@with_each_launcher
 def test_an_asset_that_raises_is_tried_again_as_its_policy_says(
     workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
 ) -> None:
@@ -51,6 +55,22 @@ def test_an_asset_that_raises_is_tried_again_as_its_policy_says(
     assert outcomes(workspace) == ["FAILED", "FAILED"]
 
 
+@with_each_launcher
+def test_what_was_materialised_before_a_failure_stays(
+    make_launcher: Make, materialize: Make, instance: dg.DagsterInstance
+) -> None:
+    result = materialize(make_launcher(), "first_half", "second_half")
+    assert "nothing came of the second half" in tiny.failure(result, "halves").cause.message
+    first, second = (
+        instance.get_latest_materialization_event(dg.AssetKey(name)) for name in ("first_half", "second_half")
+    )
+    assert first
+    assert first.asset_materialization
+    assert {"rows", "run_url"} <= set(first.asset_materialization.metadata)
+    assert second is None
+
+
+@with_each_launcher
 def test_a_driver_that_dies_is_tried_again_as_the_assets_policy_says(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -61,6 +81,7 @@ def test_a_driver_that_dies_is_tried_again_as_the_assets_policy_says(
     assert len(outcomes(workspace)) == 2
 
 
+@with_each_launcher
 def test_a_driver_that_dies_fails_an_asset_without_a_policy_and_says_why(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -91,6 +112,7 @@ def test_a_run_that_somebody_cancels_is_not_tried_again(
     assert outcomes(workspace) == ["CANCELED"]
 
 
+@with_each_launcher
 def test_a_workspace_that_stumbles_everywhere_still_runs_the_step_once(
     workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
 ) -> None:
@@ -131,6 +153,7 @@ def test_a_workspace_that_stays_away_fails_the_step_and_leaves_no_run_behind(
     assert outcomes(workspace) == ["CANCELED"]
 
 
+@with_each_launcher
 def test_a_token_that_expires_fails_the_step_in_one_line_and_its_orphan_ends_itself(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -154,8 +177,8 @@ def test_a_folder_that_is_not_the_package_fails_on_the_cluster_which_cannot_see_
     result = materialize(make_launcher(package=wrong), "probe", config={})
     message = tiny.failure(result, "probe").message
     assert (
-        "PackageNotStagedError: The archive code.zip holds dagster_pyspark, something_else, not tiny_churn."
-        in message
+        "PackageNotStagedError: The archive code.zip holds churn_remote, dagster_pyspark, something_else, "
+        "not tiny_churn." in message
     )
     assert outcomes(workspace) == ["FAILED"]
 
@@ -164,7 +187,7 @@ def test_a_library_that_cannot_be_had_is_not_tried_again_nor_is_code_uploaded_ag
     workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unhashed = Requirements(b"dagster==0.1\n", "unhashed")
-    monkeypatch.setattr("churn_assets.databricks.steps.step_runs.cluster_requirements", lambda: unhashed)
+    monkeypatch.setattr("churn_assets.databricks.steps.staged_code.cluster_requirements", lambda: unhashed)
     for _worker in range(2):
         result = materialize(make_launcher(databricks_compute="step"), "retried_probe", config={})
         assert retries(result) == 0

@@ -19,8 +19,29 @@ from churn_assets_tests.databricks import tiny
 from churn_assets_tests.databricks.tiny_churn.definitions import defs
 from churn_assets_tests.workspace.emulator import Workspace
 
+EVENTS_OF_A_STEP = {
+    "step": [
+        "ENGINE_EVENT",
+        "RESOURCE_INIT_STARTED",
+        "RESOURCE_INIT_SUCCESS",
+        "STEP_START",
+        "STEP_OUTPUT",
+        "ASSET_MATERIALIZATION",
+        "STEP_SUCCESS",
+    ],
+    "pipes": [
+        "STEP_START",
+        "ENGINE_EVENT",
+        "STEP_OUTPUT",
+        "ASSET_MATERIALIZATION",
+        "STEP_SUCCESS",
+    ],
+}
+OWN_FILES = {"step": {"step_run_ref.pkl", "config.json"}, "pipes": {"config.json"}}
+
 
 class Done(NamedTuple):
+    launcher: str
     workspace: Workspace
     instance: dg.DagsterInstance
     result: dg.ExecuteInProcessResult
@@ -33,8 +54,10 @@ class Done(NamedTuple):
         return {key: entry.value for key, entry in self.materialization(name).metadata.items()}
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, remote_python: Path) -> Iterator[Done]:
+@pytest.fixture(scope="module", params=["step", "pipes"])
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, remote_python: Path
+) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("happy")
     with (
         Workspace(folder / "workspace", python=remote_python) as workspace,
@@ -47,6 +70,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, remote_python: Path) -> Itera
         launcher = tiny.make_launcher(
             workspace,
             folder,
+            databricks_launcher=request.param,
             horizon_days=14,
             main_catalog="prod",
             databricks_volume=tiny.STAGING.removesuffix("/staging"),
@@ -54,7 +78,8 @@ def done(tmp_path_factory: pytest.TempPathFactory, remote_python: Path) -> Itera
             databricks_secret_scope="ours",
             databricks_dbu_rates={"i3.xlarge": 36.0},
         )
-        yield Done(workspace, instance, tiny.materialize(launcher, instance, "source", "derived"))
+        result = tiny.materialize(launcher, instance, "source", "derived")
+        yield Done(request.param, workspace, instance, result)
     assert workspace.violations == []
 
 
@@ -76,16 +101,7 @@ def test_each_event_is_stored_once_and_in_order(done: Done) -> None:
         for entry in done.instance.all_logs(done.result.run_id)
         if entry.step_key == "source" and entry.dagster_event
     ]
-    assert of_source == [
-        "ASSET_MATERIALIZATION_PLANNED",
-        "ENGINE_EVENT",
-        "RESOURCE_INIT_STARTED",
-        "RESOURCE_INIT_SUCCESS",
-        "STEP_START",
-        "STEP_OUTPUT",
-        "ASSET_MATERIALIZATION",
-        "STEP_SUCCESS",
-    ]
+    assert of_source == ["ASSET_MATERIALIZATION_PLANNED", *EVENTS_OF_A_STEP[done.launcher]]
 
 
 def test_a_materialisation_says_what_it_took_and_where(done: Done) -> None:
@@ -138,6 +154,7 @@ def test_nothing_is_stale_at_birth(done: Done) -> None:
 def test_a_check_names_the_materialisation_that_it_checked(done: Done) -> None:
     (evaluation,) = done.result.get_asset_check_evaluations()
     assert evaluation.passed
+    assert evaluation.description == "it is"
     target = evaluation.target_materialization_data
     assert target is not None
     assert target.run_id == done.result.run_id
@@ -151,18 +168,28 @@ def test_the_code_is_uploaded_once_and_is_the_package_alone(done: Done) -> None:
     ]
     assert len(uploads) == 1
     names = zipfile.ZipFile(io.BytesIO(uploads[0].body)).namelist()
-    assert {name.split("/")[0] for name in names} == {"tiny_churn", "dagster_pyspark"}
+    assert {name.split("/")[0] for name in names} == {"tiny_churn", "dagster_pyspark", "churn_remote"}
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_a_step_uploads_nothing_but_its_own_three_files(done: Done) -> None:
+def test_a_step_uploads_nothing_but_its_own_files_and_a_sign_of_life(done: Done) -> None:
     put = [
         request.path
         for request in done.workspace.requests
         if request.method == "PUT" and "/fs/files/" in request.path
     ]
-    of_derived = {path.rsplit("/", 1)[1] for path in put if "/derived/" in path}
-    assert of_derived == {"step_run_ref.pkl", "config.json", "heartbeat"}
+    of_derived = [path.partition("/derived/0.0/")[2] for path in put if "/derived/" in path]
+    assert {path for path in of_derived if not path.startswith("beats/")} == OWN_FILES[done.launcher]
+    assert [path for path in of_derived if path.startswith("beats/")]
+
+
+def test_the_program_is_a_workspace_file_of_whom_the_launcher_is(done: Done) -> None:
+    (home,) = {
+        request.body["tasks"][0]["spark_python_task"]["python_file"].rsplit("/", 2)[0]
+        for request in done.workspace.calls("POST", "/runs/submit")
+    }
+    assert home == "/Workspace/Users/engineer@example.com/.churn/steps"
+    assert len(done.workspace.calls("POST", "/workspace/import")) == 1
 
 
 def test_one_cluster_serves_the_run_and_ends_with_it(done: Done) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from databricks.sdk.service.compute import DataSecurityMode
 
 from churn_assets.databricks.preflight import questions
 from churn_assets.errors import ChurnError
@@ -125,3 +126,23 @@ def test_a_catalog_in_default_storage_is_for_serverless_compute_only(
 
 def test_a_node_type_without_a_rate_gives_no_estimates(make_settings: Make) -> None:
     assert "no estimates" in answers(make_settings(databricks_node_type="r5d.xlarge"))["cost"]
+
+
+def test_serverless_compute_needs_nothing_to_be_there(make_settings: Make) -> None:
+    replies = answers(make_settings(databricks_compute="serverless", databricks_node_type="i3.tiny"))
+    assert replies["compute"] == "serverless, environment version 4: nothing starts, nothing stays"
+    assert replies["cost"] == "no estimates of serverless compute: system.billing.usage has what it took"
+
+
+def test_a_cluster_without_unity_catalog_is_named(workspace: Workspace, make_settings: Make) -> None:
+    clusters = workspace.client().clusters
+    made = clusters.create(
+        "17.3.x-scala2.13",
+        node_type_id="i3.xlarge",
+        num_workers=1,
+        data_security_mode=DataSecurityMode.NONE,
+    )
+    cluster_id = made.response.cluster_id or ""
+    reply = answers(make_settings(databricks_compute="existing", databricks_cluster_id=cluster_id))["compute"]
+    assert "has the access mode NONE, which has no Unity Catalog" in reply
+    clusters.permanent_delete(cluster_id)

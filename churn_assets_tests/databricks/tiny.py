@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.steps.launcher import ChurnStepLauncher
+from churn_assets.databricks.steps.launchers import Launcher, launcher
+from churn_assets.resources import launched
 from churn_assets.settings import Settings
 from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 from churn_assets_tests.workspace.emulator import Workspace
@@ -31,6 +32,7 @@ def settings_fields(workspace: Workspace, folder: Path) -> dict[str, Any]:
         "lake_root": str(folder / "lake"),
         "databricks_host": workspace.url,
         "databricks_token": workspace.token,
+        "databricks_compute": "run",
         "databricks_workers": 1,
         "databricks_poll_seconds": 0.05,
     }
@@ -41,7 +43,7 @@ def make_settings(workspace: Workspace, folder: Path, **overrides: Any) -> Setti
     return settings_module.load(_env_file=None, **{**settings_fields(workspace, folder), **overrides})
 
 
-def make_launcher(workspace: Workspace, folder: Path, **overrides: Any) -> ChurnStepLauncher:
+def make_launcher(workspace: Workspace, folder: Path, **overrides: Any) -> Launcher:
     """A launcher of the tiny graph, as impatient as a test; overrides are its options or settings."""
     options = {
         "package": TINY_CHURN,
@@ -51,14 +53,20 @@ def make_launcher(workspace: Workspace, folder: Path, **overrides: Any) -> Churn
         **{name: value for name, value in overrides.items() if name in LAUNCHER_OPTIONS},
     }
     settings = {name: value for name, value in overrides.items() if name not in LAUNCHER_OPTIONS}
-    return ChurnStepLauncher(make_settings(workspace, folder, **settings), **options)
+    return launcher(make_settings(workspace, folder, **settings), **options)
 
 
-def as_resource(make: Callable[[], ChurnStepLauncher]) -> dg.ResourceDefinition:
+def graph(settings: Settings, make: Callable[[], Launcher]) -> dg.JobDefinition:
+    """All of the tiny graph, as ``churn_assets.graph`` would have it for a launcher."""
+    defs = build_defs(as_resource(make), lambda definitions: launched(settings, definitions))
+    return defs.resolve_implicit_global_asset_job_def()
+
+
+def as_resource(make: Callable[[], Launcher]) -> dg.ResourceDefinition:
     """A launcher as ``churn_assets.resources`` gives it."""
 
     @dg.resource
-    def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[ChurnStepLauncher]:
+    def pyspark_step_launcher(context: dg.InitResourceContext) -> Iterator[Launcher]:
         with make().for_run(context.instance, context.run.run_id if context.run else None) as ready:
             yield ready
 
@@ -66,14 +74,14 @@ def as_resource(make: Callable[[], ChurnStepLauncher]) -> dg.ResourceDefinition:
 
 
 def materialize(
-    launcher: ChurnStepLauncher,
+    launcher: Launcher,
     instance: dg.DagsterInstance,
     *names: str,
     config: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run assets of the tiny graph through a launcher."""
-    job = build_defs(as_resource(lambda: launcher)).resolve_implicit_global_asset_job_def()
+    job = graph(launcher.launches.settings, lambda: launcher)
     return job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(name) for name in names],

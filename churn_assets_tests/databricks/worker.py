@@ -14,21 +14,17 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
 from churn_assets import settings as settings_module
-from churn_assets.databricks.steps.launcher import ChurnStepLauncher
+from churn_assets.databricks.steps.launchers import launcher
 from churn_assets_tests.databricks import tiny
-from churn_assets_tests.databricks.tiny_churn.definitions import build_defs
 
 
 def main(order: dict[str, Any]) -> None:
     """Run the asset, or go on with the run that another worker has left."""
     settings = settings_module.load(_env_file=None, **order["settings"])
-    launcher = tiny.as_resource(
-        lambda: ChurnStepLauncher(
-            settings, package=tiny.TINY_CHURN, definitions="tiny_churn.definitions", **order["launcher"]
-        )
-    )
+    options = {"package": tiny.TINY_CHURN, "definitions": "tiny_churn.definitions", **order["launcher"]}
     key = dg.AssetKey(order["asset"])
-    job = build_defs(launcher).resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+    graph = tiny.graph(settings, lambda: launcher(settings, **options))
+    job = graph.get_subset(asset_selection={key})
     with dg.DagsterInstance.local_temp(order["home"]) as instance:
         before = order.get("run_id")
         run = instance.get_run_by_id(before) if before else None

@@ -1,16 +1,17 @@
-"""The graph on Databricks: ``churn run`` through the step launcher, on an emulated workspace.
+"""The graph on Databricks: ``churn run`` through a launcher, on an emulated workspace.
 
 The clusters have another Python minor version, the emulated runtime and no copy of the working tree but what
 the launcher stages. What comes out must be what a folder lake gets from the same files.
 
 Each step and each check is a process of its own, three dozen in all, so ``make test`` goes no further than
-the first stage, and ``make test-all`` all the way; the whole graph on a cluster is also test_workflow.py's.
+the first stage, serverless and by Pipes. ``make test-all`` goes all the way, by both launchers; the whole
+graph on a cluster is also test_workflow.py's.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
@@ -47,30 +48,47 @@ INGEST, WHOLE = "ingest", "whole"
 INGESTED = (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)
 
 
+class Way(NamedTuple):
+    """How far the graph goes, and how steps get there."""
+
+    stage: str
+    launcher: str
+    compute: str
+
+
+# Both launchers go all the way, and each of the two kinds of compute does.
+FIRST_STAGE = Way(INGEST, "pipes", "serverless")
+WHOLE_WAYS = [Way(WHOLE, "step", "serverless"), Way(WHOLE, "pipes", "run")]
+
+
 class Clusterhouse:
     """A lake in Unity Catalog, with its graph and its history; ``tables`` are those that it is about."""
 
     def __init__(
-        self, workspace: Workspace, settings: Settings, instance: dg.DagsterInstance, stage: str
+        self, workspace: Workspace, settings: Settings, instance: dg.DagsterInstance, way: Way
     ) -> None:
         self.workspace = workspace
         self.settings = settings
         self.instance = instance
         self.lake: Lakehouse = lakehouse(settings)
-        self.tables = INGESTED if stage == INGEST else TABLES
-        self._stage = stage
+        self.tables = INGESTED if way.stage == INGEST else TABLES
+        self.way = way
 
     def run(self) -> PipelineReport:
         """What ``churn run`` does on the orchestrator, or the first stage of it."""
         pipeline = Pipeline(build_defs(self.settings), self.lake, self.instance, lambda _: None)
-        return pipeline.run_stage(INGEST, NOW) if self._stage == INGEST else pipeline.run(NOW)
+        return pipeline.run_stage(INGEST, NOW) if self.way.stage == INGEST else pipeline.run(NOW)
 
     def content(self, table: Table) -> Frame:
         """As ``House.content``, asked of the SQL warehouse."""
         return content(self.lake, table)
 
 
-@pytest.fixture(scope="module", params=[INGEST, pytest.param(WHOLE, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[FIRST_STAGE, *(pytest.param(way, marks=pytest.mark.slow) for way in WHOLE_WAYS)],
+    ids="-".join,
+)
 def on_databricks(
     request: pytest.FixtureRequest,
     landed: Path,
@@ -83,9 +101,11 @@ def on_databricks(
         Workspace(folder / "workspace", python=remote_python, with_spark=True) as workspace,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        settings = set_up(workspace, folder, FIRST_DAY, HORIZON)
+        way: Way = request.param
+        choice = {"databricks_launcher": way.launcher, "databricks_compute": way.compute}
+        settings = set_up(workspace, folder, FIRST_DAY, HORIZON, **choice)
         shutil.copytree(landed, workspace.local(LANDING), dirs_exist_ok=True)
-        house = Clusterhouse(workspace, settings, instance, request.param)
+        house = Clusterhouse(workspace, settings, instance, way)
         house.run()
         yield house
         assert workspace.violations == []
@@ -99,7 +119,7 @@ def test_every_table_is_what_a_folder_lake_gets(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_databricks", [WHOLE], indirect=True)
+@pytest.mark.parametrize("on_databricks", WHOLE_WAYS, indirect=True, ids="-".join)
 def test_the_endpoint_serves_what_was_trained_and_agrees_with_the_batch(on_databricks: Clusterhouse) -> None:
     client = on_databricks.workspace.client()
     endpoint: Any = client.serving_endpoints.get("churn-prediction-endpoint")
@@ -137,7 +157,10 @@ def test_each_materialisation_says_where_it_ran_and_what_it_cost(on_databricks: 
         event: Any = on_databricks.instance.get_latest_materialization_event(asset_key(table))
         metadata = event.asset_materialization.metadata
 
-        assert {"run_url", "run_id", "cluster", "execution_seconds", "dbu_estimate"} <= set(metadata)
+        assert {"run_url", "run_id", "execution_seconds"} <= set(metadata)
+        # Serverless compute is no cluster, and has no nodes to count.
+        on_cluster = on_databricks.way.compute != "serverless"
+        assert ({"cluster", "dbu_estimate"} <= set(metadata)) == on_cluster
 
 
 def test_the_package_was_uploaded_once_for_all_runs_and_nothing_is_left(on_databricks: Clusterhouse) -> None:

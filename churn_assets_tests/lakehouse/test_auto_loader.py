@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from churn_assets.errors import ContractError, LakeError, LandingError
+from churn_assets.lakehouse import file_stream
 from churn_assets.lakehouse.file_ledger import ahead_of
 from churn_assets.lakehouse.file_stream import relative
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -168,6 +169,21 @@ def test_a_file_that_is_gone_before_it_is_read_is_said_once_and_keeps_no_other_o
     )
     assert bronze(unity) == [("[b] {1}*.json", "[b] {1}*.json"), ("c.json", "c.json")]
     assert (again.files, again.left_out) == (0, {})
+
+
+def test_a_file_too_large_to_be_read_whole_is_said_and_keeps_no_other_out(
+    unity: UnityLakehouse, zone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_stream, "MOST_BYTES_A_FILE", 40)
+    land(zone, "small.json", "a")
+    land(zone, "large.json", "b", "c")
+
+    ingestion = ingest(unity, at_noon)
+
+    assert bronze(unity) == [("small.json", "a")]
+    assert ingestion.left_out == {
+        "large.json": "cannot be read: it has 58 bytes, and is read whole: 40 are the most; split it"
+    }
 
 
 def test_what_was_found_waits_only_until_bronze_has_it(unity: UnityLakehouse, zone: Path) -> None:

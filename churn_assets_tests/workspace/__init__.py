@@ -26,7 +26,8 @@ Known differences from the real service:
   real service sends first is not documented. Logs are delivered when a task ends, not every five minutes.
 * Like some, not all, runtimes it gives a Python file no ``__file__`` and no folder of its own on
   ``sys.path``, and takes ``SystemExit``, whatever its code, for a failure.
-* ``python_file`` may lie in a volume; whether the real service always takes that is not documented.
+* ``python_file`` is a path in the workspace; the URIs of clouds, which the service takes too, are refused.
+* FUSE's cache of a volume is emulated on demand only, and for overwritten files alone: ``files.stale``.
 * Permissions are remembered, not enforced; every valid token may do everything. Rate limits, delays and
   failures come only from ``Workspace.faults``. Schedules never fire. E-mails go to ``Workspace.emails``.
 * Which of TERMINATED and SKIPPED the service gives for the life cycle of a task that did not run (EXCLUDED,

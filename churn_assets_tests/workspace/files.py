@@ -17,11 +17,15 @@ class Files:
 
     Attributes:
         volumes: those that exist, as ``catalog.schema.volume``; None: any, as if somebody had created it.
+        stale: whether tasks go on reading a file that is written over as it was, as through FUSE's cache. The
+            API has what is new.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.volumes: set[str] | None = None
+        self.stale = False
+        self._unseen: dict[Path, bytes] = {}
 
     def local(self, path: str) -> Path:
         """The real file or folder of a path below ``/Volumes/``, or of a model's version below ``/Models/``.
@@ -67,6 +71,9 @@ class Files:
             raise ApiError(409, "ALREADY_EXISTS", f"A directory exists at {call.params['path']}.")
         if target.exists() and call.query.get("overwrite", "true") == "false":
             raise ApiError(409, "ALREADY_EXISTS", "The file being created already exists.")
+        if self.stale and target.exists():
+            self._unseen[target] = call.body
+            return Answer(status=204)
         write_whole(target, call.body)
         return Answer(status=204)
 
@@ -75,7 +82,7 @@ class Files:
 
     def _download(self, call: Call) -> Answer:
         source = self._file(call)
-        content = source.read_bytes()
+        content = self._unseen.get(source) or source.read_bytes()
         first = call.headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-")
         status = 206 if "range" in call.headers else 200
         return Answer(content[int(first) :], status, _headers(source))
@@ -85,7 +92,9 @@ class Files:
         return Answer(b"", 200, _headers(source) | {"content-length": str(source.stat().st_size)})
 
     def _delete(self, call: Call) -> Answer:
-        self._file(call).unlink()
+        path = self._file(call)
+        self._unseen.pop(path, None)
+        path.unlink()
         return Answer(status=204)
 
     def _file(self, call: Call) -> Path:

@@ -115,7 +115,27 @@ def _check_task(task: dict[str, Any], clusters: set[str], upstream: set[str]) ->
         > 1
     ):
         raise Violation(f"{where} has both parameters and named_parameters.")
+    _check_python_file((task.get("spark_python_task") or {}).get("python_file"), where)
     check_references(_texts(task), upstream, where)
+
+
+def _check_python_file(path: str | None, where: str) -> None:
+    """Refuse a program that lies where the Jobs API names no place for one.
+
+    SDK, ``SparkPythonTask.python_file``: "Cloud file URIs (such as dbfs:/, s3:/, adls:/, gcs:/) and workspace
+    paths are supported. For python files stored in the Databricks workspace, the path must be absolute and
+    begin with `/`." Volumes are neither. github.com/square/cascade/pull/56 found the same: "databricks
+    requires that the file either be in external storage or be a workspace path".
+    """
+    if path is None:
+        return
+    if path.startswith("/Volumes/") or not path.startswith(("/", "dbfs:/", "s3:/", "adls:/", "gcs:/")):
+        raise Violation(
+            f"{where} has the python_file {path}. Cloud file URIs and workspace paths are supported; these "
+            "are absolute and begin with /."
+        )
+    if not path.startswith("/"):
+        raise Violation(f"{where} has the python_file {path}; cloud storage is not emulated.")
 
 
 def _check_run_as(run_as: dict[str, Any] | None) -> None:

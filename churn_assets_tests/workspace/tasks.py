@@ -1,10 +1,11 @@
-"""Small jobs for tests: a line of Python in a volume, run on a small cluster."""
+"""Small jobs for tests: a line of Python in the workspace, run on a small cluster."""
 
 import io
 from typing import Any
 
 from databricks.sdk.service.compute import ClusterSpec, Environment
 from databricks.sdk.service.jobs import JobEnvironment, Run, SparkPythonTask, SubmitTask
+from databricks.sdk.service.workspace import ImportFormat
 
 from churn_assets_tests.workspace.emulator import Workspace
 
@@ -13,9 +14,11 @@ VOLUME = "/Volumes/main_catalog/gold/churn"
 
 
 def python_task(workspace: Workspace, key: str, code: str, *arguments: str) -> SparkPythonTask:
-    """A file with this code in a volume, as a task."""
-    path = f"{VOLUME}/{key}.py"
-    workspace.client().files.upload(path, io.BytesIO(code.encode()), overwrite=True)
+    """A file with this code in the workspace, as a task."""
+    path = f"/Workspace/Shared/tests/{key}.py"
+    files = workspace.client().workspace
+    files.mkdirs("/Workspace/Shared/tests")
+    files.upload(path, io.BytesIO(code.encode()), format=ImportFormat.AUTO, overwrite=True)
     return SparkPythonTask(path, parameters=list(arguments))
 
 

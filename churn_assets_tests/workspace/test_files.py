@@ -98,3 +98,14 @@ def test_workspace_files_are_imported_and_exported(workspace: Workspace) -> None
 def test_a_workspace_file_needs_its_folder(workspace: Workspace) -> None:
     with pytest.raises(NotFound, match="parent folder"):
         workspace.client().workspace.upload("/Users/me/x.py", io.BytesIO(b""), format=ImportFormat.AUTO)
+
+
+def test_a_stale_volume_shows_tasks_what_was_there_before(workspace: Workspace) -> None:
+    workspace.files.stale = True
+    files = workspace.client().files
+    for content in (b"old", b"new"):
+        files.upload(f"{VOLUME}/x", io.BytesIO(content), overwrite=True)
+    download = files.download(f"{VOLUME}/x").contents
+    assert download
+    assert download.read() == b"new"
+    assert workspace.local(f"{VOLUME}/x").read_bytes() == b"old"

@@ -8,7 +8,7 @@ from dagster_databricks.databricks import DatabricksError, DatabricksJobRunner
 from databricks.sdk.errors import PermissionDenied
 
 from churn_assets_tests.workspace.emulator import Workspace
-from churn_assets_tests.workspace.tasks import VOLUME, finished, logs
+from churn_assets_tests.workspace.tasks import finished, logs, python_task
 
 # As the launcher writes them; its own libraries are left out, for the bare interpreter has none.
 RUN = {
@@ -30,9 +30,7 @@ def _runner(workspace: Workspace) -> DatabricksJobRunner:
 
 
 def _task(workspace: Workspace, code: bytes, *parameters: str) -> dict[str, object]:
-    path = f"{VOLUME}/main.py"
-    workspace.client().files.upload(path, io.BytesIO(code), overwrite=True)
-    return {"spark_python_task": {"python_file": path, "parameters": list(parameters)}}
+    return {"spark_python_task": python_task(workspace, "main", code.decode(), *parameters).as_dict()}
 
 
 def test_a_submitted_step_runs_to_its_end(workspace: Workspace) -> None:

@@ -14,14 +14,14 @@ from databricks.sdk.service.jobs import RunResultState
 
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.environment import link_packages
-from churn_assets_tests.workspace.tasks import VOLUME, finished, logs, submit_serverless
+from churn_assets_tests.workspace.tasks import VOLUME, finished, logs, python_task, submit_serverless
 from churn_assets_tests.workspace.wheels import make_wheel
 
 ENVIRONMENT = {"environment_key": "ours", "spec": {"environment_version": "4"}}
 TASK = {
     "task_key": "main",
     "environment_key": "ours",
-    "spark_python_task": {"python_file": f"{VOLUME}/main.py"},
+    "spark_python_task": {"python_file": "/Workspace/Shared/tests/main.py"},
 }
 WHEEL = make_wheel("ours", "1.0", {"ours.py": "number = 7"}, {})
 # One that pip can have from its index, and the hash of its wheel.
@@ -72,7 +72,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize("path", ["/api/2.2/jobs/create", "/api/2.2/jobs/reset", "/api/2.2/jobs/runs/submit"])
 def test_a_request_that_the_service_refuses_is_refused(workspace: Workspace, path: str) -> None:
     client = workspace.client()
-    client.files.upload(f"{VOLUME}/main.py", io.BytesIO(b"print(1)"))
+    python_task(workspace, "main", "print(1)")
     job: Any = client.api_client.do("POST", "/api/2.2/jobs/create", body=request())
 
     for settings, message in REFUSED:
@@ -91,7 +91,7 @@ def test_a_task_is_whom_the_job_runs_as_and_finds_no_variable_of_ours(workspace:
         me = urllib.request.Request(host + "/api/2.0/preview/scim/v2/Me", headers=headers())
         print(json.dumps({"me": json.load(urllib.request.urlopen(me))["userName"], "env": dict(os.environ)}))
     """
-    client.files.upload(f"{VOLUME}/main.py", io.BytesIO(textwrap.dedent(code).encode()))
+    python_task(workspace, "main", textwrap.dedent(code))
     principal = workspace.auth.client_id
     body = request(name="churn", run_as={"service_principal_name": principal})
     made: Any = client.api_client.do("POST", "/api/2.2/jobs/create", body=body)

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from databricks.sdk.errors import BadRequest
+from databricks.sdk.errors import BadRequest, InvalidParameterValue
 from databricks.sdk.service.compute import ClusterSpec, Library, PythonPyPiLibrary
-from databricks.sdk.service.jobs import PythonWheelTask, RunLifeCycleState, RunResultState, SubmitTask
+from databricks.sdk.service.jobs import (
+    PythonWheelTask,
+    RunLifeCycleState,
+    RunResultState,
+    SparkPythonTask,
+    SubmitTask,
+)
 
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.tasks import CLUSTER, VOLUME, finished, logs, python_task, submit
@@ -298,3 +304,11 @@ def _gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.mark.parametrize("path", [f"{VOLUME}/main.py", "main.py", "s3://bucket/main.py"])
+def test_a_program_lies_in_the_workspace(workspace: Workspace, path: str) -> None:
+    task = SubmitTask(task_key="main", new_cluster=CLUSTER, spark_python_task=SparkPythonTask(path))
+    with pytest.raises(InvalidParameterValue, match=f"has the python_file {path}"):
+        workspace.client().jobs.submit(tasks=[task])
+    workspace.violations.clear()

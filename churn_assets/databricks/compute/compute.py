@@ -1,11 +1,14 @@
 """The settings' meaning for a cluster: nodes, runtime, secrets."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from churn_assets.databricks.compute.spot import spot_attributes
 from churn_assets.errors import SettingsError
 from churn_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from databricks.sdk.service.compute import ClusterDetails
 
 # Long-term support, Spark 4.0 and Python 3.12, for which the cluster's requirements are locked.
 OLDEST_RUNTIME = (17, 3)
@@ -40,7 +43,7 @@ def require_compute(settings: Settings) -> None:
         raise SettingsError(
             "CHURN_DATABRICKS_COMPUTE=pool needs CHURN_DATABRICKS_POOL_ID, the pool of its nodes. Set it."
         )
-    if settings.databricks_compute != "existing":
+    if settings.databricks_compute not in ("existing", "serverless"):
         require_runtime(settings.databricks_spark_version, "CHURN_DATABRICKS_SPARK_VERSION")
 
 
@@ -61,6 +64,20 @@ def require_runtime(spark_version: str, whose: str) -> None:
         raise SettingsError(
             f"{whose} is {spark_version}, older than Databricks Runtime 17.3 LTS: up to 16.4 Spark is 3.5, "
             "which has no DataFrame.toArrow. Use 17.3 LTS or newer, such as 17.3.x-scala2.13."
+        )
+
+
+def require_access_mode(cluster: "ClusterDetails") -> None:
+    """Fail if an existing cluster has an access mode without Unity Catalog.
+
+    Raises:
+        SettingsError: it has.
+    """
+    mode = cluster.data_security_mode.value if cluster.data_security_mode else ""
+    if mode == "NONE" or mode.startswith("LEGACY_"):
+        raise SettingsError(
+            f"CHURN_DATABRICKS_CLUSTER_ID={cluster.cluster_id} has the access mode {mode}, which has no "
+            "Unity Catalog. Use a cluster with dedicated or standard access."
         )
 
 
@@ -106,16 +123,3 @@ def _size(settings: Settings) -> dict[str, Any]:
     if most is None or most == fewest:
         return {"num_workers": fewest}
     return {"autoscale": {"min_workers": max(fewest, 1), "max_workers": most}}
-
-
-def run_config_cluster(spec: dict[str, Any]) -> dict[str, Any]:
-    """Convert a cluster specification to the run config of dagster-databricks."""
-    rest = {name: value for name, value in spec.items() if name not in PLACED}
-    pool = spec.get("instance_pool_id")
-    size = {name: spec[name] for name in SIZES if name in spec}
-    nodes = {"instance_pool_id": pool} if pool else {"node_types": {"node_type_id": spec["node_type_id"]}}
-    return {"new": {**rest, "nodes": nodes, "size": size}}
-
-
-SIZES = ("num_workers", "autoscale")
-PLACED = {"instance_pool_id", "node_type_id", *SIZES}

@@ -2,33 +2,31 @@
 
 import json
 import logging
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dagster._core.definitions.step_launcher import StepRunRef
-from dagster_databricks.databricks import DatabricksJobRunner
 from databricks.sdk.errors import InvalidParameterValue, NotFound
 from databricks.sdk.errors.base import DatabricksError
-from databricks.sdk.service.jobs import RunType
+from databricks.sdk.service.jobs import JobEnvironment, RunType, SubmitTask
 
-from churn_assets.databricks.archive import Archive, archive
 from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute import run_state
-from churn_assets.databricks.compute.libraries import FILE, cluster_requirements
 from churn_assets.databricks.compute.run_state import RunState
+from churn_assets.databricks.compute.step_compute import StepCompute
 from churn_assets.databricks.staging import VolumeFolder
-from churn_assets.databricks.steps import remote_main
 from churn_assets.databricks.steps.launch import Launch
+from churn_assets.databricks.steps.staged_code import StagedCode
 from churn_assets.errors import WorkspaceError, one_line
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
 Answer = TypeVar("Answer")
+
+TASK_KEY = "dagster-task"
 
 # Cancelling is waited for, but a worker that was told to stop is killed soon.
 CANCEL_SECONDS = 45.0
@@ -40,7 +38,7 @@ class StepRuns:
     """The Databricks runs of steps, and their staged files.
 
     Args:
-        runner: dagster-databricks' own, which submits.
+        workspace: the client that everything goes through.
         staging: where files are put.
         packages: folders of what is staged as code.
         patience_seconds: how long to ask again while the workspace is failing.
@@ -48,60 +46,59 @@ class StepRuns:
 
     def __init__(
         self,
-        runner: DatabricksJobRunner,
+        workspace: "WorkspaceClient",
         staging: VolumeFolder,
         packages: list[Path],
         patience_seconds: float,
     ) -> None:
-        self._runner = runner
+        self.workspace = workspace
         self._staging = staging
-        self._packages = packages
         self._patience_seconds = patience_seconds
-        self._code: Archive | None = None
-        self._beats = 0
+        self._code = StagedCode(workspace, staging, packages, self._patiently)
+        self._last_beats: dict[str, str] = {}
 
-    @property
-    def workspace(self) -> "WorkspaceClient":
-        """The client that everything goes through."""
-        return self._runner.client.workspace_client
-
-    def stage(self, launch: Launch, step_run_ref: StepRunRef, config: Mapping[str, Any]) -> None:
+    def stage(self, launch: Launch, files: Mapping[str, bytes], config: Mapping[str, Any]) -> None:
         """Stage a step's files, and the code unless it is already there."""
-        self._stage_code()
-        self._put(launch, "step_run_ref.pkl", pickle.dumps(step_run_ref))
-        self._put(launch, "config.json", json.dumps(config).encode())
-        self._put(launch, "heartbeat", self._next_beat())
+        self._code.stage()
+        for name, content in {**files, "config.json": json.dumps(config).encode()}.items():
+            self._patiently(
+                lambda name=name, content=content: self._staging.put(self._path(launch, name), content)
+            )
+        self._patiently(lambda: self._put_beat(launch))
 
-    def submit(self, launch: Launch, cluster: Mapping[str, Any]) -> Launch:
+    def submit(self, launch: Launch, compute: StepCompute) -> Launch:
         """Submit the step.
 
         Raises:
             WorkspaceError: the workspace does not take it.
         """
-        config = {
-            "run_name": launch.name,
-            "cluster": cluster,
-            "libraries": [{"requirements": self._requirements_path}],
-            "install_default_libraries": False,
-            "idempotency_token": launch.idempotency_token,
-        }
-        task = {
+        task: dict[str, Any] = {
+            "task_key": TASK_KEY,
             "spark_python_task": {
-                "python_file": self._main_path,
-                "parameters": [
-                    self._path(launch, "config.json"),
-                    self._code_path,
-                ],
-            }
+                "python_file": self._code.program,
+                "parameters": [self._path(launch, "config.json"), self._code.packages],
+            },
+            **compute.task(self._code.requirements),
         }
+        environments = [
+            JobEnvironment.from_dict(one) for one in compute.environments(self._code.requirements)
+        ]
         try:
             # The token makes it one run however often it is asked for.
-            databricks_run_id = self._patiently(lambda: self._runner.submit_run(config, task))
+            submitted = self._patiently(
+                lambda: self.workspace.jobs.submit(
+                    run_name=launch.name,
+                    tasks=[SubmitTask.from_dict(task)],
+                    environments=environments or None,
+                    budget_policy_id=compute.budget_policy,
+                    idempotency_token=launch.idempotency_token,
+                )
+            )
         except DatabricksError as error:
             raise WorkspaceError(
                 f"Databricks does not take the step {launch.step_key}: {one_line(error)}."
             ) from error
-        return replace(launch, databricks_run_id=databricks_run_id)
+        return replace(launch, databricks_run_id=submitted.response.run_id)
 
     def state(self, launch: Launch) -> RunState:
         """Return the state of its Databricks run."""
@@ -121,7 +118,7 @@ class StepRuns:
     def beat(self, launch: Launch) -> None:
         """Send the step a heartbeat. A missed one does no harm, so errors are only logged."""
         try:
-            self._staging.put(self._path(launch, "heartbeat"), self._next_beat())
+            self._put_beat(launch)
         except (DatabricksError, WorkspaceError, OSError, TimeoutError) as error:
             log.info("A heartbeat of %s failed: %s", launch.name, one_line(error))
 
@@ -144,6 +141,7 @@ class StepRuns:
     def clean(self, launch: Launch) -> None:
         """Delete its staged files. Errors are logged; the next run of this instance tries again."""
         folder = launch.folder(self._staging.root)
+        self._last_beats.pop(launch.name, None)
         try:
             patiently(lambda: self._staging.delete(folder), min(self._patience_seconds, CANCEL_SECONDS))
         except (DatabricksError, WorkspaceError, OSError, TimeoutError) as error:
@@ -152,46 +150,16 @@ class StepRuns:
         for parent in (folder.rsplit("/", 1)[0], folder.rsplit("/", 2)[0]):
             self._staging.delete_if_empty(parent)
 
-    def _stage_code(self) -> None:
-        if self._code is None:
-            self._code = archive(self._packages)
-            main = Path(remote_main.__file__).read_bytes()
-            for path, content in (
-                (self._code_path, self._code.content),
-                (self._main_path, main),
-                (self._requirements_path, cluster_requirements().content),
-            ):
-                if not self._patiently(lambda path=path: self._staging.exists(path)):
-                    self._patiently(lambda path=path, content=content: self._staging.put(path, content))
-
-    @property
-    def _code_folder(self) -> str:
-        if self._code is None:
-            raise WorkspaceError("A step is submitted before its code was staged.")
-        return f"{self._staging.root}/code/{self._code.digest}"
-
-    @property
-    def _code_path(self) -> str:
-        return f"{self._code_folder}/code.zip"
-
-    @property
-    def _main_path(self) -> str:
-        return f"{self._code_folder}/churn_step.py"
-
-    @property
-    def _requirements_path(self) -> str:
-        # One path for all steps, whatever their code: a shared cluster installs a library once.
-        return f"{self._staging.root}/code/requirements-{cluster_requirements().digest}/{FILE}"
-
     def _path(self, launch: Launch, name: str) -> str:
         return f"{launch.folder(self._staging.root)}/{name}"
 
-    def _put(self, launch: Launch, name: str, content: bytes) -> None:
-        self._patiently(lambda: self._staging.put(self._path(launch, name), content))
-
-    def _next_beat(self) -> bytes:
-        self._beats += 1
-        return f"{self._beats} at {time.time():.3f}".encode()
+    def _put_beat(self, launch: Launch) -> None:
+        """Put a beat of a new name, and delete the one before: what is written over may be read as it was."""
+        path = self._path(launch, f"beats/{time.time_ns()}")
+        self._staging.put(path, b"")
+        if before := self._last_beats.get(launch.name):
+            self._staging.delete_file(before)
+        self._last_beats[launch.name] = path
 
     def _ask_state(self, launch: Launch) -> RunState:
         # Not jobs.get_run: the SDK's class has no place for a state that it does not know.

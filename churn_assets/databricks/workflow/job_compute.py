@@ -1,17 +1,14 @@
 """Where the job's tasks run, serverless or on one cluster, and how the settings reach them."""
 
-from typing import Any
+from typing import Any, cast
 
 from churn_assets.databricks.compute.compute import cluster_spec, require_runtime
+from churn_assets.databricks.compute.serverless import ENVIRONMENT_KEY, environment
 from churn_assets.errors import SettingsError
 from churn_assets.identity import OF_THIS_MACHINE
 from churn_assets.settings import Settings
 
 JOB_CLUSTER = "main-cluster"
-ENVIRONMENT = "main"
-# Python 3.12 and a client of Spark 4.0, with the very packages around which the requirements are locked: 3 is
-# older than the oldest runtime, and 5 has another Arrow. See docs/adr/0042.
-ENVIRONMENT_VERSION = "4"
 
 # Settings that only the machine that creates the job reads.
 HERE_ONLY = frozenset(
@@ -88,10 +85,9 @@ def of_job(settings: Settings, installs: Installs, secrets: frozenset[str]) -> d
         spec = cluster_spec(settings, secrets)
         spec["spark_env_vars"] = {**variables(settings), **spec.get("spark_env_vars", {})}
         return {"job_clusters": [{"job_cluster_key": JOB_CLUSTER, "new_cluster": spec}]}
-    environment = {"environment_version": ENVIRONMENT_VERSION, "dependencies": installs}
     budget = settings.databricks_budget_policy_id
     return {
-        "environments": [{"environment_key": ENVIRONMENT, "spec": environment}],
+        "environments": [environment(cast("list[str]", installs))],
         "performance_target": settings.databricks_performance_target.upper(),
         **({"budget_policy_id": budget} if budget else {}),
     }
@@ -102,7 +98,7 @@ def of_task(settings: Settings, installs: Installs) -> dict[str, Any]:
     if settings.databricks_job_compute == "cluster":
         return {"job_cluster_key": JOB_CLUSTER, "libraries": installs}
     # Left on, it retries whatever fails, as often as it likes, and the alert waits for that.
-    return {"environment_key": ENVIRONMENT, "disable_auto_optimization": True}
+    return {"environment_key": ENVIRONMENT_KEY, "disable_auto_optimization": True}
 
 
 def arguments(settings: Settings) -> list[str]:

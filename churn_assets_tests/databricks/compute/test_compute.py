@@ -97,7 +97,7 @@ def test_secrets_are_named_to_the_cluster_and_never_read() -> None:
 )
 def test_settings_that_name_no_usable_cluster_say_what_to_set(overrides: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        require_compute(settings(**overrides))
+        require_compute(settings(**{"databricks_compute": "step", **overrides}))
 
 
 @pytest.mark.parametrize("version", ["17.3.x-scala2.13", "17.3.x-photon-scala2.13", "18.0.x-scala2.13"])

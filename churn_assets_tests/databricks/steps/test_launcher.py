@@ -1,5 +1,6 @@
 """What the settings make of the launcher: staging, compute, partitions, credentials, secrets."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 from databricks.sdk.errors import PermissionDenied
+from databricks.sdk.service.compute import DataSecurityMode
 
+from churn_assets.databricks.compute.libraries import Requirements
 from churn_assets.databricks.preflight import require_workspace
-from churn_assets.databricks.steps.launcher import ChurnStepLauncher
 from churn_assets.errors import SettingsError, WorkspaceError
 from churn_assets_tests.databricks import tiny
 from churn_assets_tests.workspace.emulator import Workspace
@@ -31,6 +33,7 @@ def test_the_python_of_the_runtime_computes_the_step(
     assert materialization.metadata["python"].value == "3.12"
 
 
+@pytest.mark.usefixtures("each_launcher")
 def test_a_range_of_days_is_one_step_that_materialises_each(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -46,10 +49,42 @@ def test_a_range_of_days_is_one_step_that_materialises_each(
         "2026-01-04",
     ]
     assert {materialization.metadata["first"].value for materialization in materializations} == {"2026-01-02"}
+    # Each has its own metadata, and what the step has seen of other assets comes along.
+    for materialization in materializations:
+        assert materialization.metadata["day"].value == materialization.partition
+    (observation,) = [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
+    seen = observation.asset_observation_data.asset_observation
+    assert (seen.asset_key, seen.partition, seen.tags) == (
+        dg.AssetKey("by_month"),
+        "2026-01",
+        {"seen": "yes"},
+    )
     assert len(workspace.jobs.runs) == 1
     # The cluster was the step's own, and its start is part of the cost.
     assert workspace.calls("POST", "/clusters/create") == []
     assert all("dbu_estimate" in materialization.metadata for materialization in materializations)
+
+
+def test_a_volume_whose_overwritten_files_look_old_ends_no_step(
+    workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
+) -> None:
+    workspace.files.stale = True
+    marks, done = tmp_path / "marks", tmp_path / "done"
+
+    def finish_after_many_beats() -> None:
+        tiny.until(marks.exists)
+        before = len(workspace.calls("PUT", ""))
+        tiny.until(lambda: len(workspace.calls("PUT", "")) > before + 12)
+        done.touch()
+
+    somebody = threading.Thread(target=finish_after_many_beats)
+    somebody.start()
+    launcher = make_launcher(databricks_compute="step", heartbeat_seconds=0.2, missed_heartbeats=5)
+    result = materialize(launcher, "probe", config={"marks": str(marks), "waits_for": str(done)})
+    somebody.join()
+    assert result.success
+    # And old beats do not pile up.
+    assert len([one for one in workspace.requests if one.method == "DELETE" and "/beats/" in one.path]) > 10
 
 
 def test_a_step_runs_on_a_cluster_that_is_there_and_stays(
@@ -85,6 +120,59 @@ def test_a_step_runs_on_a_cluster_that_is_there_and_stays(
     assert [file.name for file in workspace.local(tiny.STAGING).rglob("*.zip")] == ["code.zip"]
     assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [cluster_id]
     client.clusters.permanent_delete(cluster_id)
+
+
+@pytest.mark.usefixtures("each_launcher")
+def test_a_serverless_step_has_no_cluster_and_reads_its_secrets_itself(
+    workspace: Workspace, make_launcher: Make, materialize: Make
+) -> None:
+    client = workspace.client()
+    client.secrets.create_scope("ours")
+    client.secrets.put_secret("ours", "endpoint-token", string_value="told-to-the-step-alone")
+    launcher = make_launcher(databricks_compute="serverless", databricks_secret_scope="ours")
+    result = materialize(launcher, "probe", config={"says": "x"})
+    (materialization,) = result.asset_materializations_for_node("probe")
+    environment: Any = materialization.metadata["environment"].value
+    assert environment["CHURN_ENDPOINT_TOKEN"] == "told-to-the-step-alone"
+    assert environment["IS_SERVERLESS"] == "TRUE"
+    # Nothing to count DBU by, and no cluster to name.
+    assert {"run_url", "run_id", "execution_seconds"} <= set(materialization.metadata)
+    assert not {"cluster", "dbu_estimate"} & set(materialization.metadata)
+    (submitted,) = workspace.calls("POST", "/runs/submit")
+    (environments,) = submitted.body["environments"]
+    assert environments["spec"]["environment_version"] == "4"
+    assert environments["spec"]["dependencies"][0].startswith(f"-r {tiny.STAGING}/code/requirements-")
+    assert workspace.calls("POST", "/clusters/create") == []
+    staged = [one.body for one in workspace.requests if one.path.startswith("/api/2.0/fs/files/")]
+    assert "told-to-the-step-alone" not in str(staged)
+
+
+def test_a_serverless_environment_that_cannot_be_had_is_not_tried_again(
+    workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Requirements(b"dagster==0.1 --hash=sha256:00\n", "broken")
+    monkeypatch.setattr("churn_assets.databricks.steps.staged_code.cluster_requirements", lambda: broken)
+    result = materialize(make_launcher(databricks_compute="serverless"), "retried_probe", config={})
+    assert "LIBRARY_INSTALLATION_ERROR" in tiny.failure(result, "retried_probe").message
+    assert len(workspace.jobs.runs) == 1
+
+
+def test_a_cluster_without_unity_catalog_is_refused(
+    workspace: Workspace, make_launcher: Make, materialize: Make
+) -> None:
+    clusters = workspace.client().clusters
+    made = clusters.create(
+        "17.3.x-scala2.13",
+        node_type_id="i3.xlarge",
+        num_workers=1,
+        data_security_mode=DataSecurityMode.NONE,
+    )
+    cluster_id = made.response.cluster_id or ""
+    launcher = make_launcher(databricks_compute="existing", databricks_cluster_id=cluster_id)
+    result = materialize(launcher, "probe", config={})
+    assert "has the access mode NONE, which has no Unity Catalog" in tiny.failure(result, "probe").message
+    assert workspace.calls("POST", "/runs/submit") == []
+    clusters.permanent_delete(cluster_id)
 
 
 def test_a_cluster_that_is_there_and_too_old_is_refused(
@@ -177,14 +265,14 @@ def test_leftovers_of_runs_that_other_instances_know_are_left_alone(
     theirs = client.clusters.create(
         "17.3.x-scala2.13", cluster_name="churn-run-of-theirs", node_type_id="i3.xlarge", num_workers=1
     ).response.cluster_id
-    launcher: ChurnStepLauncher = make_launcher()
-    launcher._staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
+    launcher = make_launcher()
+    launcher.launches.staging.put(f"{tiny.STAGING}/runs/of-theirs/step/0.0/config.json", b"{}")
     with launcher.for_run(instance, "ours"):
         pass
     assert [cluster.cluster_id for cluster in workspace.clusters.alive()] == [theirs]
     assert len(tiny.staged(workspace)) == 1
     client.clusters.permanent_delete(theirs)
-    launcher._staging.delete(f"{tiny.STAGING}/runs")
+    launcher.launches.staging.delete(f"{tiny.STAGING}/runs")
 
 
 def test_a_workspace_that_refuses_the_clearing_up_does_not_stop_the_run(
@@ -195,4 +283,4 @@ def test_a_workspace_that_refuses_the_clearing_up_does_not_stop_the_run(
         make_launcher().for_run(instance, "ours") as launcher,
         pytest.raises(PermissionDenied, match="not yours"),
     ):
-        list(launcher.workspace.clusters.list())
+        list(launcher.launches.workspace.clusters.list())

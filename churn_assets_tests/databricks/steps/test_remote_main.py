@@ -8,12 +8,17 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dagster._serdes import deserialize_value
+from dagster._serdes import deserialize_value, serialize_value
 
 from churn_assets.databricks.steps import remote_main
+from churn_assets.databricks.steps.churn_remote.batches import BATCH_SECONDS, Batches
+from churn_assets.databricks.steps.churn_remote.heartbeat import Heartbeat
+from churn_assets.databricks.steps.staged_code import REMOTE
 
 
 def make_zip(path: Path, **files: str) -> Path:
@@ -26,6 +31,7 @@ def make_zip(path: Path, **files: str) -> Path:
 def run_main(folder: Path, code: Path, **config: object) -> subprocess.CompletedProcess[str]:
     """The main as the cluster starts it: by itself, with the standard library."""
     full_config = {
+        "launcher": "step",
         "package": "ours",
         "environment": {},
         "heartbeat": {"seconds": 0.05, "missed": 200},
@@ -85,11 +91,14 @@ def test_an_archive_without_the_package_is_refused_though_it_is_installed(tmp_pa
 
 # In its own process: an interrupt ends the embedded engine, and calls on its session then never return.
 ORPHAN = """
-import runpy, sys, time
+import sys, time
 from pathlib import Path
 
+sys.path.insert(0, sys.argv[1])
+from churn_remote.heartbeat import Heartbeat
+
 folder = Path(sys.argv[2])
-heartbeat = runpy.run_path(sys.argv[1])["Heartbeat"](folder, seconds=0.02, missed=4)
+heartbeat = Heartbeat(folder, seconds=0.02, missed=4)
 try:
     heartbeat.start()
     time.sleep(10)
@@ -102,27 +111,52 @@ except KeyboardInterrupt:
 
 def test_an_orphan_interrupts_its_step_and_takes_its_folder_along(tmp_path: Path) -> None:
     folder = tmp_path / "step"
-    folder.mkdir()
-    (folder / "heartbeat").write_text("1")
-    command = [sys.executable, "-c", ORPHAN, remote_main.__file__, str(folder)]
+    (folder / "beats").mkdir(parents=True)
+    (folder / "beats" / "1").touch()
+    command = [sys.executable, "-c", ORPHAN, str(REMOTE.parent), str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
 
     assert ended.stdout == "interrupted True False\n"
 
 
 def test_a_step_whose_launcher_lives_is_left_in_peace(tmp_path: Path) -> None:
-    (tmp_path / "heartbeat").write_text("0")
-    heartbeat = remote_main.Heartbeat(tmp_path, seconds=0.05, missed=4)
+    assert not orphaned_while_beating(tmp_path, seconds=0.05)
+
+
+def test_a_volume_that_takes_long_to_list_a_folder_ends_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each listing takes as long as four beats may be missed.
+    monkeypatch.setattr(os, "listdir", slow(os.listdir, 0.2))
+    assert not orphaned_while_beating(tmp_path, seconds=0.05)
+
+
+def orphaned_while_beating(folder: Path, seconds: float) -> bool:
+    """Whether a step takes itself for an orphan though its launcher beats, a new file each time."""
+    beats = folder / "beats"
+    beats.mkdir()
+    heartbeat = Heartbeat(folder, seconds=seconds, missed=4)
     heartbeat.start()
-    stop = time.monotonic() + 0.8
-    beats = 0
+    stop = time.monotonic() + 1.2
+    before = None
     while time.monotonic() < stop:
-        beats += 1
-        (tmp_path / "heartbeat").write_text(str(beats))
+        beat = beats / str(time.time_ns())
+        beat.touch()
+        if before:
+            before.unlink()
+        before = beat
         time.sleep(0.02)
     heartbeat.stop()
     heartbeat.join()
-    assert not heartbeat.orphaned
+    return heartbeat.orphaned
+
+
+def slow(listdir: Callable[..., list[str]], seconds: float) -> Callable[..., list[str]]:
+    def slowly(*arguments: Any) -> list[str]:
+        time.sleep(seconds)
+        return listdir(*arguments)
+
+    return slowly
 
 
 def test_events_are_files_that_are_whole(tmp_path: Path) -> None:
@@ -140,23 +174,22 @@ def test_events_are_files_that_are_whole(tmp_path: Path) -> None:
 
         run_id = all_of_it.execute_in_process(instance=instance).run_id
         entries = instance.all_logs(run_id)
-    heartbeat = remote_main.Heartbeat(tmp_path, seconds=10, missed=10)
+    heartbeat = Heartbeat(tmp_path, seconds=10, missed=10)
     before = threading.active_count()
-    with remote_main.Events(tmp_path, heartbeat) as events:
+    with Batches(tmp_path, heartbeat, serialize_value) as events:
         for entry in entries[:3]:
             events.put(entry)
-        time.sleep(remote_main.BATCH_SECONDS * 2)
+        time.sleep(BATCH_SECONDS * 2)
         for entry in entries[3:]:
             events.put(entry)
     files = sorted(tmp_path.glob("events-*.json.gz"))
     assert [file.name for file in files] == ["events-000001.json.gz", "events-000002.json.gz"]
     read = [deserialize_value(gzip.decompress(file.read_bytes()).decode(), list) for file in files]
     assert [*read[0], *read[1]] == list(entries)
-    assert events.outcome == "STEP_SUCCESS"
     assert threading.active_count() <= before
 
 
-def test_the_main_imports_nothing_of_the_package() -> None:
-    source = Path(remote_main.__file__).read_text()
-    assert "import churn_assets" not in source
-    assert "from churn_assets" not in source
+def test_what_runs_on_the_cluster_imports_nothing_of_the_package() -> None:
+    for file in (Path(remote_main.__file__), *REMOTE.glob("*.py")):
+        assert "import churn_assets" not in file.read_text()
+        assert "from churn_assets" not in file.read_text()

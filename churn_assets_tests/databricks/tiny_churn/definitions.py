@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def derived(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     partitions_def=DAYS, required_resource_keys=LAUNCHED, backfill_policy=dg.BackfillPolicy.single_run()
 )
 def by_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    for day in context.partition_keys:
+        context.add_asset_metadata({"day": day}, partition_key=day)
+    context.log_event(dg.AssetObservation("by_month", partition="2026-01", tags={"seen": "yes"}))
     return dg.MaterializeResult(metadata={"first": context.partition_key_range.start})
 
 
@@ -54,9 +58,17 @@ def retried_probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.
     return _probe(context, config)
 
 
+@dg.multi_asset(
+    specs=[dg.AssetSpec("first_half"), dg.AssetSpec("second_half")], required_resource_keys=LAUNCHED
+)
+def halves(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    yield dg.MaterializeResult("first_half", metadata={"rows": 7})
+    raise ValueError("nothing came of the second half")
+
+
 @dg.asset_check(asset=source, required_resource_keys=LAUNCHED)
 def source_is_seven(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True, metadata={"checked": True})
+    return dg.AssetCheckResult(passed=True, description="it is", metadata={"checked": True})
 
 
 def _probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.MaterializeResult:
@@ -74,11 +86,13 @@ def _probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.Materia
     return dg.MaterializeResult(metadata={"environment": dict(os.environ)})
 
 
-def build_defs(step_launcher: Any) -> dg.Definitions:
-    """The graph, with what takes its steps to a cluster."""
+def build_defs(
+    step_launcher: Any, launched: Callable[[Iterable[Any]], Iterable[Any]] = list
+) -> dg.Definitions:
+    """The graph, with what takes its steps to a cluster, and what makes its definitions fit for that."""
     return dg.Definitions(
-        assets=[source, derived, by_day, probe, retried_probe],
-        asset_checks=[source_is_seven],
+        assets=launched([source, derived, by_day, probe, retried_probe, halves]),
+        asset_checks=launched([source_is_seven]),
         resources={"pyspark_step_launcher": step_launcher},
         executor=dg.in_process_executor,
     )
