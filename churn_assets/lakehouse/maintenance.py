@@ -24,6 +24,9 @@ MANY_FILES = 4
 SMALL_BYTES = 16_000_000
 GROWING = (WriteMode.APPEND, WriteMode.MERGE_NEW)
 
+# How long files stay that a table no longer uses: nobody reads one version for longer.
+WEEK_HOURS = 168
+
 # deltalake's own clean-up after a commit would go by the log retention from before that commit.
 NO_CLEAN_UP = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 

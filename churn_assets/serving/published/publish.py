@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from churn_assets.errors import ModelError, one_line
+from churn_assets.errors import HOW_TO_SEE, ModelError, one_line
 from churn_assets.model.registry import registry
 from churn_assets.serving.scoring import scorer
 from churn_assets.settings import Settings
@@ -53,7 +53,7 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
     except (MlflowException, OSError) as error:
-        raise ModelError(f"{uri} cannot be had: {one_line(error)}. See: churn status") from error
+        raise ModelError(f"{uri} cannot be had: {one_line(error)}. {HOW_TO_SEE}") from error
 
 
 def in_a_process(folder: Path) -> dict[str, Any]:
