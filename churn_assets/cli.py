@@ -4,6 +4,7 @@ import gc
 import sys
 import traceback
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -17,14 +18,16 @@ from churn_assets.commands import (
     maintain,
     migrate,
     model,
+    repair,
     run,
     runs,
     services,
     status,
+    verify,
     workspace,
 )
 from churn_assets.console import err
-from churn_assets.errors import ChurnError, one_line
+from churn_assets.errors import ChurnError, one_line, unreadable
 
 WRONG_USAGE = 2
 
@@ -34,6 +37,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+DEBUG = "--debug"
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show traces, and what engines say, on the terminal.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(events.simulate)
 app.command("import")(imports.import_)
 app.command()(run.run)
@@ -45,6 +60,9 @@ app.command()(model.rollback)
 app.command()(model.reproduce)
 app.command()(maintain.maintain)
 app.command()(migrate.migrate)
+app.command()(verify.verify)
+app.command()(repair.repair)
+app.command()(repair.restore)
 app.command()(services.dev)
 app.command()(services.serve)
 app.command()(services.doctor)
@@ -56,7 +74,8 @@ def main() -> None:
     """Run the command line: an error is one line on stderr, with its details in the lake's log."""
     # Imports create a million objects that stay; scanning them again and again takes a tenth of a run.
     gc.set_threshold(100_000, 50, 50)
-    redirected = terminal.redirect_stderr()
+    debug = _debug_comes_first()
+    redirected = None if debug else terminal.redirect_stderr()
     if redirected:
         err.file = redirected.stream
     try:
@@ -66,22 +85,33 @@ def main() -> None:
             redirected.replay()
         raise
     except ChurnError as error:
-        if redirected:
+        if redirected or debug:
             traceback.print_exception(error)
         _print_error(str(error))
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the end of the line, and of every error
         log = None
-        if redirected:
+        if redirected or debug:
             traceback.print_exception(error)
+        if redirected:
             log = redirected.append_to_log(_logs() or plain_paths.own_folder())
         kept = f" The trace is in {log}." if log else ""
-        _print_error(f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this.{kept}")
+        foreseen = unreadable(error)
+        said = foreseen or f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this"
+        _print_error(f"{said}.{kept}")
         sys.exit(1)
     finally:
         # Without a word to keep, the settings need not be imported for it.
         if redirected and redirected.has_noise and (logs := _logs()):
             redirected.append_to_log(logs)
+
+
+def _debug_comes_first() -> bool:
+    """Move --debug in front of the command, where the app takes it: people add it at the end."""
+    if DEBUG not in sys.argv:
+        return False
+    sys.argv = [sys.argv[0], DEBUG, *(argument for argument in sys.argv[1:] if argument != DEBUG)]
+    return True
 
 
 def _logs() -> Path | None:

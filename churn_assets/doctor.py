@@ -31,6 +31,8 @@ from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.settings import Settings, origins
 from churn_assets.tables import TABLES
+from churn_assets.verification.tables import OTHER_COLUMNS
+from churn_assets.verification.verify import LANDING, verify
 
 OLDEST_JAVA = 17
 
@@ -66,7 +68,21 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
         yield _finding("landing zone", lambda: _landing(lake))
         yield _finding("tables", lambda: _contracts(lake))
         yield _finding("ledger", lambda: _ledger(lake))
+        yield from _damage(lake)
     yield _finding("alerts", lambda: _alerts(lake.settings))
+
+
+def _damage(lake: FolderLakehouse) -> Iterator[Finding]:
+    """Look at the files of the lake, as ``churn verify`` does; what is told above is not told again."""
+    found = [one for one in verify(lake) if not one.is_well and one.subject != LANDING]
+    contracts = [one for one in found if one.says == OTHER_COLUMNS]
+    for one in found:
+        if one not in contracts:
+            yield Finding("files", is_well=False, says=one.line())
+    if found == contracts:
+        yield Finding(
+            "files", is_well=True, says="as logs, ledger and registry say; every row: churn verify --deep"
+        )
 
 
 def _finding(name: str, check: Callable[[], str]) -> Finding:

@@ -22,6 +22,10 @@ class LakeError(ChurnError):
     """The lake cannot be read or written."""
 
 
+class DamagedError(LakeError):
+    """A file that the platform wrote is missing, cut off or altered."""
+
+
 class BusyError(LakeError):
     """Another process is at work on the lake: the only failure that goes away by waiting."""
 
@@ -69,6 +73,10 @@ NOISE_AFTER = (
     "\n\tat ",
     "Traceback (most recent call last)",
     "stack backtrace:",
+    # delta-rs's frames, each "<unknown>".
+    "\n   0: ",
+    # SQLAlchemy's link to a page of its own.
+    "(Background on this error at:",
     " Config: host=",
 )
 
@@ -93,3 +101,30 @@ def one_line(
         text = f"{type(error).__name__}: {text}"
     line = " ".join(text.split()).rstrip(" .:")
     return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
+
+
+# What reads the platform's files, by the package that an error's class comes from, and what it reads.
+READERS = {
+    "_internal": "a Delta table",
+    "deltalake": "a Delta table",
+    "sqlalchemy": "a database of Dagster or MLflow",
+    "sqlite3": "a database of Dagster or MLflow",
+    "yaml": "a configuration or a model's description",
+    "pyarrow": "a file of a table",
+    "mlflow": "a model or MLflow's database",
+    "pyspark": "a table, or a row of it",
+    "msgspec": "a file of the endpoint",
+}
+HOW_TO_SEE = "See what is damaged, and what mends it: churn verify"
+
+
+def unreadable(error: BaseException) -> str | None:
+    """Return a sentence about a file of the lake that a library could not read; None for other errors.
+
+    Told by the names of its classes' packages, as importing these libraries takes seconds.
+    """
+    roots = [kind.__module__.partition(".")[0] for kind in type(error).__mro__]
+    what = next((READERS[root] for root in roots if root in READERS), None)
+    if what is None:
+        return None
+    return f"{what[0].upper()}{what[1:]} cannot be read ({one_line(error, with_class=True)}). {HOW_TO_SEE}"

@@ -19,6 +19,7 @@ from churn_assets.assets.promotions import promotion_assets
 from churn_assets.assets.reasons import reason_assets
 from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts.alerts import alert_sensors
+from churn_assets.automation.maintenance.weekly import maintenance_job, maintenance_schedule
 from churn_assets.automation.runs.jobs import INGEST
 from churn_assets.automation.staleness.freshness import with_freshness
 from churn_assets.automation.triggers.conditions import (
@@ -55,11 +56,12 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
     ]
     ours = [key for asset in assets for key in _keys(asset)]
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
+    maintenance = maintenance_job(settings)
     return dg.Definitions(
         assets=launched(settings, with_conditions(with_freshness(assets, settings))),
         asset_checks=launched(settings, asset_checks()),
-        jobs=[INGEST, pipeline],
-        schedules=[*endpoint_schedules(), pipeline_schedule(pipeline)],
+        jobs=[INGEST, pipeline, maintenance],
+        schedules=[*endpoint_schedules(), pipeline_schedule(pipeline), maintenance_schedule(maintenance)],
         sensors=[
             *alert_sensors(settings),
             *date_sensors(settings),

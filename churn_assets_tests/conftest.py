@@ -49,6 +49,7 @@ SAIL_SUFFICES = (
     "end_to_end/test_backfill.py",
     "end_to_end/test_barrier.py",
     "end_to_end/test_daily_job.py",
+    "end_to_end/test_damage.py",
     "end_to_end/test_databricks.py",
     "end_to_end/test_churn_definition.py",
     "end_to_end/test_kill.py",
@@ -132,7 +133,7 @@ BUT_NOT_ON_SPARK = (
 # of the same files, the others at what it does next. The last of them changes it. In one process it is made
 # once; all of them together would be more than half of the whole suite.
 SHARE_A_HOUSE = (
-    tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks")),
+    tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks", "damage")),
     tuple(f"end_to_end/test_{name}.py" for name in ("backfill", "pipeline", "late_data", "daily_job")),
 )
 

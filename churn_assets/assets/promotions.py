@@ -29,12 +29,23 @@ def promotion_assets(settings: Settings) -> Assets:
         recorded = recorded_promotions(lake)
         added = promotions.new_rows(settings, recorded)
         context.add_output_metadata(_champion(settings, [*recorded, *added]))
-        return lake.spark.createDataFrame(
-            [tuple(row[name] for name in MODEL_PROMOTIONS.column_names) for row in added],
-            ", ".join(f"{column.name} {column.type}" for column in MODEL_PROMOTIONS.columns),
-        )
+        return _as_frame(lake, added)
 
     return [model_promotions]
+
+
+def promotion_rows(lake: Lakehouse, recorded: list[dict[str, Any]]) -> DataFrame:
+    """Return the rows that the registry's tags add to those that are recorded."""
+    from churn_assets.model.registry import promotions
+
+    return _as_frame(lake, promotions.new_rows(lake.settings, recorded))
+
+
+def _as_frame(lake: Lakehouse, rows: list[dict[str, Any]]) -> DataFrame:
+    return lake.spark.createDataFrame(
+        [tuple(row[name] for name in MODEL_PROMOTIONS.column_names) for row in rows],
+        ", ".join(f"{column.name} {column.type}" for column in MODEL_PROMOTIONS.columns),
+    )
 
 
 def recorded_promotions(lake: Lakehouse) -> list[dict[str, Any]]:

@@ -120,6 +120,21 @@ def cleaned(lake: Lakehouse, landed: DataFrame, earliest: dt.date) -> tuple[NewR
     )
 
 
+def cleaned_anew(lake: Lakehouse, earliest: dt.date) -> cleaning.CleanBatch:
+    """Return what Silver and its quarantine are if all lines of Bronze are cleaned at once.
+
+    As the split into batches counts for nothing, that is what they are anyway.
+    """
+    landed, none = lake.read(LANDED_EVENTS), lake.spark.createDataFrame([], _schema(EVENTS))
+    sources = settled_sources(landed, none, earliest)
+    recurring_ids, _ = collected_ids(landed, None)
+    return cleaning.clean_batch(landed, none, earliest, sources, recurring_ids)
+
+
+def _schema(table: Table) -> str:
+    return ", ".join(f"`{column.name}` {column.type}" for column in table.columns)
+
+
 def _not_in_quarantine(lake: Lakehouse, rows: DataFrame, first: dt.date | None) -> NewRows:
     """Return the rows that are not there from a cleaning that died before Silver's commit.
 

@@ -1,5 +1,7 @@
-"""``churn maintain``: merge small files, write a checkpoint of each log, remove files that nothing needs."""
+"""``churn maintain``: merge small files, write checkpoints, remove files and histories that nothing needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +12,10 @@ from churn_assets.commands.current import current_settings
 from churn_assets.console import out
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
     from churn_assets.lakehouse.lake import Lakehouse
     from churn_assets.lakehouse.maintenance import MaintenanceReport
-    from churn_assets.tables import Table
 
 WEEK_HOURS = 168
 
@@ -28,11 +31,10 @@ def maintain(
     ] = WEEK_HOURS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
-    """Tidy the tables up; what registered model versions were trained on stays, however old it is."""
+    """Tidy tables and histories up; what registered versions were trained on stays, however old it is."""
     from churn_assets.deployed_lake import lakehouse
     from churn_assets.lakehouse import maintenance
     from churn_assets.lakehouse.folder_lake import FolderLakehouse
-    from churn_assets.tables import TABLES
 
     lake = lakehouse(current_settings())
     if not isinstance(lake, FolderLakehouse):
@@ -45,29 +47,26 @@ def maintain(
             soft_wrap=True,
         )
         return
-    results: list[MaintenanceReport] = []
-    with console.steps() as step:
-        step("what registered versions need")
-        needed = _needed(lake)
-        step("tables")
-        for table in TABLES:
-            done = maintenance.maintain(
-                lake, table, needed.get(table, set()), retention_hours, dry_run=dry_run
-            )
-            results += [done] if done else []
-    _show(results, lake, dry_run=dry_run)
+    from churn_assets.automation.maintenance.maintain import maintain as tidy_up
+
+    with console.steps() as step, _history(lake) as instance:
+        done = tidy_up(lake, instance, retention_hours, step, dry_run=dry_run)
+    _show(done.tables, lake, dry_run=dry_run)
+    counted = ", ".join(f"{count} {name}" for name, count in done.counts.items() if count)
+    if counted:
+        out.print(f"{'Would remove or end' if dry_run else 'Removed or ended'}: {counted}.", soft_wrap=True)
 
 
-def _needed(lake: "Lakehouse") -> "dict[Table, set[int]]":
-    from churn_assets.lakehouse.maintenance import needed_by_scores
-    from churn_assets.model.reproduce import needed_delta_versions
-    from churn_assets.tables import TABLES
+@contextmanager
+def _history(lake: "Lakehouse") -> "Iterator[DagsterInstance | None]":
+    """Open Dagster's history where there is one; none is made for this."""
+    from churn_assets.automation.history.instance import dagster_instance
 
-    by_name = needed_delta_versions(lake.settings)
-    needed = {table: set(by_name.get(str(table), ())) for table in TABLES}
-    for table, versions in needed_by_scores(lake).items():
-        needed[table] |= versions
-    return needed
+    if not (lake.settings.dagster_home_folder / "dagster.yaml").exists():
+        yield None
+        return
+    with dagster_instance(lake.settings) as instance:
+        yield instance
 
 
 def _show(results: "list[MaintenanceReport]", lake: "Lakehouse", *, dry_run: bool) -> None:

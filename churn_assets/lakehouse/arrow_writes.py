@@ -84,18 +84,23 @@ def _commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | No
         replaced = [(column, ">=", str(dates.start)), (column, "<=", str(dates.end))]
     # As it is before the rows are computed: whatever is committed meanwhile makes this commit fail.
     delta = DeltaTable(location)
-    write = file_writer(str(location), pa.schema(delta.schema()), table.partition_column)
-    files = _spread(table, rows).mapInArrow(write, _FILES).toArrow().to_pylist()
+    files = written_files(table, location, rows)
     if is_append and not files:
         return
     delta.create_write_transaction(
-        [_added(table, file) for file in files],
+        [added(table, file) for file in files],
         mode="append" if is_append else "overwrite",
         schema=delta.schema(),
         partition_by=[table.partition_column] if table.partition_column else None,
         partition_filters=replaced,
         commit_properties=CommitProperties(max_commit_retries=0),
     )
+
+
+def written_files(table: Table, location: Path, rows: DataFrame) -> list[dict[str, Any]]:
+    """Write rows into files that nobody has committed: of each its path, size, day and statistics."""
+    write = file_writer(str(location), pa.schema(DeltaTable(location).schema()), table.partition_column)
+    return _spread(table, rows).mapInArrow(write, _FILES).toArrow().to_pylist()
 
 
 def _spread(table: Table, rows: DataFrame) -> DataFrame:
@@ -106,7 +111,8 @@ def _spread(table: Table, rows: DataFrame) -> DataFrame:
     return rows.repartition(WRITERS)
 
 
-def _added(table: Table, file: dict[str, Any]) -> AddAction:
+def added(table: Table, file: dict[str, Any]) -> AddAction:
+    """Return the action that commits a written file."""
     return AddAction(
         path=file["path"],
         size=file["size"],
@@ -230,7 +236,7 @@ class _Files:
         file.writer.close()
         size = file.sink.tell()
         file.sink.close()
-        stats = orjson.dumps(_stats(file.metadata[0])).decode()
+        stats = stats_text(file.metadata[0])
         # Now, as a file that could not be closed is still to be removed.
         del self._open[day]
         self._closed.append({"path": file.name, "size": size, "day": str(day), "stats": stats})
@@ -270,6 +276,11 @@ class _Extent:
         if statistics.has_min_max and type(statistics.min) in _PRUNING:
             self.least.append(statistics.min)
             self.greatest.append(statistics.max)
+
+
+def stats_text(metadata: papq.FileMetaData) -> str:
+    """Return a file's statistics as the text that Delta's log has of them."""
+    return orjson.dumps(_stats(metadata)).decode()
 
 
 def _stats(metadata: papq.FileMetaData) -> dict[str, Any]:

@@ -25,7 +25,7 @@ MANY_FILES = 4
 SMALL_BYTES = 16_000_000
 GROWING = (WriteMode.APPEND, WriteMode.MERGE_NEW)
 
-# What Delta keeps by default of files that a table no longer uses.
+# How long files stay that a table no longer uses: nobody reads one version for longer.
 WEEK_HOURS = 168
 
 # deltalake's own clean-up after a commit would go by the log retention from before that commit.

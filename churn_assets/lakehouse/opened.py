@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from churn_assets.errors import HOW_TO_SEE, DamagedError, one_line
 
 
 class _LastCommit(NamedTuple):
@@ -26,7 +29,11 @@ _OPENED: dict[Path, tuple[_LastCommit, DeltaTable]] = {}
 
 
 def opened(location: Path) -> DeltaTable | None:
-    """Return the table at its latest version, to be read and not to be changed; None where there is none."""
+    """Return the table at its latest version, to be read and not to be changed; None where there is none.
+
+    Raises:
+        DamagedError: its log cannot be read, or ends with a commit that has no content.
+    """
     last = _last_commit(location)
     if last is None:
         _OPENED.pop(location, None)
@@ -34,10 +41,18 @@ def opened(location: Path) -> DeltaTable | None:
     kept = _OPENED.get(location)
     if kept and kept[0] == last:
         return kept[1]
+    # delta-rs and Sail read past it, as if the commit had never been. Alone it is a table half made.
+    if last.size == 0 and int(last.name[:20]) > 0:
+        raise DamagedError(f"The log of {location} ends with an empty commit, {last.name}. {HOW_TO_SEE}")
     if not DeltaTable.is_deltatable(str(location)):
         return None
-    # A commit that comes meanwhile is a newer version under an older name: opened once more next time.
-    table = DeltaTable(location)
+    try:
+        # A commit that comes meanwhile is a newer version under an older name: opened once more next time.
+        table = DeltaTable(location)
+    except DeltaError as error:
+        raise DamagedError(
+            f"The log of {location} cannot be read ({one_line(error)}). {HOW_TO_SEE}"
+        ) from error
     _OPENED[location] = last, table
     return table
 

@@ -72,8 +72,13 @@ class Comparison:
         return self.largest_difference <= TOLERANCE
 
 
-def recipe(settings: Settings, version: str) -> Recipe:
+def recipe(settings: Settings, version: str, features: tuple[str, ...] | None = None) -> Recipe:
     """Read the recipe that the training of a version logged.
+
+    Args:
+        settings: of the deployment.
+        version: its number.
+        features: those of the version, where its own files cannot be asked.
 
     Raises:
         ModelError: there is no such version, or its training logged too little.
@@ -99,7 +104,7 @@ def recipe(settings: Settings, version: str) -> Recipe:
         delta_versions=_delta_versions(tags),
         git_sha=tags.get("git_sha", ""),
         packages=json.loads(tags.get("python_packages", "{}")),
-        features=_features(settings, version),
+        features=features or _features(settings, version),
         bounded=tracking.BOUNDS in tags,
     )
 

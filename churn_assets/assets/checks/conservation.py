@@ -1,21 +1,15 @@
 """Checks that every landed line is accounted for, and that every amount can be read."""
 
 import dagster as dg
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import ON_SPARK, is_written
-from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.conservation import CHECKED_DAYS, account, last_days
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.newest_ingestion import newest_ingestion
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS
 from churn_assets.transforms import accounting
-
-# A line that went missing is missed for so many days.
-CHECKED_DAYS = 7
-# Of so many dates Silver is read, else all of it: lines that are no events may name any date.
-MOST_DATES = 1000
 
 
 def row_conservation() -> dg.AssetChecksDefinition:
@@ -35,55 +29,22 @@ def row_conservation() -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         lake: Lakehouse = context.resources.lakehouse
-        days = _last_days(lake) if is_written(context, EVENTS) else None
-        landed, quarantined = (lake.read(table, days) for table in (LANDED_EVENTS, QUARANTINED_EVENTS))
-        events = new = lake.read(EVENTS)
-        if days:
-            events = _of_their_dates(lake, events, landed, days)
-            new = events.where(F.to_date("_ingested_at") >= F.lit(days.start))
-        delivered = (
-            accounting.deliveries(landed, quarantined, events).agg(F.sum("lines")).collect()[0][0] or 0
-        )
-        reasons = {
-            row["reason"]: row["rows"]
-            for row in quarantined.groupBy("reason").agg(F.count(F.lit(1)).alias("rows")).collect()
-        }
-        counts = {
-            "landed_rows": landed.count(),
-            "events": new.count(),
-            "quarantined_rows": sum(reasons.values()),
-        }
-        counts["exact_duplicates"] = delivered - counts["events"]
-        unaccounted = counts["landed_rows"] - delivered - counts["quarantined_rows"]
+        days = last_days(lake) if is_written(context, EVENTS) else None
+        found = account(lake, days)
         return dg.AssetCheckResult(
-            passed=unaccounted == 0,
+            passed=found.unaccounted == 0,
             metadata={
-                **counts,
-                "unaccounted_rows": unaccounted,
-                "quarantined_by_reason": dict(sorted(reasons.items())),
+                "landed_rows": found.landed,
+                "events": found.events,
+                "quarantined_rows": sum(found.quarantined.values()),
+                "exact_duplicates": found.exact_duplicates,
+                "unaccounted_rows": found.unaccounted,
+                "quarantined_by_reason": found.quarantined,
                 "scope": f"lines ingested on {days}" if days else "all lines",
             },
         )
 
     return check
-
-
-def _of_their_dates(lake: Lakehouse, events: DataFrame, landed: DataFrame, days: DateRange) -> DataFrame:
-    """Silver's rows of the dates that the lines of these days name, or more, where all are hardly more."""
-    rows = lake.partition_rows(LANDED_EVENTS)
-    lines = sum(count for day, count in rows.items() if days.start <= day <= days.end)
-    if sum(lake.partition_rows(EVENTS).values()) < 2 * lines:
-        return events
-    said = {row[0] for row in accounting.days_said(landed).take(MOST_DATES)} - {None}
-    if len(said) >= MOST_DATES - 1:
-        return events
-    return events.where(F.col("event_date").isin(*said) if said else F.lit(False))
-
-
-def _last_days(lake: Lakehouse) -> DateRange | None:
-    """The last days of ingestions; None without any."""
-    last = max(lake.partition_rows(LANDED_EVENTS), default=None)
-    return DateRange(last - (CHECKED_DAYS - 1) * ONE_DAY, last) if last else None
 
 
 def readable_amounts() -> dg.AssetChecksDefinition:

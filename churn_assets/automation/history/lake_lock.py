@@ -16,11 +16,13 @@ PATIENCE_SECONDS = 0.5
 class LakeLock:
     """A context manager that holds the lock, and first fails the runs that a killed holder left behind.
 
+    Without an instance, as where its history is damaged, those runs are left to the next holder.
+
     Raises:
         BusyError: on entry, another process holds the lock.
     """
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance | None) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
         self._instance = instance
 
@@ -31,7 +33,8 @@ class LakeLock:
             raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
-        fail_dead_cli_runs(self._instance)
+        if self._instance:
+            fail_dead_cli_runs(self._instance)
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()

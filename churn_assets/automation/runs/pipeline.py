@@ -166,7 +166,11 @@ class Pipeline:
         if reason := self._stages.why_not_to_train():
             self.report.notes.append(f"No model was trained: {reason}")
             return
-        if self._labels_are_newer_than_the_model() or self._drift_needs_a_training():
+        if (
+            self._labels_are_newer_than_the_model()
+            or self._drift_needs_a_training()
+            or self._models_are_lost()
+        ):
             self.runner.materialize("model", [CHURN_PREDICTION_MODEL, asset_key(MODEL_PROMOTIONS)])
             self._note_training()
 
@@ -228,6 +232,15 @@ class Pipeline:
     def _drift_needs_a_training(self) -> bool:
         # By the real clock, as the event log's times are.
         return is_due(self._instance, dt.datetime.now(dt.UTC)) and bool(drift_since_training(self._instance))
+
+    def _models_are_lost(self) -> bool:
+        """Whether versions were trained and the registry has none, as after ``churn repair mlflow``."""
+        metadata = latest_metadata(self._instance, CHURN_PREDICTION_MODEL)
+        if "model_version" not in metadata or self._stages.production_version():
+            return False
+        from churn_assets.model.registry.promotions import registered_versions
+
+        return not registered_versions(self._lake.settings)
 
     def _why_no_model(self) -> str:
         metadata = latest_metadata(self._instance, CHURN_PREDICTION_MODEL)

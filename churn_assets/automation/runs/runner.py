@@ -14,7 +14,7 @@ from churn_assets.automation.history.run_tags import REASON_TAG, STARTED_BY_CLI,
 from churn_assets.automation.staleness.plan import Plan, Step
 from churn_assets.automation.staleness.planning import code_versions
 from churn_assets.dates import DateRange
-from churn_assets.errors import ChurnError, one_line
+from churn_assets.errors import HOW_TO_SEE, ChurnError, one_line, unreadable
 
 # Called with what starts, in a few words.
 Progress = Callable[[str], None]
@@ -118,8 +118,9 @@ class Runner:
             if ours := _first_churn_error(error):
                 raise ours from error
             cause = _innermost(error)
+            damage = f" {HOW_TO_SEE}." if unreadable(cause) or isinstance(cause, FileNotFoundError) else ""
             raise RunFailedError(
-                f"{what} failed with {type(cause).__name__}: {one_line(cause)}. "
+                f"{what} failed with {type(cause).__name__}: {one_line(cause)}.{damage} "
                 "Its run in Dagster has the whole trace: make dev."
             ) from error
 

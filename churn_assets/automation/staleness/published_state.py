@@ -4,7 +4,6 @@ It starts no engine and no server, so that a run with nothing new stays quick.
 """
 
 import datetime as dt
-from pathlib import Path
 
 import dagster as dg
 
@@ -17,6 +16,7 @@ from churn_assets.automation.history.log_reader import (
 )
 from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.features import online_features
 from churn_assets.serving.features.online_store import POINTER
 from churn_assets.tables import CHURN_PREDICTIONS
@@ -45,8 +45,8 @@ class Serving:
         published = latest_materialization(self._instance, ONLINE_USER_FEATURES)
         if published is None:
             return True
-        folder = published.metadata.get("folder")
-        if folder and not (Path(str(folder.value)) / POINTER).exists():
+        # Not where it was published, as the lake may have been moved or copied since.
+        if "folder" in published.metadata and not (online_folder(self._lake.settings) / POINTER).exists():
             return True
         return _data_version(published) != online_features.latest(self._lake).data_version
 

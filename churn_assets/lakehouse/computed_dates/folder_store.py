@@ -15,6 +15,7 @@ from deltalake.transaction import AddAction
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from churn_assets import plain_paths
+from churn_assets.errors import DamagedError
 from churn_assets.lakehouse import ddl, half_made
 from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row
 from churn_assets.lakehouse.file_rows import read_rows
@@ -36,7 +37,7 @@ WITHOUT_REBASE = CommitProperties(max_commit_retries=0)
 CHECKPOINTS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=True)
 
 RETRYING = Retrying(
-    retry=retry_if_exception_type((CommitFailedError, DeltaError, FileNotFoundError)),
+    retry=retry_if_exception_type((CommitFailedError, DamagedError, DeltaError, FileNotFoundError)),
     stop=stop_after_attempt(8),
     wait=wait_random_exponential(multiplier=0.02, max=1),
     reraise=True,

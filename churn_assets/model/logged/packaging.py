@@ -1,7 +1,8 @@
 """A fitted estimator as an MLflow model that any process with scikit-learn can load."""
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,33 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
     Returns:
         ``models:/<model id>``.
     """
+    with _parts(estimator, example) as parts:
+        return mlflow.pyfunc.log_model(name="model", **parts).model_uri
+
+
+def save_churn_model(
+    folder: Path, estimator: Any, example: "pd.DataFrame", *, run_id: str | None, model_id: str | None
+) -> None:
+    """Save the estimator as ``log_churn_model`` logs it, in a folder that does not exist yet.
+
+    Args:
+        folder: where to.
+        estimator: as there.
+        example: as there.
+        run_id: the MLflow run that trained it.
+        model_id: MLflow's id of the logged model whose files these are.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    described = Model(run_id=run_id, model_id=model_id)
+    with _parts(estimator, example) as parts:
+        mlflow.pyfunc.save_model(folder, mlflow_model=described, **parts)
+
+
+@contextmanager
+def _parts(estimator: Any, example: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+    """Yield what MLflow's functions take, as long as the estimator's file is there."""
     import cloudpickle
 
     columns = [str(name) for name in estimator.feature_names_in_]
@@ -46,19 +74,17 @@ def log_churn_model(mlflow: Any, estimator: Any, example: "pd.DataFrame") -> str
         pickled = Path(folder) / "estimator.pkl"
         # MLflow's scikit-learn flavour would use skops, which does not trust the trees of a boosted model.
         pickled.write_bytes(cloudpickle.dumps(estimator))
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(CODE),
-            artifacts={"estimator": str(pickled), **_own_code()},
-            signature=signature(
+        yield {
+            "python_model": str(CODE),
+            "artifacts": {"estimator": str(pickled), **_own_code()},
+            "signature": signature(
                 columns,
                 explains=explain.supports(estimator),
                 needed=getattr(estimator, "fallback_features_", columns),
             ),
-            input_example=example[columns].astype("float64"),
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-        )
-    return info.model_uri
+            "input_example": example[columns].astype("float64"),
+            "pip_requirements": [f"{package}=={version(package)}" for package in REQUIREMENTS],
+        }
 
 
 def signature(

@@ -45,8 +45,8 @@ def is_whole(path: Path, experiment: str) -> bool:
             holds = [name for name in WORTH_KEEPING if name in tables and _has_rows(database, name)]
     except sqlite3.DatabaseError as error:
         raise ModelError(
-            f"The MLflow database {path} cannot be read ({error}). Restore it, or move it away: the next "
-            "churn run makes another, without the models of this one."
+            f"The MLflow database {path} cannot be read ({error}). Restore it from a backup; without one: "
+            "churn repair mlflow, and the next churn run makes another, without the models of this one."
         ) from error
     if not holds and not experiments - {DEFAULT_EXPERIMENT}:
         return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError, WorkspaceError, one_line
 from churn_assets.model.data.churn_definition import ChurnDefinition
-from churn_assets.model.registry import mlflow_database, signatures
+from churn_assets.model.registry import mlflow_database, moved_lake, signatures
 from churn_assets.model.registry.quiet import quieten
 from churn_assets.model.registry.stored_version import (
     ProductionVersion,
@@ -57,8 +57,9 @@ def experiment_name(settings: Settings) -> str:
 def configure(settings: Settings) -> None:
     """Point MLflow at this deployment, and create a local database and experiment where they are missing.
 
-    Call it before dagster-mlflow's resource starts, which would otherwise let MLflow put artifacts into the
-    working directory. Creating a database takes 2 s, finding an existing one some milliseconds.
+    Artifacts of a lake that was moved since are found where it is now. Call it before dagster-mlflow's
+    resource starts, which would otherwise let MLflow put artifacts into the working directory. Creating a
+    database takes 2 s, finding an existing one some milliseconds.
     """
     quieten()
     _log_in(settings)
@@ -75,6 +76,8 @@ def configure(settings: Settings) -> None:
         settings.mlflow_artifact_root,
         plain_paths.for_sqlite_url(path.parent),
     )
+    if path.parent == settings.mlflow_folder:
+        moved_lake.follow(path, experiment_name(settings), settings.mlflow_artifact_root)
     client = _client(settings)
     if client.get_experiment_by_name(experiment_name(settings)) is None:
         _create_experiment(client, settings)

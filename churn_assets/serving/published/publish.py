@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from churn_assets.errors import ModelError, one_line
+from churn_assets.errors import HOW_TO_SEE, ModelError, one_line
 from churn_assets.model.registry import registry, signatures
 from churn_assets.serving.scoring import scorer
 from churn_assets.settings import Settings
@@ -55,7 +55,7 @@ def publish(settings: Settings, target: Path, version: str, describe: Describe) 
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
     except (MlflowException, OSError) as error:
-        raise ModelError(f"{uri} cannot be had: {one_line(error)}. See: churn status") from error
+        raise ModelError(f"{uri} cannot be had: {one_line(error)}. {HOW_TO_SEE}") from error
 
 
 def _require_own(settings: Settings, version: str, model: Path) -> None:

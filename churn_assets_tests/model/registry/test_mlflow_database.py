@@ -141,7 +141,7 @@ def test_what_is_no_database_is_one_line(tmp_path: Path) -> None:
     database_of(settings).parent.mkdir(parents=True)
     database_of(settings).write_text("this is no database at all" * 100)
 
-    with pytest.raises(ModelError, match=r"cannot be read \(file is not a database\)\. Restore it, or move"):
+    with pytest.raises(ModelError, match=r"cannot be read \(file is not a database\)\. Restore it from a"):
         registry.production_version(settings)
 
 
