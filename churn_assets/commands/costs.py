@@ -41,12 +41,14 @@ def _costs(settings: "Settings", days: int) -> "Costs":
     from churn_assets.automation.runs.costs import attribute, first_day, steps_on_databricks
     from churn_assets.databricks import billing
     from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.workflow.spec import JOB_NAME
     from churn_assets.serving.endpoint import ENDPOINT_NAME
 
     since = first_day(today(), days)
-    bill = billing.usage(workspace_client(settings), settings, since, ENDPOINT_NAME)
     with dagster_instance(settings) as instance:
         steps = steps_on_databricks(instance, since)
+    ours = billing.Ours(ENDPOINT_NAME, JOB_NAME, tuple(sorted(step.job_run_id for step in steps)))
+    bill = billing.usage(workspace_client(settings), settings, since, ours)
     return attribute(bill, steps, (ENDPOINT_NAME, ".".join(asset_paths.ENDPOINT)))
 
 
@@ -54,7 +56,7 @@ def _print(found: "Costs", days: int) -> None:
     if found.until is None:
         out.print(
             f"Nothing of this deployment is in the bill of the last {days} days. Usage comes up to 12 hours "
-            "late, and is found by the tag project=churn-assets."
+            "late; clusters are found by the tag project=churn-assets, serverless runs by Dagster's history."
         )
         return
     _print_table("asset", found.assets)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from churn_assets.databricks.catalog.sql import Grant, principals
 from churn_assets.databricks.catalog.warehouse import StatementFailedError, Warehouse
 from churn_assets.databricks.client import patiently
-from churn_assets.databricks.compute.compute import PROJECT, RUN_TAG, STEP_TAG
+from churn_assets.databricks.compute.compute import PROJECT, RUN_TAG
 from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.lakehouse.ddl import quoted
 from churn_assets.settings import Settings
@@ -39,7 +39,6 @@ SOURCES = {
     "endpoint": "u.usage_metadata.endpoint_name",
     "warehouse_id": "u.usage_metadata.warehouse_id",
     "dagster_run_id": f"u.custom_tags[{quoted(RUN_TAG)}]",
-    "asset": f"u.custom_tags[{quoted(STEP_TAG)}]",
     "sku": "u.sku_name",
 }
 
@@ -58,21 +57,37 @@ class Usage(NamedTuple):
     endpoint: str | None
     warehouse_id: str | None
     dagster_run_id: str | None
-    asset: str | None
     sku: str
     dbu: float
     cost: float | None
     until: dt.datetime
 
 
-def usage(client: "WorkspaceClient", settings: Settings, since: dt.date, endpoint: str) -> list[Usage]:
-    """Ask for what this deployment used: what has its tag, its endpoint, and the warehouse it asks.
+class Ours(NamedTuple):
+    """By what usage is told to be this deployment's, beside the tag of its clusters.
+
+    Serverless compute has no tags but those of a usage policy, which is somebody else's to make: its jobs are
+    found by their names and runs. (docs.databricks.com/admin/system-tables/serverless-billing)
+
+    Attributes:
+        endpoint: the name of its endpoint.
+        job: the name of its daily job; the bill has it where the job is serverless.
+        job_run_ids: the Databricks runs of its steps.
+    """
+
+    endpoint: str
+    job: str
+    job_run_ids: tuple[str, ...]
+
+
+def usage(client: "WorkspaceClient", settings: Settings, since: dt.date, ours: Ours) -> list[Usage]:
+    """Ask for what this deployment used, and for all that the warehouse did that it asks.
 
     Args:
         client: the workspace's.
         settings: ``databricks_warehouse_id`` names the warehouse that is asked.
         since: the first UTC day.
-        endpoint: the name of the deployment's endpoint.
+        ours: by what usage is told to be ours.
 
     Returns:
         One for each source and SKU; what was taken back whole is left out.
@@ -81,7 +96,7 @@ def usage(client: "WorkspaceClient", settings: Settings, since: dt.date, endpoin
         WorkspaceError: the bill is not enabled, or not granted to this user.
     """
     workspace_id = str(patiently(client.get_workspace_id))
-    statement = query(workspace_id, settings.databricks_warehouse_id, since, endpoint)
+    statement = query(workspace_id, settings.databricks_warehouse_id, since, ours)
     try:
         rows = Warehouse(client, settings).run(statement)
     except StatementFailedError as error:
@@ -105,9 +120,10 @@ def usage(client: "WorkspaceClient", settings: Settings, since: dt.date, endpoin
     ]
 
 
-def query(workspace_id: str, warehouse_id: str, since: dt.date, endpoint: str) -> str:
+def query(workspace_id: str, warehouse_id: str, since: dt.date, ours: Ours) -> str:
     """Return the statement that ``usage`` runs."""
     columns = ", ".join(f"{column} AS {name}" for name, column in SOURCES.items())
+    by_run = f"OR u.usage_metadata.job_run_id IN ({', '.join(map(quoted, ours.job_run_ids))}) "
     return (
         f"SELECT {columns}, "  # noqa: S608 - literals are quoted
         "sum(CASE WHEN u.usage_unit = 'DBU' THEN CAST(u.usage_quantity AS DOUBLE) ELSE 0.0D END) AS dbu, "
@@ -120,7 +136,9 @@ def query(workspace_id: str, warehouse_id: str, since: dt.date, endpoint: str) -
         "AND (p.price_end_time IS NULL OR u.usage_end_time < p.price_end_time) "
         f"WHERE u.workspace_id = {quoted(workspace_id)} AND u.usage_date >= date'{since}' "
         f"AND (u.custom_tags['project'] = {quoted(PROJECT)} "
-        f"OR u.usage_metadata.endpoint_name = {quoted(endpoint)} "
+        f"OR u.usage_metadata.endpoint_name = {quoted(ours.endpoint)} "
+        f"OR u.usage_metadata.job_name = {quoted(ours.job)} "
+        f"{by_run if ours.job_run_ids else ''}"
         f"OR u.usage_metadata.warehouse_id = {quoted(warehouse_id)}) "
         f"GROUP BY {', '.join(SOURCES.values())} "
         "HAVING abs(sum(CAST(u.usage_quantity AS DOUBLE))) > 1e-9"

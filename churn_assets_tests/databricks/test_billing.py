@@ -12,7 +12,7 @@ from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.cli import app
 from churn_assets.commands.days import today
 from churn_assets.databricks import billing
-from churn_assets.databricks.billing import Usage
+from churn_assets.databricks.billing import Ours, Usage
 from churn_assets.databricks.client import workspace_client
 from churn_assets.dates import ONE_DAY
 from churn_assets.errors import WorkspaceError
@@ -24,6 +24,8 @@ from churn_assets_tests.workspace.statements import WAREHOUSE_ID
 
 ENDPOINT = "churn-prediction-endpoint"
 JOBS, ALL_PURPOSE = "PREMIUM_JOBS_COMPUTE", "PREMIUM_ALL_PURPOSE_COMPUTE"
+SERVERLESS = "PREMIUM_JOBS_SERVERLESS_COMPUTE"
+KNOWN = Ours(ENDPOINT, "churn-prediction-pipeline", ("71", "73", "74"))
 SERVING = "PREMIUM_SERVERLESS_REAL_TIME_INFERENCE"
 OURS = {"project": "churn-assets"}
 # Yesterday's, as the bill is always late.
@@ -52,13 +54,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         # Taken back for good.
         bill.use(SIX, JOBS, "5", tags=OURS, job_run_id="72")
         bill.use(SIX, JOBS, "-5", tags=OURS, job_run_id="72", record_type="RETRACTION")
-        # Serverless, tagged by a budget policy and the job: no cluster, and a SKU without a price.
-        tagged = {**OURS, "dagster_run_id": "run-b", "asset": "main_catalog.gold.churn_labels", "team": "x"}
-        bill.use(SIX, "PREMIUM_JOBS_SERVERLESS_COMPUTE", "0.5", tags=tagged, budget_policy_id="p-1")
+        # Serverless, with the tags of a policy or none: no cluster, and a SKU without a price.
+        bill.use(SIX, SERVERLESS, "0.5", tags={"team": "x"}, budget_policy_id="p-1", job_run_id="74")
+        bill.use(SIX, SERVERLESS, "0.75", job_run_id="80", job_name="churn-prediction-pipeline")
         bill.use(SIX, SERVING, "0.25", endpoint_name=ENDPOINT)
         bill.use(SIX, "PREMIUM_SQL_PRO_COMPUTE", "4", warehouse_id=WAREHOUSE_ID)
         # Not ours: another project, another workspace, and before the days that are asked for.
         bill.use(SIX, JOBS, "100", tags={"project": "other"}, job_run_id="8")
+        bill.use(SIX, SERVERLESS, "100", job_run_id="81", job_name="another")
         bill.use(SIX, JOBS, "100", tags=OURS, workspace_id="99", job_run_id="9")
         bill.use(SIX - 20 * ONE_DAY, JOBS, "100", tags=OURS, job_run_id="10")
         yield started
@@ -88,18 +91,13 @@ def reader(workspace: Workspace) -> Iterator[None]:
 def test_the_bill_is_net_of_corrections_at_the_price_of_each_hour_and_of_this_deployment_alone(
     settings: Settings,
 ) -> None:
-    bill = billing.usage(workspace_client(settings), settings, SIX.date() - 6 * ONE_DAY, ENDPOINT)
+    bill = billing.usage(workspace_client(settings), settings, SIX.date() - 6 * ONE_DAY, KNOWN)
 
     nothing = dict.fromkeys(name for name in billing.SOURCES if name != "sku")
     assert sorted(bill, key=lambda used: (used.dbu, used.sku)) == [
         Usage(**nothing | {"endpoint": ENDPOINT}, sku=SERVING, dbu=0.25, cost=None, until=SIX + HOUR),
-        Usage(
-            **nothing | {"dagster_run_id": "run-b", "asset": "main_catalog.gold.churn_labels"},
-            sku="PREMIUM_JOBS_SERVERLESS_COMPUTE",
-            dbu=0.5,
-            cost=None,
-            until=SIX + HOUR,
-        ),
+        Usage(**nothing | {"job_run_id": "74"}, sku=SERVERLESS, dbu=0.5, cost=None, until=SIX + HOUR),
+        Usage(**nothing | {"job_run_id": "80"}, sku=SERVERLESS, dbu=0.75, cost=None, until=SIX + HOUR),
         Usage(**nothing | {"cluster_id": "c-run"}, sku=ALL_PURPOSE, dbu=3.0, cost=1.5, until=SIX + HOUR),
         Usage(
             **nothing | {"job_run_id": "71", "cluster_id": "c-step"},
@@ -124,11 +122,11 @@ def test_a_bill_that_is_not_granted_is_one_line_and_so_is_one_that_is_not_enable
     client = workspace_client(settings)
 
     with pytest.raises(WorkspaceError) as not_granted:
-        billing.usage(client, settings, SIX.date(), ENDPOINT)
+        billing.usage(client, settings, SIX.date(), KNOWN)
     workspace.engine.unity.drop("schema", "system.billing")
     try:
         with pytest.raises(WorkspaceError) as not_enabled:
-            billing.usage(client, settings, SIX.date(), ENDPOINT)
+            billing.usage(client, settings, SIX.date(), KNOWN)
     finally:
         workspace.billing.enable()
         workspace.engine.unity.grant("schema", "system.billing", "finance", {"USE SCHEMA", "SELECT"})
@@ -193,7 +191,8 @@ def test_costs_puts_the_bill_beside_the_estimates_by_asset_and_by_run(
     monkeypatch.chdir(tmp_path)
     for name, value in {**settings.as_env(), "DATABRICKS_TOKEN": settings.databricks_token or ""}.items():
         monkeypatch.setenv(name, value)
-    run_id = run_on_databricks(settings, {"a": (71, "c-step", 10.0, 2.5), "b": (73, "c-run", 30.0, 2.0)})
+    steps = {"a": (71, "c-step", 10.0, 2.5), "b": (73, "c-run", 30.0, 2.0), "c": (74, "", 5.0, None)}
+    run_id = run_on_databricks(settings, steps)
 
     shown = CliRunner().invoke(app, ["costs", "--days", "7"])
 
@@ -201,26 +200,29 @@ def test_costs_puts_the_bill_beside_the_estimates_by_asset_and_by_run(
     lines = {line.split()[0]: line.split()[1:] for line in shown.stdout.splitlines() if line.strip()}
     assert lines["a"] == ["3.00", "0.40", "2.50"]
     assert lines["b"] == ["3.00", "1.50", "2.00"]
+    assert lines["c"] == ["0.50", "0.00"]
     assert lines["churn_prediction_endpoint"] == ["0.25", "0.00"]
-    assert lines[run_id] == ["6.00", "1.90", "4.50"]
+    assert lines[run_id] == ["6.50", "1.90", "4.50"]
     assert (
-        "Billed in 7 days: 10.75 DBU, 1.90 USD at list price; estimates: 4.50 DBU. 4.00 DBU (37%) could not "
+        "Billed in 7 days: 11.50 DBU, 1.90 USD at list price; estimates: 4.50 DBU. 4.75 DBU (41%) could not "
         "be attributed to an asset."
     ) in shown.stdout
     assert f"The bill goes to {SIX + 2 * HOUR:%Y-%m-%d %H:%M} UTC" in shown.stdout
     assert f"SQL warehouse {WAREHOUSE_ID}, whoever used it" in shown.stdout
+    assert "job run 80: no step of this Dagster history (a night of churn workflow?)" in shown.stdout
 
 
-def run_on_databricks(settings: Settings, steps: dict[str, tuple[int, str, float, float]]) -> str:
+def run_on_databricks(settings: Settings, steps: dict[str, tuple[int, str, float, float | None]]) -> str:
     """A Dagster run whose materialisations say what the launcher says: run, cluster, seconds and estimate."""
 
-    def made(name: str, told: tuple[int, str, float, float]) -> dg.AssetsDefinition:
+    def made(name: str, told: tuple[int, str, float, float | None]) -> dg.AssetsDefinition:
         @dg.asset(name=name)
         def one(context: dg.AssetExecutionContext) -> None:
             for key, value in zip(
                 ("run_id", "cluster", "execution_seconds", "dbu_estimate"), told, strict=True
             ):
-                context.add_output_metadata({key: value})
+                if value is not None:
+                    context.add_output_metadata({key: value})
 
         return one
 

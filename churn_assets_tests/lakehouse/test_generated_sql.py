@@ -146,7 +146,7 @@ def scripts(lake: UnityLakehouse, make_settings: MakeSettings) -> Iterator[str]:
     )
     yield from (statement.sql for statement in setup.plan(settings))
     yield from (grant.sql for grant in billing.grants(settings))
-    yield billing.query("12", "34", FIRST, "endpoint")
+    yield billing.query("12", "34", FIRST, billing.Ours("endpoint", "job", ("5",)))
     yield from maintenance.statements(lake, 168)
 
 

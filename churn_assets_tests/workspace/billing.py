@@ -4,6 +4,8 @@
   RETRACTION with the quantity below zero and a RESTATEMENT, and the first row stays (…/billing#record-type).
 * "no user has access by default": it takes "both a metastore admin and an account admin" to grant the schemas
   (docs.databricks.com/admin/system-tables, "Grant access to system tables").
+* Serverless usage has no tags but those of a usage policy (…/serverless-billing), and the job's name, which
+  that of clusters has not (…/billing#usage-metadata).
 * The text of a refusal is that of Unity Catalog for any schema; which one stands there is not documented.
 """
 
@@ -61,6 +63,11 @@ class Billing:
         **metadata: str,
     ) -> None:
         """Add a row: what was used of a SKU in the hour that starts then."""
+        is_serverless = "SERVERLESS" in sku
+        if is_serverless and tags and "budget_policy_id" not in metadata:
+            raise ValueError("Serverless usage has the tags of its policy alone.")
+        if "job_name" in metadata and not is_serverless:
+            raise ValueError("Only serverless usage has the name of its job.")
         row = {
             "record_id": f"{hour:%Y%m%d%H}-{sku}-{record_type}-{len(self._read()['usage'])}",
             "account_id": ACCOUNT_ID,
@@ -78,7 +85,7 @@ class Billing:
             "record_type": record_type,
             "ingestion_date": (hour + dt.timedelta(hours=12)).date().isoformat(),
             "billing_origin_product": "JOBS" if "JOBS" in sku else "ALL_PURPOSE",
-            "product_features": {"is_serverless": "SERVERLESS" in sku},
+            "product_features": {"is_serverless": is_serverless},
             "usage_type": "COMPUTE_TIME",
         }
         self._add("usage", row)

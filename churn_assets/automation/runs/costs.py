@@ -1,7 +1,8 @@
 """What each asset and each run was billed, beside the estimates that their materialisations carry.
 
-Rows of the bill find their asset by the tags of the cluster or job, else by the Databricks run or the cluster
-that a materialisation names. What several assets used together is shared out by the seconds that each took.
+Rows of the bill find their asset by the Databricks run or the cluster that a materialisation names, else by
+the Dagster run that a cluster has as a tag. What several assets used together is shared out by the seconds
+that each took.
 """
 
 import datetime as dt
@@ -131,8 +132,6 @@ def attribute(bill: Sequence[Usage], steps: Sequence[StepOnDatabricks], endpoint
 
 
 def _assets(used: Usage, behind: Sequence[StepOnDatabricks], endpoint: tuple[str, str]) -> dict[str, float]:
-    if used.asset:
-        return {used.asset: 1.0}
     if used.endpoint == endpoint[0]:
         return {endpoint[1]: 1.0}
     return _shares((asset, step.seconds / len(step.assets)) for step in behind for asset in step.assets)

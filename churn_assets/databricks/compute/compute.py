@@ -16,10 +16,9 @@ OLDEST_RUNTIME = (17, 3)
 AUTOTERMINATION_MINUTES = 10
 
 # Tags of clusters and jobs, by which the bill tells whose usage is whose (databricks/billing.py): all have
-# the project; a cluster or job of one Dagster run has the run's id, and of one step the asset's name as well.
+# the project, and a cluster of one Dagster run has the run's id.
 PROJECT = "churn-assets"
 RUN_TAG = "dagster_run_id"
-STEP_TAG = "asset"
 
 # What people call them, and what the Clusters API does.
 ACCESS_MODES = {"dedicated": "SINGLE_USER", "standard": "USER_ISOLATION"}

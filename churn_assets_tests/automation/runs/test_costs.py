@@ -14,7 +14,7 @@ ENDPOINT = ("churn-prediction-endpoint", "churn_prediction_endpoint")
 
 def used(dbu: float, **source: Any) -> Usage:
     """Usage at a price of 2."""
-    named = ("job_run_id", "cluster_id", "endpoint", "warehouse_id", "dagster_run_id", "asset")
+    named = ("job_run_id", "cluster_id", "endpoint", "warehouse_id", "dagster_run_id")
     fields: dict[str, Any] = {**dict.fromkeys(named), "sku": "JOBS", "cost": 2 * dbu, "until": NOON, **source}
     return Usage(dbu=dbu, **fields)
 
@@ -37,20 +37,21 @@ def test_a_shared_cluster_is_shared_out_by_the_seconds_of_its_steps() -> None:
     assert (costs.assets["bronze"].cost, costs.runs["run"].dbu, costs.not_attributed) == (6, 12, {})
 
 
-def test_a_run_of_databricks_says_more_than_its_cluster_and_a_tag_more_than_both() -> None:
+def test_a_run_of_databricks_says_more_than_its_cluster_and_that_more_than_a_tag() -> None:
     steps = [step("1", "bronze"), step("2", "silver", dagster_run_id="other")]
 
     costs = attribute(
         [
             used(1, job_run_id="2", cluster_id="c"),
-            used(5, job_run_id="2", cluster_id="c", asset="gold", dagster_run_id="tagged"),
+            used(4, cluster_id="c", dagster_run_id="other"),
+            used(5, cluster_id="gone", dagster_run_id="other"),
         ],
         steps,
         ENDPOINT,
     )
 
-    assert dbu(costs) == {"silver": 1, "gold": 5}
-    assert {name: cost.dbu for name, cost in costs.runs.items()} == {"other": 1, "tagged": 5}
+    assert dbu(costs) == {"bronze": 2, "silver": 1 + 2 + 5}
+    assert {name: cost.dbu for name, cost in costs.runs.items()} == {"other": 10}
 
 
 def test_steps_without_seconds_share_alike() -> None:
@@ -89,6 +90,6 @@ def test_an_estimate_is_of_a_whole_step_and_stands_where_nothing_is_billed_yet()
 
 
 def test_a_sku_without_a_price_is_named() -> None:
-    costs = attribute([used(1, asset="a")._replace(cost=None, sku="NEW")], [], ENDPOINT)
+    costs = attribute([used(1, job_run_id="1")._replace(cost=None, sku="NEW")], [step("1", "a")], ENDPOINT)
 
     assert (costs.unpriced, costs.assets["a"].dbu, costs.assets["a"].cost) == (["NEW"], 1, 0)

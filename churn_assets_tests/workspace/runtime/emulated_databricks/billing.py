@@ -21,7 +21,7 @@ SCHEMAS = {
         "custom_tags MAP<STRING, STRING>, usage_unit STRING, usage_quantity DECIMAL(38,18), "
         "usage_metadata STRUCT<cluster_id: STRING, job_id: STRING, warehouse_id: STRING, "
         "instance_pool_id: STRING, node_type: STRING, job_run_id: STRING, endpoint_name: STRING, "
-        "budget_policy_id: STRING>, "
+        "budget_policy_id: STRING, job_name: STRING>, "
         "identity_metadata STRUCT<run_as: STRING>, record_type STRING, ingestion_date DATE, "
         "billing_origin_product STRING, product_features STRUCT<is_serverless: BOOLEAN>, usage_type STRING"
     ),
