@@ -11,10 +11,10 @@ import yaml
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from churn_assets.errors import one_line
+from churn_assets.errors import ModelError, one_line
 from churn_assets.lakehouse import damage
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
-from churn_assets.model.registry import drift_reference, moved_lake, registry
+from churn_assets.model.registry import drift_reference, moved_lake, registry, signatures
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES
 from churn_assets.verification.findings import MODEL, Finding, damaged, well
@@ -54,13 +54,14 @@ def versions(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
 
     Args:
         settings: whose database can be read.
-        deep: load each version, and ask it about its own example.
+        deep: compare each version's files with its signature, load it, and ask it about its own example.
     """
     for stored in stored_versions(settings):
         name = f"{registry.MODEL_NAME} version {stored.version}"
         says = version_damage(stored)
         if says is None and deep and stored.folder:
-            says = _loading_fails(stored.folder)
+            # A model is code: what this lake did not register is not run, not even to look at it.
+            says = _signature_fails(settings, stored) or _loading_fails(stored.folder)
         if says is None:
             yield well(name, "its files are there")
             continue
@@ -160,6 +161,21 @@ def files_damage(folder: Path) -> str | None:
 
 def _folder(settings: Settings, place: str | None) -> Path | None:
     return moved_lake.folder_of(moved_lake.place_now(place, settings.mlflow_artifact_root)) if place else None
+
+
+def _signature_fails(settings: Settings, stored: StoredVersion) -> str | None:
+    if not signatures.has_key(settings):
+        return None
+    registry.configure(settings)
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    version = client.get_model_version(registry.registered_model_name(settings), stored.version)
+    try:
+        signatures.require(settings, client, version, stored.folder)
+    except ModelError as error:
+        return str(error).partition(", so none")[0]
+    return None
 
 
 def _loading_fails(folder: Path) -> str | None:

@@ -281,6 +281,19 @@ def test_a_whole_lake_has_nothing_to_mend_and_only_a_deep_look_reads_rows(
     assert found["main_catalog.gold.daily_summary"]["mend"] == "churn repair daily_summary"
 
 
+def test_a_deep_look_runs_no_code_that_this_lake_did_not_register(
+    settings: Settings, churn: Churn, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    with model_file(settings, "churn_model.py").open("a") as code:
+        code.write(f"\nopen({str(ran)!r}, 'w').close()\n")
+
+    (line,) = churn("verify", "--deep").to_mend()
+
+    assert "The files of version 1 are not those that this lake's platform registered" in line
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize(
     ("what", "command", "says"),
     [

@@ -11,7 +11,7 @@ from churn_assets.model import reproduce
 from churn_assets.model.candidates import calibration, rebuilding
 from churn_assets.model.data import dataset
 from churn_assets.model.logged import packaging
-from churn_assets.model.registry import drift_reference, registry
+from churn_assets.model.registry import drift_reference, registry, signatures
 from churn_assets.tables import CHURN_LABELS, FEATURE_COLUMNS, USER_FEATURES
 from churn_assets.verification.models import StoredVersion, stored_versions, version_damage
 
@@ -65,6 +65,11 @@ def _save_again(lake: FolderLakehouse, stored: StoredVersion) -> None:
         (stored.run_folder / drift_reference.ARTIFACT).write_text(json.dumps(reference, indent=2))
     if says := version_damage(stored):
         raise ModelError(says)
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    name = registry.registered_model_name(lake.settings)
+    signatures.sign(lake.settings, client, client.get_model_version(name, stored.version))
 
 
 def _features(stored: StoredVersion) -> tuple[str, ...]:

@@ -29,8 +29,13 @@ NOT_LOGGED = ("registered_model_meta", "__pycache__")
 IN_MESSAGES = "The key of this lake's models", "Mend the lake's folder."
 
 
+def has_key(settings: Settings) -> bool:
+    """Whether versions are signed in this lake: an older one signs its own when it next uses one."""
+    return not _has_no_signatures(settings) and _key_file(settings).exists()
+
+
 def sign(settings: Settings, client: "MlflowClient", version: "ModelVersion") -> None:
-    """Sign a version that this process has just logged and registered."""
+    """Sign a version whose files this process has just made."""
     if _has_no_signatures(settings):
         return
     key = _key(settings, client, version.name)
@@ -90,7 +95,7 @@ def _files(version: "ModelVersion") -> Path:
 
 
 def _key(settings: Settings, client: "MlflowClient", name: str) -> str:
-    path = settings.lake_root / "serving" / KEY_FILE
+    path = _key_file(settings)
     if not path.exists():
         from filelock import FileLock
 
@@ -102,6 +107,10 @@ def _key(settings: Settings, client: "MlflowClient", name: str) -> str:
                 _sign_those_of_before(settings, client, name, own_secret(draft, *IN_MESSAGES))
                 draft.replace(path)
     return own_secret(path, *IN_MESSAGES)
+
+
+def _key_file(settings: Settings) -> Path:
+    return settings.lake_root / "serving" / KEY_FILE
 
 
 def _sign_those_of_before(settings: Settings, client: "MlflowClient", name: str, key: str) -> None:
