@@ -145,4 +145,5 @@ def _trusted_before(settings: Settings, client: "MlflowClient", name: str) -> li
 
 
 def _has_no_signatures(settings: Settings) -> bool:
-    return (settings.mlflow_tracking_uri or "databricks").startswith("databricks")
+    # Clusters have no lake's folder to share a key in, whatever MLflow is.
+    return settings.deployment == "databricks" or settings.mlflow_tracking_uri.startswith("databricks")
