@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from churn_assets import cli
 from churn_assets.automation.history.instance import dagster_instance, prepare_dagster_home
 from churn_assets.graph import build_defs
+from churn_assets.lakehouse import other_accounts
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -89,6 +90,9 @@ def churn_in(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[Settings], Churn]]:
     """The command on a lake, in this process: it shares the tests' engine."""
+
+    # Whoever else has a shell where the tests run.
+    monkeypatch.setattr(other_accounts, "accounts_with_a_shell", list)
 
     def on(settings: Settings) -> Churn:
         monkeypatch.chdir(settings.lake_root.parent)

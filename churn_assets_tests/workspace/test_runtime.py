@@ -1,5 +1,6 @@
 """A process on the emulated cluster finds its session; clusters and warehouse share one metastore."""
 
+import io
 import json
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from churn_assets_tests.workspace.environment import link_packages
 from churn_assets_tests.workspace.runtime import Engine
 from churn_assets_tests.workspace.runtime.emulated_databricks.grammar import parse
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import UnityError
-from churn_assets_tests.workspace.tasks import finished, logs, submit
+from churn_assets_tests.workspace.tasks import VOLUME, finished, logs, submit
 
 DAYS = """
     CREATE TABLE main_catalog.gold.days (day DATE NOT NULL COMMENT 'UTC (day)', n BIGINT) USING delta
@@ -77,10 +78,12 @@ def test_a_task_and_the_warehouse_work_on_the_same_tables(workspace: Workspace) 
     for statement in MAKE:
         assert "error" not in engine.execute(statement)
 
+    workspace.client().files.upload(f"{VOLUME}/landed.txt", io.BytesIO(b"of spark"))
+
     run = finished(workspace, submit(workspace, TASK))
 
     assert json.loads(logs(workspace, run).splitlines()[-1]) == {
-        "files": ["dbfs:/Volumes/main_catalog/gold/churn/main.py"],
+        "files": ["dbfs:/Volumes/main_catalog/gold/churn/landed.txt"],
         "has_content": True,
         "operations": ["WRITE", "WRITE", "CREATE TABLE"],
         "rows_written": "1",
@@ -100,7 +103,7 @@ def test_a_file_needs_a_volume_that_exists(workspace: Workspace) -> None:
     _ = workspace.engine
 
     with pytest.raises(Exception, match=r"Volume 'main_catalog.gold.churn' does not exist"):
-        submit(workspace, "print()")
+        workspace.client().files.upload(f"{VOLUME}/landed.txt", io.BytesIO(b""))
 
 
 def test_the_engine_ends_with_its_workspace(tmp_path: Path) -> None:

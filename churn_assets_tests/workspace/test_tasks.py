@@ -29,6 +29,7 @@ JINJA2 = "85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67"
 
 
 def test_a_file_runs_with_real_paths_in_place_of_volumes(workspace: Workspace) -> None:
+    workspace.client().files.create_directory(VOLUME)
     code = "import sys; open(sys.argv[1], 'w').write('done'); print(sys.argv[2:])"
     run = finished(workspace, submit(workspace, code, f"{VOLUME}/out.txt", f"--root=dbfs:{VOLUME}", "plain"))
     assert run.state

@@ -3,8 +3,10 @@
 import logging
 import signal
 import socket
+from multiprocessing.connection import wait
 
 from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
@@ -25,17 +27,43 @@ class Workers(Multiprocess):
         super().__init__(config, [listener])
 
     def keep_subprocess_alive(self) -> None:
-        """Start another worker for each that has ended or does not answer, and say so."""
-        before = list(self.processes)
-        had_ended = {process for process in before if not process.process.is_alive()}
-        super().keep_subprocess_alive()
-        for process in before:
-            if process not in self.processes:
-                self._tell(process, was_killed=process not in had_ended)
+        """Start another worker for each that has ended or does not answer, and say so.
+
+        uvicorn's own waits all of the time for the answer of a worker that ends in just that moment.
+        """
+        for place, worker in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if worker.process.is_alive() and self._answers(worker):
+                continue
+            was_killed = worker.process.is_alive()
+            worker.kill()
+            worker.join()
+            if worker.exitcode == STARTUP_FAILURE:
+                # Another would fail the same way.
+                log.error("worker %s cannot start; the server ends", worker.pid)
+                self.should_exit.set()
+                return
+            self._tell(worker, was_killed=was_killed)
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
+
+    def _answers(self, worker: Process) -> bool:
+        """Ask a worker whether it lives; False once it has ended, or after the time that it is given."""
+        try:
+            worker.parent_conn.send(b"ping")
+            ready = wait(
+                [worker.parent_conn, worker.process.sentinel], self.config.timeout_worker_healthcheck
+            )
+            if worker.parent_conn not in ready:
+                return False
+            worker.parent_conn.recv()
+        except (OSError, EOFError):
+            return False
+        return True
 
     def _tell(self, process: Process, *, was_killed: bool) -> None:
-        if was_killed and process.exitcode == -signal.SIGKILL:
-            # It may also have been killed by another in the very moment of the check.
+        if was_killed:
             how, level = (
                 f"did not answer for {self.config.timeout_worker_healthcheck} s and was killed",
                 logging.ERROR,
