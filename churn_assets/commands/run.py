@@ -48,7 +48,7 @@ def run(
     for note in report.notes:
         out.print(note, soft_wrap=True, markup=False)
     if settings.deployment == "local" and (line := other_accounts.first_warning(settings.lake_root)):
-        typer.echo(f"churn: {line}", err=True)
+        console.err.print(f"churn: {line}", soft_wrap=True)
     console.print_summary(lake_status(lake), settings)
 
 
