@@ -138,8 +138,8 @@ def export(
 ) -> None:
     """Write the job as a Declarative Automation Bundle, for databricks bundle deploy."""
     from churn_assets.databricks.client import workspace_client
+    from churn_assets.databricks.compute.secret_scope import scope_keys
     from churn_assets.databricks.workflow import bundle
-    from churn_assets.databricks.workflow.daily_job import scope_keys
 
     settings = _workspace_settings()
     scoped = settings.databricks_secret_scope

@@ -16,6 +16,7 @@ from churn_assets.databricks.compute.compute import (
     require_runtime,
 )
 from churn_assets.databricks.compute.cost import DBU_PER_HOUR
+from churn_assets.databricks.compute.secret_scope import scope_keys
 from churn_assets.databricks.compute.serverless import ENVIRONMENT_VERSION
 from churn_assets.databricks.staging import step_staging
 from churn_assets.databricks.workflow.job_compute import OF_CLUSTERS
@@ -173,12 +174,7 @@ def _secrets(settings: Settings, client: "WorkspaceClient") -> str:
     scope = settings.databricks_secret_scope
     if not scope:
         return "no scope: clusters get no secrets but their own"
-    try:
-        keys = {secret.key for secret in client.secrets.list_secrets(scope)}
-    except (NotFound, InvalidParameterValue) as error:
-        raise WorkspaceError(
-            f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. Create it, or unset it."
-        ) from error
+    keys = scope_keys(client, settings, PATIENCE_SECONDS)
     present = [key for key in SECRETS.values() if key in keys]
     return f"{scope} has {', '.join(present) or 'none of ' + ', '.join(SECRETS.values())}"
 

@@ -18,6 +18,7 @@ from churn_assets.databricks.compute.compute import (
 from churn_assets.databricks.compute.cost import dbu_estimate
 from churn_assets.databricks.compute.run_cluster import RunCluster
 from churn_assets.databricks.compute.run_state import RunState
+from churn_assets.databricks.compute.secret_scope import scope_keys
 from churn_assets.databricks.compute.serverless import ENVIRONMENT_KEY, environment
 from churn_assets.errors import WorkspaceError
 from churn_assets.settings import Settings
@@ -142,17 +143,4 @@ class StepComputes:
 
     @cached_property
     def _secrets(self) -> frozenset[str]:
-        """The keys in the secret scope; their values are never read here."""
-        scope = self._settings.databricks_secret_scope
-        if not scope:
-            return frozenset()
-        try:
-            listed = patiently(
-                lambda: list(self._workspace.secrets.list_secrets(scope)), self._patience_seconds
-            )
-        except NotFound as error:
-            raise WorkspaceError(
-                f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. "
-                "Create it, or unset it."
-            ) from error
-        return frozenset(secret.key for secret in listed if secret.key)
+        return scope_keys(self._workspace, self._settings, self._patience_seconds)

@@ -53,7 +53,7 @@ def export(
     Args:
         settings: of a ``databricks`` deployment.
         folder: the target, created if it does not exist.
-        secrets: keys in the secret scope, see ``daily_job.scope_keys``.
+        secrets: keys in the secret scope, see ``secret_scope.scope_keys``.
         paused: whether the schedule is paused in ``prod``; in ``dev`` it always is.
 
     Returns:

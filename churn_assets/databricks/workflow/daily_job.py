@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from databricks.sdk.errors import NotFound
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.jobs import JobAccessControlRequest, JobSettings
 
 from churn_assets.databricks.client import patiently
 from churn_assets.databricks.compute.libraries import FILE, cluster_requirements
+from churn_assets.databricks.compute.secret_scope import scope_keys
 from churn_assets.databricks.staging import VolumeFolder, workflow_staging
 from churn_assets.databricks.workflow.job_compute import Installs
 from churn_assets.databricks.workflow.people import permissions
@@ -162,24 +162,6 @@ def delete(client: "WorkspaceClient", settings: Settings) -> int | None:
         patiently(lambda: client.jobs.delete(job_id))
     store.delete(store.root)
     return job.job_id if job else None
-
-
-def scope_keys(client: "WorkspaceClient", settings: Settings) -> frozenset[str]:
-    """Return the keys in the secret scope; their values are not read.
-
-    Raises:
-        WorkspaceError: there is no such scope.
-    """
-    scope = settings.databricks_secret_scope
-    if not scope:
-        return frozenset()
-    try:
-        listed = patiently(lambda: list(client.secrets.list_secrets(scope)))
-    except NotFound as error:
-        raise WorkspaceError(
-            f"CHURN_DATABRICKS_SECRET_SCOPE={scope} is no scope of this workspace. Create it, or unset it."
-        ) from error
-    return frozenset(secret.key for secret in listed if secret.key)
 
 
 def covers(actual: Any, wanted: Any) -> bool:
