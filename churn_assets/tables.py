@@ -898,3 +898,6 @@ COMPUTED_DATES = Table(
     WriteMode.MERGE_NEW,
     key=("table_name", "computed_date"),
 )
+
+# With those that the platform keeps for itself.
+ALL_TABLES = (*TABLES, COMPUTED_DATES, FOUND_FILES)

@@ -92,8 +92,10 @@ def _print_table(what: str, rows: "Mapping[str, Cost]") -> None:
 
 def _no_bill(settings: "Settings", *, as_json: bool) -> None:
     """Say so, and what the steps took instead, if there is a history."""
+    from churn_assets.automation.history import stored_history
+
     took: list[Any] = []
-    if (settings.dagster_home_folder / "dagster.yaml").exists():
+    if stored_history.is_there(settings):
         from churn_assets.automation.history.instance import dagster_instance
         from churn_assets.automation.runs.past_runs import durations
 

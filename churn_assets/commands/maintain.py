@@ -60,9 +60,10 @@ def maintain(
 @contextmanager
 def _history(lake: "Lakehouse") -> "Iterator[DagsterInstance | None]":
     """Open Dagster's history where there is one; none is made for this."""
+    from churn_assets.automation.history import stored_history
     from churn_assets.automation.history.instance import dagster_instance
 
-    if not (lake.settings.dagster_home_folder / "dagster.yaml").exists():
+    if not stored_history.is_there(lake.settings):
         yield None
         return
     with dagster_instance(lake.settings) as instance:

@@ -25,6 +25,7 @@ def migrate(
     Dates that are to be computed again are computed by churn run, which also adds the columns if they are
     missing: nothing has to be done by hand, and no folder moved.
     """
+    from churn_assets.automation.history import stored_history
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.staleness.migration import changes, grow
     from churn_assets.deployed_lake import lakehouse
@@ -32,7 +33,7 @@ def migrate(
 
     settings = current_settings()
     lake = lakehouse(settings)
-    if not (settings.dagster_home_folder / "dagster.yaml").exists() and not _has_tables(lake):
+    if not stored_history.is_there(settings) and not _has_tables(lake):
         out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
         return
     with console.steps() as step, dagster_instance(settings) as instance:

@@ -19,11 +19,12 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs.")] = 5,
 ) -> None:
     """Show the latest runs, seconds of each step, late predictions; exit 1 if the last run failed."""
+    from churn_assets.automation.history import stored_history
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs import past_runs
 
     settings = current_settings()
-    if not (settings.dagster_home_folder / "dagster.yaml").exists():
+    if not stored_history.is_there(settings):
         out.print(f"Nothing has run yet with its history in {settings.dagster_home_folder}. Run: churn run")
         return
     with dagster_instance(settings) as instance:

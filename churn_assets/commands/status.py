@@ -47,18 +47,19 @@ def _history(lake: "Lakehouse") -> "tuple[list[Freshness], LandingNotes | None]"
 
     Without a history there are none: reading the status must create nothing.
     """
+    from churn_assets.automation.history import stored_history
+
     settings, now = lake.settings, dt.datetime.now(dt.UTC)
-    if not (settings.dagster_home_folder / "dagster.yaml").exists():
+    if not stored_history.is_there(settings):
         return [], None
     from churn_assets.asset_paths import asset_path
-    from churn_assets.automation.history.stored_history import UnknownHistoryError, stored_materializations
     from churn_assets.automation.staleness.expectations import found_freshness
     from churn_assets.lakehouse.landing_notes import METADATA_NAME, LandingNotes
     from churn_assets.tables import LANDED_EVENTS
 
     try:
-        stored = stored_materializations(settings)
-    except UnknownHistoryError:
+        stored = stored_history.stored_materializations(settings)
+    except stored_history.UnknownHistoryError:
         return _history_by_dagster(lake, now)
     landed = stored.get(asset_path(LANDED_EVENTS))
     notes = landed.json_metadata.get(METADATA_NAME, {}) if landed else {}

@@ -77,13 +77,19 @@ def commit_times(location: Path, since: int = 0) -> dict[int, int]:
 
     Not ``DeltaTable.history()``, which finds nothing where the path holds ``#`` or ``?``.
     """
-    log = location / "_delta_log"
-    files = {int(file.stem): file for file in log.glob("*.json") if file.stem.isdigit()}
+    files = commit_files(location)
     times = {version: _committed_at(file) for version, file in files.items() if version >= since}
     if not times:
         # A checkpoint may have taken the last commit's place.
+        log = location / "_delta_log"
         times[since] = max(int(file.stat().st_mtime * 1000) for file in log.iterdir())
     return times
+
+
+def commit_files(location: Path) -> dict[int, Path]:
+    """Return the commits that the log still has, by their version and in its order."""
+    files = (location / "_delta_log").glob("*.json")
+    return {int(file.stem): file for file in sorted(files) if file.stem.isdigit()}
 
 
 # Commits that change no row.

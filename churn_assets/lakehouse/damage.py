@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from churn_assets.errors import one_line
+from churn_assets.lakehouse.commits import commit_files
 from churn_assets.lakehouse.opened import live_files
 
 # A commit is a JSON object a line, each of which is one of these.
@@ -50,12 +51,12 @@ def log_damage(location: Path) -> str | None:
         location: the table's folder, which has a log.
     """
     log = location / "_delta_log"
-    commits = {int(file.stem): file for file in log.glob("*.json") if file.stem.isdigit()}
+    commits = commit_files(location)
     checkpoints: dict[int, list[Path]] = {}
     for file in log.glob("*.checkpoint*.parquet"):
         checkpoints.setdefault(int(file.name[:20]), []).append(file)
-    for version in sorted(commits):
-        if says := _commit_damage(commits[version]):
+    for commit in commits.values():
+        if says := _commit_damage(commit):
             return says
     for file in (file for files in checkpoints.values() for file in files):
         if says := parquet_damage(file, deep=False):

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 
 from churn_assets.dates import DateRange, contiguous_ranges
 from churn_assets.lakehouse import arrow_writes, damage, guard
+from churn_assets.lakehouse.commits import commit_files
 from churn_assets.lakehouse.computed_dates.checked_ledger import is_trusted
 from churn_assets.lakehouse.computed_dates.rows import Row, is_noted, ledger_name
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -125,8 +126,7 @@ def drop_last_commit(location: Path) -> int | None:
     Returns:
         The version that the table has now; None where more is damaged, and nothing was changed.
     """
-    log = location / "_delta_log"
-    commits = sorted(file for file in log.glob("*.json") if file.stem.isdigit())
+    commits = [*commit_files(location).values()]
     if len(commits) < 2:
         return None
     aside = put_aside(commits[-1])

@@ -2,16 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import yaml
 
+from churn_assets import sqlite_files
 from churn_assets.errors import one_line
 from churn_assets.settings import Settings
 from churn_assets.verification.findings import MODEL, Finding, damaged, well
 
-BUSY_SECONDS = 60
 CONFIGURATION = "dagster.yaml"
 
 REPAIR_MLFLOW = "restore it from a backup; without one, models are trained anew after: churn repair mlflow"
@@ -74,11 +73,9 @@ def database_damage(path: Path, *, deep: bool = False) -> str | None:
     if path.stat().st_size == 0:
         return "is empty"
     try:
-        # Not read-only, as that would leave the files of the write-ahead log behind.
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-        ) as it:
-            said = it.execute("PRAGMA integrity_check(1)" if deep else "PRAGMA quick_check(1)").fetchone()[0]
+        with sqlite_files.reading(path) as connection:
+            look = "PRAGMA integrity_check(1)" if deep else "PRAGMA quick_check(1)"
+            said = connection.execute(look).fetchone()[0]
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {one_line(error)}"
     return None if said == "ok" else f"is damaged: {one_line(said, max_length=120)}"

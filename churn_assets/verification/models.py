@@ -1,9 +1,7 @@
 """The files of registered model versions, and the past of the tables that these were trained on."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +9,7 @@ import yaml
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from churn_assets import sqlite_files
 from churn_assets.errors import ModelError, one_line
 from churn_assets.lakehouse import damage
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -21,7 +20,6 @@ from churn_assets.verification.findings import MODEL, Finding, damaged, well
 
 REPAIR = "churn repair model"
 DESCRIPTION = "MLmodel"
-BUSY_SECONDS = 60
 
 _VERSIONS = """
 SELECT version.version, version.run_id, version.storage_location, alias.alias, run.artifact_uri
@@ -58,10 +56,7 @@ def versions(settings: Settings, *, deep: bool = False) -> Iterator[Finding]:
     """
     for stored in stored_versions(settings):
         name = f"{registry.MODEL_NAME} version {stored.version}"
-        says = version_damage(stored)
-        if says is None and deep and stored.folder:
-            # A model is code: what this lake did not register is not run, not even to look at it.
-            says = _signature_fails(settings, stored) or _loading_fails(stored.folder)
+        says = version_damage(settings, stored, deep=deep)
         if says is None:
             yield well(name, "its files are there")
             continue
@@ -92,9 +87,7 @@ def stored_versions(settings: Settings) -> list[StoredVersion]:
     path = registry.database(settings)
     if path is None or not path.exists():
         return []
-    with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-    ) as found:
+    with sqlite_files.reading(path) as found:
         made = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"model_versions", "registered_model_aliases"} <= made:
             return []
@@ -108,23 +101,31 @@ def stored_versions(settings: Settings) -> list[StoredVersion]:
                 alias is not None,
                 _folder(settings, place),
                 _folder(settings, of_run),
-                {
-                    key.partition(".")[2]: int(value)
-                    for key, value in found.execute(_DELTA_VERSIONS, (run_id,))
-                },
+                _delta_versions(found.execute(_DELTA_VERSIONS, (run_id,))),
             )
             for version, run_id, place, alias, of_run in rows
         ]
 
 
-def _delta_versions(tags: list[tuple[str, str]]) -> dict[str, int]:
+def _delta_versions(tags: Iterable[tuple[str, str]]) -> dict[str, int]:
     return {key.partition(".")[2]: int(value) for key, value in tags}
 
 
-def version_damage(stored: StoredVersion) -> str | None:
-    """Return what is wrong with a version's files, or with what its drift is measured against."""
-    if stored.folder and (says := files_damage(stored.folder)):
-        return says
+def version_damage(settings: Settings, stored: StoredVersion, *, deep: bool = False) -> str | None:
+    """Return what is wrong with a version's files, or with what its drift is measured against.
+
+    Args:
+        settings: of the deployment.
+        stored: the version.
+        deep: see ``versions``.
+    """
+    if stored.folder:
+        says = files_damage(stored.folder)
+        if says is None and deep:
+            # A model is code: what this lake did not register is not run, not even to look at it.
+            says = _signature_fails(settings, stored) or _loading_fails(stored.folder)
+        if says:
+            return says
     reference = stored.run_folder / drift_reference.ARTIFACT if stored.run_folder else None
     if reference is None or not stored.is_production:
         return None

@@ -14,10 +14,10 @@ from churn_assets.lakehouse.file_ledger import require_ledger
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.opened import opened_existing
 from churn_assets.tables import (
+    ALL_TABLES,
     COMPUTED_DATES,
     DATED,
     EVENTS,
-    FOUND_FILES,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
     TABLES,
@@ -137,7 +137,7 @@ def repair(table: Table) -> str:
 
 def command_name(table: Table) -> str:
     """Return a table's name for commands: short where only one table has it."""
-    is_alone = [other.name for other in (*TABLES, COMPUTED_DATES, FOUND_FILES)].count(table.name) == 1
+    is_alone = [other.name for other in ALL_TABLES].count(table.name) == 1
     return table.name if is_alone else f"{table.schema}.{table.name}"
 
 

@@ -11,9 +11,9 @@ from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.model.registry import registry
 from churn_assets.tables import (
+    ALL_TABLES,
     COMPUTED_DATES,
     EVENTS,
-    FOUND_FILES,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
     TABLES,
@@ -41,7 +41,7 @@ def verify(
     progress("landing zone")
     yield _landing(lake)
     broken = set()
-    for table in (*TABLES, COMPUTED_DATES, FOUND_FILES):
+    for table in ALL_TABLES:
         progress(table.name)
         for finding in _table(lake, table, deep=deep):
             if not finding.is_well:

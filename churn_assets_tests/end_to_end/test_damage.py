@@ -285,7 +285,7 @@ def test_a_whole_lake_has_nothing_to_mend_and_only_a_deep_look_reads_rows(
     assert found["main_catalog.gold.daily_summary"]["mend"] == "churn repair daily_summary"
 
 
-def test_a_deep_look_runs_no_code_that_this_lake_did_not_register(
+def test_a_deep_look_runs_no_code_that_this_lake_did_not_register_and_a_repair_replaces_it(
     settings: Settings, churn: Churn, tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
@@ -295,6 +295,8 @@ def test_a_deep_look_runs_no_code_that_this_lake_did_not_register(
     (line,) = churn("verify", "--deep").to_mend()
 
     assert "The files of version 1 are not those that this lake's platform registered" in line
+    assert "version 1" in churn("repair", "model").out
+    assert churn("verify", "--deep").to_mend() == []
     assert not ran.exists()
 
 

@@ -8,17 +8,16 @@ import datetime as dt
 import json
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from churn_assets import sqlite_files
 from churn_assets.asset_paths import AssetPath
 from churn_assets.settings import Settings
 
 # Of Dagster 1.13, by Alembic.
 KNOWN_REVISION = "29b539ebc72a"
-BUSY_SECONDS = 60
 CONFIGURATION = "dagster.yaml"
 
 
@@ -48,15 +47,19 @@ def stored_materializations(settings: Settings) -> dict[AssetPath, StoredMateria
         raise UnknownHistoryError(f"{home} cannot be read: {error}") from error
 
 
+def is_there(settings: Settings) -> bool:
+    """Whether the lake has a history, which opening Dagster's instance would make."""
+    return (settings.dagster_home_folder / CONFIGURATION).exists()
+
+
 def packaged_configuration() -> str:
     """Return the configuration that a new lake gets."""
     return (resources.files("churn_assets") / CONFIGURATION).read_text()
 
 
 def _rows(home: Path) -> list[tuple[str, str | None]]:
-    index = (home / "history" / "runs" / "index.db").absolute()
-    # Not read-only: that would leave the files of the write-ahead log behind.
-    with closing(sqlite3.connect(f"{index.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)) as connection:
+    index = home / "history" / "runs" / "index.db"
+    with sqlite_files.reading(index) as connection:
         revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         if revisions != [(KNOWN_REVISION,)]:
             raise UnknownHistoryError(f"{index} is of {revisions}")

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.errors import DamagedError, LandingError
 from churn_assets.lakehouse import damage, mending
+from churn_assets.lakehouse.commits import commit_files
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_lines import read_lines, read_rows
@@ -181,8 +182,8 @@ def _lost(location: Path) -> _Lost:
 
 def _adds(location: Path) -> list[dict[str, Any]]:
     """Return the log's add actions as they were written: delta-rs cuts times to milliseconds."""
-    commits = [file for file in sorted((location / "_delta_log").glob("*.json")) if file.stem.isdigit()]
-    lines = (line for commit in commits for line in commit.read_text().splitlines() if line.strip())
+    commits = commit_files(location)
+    lines = (line for commit in commits.values() for line in commit.read_text().splitlines() if line.strip())
     return [add for line in lines if (add := json.loads(line).get("add"))]
 
 

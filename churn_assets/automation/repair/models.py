@@ -26,7 +26,11 @@ def repair(lake: FolderLakehouse) -> str:
         ModelError: a version cannot be made again.
     """
     registry.configure(lake.settings)
-    damaged = [stored for stored in stored_versions(lake.settings) if version_damage(stored)]
+    damaged = [
+        stored
+        for stored in stored_versions(lake.settings)
+        if version_damage(lake.settings, stored, deep=True)
+    ]
     for stored in damaged:
         try:
             _save_again(lake, stored)
@@ -63,7 +67,7 @@ def _save_again(lake: FolderLakehouse, stored: StoredVersion) -> None:
         reference = drift_reference.make_reference(rows.train, scores, rows.holdout["user_id"].to_numpy())
         stored.run_folder.mkdir(parents=True, exist_ok=True)
         (stored.run_folder / drift_reference.ARTIFACT).write_text(json.dumps(reference, indent=2))
-    if says := version_damage(stored):
+    if says := version_damage(lake.settings, stored):
         raise ModelError(says)
     from mlflow import MlflowClient
 

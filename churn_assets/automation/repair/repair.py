@@ -13,6 +13,7 @@ from churn_assets.model.registry import registry
 from churn_assets.serving.endpoint import online_folder, state_folder
 from churn_assets.serving.features.online_store import POINTER
 from churn_assets.tables import (
+    ALL_TABLES,
     CHURN_PREDICTIONS,
     COMPUTED_DATES,
     DATED,
@@ -20,7 +21,6 @@ from churn_assets.tables import (
     FOUND_FILES,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
-    TABLES,
     Table,
 )
 from churn_assets.verification import databases, tables
@@ -74,14 +74,13 @@ def table_named(lake: FolderLakehouse, name: str) -> Table:
     Raises:
         DamagedError: there is none, or there are several.
     """
-    every = (*TABLES, COMPUTED_DATES, FOUND_FILES)
     found = [
         table
-        for table in every
+        for table in ALL_TABLES
         if name in (table.name, f"{table.schema}.{table.name}", str(table), lake.table_name(table))
     ]
     if len(found) != 1:
-        listed = ", ".join(tables.command_name(table) for table in found or every)
+        listed = ", ".join(tables.command_name(table) for table in found or ALL_TABLES)
         raise DamagedError(
             f"{len(found) or 'No'} tables are called {name}. Say one of: {listed}"
             + ("" if found else f", {', '.join(OTHERS)}")

@@ -7,13 +7,13 @@ file of the revision that it knows: any other is for MLflow itself.
 import datetime as dt
 import math
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from churn_assets import sqlite_files
+
 # Of MLflow 3.17, by Alembic.
 KNOWN_REVISION = "dc11669786a5"
-BUSY_SECONDS = 60
 
 _VERSION = """
 SELECT version.version, version.run_id, version.creation_time
@@ -46,9 +46,7 @@ def stored_version(database: Path, model: str, alias: str) -> ProductionVersion 
         UnknownRevisionError: MLflow itself must be asked.
     """
     try:
-        # A look makes no file, and plays back the journal of a writer that was killed.
-        uri = f"{database.absolute().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as connection:
+        with sqlite_files.reading(database) as connection:
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
             if revisions != [(KNOWN_REVISION,)]:
                 raise UnknownRevisionError(f"{database} is of {revisions}")
