@@ -11,7 +11,7 @@ RUNTIME := requirements-databricks-runtime.txt
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve bench test test-all test-spark test-ui check audit lock clean
+.PHONY: help demo dev serve bench test test-all test-faults test-spark test-ui check audit lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ test-all: $(VENV)/installed-dev  ## and those that show the same at full size, o
 
 test-spark: $(VENV)/installed-dev  ## run those that touch the engine on Apache Spark (needs Java 17)
 	CHURN_DEPLOYMENT=spark $(PYTEST)
+
+test-faults: $(VENV)/installed-dev  ## hundreds of kills, damages and floods, counted in docs/reliability.md
+	$(PYTEST) -m faults churn_assets_tests/faults --write-faults docs/reliability.md
 
 test-ui: $(VENV)/installed-dev  ## click through Dagster's UI in Chromium (minutes)
 	$(PYTEST) -m slow churn_assets_tests/end_to_end/test_ui.py

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import psutil
@@ -95,20 +96,35 @@ def main(arguments: Sequence[str] = ()) -> None:
         for name, flood in FLOODS.items():
             if options.only in name:
                 with peers.churn_serve(settings) as peer:
-                    _report(name, peer, flood)
+                    console.print(f"[bold]{name}[/]: {flooded(peer, flood)}")
 
 
-def _report(name: str, peer: Peer, flood: Callable[[Peer], Outcome]) -> None:
+class Flooded(NamedTuple):
+    """The bytes of a server before, during and after a flood, its processes that ended, what it answered."""
+
+    before: int
+    highest: int
+    largest_worker: int
+    after: int
+    ended: int
+    outcome: Outcome
+
+    def __str__(self) -> str:
+        return (
+            f"all processes {self.before / 1e6:.0f} MB before, {self.highest / 1e6:.0f} at most "
+            f"(one {self.largest_worker / 1e6:.0f}), {self.after / 1e6:.0f} after; {self.ended} ended; "
+            + ", ".join(f"{count} times {what}" for what, count in sorted(self.outcome.items()))
+        )
+
+
+def flooded(peer: Peer, flood: Callable[[Peer], Outcome]) -> Flooded:
+    """Send a flood at a server."""
     memory = Memory(peer.pid)
     before = memory.now()
     with memory.watched():
         outcome = flood(peer)
     time.sleep(2)
-    console.print(
-        f"[bold]{name}[/]: all processes {before / 1e6:.0f} MB before, {memory.highest / 1e6:.0f} at most "
-        f"(one {memory.largest_worker / 1e6:.0f}), {memory.now() / 1e6:.0f} after; {memory.ended()} ended; "
-        + ", ".join(f"{count} times {what}" for what, count in sorted(outcome.items()))
-    )
+    return Flooded(before, memory.highest, memory.largest_worker, memory.now(), memory.ended(), outcome)
 
 
 def _bodies(peer: Peer, body: bytes, headers: dict[str, str]) -> Outcome:
