@@ -56,7 +56,7 @@ test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)
 
 test-all: $(VENV)/installed-dev  ## and those that show the same at full size, or in a browser
-	$(PYTEST) -m ''
+	$(PYTEST) -m 'not faults'
 
 test-spark: $(VENV)/installed-dev  ## run those that touch the engine on Apache Spark (needs Java 17)
 	CHURN_DEPLOYMENT=spark $(PYTEST)

@@ -26,7 +26,7 @@ from churn_assets.commands import (
     verify,
     workspace,
 )
-from churn_assets.console import err
+from churn_assets.console import err, out
 from churn_assets.errors import ChurnError, one_line, unreadable
 
 WRONG_USAGE = 2
@@ -35,15 +35,28 @@ app = typer.Typer(
     help="A churn platform: event files in, a churn probability for every active user out, every day.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 DEBUG = "--debug"
+
+
+def _say_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+
+    out.print(f"churn {version('churn-assets')}")
+    raise typer.Exit
 
 
 @app.callback()
 def _options(
     debug: Annotated[
         bool, typer.Option(DEBUG, help="Show traces, and what engines say, on the terminal.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which release this is."),
     ] = False,
 ) -> None:
     pass

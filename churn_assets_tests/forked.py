@@ -68,8 +68,14 @@ class Command:
 
     def kill(self) -> None:
         """End it and what it has started, at once, wherever they are."""
-        for process in (self._ours(), *self._ours().children(recursive=True)):
-            process.send_signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
+        self.process.join()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it has started."""
+        ours = psutil.Process(self.process.pid)
+        for process in (ours, *ours.children(recursive=True)):
+            process.send_signal(number)
 
     def is_at_work(self) -> bool:
         return self.process.is_alive()
@@ -82,9 +88,6 @@ class Command:
     def said(self) -> str:
         """What it has written to stderr so far."""
         return self.err.read_text() if self.err.exists() else ""
-
-    def _ours(self) -> psutil.Process:
-        return psutil.Process(self.process.pid)
 
 
 @contextmanager
@@ -110,7 +113,6 @@ def at_work(settings: Settings, *arguments: str, clock: dt.datetime | None = Non
     finally:
         if command.is_at_work():
             command.kill()
-        process.join()
 
 
 def churn(settings: Settings, *arguments: str, clock: dt.datetime | None = None) -> Ended:

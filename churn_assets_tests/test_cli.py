@@ -1,16 +1,19 @@
 """The ``churn`` command as its user meets it: what it prints, what it leaves on disk, how it ends."""
 
 import datetime as dt
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+import typer
 from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
@@ -500,3 +503,33 @@ def test_wrong_usage_is_exit_code_2(churn: Churn, arguments: list[str], tmp_path
     assert "Traceback" not in answer.out + answer.err
     assert "Usage: churn" in answer.out + answer.err
     assert files(tmp_path) == []
+
+
+def test_it_says_its_release_and_where_no_script_is_on_the_path_a_module_is_the_command(churn: Churn) -> None:
+    release = f"churn {importlib.metadata.version('churn-assets')}\n"
+
+    assert churn("--version").out == release
+    as_module = [sys.executable, "-m", "churn_assets", "--version"]
+    assert subprocess.run(as_module, capture_output=True, text=True, check=True).stdout == release
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["run", "-h"], ["workflow", "-h"]], ids=" ".join)
+def test_h_is_help(churn: Churn, arguments: list[str]) -> None:
+    assert churn(*arguments).out == churn(*arguments[:-1], "--help").out
+
+
+def test_a_shell_completes_commands() -> None:
+    asked = {"_CHURN_COMPLETE": "complete_bash", "COMP_WORDS": "churn re", "COMP_CWORD": "1"}
+
+    answer = subprocess.run([CHURN], env=asked, capture_output=True, text=True, check=True)
+
+    assert answer.stdout.split() == ["reproduce", "repair", "restore"]
+
+
+def test_every_option_and_argument_says_what_it_is() -> None:
+    def without_help(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+        yield from (f"{' '.join(path)} {one.name}" for one in command.params if not one.help)
+        for name, below in getattr(command, "commands", {}).items():
+            yield from without_help(below, (*path, name))
+
+    assert list(without_help(typer.main.get_command(cli.app))) == []

@@ -1,11 +1,6 @@
-"""The option type of a day, and the day it is."""
+"""The day it is."""
 
 import datetime as dt
-from typing import Annotated
-
-import typer
-
-Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
 
 def today() -> dt.date:

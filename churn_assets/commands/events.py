@@ -11,7 +11,7 @@ import typer
 
 from churn_assets import console
 from churn_assets.commands.current import current_settings
-from churn_assets.commands.days import Day, today
+from churn_assets.commands.days import today
 from churn_assets.console import out
 from churn_assets.dates import ONE_DAY
 from churn_assets.errors import DateRangeError, LandingError, SettingsError
@@ -28,7 +28,10 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter an option
     days: Annotated[
         int | None, typer.Option(min=1, help="How many days; without it, up to yesterday.")
     ] = None,
-    start: Day = None,
+    start: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="First day; without it, CHURN_START_DATE."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
     late_share: Annotated[float, typer.Option(min=0, max=1, help="Share of events 1 to 5 days late.")] = 0.02,
     duplicate_share: Annotated[float, typer.Option(min=0, max=1, help="Share delivered twice.")] = 0.01,

@@ -1,10 +1,6 @@
-"""The ``churn`` command as a process of its own, which a test may kill."""
+"""The ``churn`` command, and the settings of a lake that one runs on."""
 
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from churn_assets.settings import Settings
@@ -23,22 +19,3 @@ def settings_in(folder: Path) -> Settings:
         start_date=FIRST_DAY,
         horizon_days=HORIZON,
     )
-
-
-@contextmanager
-def at_work(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command at work, ended with the block if it is not over by then."""
-    environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
-    process = subprocess.Popen(
-        [CHURN, *arguments],
-        cwd=settings.lake_root.parent,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()

@@ -1,9 +1,6 @@
 """``churn backfill`` as a command: what it says it would do, doing it, and dying on the way."""
 
 import shutil
-import signal
-import subprocess
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -22,10 +19,10 @@ from churn_assets.tables import (
     USER_FEATURES,
     Table,
 )
-from churn_assets_tests.end_to_end.command import at_work, settings_in
+from churn_assets_tests import forked
+from churn_assets_tests.end_to_end.command import settings_in
 from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, House
 
-PATIENCE_SECONDS = 120
 WHOLE = DateRange(FIRST_DAY, FIRST_DAY + (DAYS - 1) * ONE_DAY)
 
 
@@ -42,15 +39,15 @@ def settings(house: House, tmp_path_factory: pytest.TempPathFactory, deployment:
     return settings_in(folder)
 
 
-def backfill(settings: Settings, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    return at_work(settings, "backfill", "--from", str(WHOLE.start), "--to", str(WHOLE.end), *options)
+def backfill(settings: Settings, *options: str) -> AbstractContextManager[forked.Command]:
+    return forked.at_work(settings, "backfill", "--from", str(WHOLE.start), "--to", str(WHOLE.end), *options)
 
 
 def finished(settings: Settings, *options: str) -> str:
-    with backfill(settings, *options) as process:
-        out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, err
-    return " ".join(out.split())
+    with backfill(settings, *options) as command:
+        ended = command.wait()
+    assert ended.exit_code == 0, ended.err
+    return " ".join(ended.out.split())
 
 
 def location(settings: Settings, table: Table) -> Path:
@@ -81,14 +78,9 @@ def test_killed_half_way_and_started_again_the_tables_are_those_of_an_undisturbe
     settings: Settings, house: House
 ) -> None:
     features = location(settings, USER_FEATURES) / "_delta_log" / f"{1:020}.json"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    with backfill(settings) as process:
-        while not features.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "churn backfill hangs"
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    with backfill(settings) as command:
+        forked.wait_until(features.exists, command)
+        command.kill()
     assert not location(settings, CHURN_LABELS).exists()
 
     said = finished(settings)

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +22,9 @@ from churn_assets.tables import (
     Table,
 )
 from churn_assets_tests.end_to_end import conftest
-from churn_assets_tests.end_to_end.command import at_work, settings_in
+from churn_assets_tests.end_to_end.command import settings_in
 from churn_assets_tests.end_to_end.conftest import Frame
-
-PATIENCE_SECONDS = 120
+from churn_assets_tests.forked import at_work, churn, wait_until
 
 
 # Of the session, so that it comes before a house is built.
@@ -42,16 +39,6 @@ def settings(tmp_path: Path, landed: Path) -> Settings:
     """A lake that nobody has run on, with the files that ``expected`` knows."""
     shutil.copytree(landed, tmp_path / "landing")
     return settings_in(tmp_path)
-
-
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Look every millisecond, as long as the process lives."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        if process.poll() is not None:
-            pytest.fail(f"churn run was over before its moment: {process.communicate()}")
-        assert time.monotonic() < deadline, "churn run hangs"
-        time.sleep(0.001)
 
 
 def commits(settings: Settings, table: Table, at_least: int) -> Callable[[], bool]:
@@ -91,17 +78,15 @@ def test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened(
         "predictions are committed": commits(settings, CHURN_PREDICTIONS, 1),
     }
     for moment, reached in moments.items():
-        with at_work(settings, "run") as process:
-            wait_until(reached, process)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        with at_work(settings, "run") as command:
+            wait_until(reached, command)
+            command.kill()
         assert unfinished(settings) == 1, f"nothing was in hand when {moment}"
 
-    with at_work(settings, "run") as process:
-        out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, err
+    ended = churn(settings, "run")
+    assert ended.exit_code == 0, ended.err
 
-    assert "Production model: version" in out
+    assert "Production model: version" in ended.out
     assert unfinished(settings) == 0
     lines = {path.name: len(path.read_bytes().splitlines()) for path in landed.iterdir()}
     assert Counter(content(settings, LANDED_EVENTS)["_source_file"]) == lines
@@ -121,15 +106,14 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_goes_on(settings: 
         wait_until((settings.lake_root / ".locks" / "churn-run.lock").exists, first)
         wait_until(commits(settings, LANDED_EVENTS, 0), first)
         # Not over before the second one asks, however fast the machine is.
-        first.send_signal(signal.SIGSTOP)
-        with at_work(settings, "run") as second:
-            out, err = second.communicate(timeout=PATIENCE_SECONDS)
-        assert second.returncode == 1
-        assert err.strip() == (
+        first.send(signal.SIGSTOP)
+        second = churn(settings, "run")
+        assert second.exit_code == 1
+        assert second.err.strip() == (
             "churn: Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
         )
-        assert out == ""
+        assert second.out == ""
 
-        first.send_signal(signal.SIGCONT)
-        _, err = first.communicate(timeout=PATIENCE_SECONDS)
-        assert first.returncode == 0, err
+        first.send(signal.SIGCONT)
+        ended = first.wait()
+        assert ended.exit_code == 0, ended.err

@@ -97,7 +97,6 @@ def _killed(settings: Settings, random_: random.Random) -> Command | None:
             assert ended.exit_code == 0, ended.err
             return None
         command.kill()
-        command.process.join()
         assert "Traceback" not in command.said()
         return command
 
