@@ -257,6 +257,13 @@ def test_catalog_names_are_settings_and_keys_are_not(make_settings: MakeSettings
     assert set(graph.get_all_asset_keys()) == set(usual)
 
 
+def test_each_job_and_step_has_a_name_of_its_own_so_that_dg_loads_them(definitions: dg.Definitions) -> None:
+    # Dagster compares the names only where all jobs are asked for, as `dg check defs` does.
+    jobs = {job.name for job in definitions.get_repository_def().get_all_jobs()}
+
+    assert {"maintenance", "ingest_files"} <= jobs
+
+
 def test_loading_the_definitions_starts_no_engine_and_needs_no_secret(tmp_path: Path) -> None:
     look = (
         "import sys, churn_assets.definitions, churn_assets.lakehouse.engines as engines\n"
