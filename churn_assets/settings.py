@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     contact_cost: float = Field(default=1.0, gt=0)
     saved_value: float = Field(default=50.0, gt=0)
     save_rate: float = Field(default=0.1, gt=0, le=1)
+    contact_budget: int | None = Field(default=None, ge=0)
+    contact_pause_days: int = Field(default=30, ge=0, le=3650)
+    control_share: float = Field(default=0.1, ge=0, le=0.9)
+    control_seed: str = ""
+    delivery_webhook: str | None = Field(default=None, repr=False, pattern=r"^https?://")
+    delivery_secret: str | None = Field(default=None, repr=False)
+    delivery_folder: str = ""
     gate_slice_auc: float = Field(default=0.55, ge=0.5, le=1)
     drift_warn: float = Field(default=0.05, gt=0)
     drift_fail: float = Field(default=0.065, gt=0)
@@ -197,6 +204,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 "CHURN_ENDPOINT_ADMIN_TOKEN is CHURN_ENDPOINT_TOKEN, so whoever scores could serve another "
                 "version. Give it another value, or leave it out, and one is made"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_delivered_is_signed(self) -> Self:
+        if self.delivery_webhook and not self.delivery_secret:
+            raise ValueError(
+                "CHURN_DELIVERY_WEBHOOK is set without CHURN_DELIVERY_SECRET, by which its receiver tells our "
+                "lists from others'. Give both the same random text"
             )
         return self
 

@@ -19,13 +19,14 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     FEATURE_WINDOW_DAYS,
     PREDICTION_OUTCOMES,
+    RETENTION_LIST,
     Table,
 )
 
 MODEL_NEWER = "model newer"
 
-# Predictions, and the tables that are made for every scored date.
-SCORES = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)
+# Predictions, and the tables that are made again wherever predictions are.
+SCORES = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST)
 # All tables that need a model.
 BY_MODEL = (*SCORES, PREDICTION_OUTCOMES)
 
