@@ -864,12 +864,11 @@ RETENTION_LIST = Table(
         },
         "source_user_id": (USERS["source_user_id"],),
         "assigned_group": (CHURN_PREDICTIONS["user_id"],),
-        **{name: (CHURN_PREDICTIONS["churn_probability"],) for name in ("probability_change", "risk_band")},
+        **dict.fromkeys(("probability_change", "risk_band"), (CHURN_PREDICTIONS["churn_probability"],)),
         "value": (USER_DAILY_ACTIVITY["amount"],),
-        **{
-            name: (CHURN_PREDICTIONS["churn_probability"], USER_DAILY_ACTIVITY["amount"])
-            for name in ("rank", "expected_gain")
-        },
+        **dict.fromkeys(
+            ("rank", "expected_gain"), (CHURN_PREDICTIONS["churn_probability"], USER_DAILY_ACTIVITY["amount"])
+        ),
         # From a setting, or from what contacts were measured to bring.
         "save_rate": (),
         **{

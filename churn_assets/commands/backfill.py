@@ -26,9 +26,7 @@ def backfill(
     ] = False,
     lists: Annotated[
         bool,
-        typer.Option(
-            "--lists", help="Make missing retention lists of past dates, too: they count as contacts."
-        ),
+        typer.Option("--lists", help="Make missing lists of past dates, too; they count as contacts."),
     ] = False,
 ) -> None:
     """Compute the stale dates of a range: missing, behind what they read, or made by other code."""

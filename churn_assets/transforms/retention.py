@@ -10,8 +10,9 @@ from churn_assets import tables
 # In hexadecimal digits of a hash: enough that no share is off by more than a billionth.
 HASH_DIGITS = 8
 
-# Two ways to say that a user is silent; a list says it once.
+# Two ways to say that a user is silent; a list says it once, and beside it what is usual.
 SILENCE = ("days_since_last_event", "overdue_ratio")
+USUAL = "mean_gap_days"
 
 
 class Terms(NamedTuple):
@@ -154,6 +155,7 @@ def _risks(reasons: DataFrame, features: DataFrame) -> DataFrame:
         reasons.where(F.col("contribution") > F.lit(0.0))
         .join(silence, "user_id", "left")
         .withColumn("is_silence", F.col("feature").isin(*SILENCE))
+        .withColumn("is_usual", F.col("feature") == USUAL)
         .withColumn("words", F.when(F.col("is_silence"), _silence()).otherwise(F.col("reason")))
     )
 
@@ -163,11 +165,16 @@ def _risks(reasons: DataFrame, features: DataFrame) -> DataFrame:
     by_user = raising.groupBy("user_id").agg(
         *(ranked("words", place).alias(f"words_{place}") for place in (1, 2, 3)),
         *(ranked("is_silence", place).alias(f"silence_{place}") for place in (1, 2, 3)),
+        *(ranked("is_usual", place).alias(f"usual_{place}") for place in (1, 2, 3)),
     )
-    silent = [F.coalesce(F.col(f"silence_{place}"), F.lit(False)) for place in (1, 2, 3)]
-    first = F.col("words_1")
-    second = F.when(~(silent[0] & silent[1]), F.col("words_2"))
-    third = F.when(~((silent[0] | silent[1]) & silent[2]), F.col("words_3"))
+    silent, usual = (
+        [F.coalesce(F.col(f"{of}_{place}"), F.lit(False)) for place in (1, 2, 3)]
+        for of in ("silence", "usual")
+    )
+    is_silent = silent[0] | silent[1] | silent[2]
+    first = F.when(~(is_silent & usual[0]), F.col("words_1"))
+    second = F.when(~((silent[0] & silent[1]) | (is_silent & usual[1])), F.col("words_2"))
+    third = F.when(~(((silent[0] | silent[1]) & silent[2]) | (is_silent & usual[2])), F.col("words_3"))
     # Moved up where one before is missing.
     count = sum((F.when(words.isNotNull(), 1).otherwise(0) for words in (first, second)), F.lit(0))
     return by_user.select(
@@ -181,7 +188,7 @@ def _risks(reasons: DataFrame, features: DataFrame) -> DataFrame:
 
 
 def _silence() -> Column:
-    """How long a user has been silent, beside how long is usual; the reason's own words if that is unknown."""
+    """How long a user has been silent, beside what is usual; the reason's own words if that is unknown."""
     days, gap = F.col("silent_days"), F.col("gap").cast("decimal(18,0)").cast("bigint")
     return F.when(
         (days > 0) & F.col("gap").isNotNull(),

@@ -185,10 +185,15 @@ def test_only_what_raises_the_risk_is_a_reason_and_silence_is_told_once_against_
         (3, 2, "rolling_7d_events", 0.0, 0.6, "No event in the last 7 days"),
         (3, 3, "days_since_last_event", 20.0, 0.5, "No event for 20 days"),
         (4, 1, "active_days_90d", 60.0, -0.9, "Active on 60 of the last 90 days"),
+        # What is usual is beside the silence already, but a reason of its own without it.
+        (6, 1, "mean_gap_days", 8.7, 0.9, "Active every 8.7 days on average"),
+        (6, 2, "overdue_ratio", 2.6, 0.8, "Silent for 2.6 times as long as usual"),
+        (6, 3, "rolling_7d_events", 0.0, 0.6, "No event in the last 7 days"),
+        (7, 1, "mean_gap_days", 8.7, 0.9, "Active every 8.7 days on average"),
     ]
-    silence = {1: (23, 8.7), 2: (1, 1.2), 3: (20, None)}
+    silence = {1: (23, 8.7), 2: (1, 1.2), 3: (20, None), 6: (23, 8.7), 7: (3, 8.7)}
 
-    found = listed(spark, dict.fromkeys((1, 2, 3, 4, 5), 0.9), reasons=reasons, silence=silence)
+    found = listed(spark, dict.fromkeys(range(1, 8), 0.9), reasons=reasons, silence=silence)
 
     assert rows_of(found, "user_id", "reason_1", "reason_2", "reason_3") == [
         (1, "Quiet for 23 days, usually active every 9 days", "No purchase in the last 30 days", None),
@@ -196,4 +201,6 @@ def test_only_what_raises_the_risk_is_a_reason_and_silence_is_told_once_against_
         (3, "Only 1 active day in the last 30", "No event in the last 7 days", "No event for 20 days"),
         (4, None, None, None),
         (5, None, None, None),
+        (6, "Quiet for 23 days, usually active every 9 days", "No event in the last 7 days", None),
+        (7, "Active every 8.7 days on average", None, None),
     ]

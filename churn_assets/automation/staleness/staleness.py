@@ -57,8 +57,8 @@ class Question:
     ``labels`` are the dates that have labels. ``wanted`` are the dates to bring up to date, None for all that
     are covered. Without ``scores``, as where there is no model, no date is scored, but tables that read
     earlier scores go on. With ``scores_again`` every date is scored, though past predictions are history;
-    before ``scores_from`` none is. With ``lists`` the past gets what it would not get unasked, such as lists of
-    whom to contact. ``code_versions`` are those of now.
+    before ``scores_from`` none is. With ``lists`` past dates get the lists of whom to contact that they would
+    not get unasked. ``code_versions`` are those of now.
     """
 
     settings: Settings
