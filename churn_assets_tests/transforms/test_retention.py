@@ -20,7 +20,7 @@ TERMS = Terms(
 WITH_CONTROL = TERMS._replace(control_share=0.3, control_seed="a")
 
 
-def listed(  # noqa: PLR0913 - the tables that a list reads
+def listed(
     spark: SparkSession,
     probabilities: dict[int, float],
     terms: Terms = TERMS,

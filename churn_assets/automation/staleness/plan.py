@@ -92,6 +92,9 @@ class Plan:
         pending: list[Table] = []
         ranges: list[DateRange] = []
         for table, reasons in self.reasons.items():
+            if table.past_on_request and not reasons:
+                # As most often: it would part the runs that those around it share.
+                continue
             own_ranges = contiguous_ranges(reasons)
             if own_ranges != ranges:
                 steps.extend(Step(tuple(pending), dates) for dates in ranges)
