@@ -7,6 +7,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_fixed
 
 TIMEOUT_SECONDS = 8
 TOO_MANY_REQUESTS = 429
+FIRST_REDIRECT = 300
 FIRST_SERVER_ERROR = 500
 
 
@@ -33,7 +34,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = TIM
     """
     # A redirected POST becomes a GET, which says 200 and has delivered nothing.
     response = requests.post(url, data=body, headers=dict(headers), timeout=timeout, allow_redirects=False)
-    if not response.ok or response.is_redirect:
+    if response.status_code >= FIRST_REDIRECT:
         raise requests.HTTPError(response=response)
 
 

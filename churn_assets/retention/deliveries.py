@@ -139,7 +139,5 @@ def undelivered(lake: Lakehouse) -> list[str]:
     for day, target in due(lake, rows):
         one = known.get((day, target.name))
         why = "not sent yet" if one is None else one.last["reason"] or "its run ended before the answer"
-        lines.append(
-            f"The list of {day} is not delivered to the {target.name}: {why}. Sent again by: churn run"
-        )
+        lines.append(f"The list of {day} is not with the {target.name}: {why}. Sent again by: churn run")
     return lines
