@@ -82,7 +82,7 @@ def retention_assets(settings: Settings) -> Assets:
         rows = handing_over.attempts(lake, lambda rows: _note(lake, rows))
         failed = [f"{row['feature_date']}: {row['reason']}" for row in rows if row["reason"]]
         metadata = {"delivered": len(rows) - len(failed), "failed": "; ".join(failed) or "none"}
-        yield dg.Output(_as_frame(lake, rows), metadata=metadata)
+        yield dg.Output(_as_frame(lake, rows[-1:]), metadata=metadata)
         yield dg.AssetCheckResult(
             asset_key=asset_key(DELIVERIES),
             check_name=DELIVERED_CHECK,

@@ -93,7 +93,7 @@ def attempts(
         clock: says when.
 
     Returns:
-        The rows that say how it ended, to be written; those from before the attempts are.
+        The rows that say how each ended. All are noted but the last, which is left to the caller to write.
     """
     before = records(lake)
     work = [(target, handover(lake, day)) for day, target in due(lake, before)]
@@ -104,7 +104,13 @@ def attempts(
     if announced:
         note(announced)
     number += len(announced)
-    return [_attempt(number + place, one, target, clock) for place, (target, one) in enumerate(work, 1)]
+    ended: list[Row] = []
+    for place, (target, one) in enumerate(work, 1):
+        ended.append(_attempt(number + place, one, target, clock))
+        # At once: what a death leaves without its end is sent again.
+        if place < len(work):
+            note(ended[-1:])
+    return ended
 
 
 def _attempt(number: int, one: Handover, target: Target, clock: Clock) -> Row:
