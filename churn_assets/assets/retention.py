@@ -59,6 +59,8 @@ def retention_assets(settings: Settings) -> Assets:
         lake: Lakehouse = context.resources.lakehouse
         dates = date_range(context)
         save_rate = save_rate_in_force(lake, settings)
+        # There once lists are, as every other table, whoever delivers them.
+        lake.read(DELIVERIES)
         kept = sorted(handing_over.attempted_dates(lake) & set(dates.days()))
         context.add_output_metadata(_in_force(settings, save_rate, kept))
         return _lists(lake, dates, kept, terms(settings, save_rate), predictions, reasons, features)
