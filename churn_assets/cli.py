@@ -14,6 +14,7 @@ from churn_assets.commands import (
     backfill,
     costs,
     events,
+    export,
     imports,
     maintain,
     migrate,
@@ -65,6 +66,7 @@ def _options(
 app.command()(events.simulate)
 app.command("import")(imports.import_)
 app.command()(run.run)
+app.command()(export.export)
 app.command()(status.status)
 app.command()(backfill.backfill)
 app.command()(runs.runs)

@@ -124,6 +124,12 @@ def print_summary(status: "Status", settings: "Settings") -> None:
             f"Expected to churn, as the sum of the probabilities: {scores.expected_churn:,.0f}. "
             f"Worth contacting, from {scores.contact_threshold:.3g} on: {scores.worth_contacting:,}."
         )
+    if status.retention:
+        listed = status.retention
+        users = "nobody" if not listed.users else f"{listed.users:,} users, with the control group"
+        out.print(f"Whom to contact after {listed.feature_date}: {users}. List: churn export --at-risk")
+        for line in listed.undelivered:
+            out.print(line, soft_wrap=True)
     if status.endpoint and status.endpoint.version:
         endpoint = status.endpoint
         update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""

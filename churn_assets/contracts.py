@@ -118,7 +118,8 @@ class Table:
     Where rows have a date, ``reads`` says what a date is computed from: partition mappings and stale dates
     follow from it. ``parameters`` are the settings that change the rows. ``headings`` are the kinds of
     changes, each by date, that a table without dates notes for its readers. Where computed dates are history
-    (``keeps_past``), only the last one follows what it reads.
+    (``keeps_past``), only the last one follows what it reads. Where nobody could act on a past date any more
+    (``past_on_request``), only the last one is made unasked.
     """
 
     catalog: str
@@ -136,6 +137,7 @@ class Table:
     parameters: tuple[str, ...] = field(default=(), compare=False, repr=False)
     headings: tuple[str, ...] = field(default=(), compare=False, repr=False)
     keeps_past: bool = field(default=False, compare=False, repr=False)
+    past_on_request: bool = field(default=False, compare=False, repr=False)
 
     def __getitem__(self, column: str) -> "Source":
         """A column of this table, as the lineage of another names it."""
@@ -168,4 +170,14 @@ class Source(NamedTuple):
 
 
 # Columns that depend on when a run happened, and not on what it read.
-RUN_COLUMNS = frozenset({"_ingested_at", "_clock_at", "_processing_date", "scored_at", "promoted_at"})
+RUN_COLUMNS = frozenset(
+    {
+        "_ingested_at",
+        "_clock_at",
+        "_processing_date",
+        "scored_at",
+        "promoted_at",
+        "attempted_at",
+        "delivered_at",
+    }
+)

@@ -17,6 +17,7 @@ from churn_assets.assets.outcomes import outcome_assets
 from churn_assets.assets.predictions import prediction_assets
 from churn_assets.assets.promotions import promotion_assets
 from churn_assets.assets.reasons import reason_assets
+from churn_assets.assets.retention import retention_assets
 from churn_assets.assets.silver import silver_assets
 from churn_assets.automation.alerts.alerts import alert_sensors
 from churn_assets.automation.maintenance.weekly import maintenance_job, maintenance_schedule
@@ -50,6 +51,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *prediction_assets(settings),
         *reason_assets(settings),
         *drift_assets(settings),
+        *retention_assets(settings),
         *outcome_assets(settings),
         *promotion_assets(settings),
         *endpoint_assets(retries(settings)),
@@ -58,7 +60,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
     maintenance = maintenance_job(settings)
     return dg.Definitions(
-        assets=launched(settings, with_conditions(with_freshness(assets, settings))),
+        assets=launched(settings, with_conditions(with_freshness(assets, settings), settings)),
         asset_checks=launched(settings, asset_checks()),
         jobs=[INGEST, pipeline, maintenance],
         schedules=[*endpoint_schedules(), pipeline_schedule(pipeline), maintenance_schedule(maintenance)],

@@ -8,11 +8,12 @@ import dagster as dg
 
 from churn_assets.deployed_lake import lakehouse, spark_resource
 from churn_assets.lakehouse.io_manager import LakeIOManager
+from churn_assets.retention.summary import list_metadata
 from churn_assets.runtime import runs_on_cluster
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
-from churn_assets.tables import CHURN_PREDICTIONS
+from churn_assets.tables import CHURN_PREDICTIONS, RETENTION_LIST
 
 __all__ = ["lakehouse", "launched", "resources", "spark_resource"]
 
@@ -25,7 +26,7 @@ def resources(settings: Settings) -> dict[str, Any]:
     return {
         "pyspark": spark,
         "lakehouse": lake,
-        "lake_io": LakeIOManager(lake, {CHURN_PREDICTIONS: score_metadata}),
+        "lake_io": LakeIOManager(lake, {CHURN_PREDICTIONS: score_metadata, RETENTION_LIST: list_metadata}),
         "endpoint": _endpoint(settings),
         # Dagster makes a step's resources on both sides; only one of them may open an MLflow run.
         "mlflow": _mlflow(settings) if computes_here else dg.ResourceDefinition.none_resource(),

@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     contact_cost: float = Field(default=1.0, gt=0)
     saved_value: float = Field(default=50.0, gt=0)
     save_rate: float = Field(default=0.1, gt=0, le=1)
+    contact_budget: int | None = Field(default=None, ge=0)
+    contact_pause_days: int = Field(default=30, ge=0, le=3650)
+    control_share: float = Field(default=0.1, ge=0, le=0.9)
+    control_seed: str = ""
+    delivery_webhook: str | None = Field(default=None, repr=False)
+    delivery_secret: str | None = Field(default=None, repr=False)
+    delivery_folder: str = ""
     gate_slice_auc: float = Field(default=0.55, ge=0.5, le=1)
     drift_warn: float = Field(default=0.05, gt=0)
     drift_fail: float = Field(default=0.065, gt=0)
@@ -201,6 +208,22 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _what_is_delivered_is_signed(self) -> Self:
+        if self.delivers and self.deployment == "databricks":
+            raise ValueError(
+                "CHURN_DELIVERY_WEBHOOK and CHURN_DELIVERY_FOLDER are for the deployments local and spark. "
+                f"On databricks read {self.main_catalog}.gold.retention_list, or use churn export --at-risk"
+            )
+        if self.delivery_webhook and not self.delivery_webhook.startswith(("http://", "https://")):
+            raise ValueError("CHURN_DELIVERY_WEBHOOK should be a URL that starts with https:// or http://")
+        if self.delivery_webhook and not self.delivery_secret:
+            raise ValueError(
+                "CHURN_DELIVERY_WEBHOOK is set without CHURN_DELIVERY_SECRET, by which its receiver tells "
+                "our lists from others'. Give it a random text that only the receiver knows as well"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_lake_can_be_named(self) -> Self:
         if self.deployment != "databricks" and (found := plain_paths.impossible(self.lake_root)):
             path = ascii(os.path.realpath(self.lake_root))[1:-1].replace("\\\\", "\\")
@@ -223,6 +246,11 @@ class Settings(BaseSettings):
     def staying_types(self) -> tuple[str, ...]:
         """The types of the events that mean that a user stayed; empty where every event does."""
         return tuple(name for name in self.label_event_types.split(",") if name)
+
+    @property
+    def delivers(self) -> bool:
+        """Whether lists of whom to contact are handed over to somebody."""
+        return bool(self.delivery_webhook or self.delivery_folder)
 
     @property
     def dagster_home_folder(self) -> Path:

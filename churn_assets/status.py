@@ -11,7 +11,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.serving.rollout.endpoint_status import EndpointStatus, endpoint_status
-from churn_assets.tables import CHURN_PREDICTIONS, TABLES, Table
+from churn_assets.tables import CHURN_PREDICTIONS, RETENTION_LIST, TABLES, Table
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,22 @@ class ScoreStatus:
 
 
 @dataclass(frozen=True)
+class ListStatus:
+    """The last list of whom to contact: users of both groups, and a line for each list not delivered."""
+
+    feature_date: dt.date
+    users: int
+    undelivered: list[str]
+
+
+@dataclass(frozen=True)
 class Status:
     """Everything that ``churn status`` shows; ``days`` are warnings about the days of the events."""
 
     tables: list[TableStatus] = field(default_factory=list)
     model: ModelStatus | None = None
     scores: ScoreStatus | None = None
+    retention: ListStatus | None = None
     endpoint: EndpointStatus | None = None
     landing: LandingNotes | None = None
     days: list[str] = field(default_factory=list)
@@ -95,6 +105,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
         tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
         scores=_score_status(lake),
+        retention=_list_status(lake),
         endpoint=endpoint_status(lake.settings) if not lake.is_remote else None,
         landing=_landing_notes(lake, now, last),
         days=coverage.in_words(coverage.covered_days(lake, now or dt.datetime.now(dt.UTC)), lake.settings),
@@ -146,6 +157,22 @@ def _score_status(lake: Lakehouse) -> ScoreStatus | None:
     if not days:
         return None
     return _scores_of(lake, max(days))
+
+
+def _list_status(lake: Lakehouse) -> ListStatus | None:
+    if lake.version(RETENTION_LIST) < 1:
+        return None
+    from churn_assets.retention.lists import computed_dates
+
+    dates = computed_dates(lake)
+    if not dates:
+        return None
+    late: list[str] = []
+    if lake.settings.delivers:
+        from churn_assets.retention.deliveries import undelivered
+
+        late = undelivered(lake)
+    return ListStatus(dates[-1], lake.partition_rows(RETENTION_LIST).get(dates[-1], 0), late)
 
 
 def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:

@@ -763,6 +763,134 @@ FEATURE_DRIFT = Table(
     reads=(Reads(CHURN_PREDICTIONS), Reads(USER_FEATURES, follows=False)),
 )
 
+CONTACT, CONTROL = "contact", "control"
+RISK_BANDS = ("high", "medium", "low")
+
+# The days, up to and including feature_date, whose amounts say what a user is worth.
+VALUE_WINDOW_DAYS = 90
+# The change of a probability is the one since so many days ago.
+CHANGE_AFTER_DAYS = 7
+
+RETENTION_LIST = Table(
+    "main_catalog",
+    "gold",
+    "retention_list",
+    "Whom to contact after feature_date, in the order of what that is expected to gain, as far as the budget "
+    "goes, and beside them a control group that is not to be contacted and costs no budget. Nobody is in "
+    "again within the pause, in either group. Budget, pause, control group and save rate are those of the "
+    "settings when the list was made: a change of them makes no list of the past stale.",
+    (
+        USER_ID,
+        FEATURE_DATE,
+        SOURCE_USER_ID,
+        Column(
+            "rank",
+            "int",
+            "1 for the greatest expected gain of the date, and so on without a gap, over both groups; equal "
+            "gains in the order of user_id.",
+            minimum=1,
+        ),
+        Column(
+            "assigned_group",
+            "string",
+            "contact: to be contacted; control: left alone, so that contacts can be compared with them, and "
+            "not counted in the budget. Chosen by a hash of the user, so that each stays in one group.",
+            allowed=(CONTACT, CONTROL),
+        ),
+        Column(
+            "churn_probability", "double", "Probability that the user churns, 0 to 1.", minimum=0, maximum=1
+        ),
+        Column(
+            "probability_change",
+            "double",
+            "churn_probability minus that of the prediction seven days earlier; null where there is none.",
+            nullable=True,
+            minimum=-1,
+            maximum=1,
+        ),
+        Column(
+            "risk_band",
+            "string",
+            "Of churn_probability, against the probability p from which on a contact of a user of "
+            "CHURN_SAVED_VALUE pays: low below p, medium from p on, high from half-way between p and 1 on.",
+            allowed=RISK_BANDS,
+        ),
+        Column(
+            "value",
+            "double",
+            "What is lost with the user: the amounts of the 90 days up to feature_date, at least 0, where "
+            "any event of these days has one, else CHURN_SAVED_VALUE.",
+            minimum=0,
+        ),
+        Column(
+            "expected_gain",
+            "double",
+            "churn_probability x save_rate x value - CHURN_CONTACT_COST, above 0; of control what a contact "
+            "would gain.",
+            minimum=0,
+        ),
+        Column(
+            "save_rate",
+            "double",
+            "Share of contacted users who stay though they would have churned, as it was assumed or known "
+            "when the list was made.",
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "reason_1",
+            "string",
+            "What raises the user's risk most, for people; null for none.",
+            nullable=True,
+        ),
+        Column("reason_2", "string", "The next of what raises it; null for none.", nullable=True),
+        Column("reason_3", "string", "The third; null for none.", nullable=True),
+        MODEL_VERSION,
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date"),
+    partition_column="feature_date",
+    # A double: Sail makes a decimal of 0.0.
+    rules=(
+        "expected_gain > 0D",
+        "reason_1 IS NOT NULL OR reason_2 IS NULL",
+        "reason_2 IS NOT NULL OR reason_3 IS NULL",
+    ),
+    references=CHURN_PREDICTIONS,
+    lineage={
+        **{
+            name: (CHURN_PREDICTIONS[name],)
+            for name in ("user_id", "feature_date", "churn_probability", "model_version")
+        },
+        "source_user_id": (USERS["source_user_id"],),
+        "assigned_group": (CHURN_PREDICTIONS["user_id"],),
+        **dict.fromkeys(("probability_change", "risk_band"), (CHURN_PREDICTIONS["churn_probability"],)),
+        "value": (USER_DAILY_ACTIVITY["amount"],),
+        **dict.fromkeys(
+            ("rank", "expected_gain"), (CHURN_PREDICTIONS["churn_probability"], USER_DAILY_ACTIVITY["amount"])
+        ),
+        # From a setting, or from what contacts were measured to bring.
+        "save_rate": (),
+        **{
+            f"reason_{place}": (
+                CHURN_REASONS["reason"],
+                USER_FEATURES["days_since_last_event"],
+                USER_FEATURES["mean_gap_days"],
+            )
+            for place in (1, 2, 3)
+        },
+    },
+    # Lists of other dates are read as well, for the pause; what is in them is never stale by it.
+    reads=(
+        Reads(CHURN_REASONS),
+        Reads(CHURN_PREDICTIONS, first=-CHANGE_AFTER_DAYS),
+        Reads(USER_FEATURES, follows=False),
+        Reads(USER_DAILY_ACTIVITY, first=1 - VALUE_WINDOW_DAYS, follows=False),
+    ),
+    keeps_past=True,
+    past_on_request=True,
+)
+
 PREDICTION_OUTCOMES = Table(
     "main_catalog",
     "gold",
@@ -829,6 +957,51 @@ MODEL_PROMOTIONS = Table(
     ),
 )
 
+DELIVERIES = Table(
+    "main_catalog",
+    "gold",
+    "deliveries",
+    "What was done to hand lists of retention_list over: a row before each attempt, and one after it. A date "
+    "that has any keeps its list.",
+    (
+        Column("delivery", "int", "1 for the first row, 2 for the next, and so on.", minimum=1),
+        Column("feature_date", "date", "UTC day of the list."),
+        Column(
+            "target",
+            "string",
+            "webhook: CHURN_DELIVERY_WEBHOOK; folder: CHURN_DELIVERY_FOLDER.",
+            allowed=("webhook", "folder"),
+        ),
+        Column(
+            "status",
+            "string",
+            "sending: about to be sent, the last word only where a run died over it; delivered: taken by the "
+            "target; failed: not taken, and tried again by the next run.",
+            allowed=("sending", "delivered", "failed"),
+        ),
+        Column("rows", "bigint", "Users to contact in what was sent.", minimum=0),
+        Column("digest", "string", "SHA-256 of the list as CSV, in hexadecimal."),
+        Column("attempted_at", "timestamp", "When the row was written, UTC."),
+        Column("delivered_at", "timestamp", "When the target took it, UTC; else null.", nullable=True),
+        Column("reason", "string", "Why it was not taken, in one line; else null.", nullable=True),
+    ),
+    WriteMode.MERGE_NEW,
+    key=("delivery",),
+    rules=(
+        "(status = 'delivered') = (delivered_at IS NOT NULL)",
+        "(status = 'failed') = (reason IS NOT NULL)",
+    ),
+    lineage={
+        "delivery": (),
+        "feature_date": (RETENTION_LIST["feature_date"],),
+        "target": (),
+        "status": (),
+        "rows": (RETENTION_LIST["user_id"],),
+        "digest": tuple(RETENTION_LIST[column.name] for column in RETENTION_LIST.columns),
+        "reason": (),
+    },
+)
+
 TABLES = (
     LANDED_EVENTS,
     EVENTS,
@@ -842,8 +1015,10 @@ TABLES = (
     CHURN_PREDICTIONS,
     CHURN_REASONS,
     FEATURE_DRIFT,
+    RETENTION_LIST,
     PREDICTION_OUTCOMES,
     MODEL_PROMOTIONS,
+    DELIVERIES,
 )
 
 # The model learns from these: readers of their dates wait until their checks have passed.

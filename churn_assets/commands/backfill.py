@@ -24,6 +24,10 @@ def backfill(
     predictions: Annotated[
         bool, typer.Option("--predictions", help="Score all of these dates again; else the past stays.")
     ] = False,
+    lists: Annotated[
+        bool,
+        typer.Option("--lists", help="Make missing lists of past dates, too; they count as contacts."),
+    ] = False,
 ) -> None:
     """Compute the stale dates of a range: missing, behind what they read, or made by other code."""
     from churn_assets.automation.history.instance import dagster_instance
@@ -49,6 +53,7 @@ def backfill(
                 wanted,
                 code_versions=code_versions(definitions.resolve_asset_graph()),
                 scores_again=predictions,
+                lists=lists,
             )
 
         if dry_run:

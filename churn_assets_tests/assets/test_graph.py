@@ -19,10 +19,12 @@ from churn_assets.tables import (
     CHURN_PREDICTIONS,
     CHURN_REASONS,
     DAILY_SUMMARY,
+    DELIVERIES,
     EVENTS,
     FEATURE_DRIFT,
     MODEL_PROMOTIONS,
     PREDICTION_OUTCOMES,
+    RETENTION_LIST,
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
@@ -44,6 +46,7 @@ PARTITIONED = [
     CHURN_PREDICTIONS,
     CHURN_REASONS,
     FEATURE_DRIFT,
+    RETENTION_LIST,
     PREDICTION_OUTCOMES,
 ]
 FOLLOW_PREDICTIONS = [CHURN_REASONS, FEATURE_DRIFT, PREDICTION_OUTCOMES]
@@ -152,9 +155,9 @@ def test_no_two_steps_share_a_pool(definitions: dg.Definitions) -> None:
     steps = {asset for asset in assets_of(definitions).values() if asset.is_executable}
     pools = [asset.node_def.pool for asset in steps if isinstance(asset.node_def, dg.OpDefinition)]
 
-    # Thirteen of tables, of which events and their quarantine share one, the model's, and two of serving.
+    # Fifteen of tables, of which events and their quarantine share one, the model's, and two of serving.
     assert None not in pools
-    assert len(set(pools)) == len(pools) == 16
+    assert len(set(pools)) == len(pools) == 18
 
 
 @pytest.mark.parametrize("table", PARTITIONED, ids=lambda table: table.name)
@@ -193,6 +196,13 @@ def test_only_labelled_dates_have_outcomes(graph) -> None:
     assert outcomes.partitions_def != graph.get(asset_key(CHURN_PREDICTIONS)).partitions_def
 
 
+def test_a_list_is_made_of_scores_and_their_reasons_and_is_what_is_delivered(graph) -> None:
+    made_of = graph.get(asset_key(RETENTION_LIST)).parent_keys
+
+    assert {asset_key(CHURN_PREDICTIONS), asset_key(CHURN_REASONS)} <= made_of
+    assert graph.get(asset_key(DELIVERIES)).parent_keys == {asset_key(RETENTION_LIST)}
+
+
 def test_who_is_champion_follows_the_model_alone(graph) -> None:
     assert graph.get(asset_key(MODEL_PROMOTIONS)).parent_keys == {CHURN_PREDICTION_MODEL}
 
@@ -215,7 +225,9 @@ def test_windows_are_the_partition_mappings(
 
 
 @pytest.mark.parametrize(
-    "table", [CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT], ids=lambda table: table.name
+    "table",
+    [CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST],
+    ids=lambda table: table.name,
 )
 def test_to_dagster_history_reads_all_dates_of_features_and_so_none_whose_changes_count(
     definitions: dg.Definitions, table: Table

@@ -41,6 +41,7 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     OTHER_AGES,
     PREDICTION_OUTCOMES,
+    RETENTION_LIST,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USER_MONTHLY_ACTIVITY,
@@ -317,6 +318,7 @@ TRANSFORMS: dict[Table, Callable[[Platform, Now, dt.date], Rows]] = {
     CHURN_PREDICTIONS: _predictions,
     CHURN_REASONS: _follows,
     FEATURE_DRIFT: _follows,
+    RETENTION_LIST: _follows,
     PREDICTION_OUTCOMES: _outcomes,
 }
 
@@ -374,6 +376,11 @@ class History:
                 last = max(day for day in theirs if day is not None)
                 ours = {day: ours.get(day) if day == last else True for day in ours}
                 theirs = {day: theirs[day] if day == last else True for day in theirs}
+            elif table.past_on_request:
+                # What was made of it is history; only the last one has to be there, and to be true.
+                last = max(day for day in found.content(CHURN_PREDICTIONS) if day)
+                ours = {last: ours.get(last)}
+                theirs = {last: frozenset(TRANSFORMS[table](found, found_now(found), last)) or None}
             elif table in BY_MODEL:
                 theirs = {
                     day: rows

@@ -123,7 +123,9 @@ class Hook:
     """What was posted to a webhook; it answers with the statuses that it is given, then with 200."""
 
     url: str = ""
-    posted: list[dict[str, str]] = field(default_factory=list)
+    posted: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
 
 
@@ -139,6 +141,8 @@ def webhook(*answers: int) -> Iterator[Hook]:
             status = hook.answers.pop(0) if hook.answers else 200
             if status == 200:
                 hook.posted.append(orjson.loads(body))
+                hook.bodies.append(body)
+                hook.headers.append(dict(self.headers))
             self.send_response(status)
             self.end_headers()
 

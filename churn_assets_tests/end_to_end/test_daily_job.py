@@ -19,6 +19,7 @@ from churn_assets.tables import (
     CHURN_REASONS,
     FEATURE_DRIFT,
     PREDICTION_OUTCOMES,
+    RETENTION_LIST,
     USER_FEATURES,
 )
 from churn_assets_tests.end_to_end.conftest import DAYS, HORIZON, NOW, House
@@ -97,7 +98,7 @@ def test_what_a_death_after_the_predictions_left_undone_is_made_good_the_next_ni
 
     report = scores_at_night(found)
 
-    last = {str(table): 1 for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)}
+    last = {str(table): 1 for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST)}
     assert report.computed == {
         **last,
         # The last date beside its predictions, then those of the other dates.

@@ -21,10 +21,12 @@ from churn_assets.tables import (
     CHURN_PREDICTIONS,
     CHURN_REASONS,
     DAILY_SUMMARY,
+    DELIVERIES,
     EVENTS,
     FEATURE_DRIFT,
     MODEL_PROMOTIONS,
     PREDICTION_OUTCOMES,
+    RETENTION_LIST,
     TABLES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
@@ -78,6 +80,7 @@ def expected(late: dict[int, Days], first_seen: dict[int, dt.date]) -> dict[Tabl
         CHURN_PREDICTIONS: predictions,
         CHURN_REASONS: predictions,
         FEATURE_DRIFT: predictions,
+        RETENTION_LIST: predictions,
         # What became of a score changes with its label, and with the score.
         PREDICTION_OUTCOMES: labels,
     }
@@ -152,7 +155,7 @@ def test_a_batch_three_days_late_recomputes_exactly_the_dates_that_read_it(
         # No month ends on or after these days: those of its table are the same.
         ["daily_summary", "user_daily_activity", "user_monthly_activity"],
         ["user_features"],
-        ["churn_labels", "churn_predictions", "churn_reasons", "feature_drift"],
+        ["churn_labels", "churn_predictions", "churn_reasons", "feature_drift", "retention_list"],
         ["prediction_outcomes"],
     ]
     assert {request.tags[REASON_TAG].partition(" (")[0] for wave in waves for request in wave} == {
@@ -211,5 +214,5 @@ def test_after_all_that_the_tables_equal_a_rebuild_from_nothing(
     # From nothing, too, a range is one run: four tables share it.
     assert len(waves[0]) == 1
     for table in TABLES:
-        if table not in (*BY_MODEL, MODEL_PROMOTIONS):
+        if table not in (*BY_MODEL, MODEL_PROMOTIONS, DELIVERIES):
             assert rows(ahead.content(table)) == rows(rebuilt.content(table)), table

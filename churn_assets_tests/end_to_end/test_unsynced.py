@@ -13,15 +13,14 @@ from dagster._core.loader import LoadingContextForTest  # what it is asked with
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.automation.runs.pipeline import Pipeline
+from churn_assets.automation.staleness.plan import SCORES
 from churn_assets.automation.staleness.planning import make_plan
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.tables import (
     CHURN_LABELS,
-    CHURN_PREDICTIONS,
     CHURN_REASONS,
     DAILY_SUMMARY,
     DATED,
-    FEATURE_DRIFT,
     PREDICTION_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
@@ -119,7 +118,7 @@ def test_after_a_late_event_the_same_dates_are_unsynced_as_are_planned(house: Ho
     pipeline(house).run_stage("featurize", NOW)
     # Past scores are history. Of the last date the plan knows that they follow.
     assert unsynced(house) == {**NOTHING, PREDICTION_OUTCOMES: planned(house)[PREDICTION_OUTCOMES]}
-    again = {table: {WHOLE.end} for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)}
+    again = {table: {WHOLE.end} for table in SCORES}
     assert planned(house) == {**unsynced(house), **again}
 
     pipeline(house).run_stage("score", NOW)

@@ -5,6 +5,7 @@ import dagster as dg
 from churn_assets.assets.checks.conservation import readable_amounts, row_conservation
 from churn_assets.assets.checks.contract import contract_checks
 from churn_assets.assets.checks.performance import expected_performance, performance
+from churn_assets.assets.checks.retention import retention_checks
 from churn_assets.assets.drift import drift_checks
 from churn_assets.tables import TABLES
 
@@ -20,4 +21,5 @@ def asset_checks() -> list[dg.AssetChecksDefinition]:
         expected_performance(),
         drift_checks(),
         performance(),
+        retention_checks(),
     ]

@@ -14,12 +14,12 @@ from churn_assets.automation.staleness.ingested_files import unchanged_landing_z
 from churn_assets.automation.staleness.plan import BY_MODEL, Plan
 from churn_assets.automation.staleness.planning import PlanOptions, make_plan
 from churn_assets.dates import DateRange
-from churn_assets.errors import BlockedError
+from churn_assets.errors import BlockedError, ChurnError
 from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_immature
-from churn_assets.tables import EVENTS, GATED, LANDED_EVENTS, QUARANTINED_EVENTS, USERS
+from churn_assets.tables import DELIVERIES, EVENTS, GATED, LANDED_EVENTS, QUARANTINED_EVENTS, USERS
 
 # The tables that landed files make, in one run.
 TAKEN_IN = (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)
@@ -80,6 +80,20 @@ class Stages:
         """Compute the plan's dates of all tables that need a model."""
         for step in plan.only(*BY_MODEL).steps():
             self._runner.run_step(plan, step)
+
+    def deliver(self) -> None:
+        """Hand over the lists of whom to contact that somebody should have; what fails stops nothing."""
+        if not self._lake.settings.delivers:
+            return
+        from churn_assets.retention.deliveries import due, undelivered
+
+        if not due(self._lake):
+            return
+        try:
+            self._runner.materialize("delivery of the list", [asset_key(DELIVERIES)])
+        except ChurnError as error:
+            self._runner.report.notes.append(f"No list was delivered: {error}")
+        self._runner.report.notes += undelivered(self._lake)
 
     def production_version(self) -> str | None:
         """Return the version that the registry names Production, None if there is none."""

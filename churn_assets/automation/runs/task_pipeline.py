@@ -80,6 +80,7 @@ class TaskPipeline:
         # Each night, by the model that is Production then.
         plan.score_again(plan.covered.end, ASKED_FOR)
         self._stages.score(plan)
+        self._stages.deliver()
 
     def deploy(self) -> None:
         """Deploy the Production version to the endpoint, and compare its answers with the scores."""

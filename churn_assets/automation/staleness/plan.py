@@ -19,13 +19,14 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     FEATURE_WINDOW_DAYS,
     PREDICTION_OUTCOMES,
+    RETENTION_LIST,
     Table,
 )
 
 MODEL_NEWER = "model newer"
 
-# Predictions, and the tables that are made for every scored date.
-SCORES = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT)
+# Predictions, and the tables that are made again wherever predictions are.
+SCORES = (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST)
 # All tables that need a model.
 BY_MODEL = (*SCORES, PREDICTION_OUTCOMES)
 
@@ -91,6 +92,9 @@ class Plan:
         pending: list[Table] = []
         ranges: list[DateRange] = []
         for table, reasons in self.reasons.items():
+            if table.past_on_request and not reasons:
+                # As most often: it would part the runs that those around it share.
+                continue
             own_ranges = contiguous_ranges(reasons)
             if own_ranges != ranges:
                 steps.extend(Step(tuple(pending), dates) for dates in ranges)

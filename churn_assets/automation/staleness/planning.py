@@ -26,13 +26,14 @@ class PlanOptions(TypedDict, total=False):
     ``code_versions``: the versions of the tables' transforms as they are now; dates that other code computed
     are then stale. ``scores``: whether there is a model to score with. ``scores_again``: score all of these
     dates, though past predictions are history. ``scores_from``: dates before it are not scored, even if they
-    never were.
+    never were. ``lists``: make the lists of past dates as well, which nobody needs unasked.
     """
 
     code_versions: CodeVersions
     scores: bool
     scores_again: bool
     scores_from: dt.date
+    lists: bool
 
 
 def make_plan(

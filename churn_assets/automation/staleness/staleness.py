@@ -57,7 +57,8 @@ class Question:
     ``labels`` are the dates that have labels. ``wanted`` are the dates to bring up to date, None for all that
     are covered. Without ``scores``, as where there is no model, no date is scored, but tables that read
     earlier scores go on. With ``scores_again`` every date is scored, though past predictions are history;
-    before ``scores_from`` none is. ``code_versions`` are those of now.
+    before ``scores_from`` none is. With ``lists`` past dates get the lists of whom to contact that they would
+    not get unasked. ``code_versions`` are those of now.
     """
 
     settings: Settings
@@ -68,6 +69,7 @@ class Question:
     scores: bool = True
     scores_again: bool = False
     scores_from: dt.date = dt.date.min
+    lists: bool = False
 
 
 def unsettled(ledger: CheckedLedger) -> str | None:
@@ -111,6 +113,8 @@ class _TableDates:
         if self._table is CHURN_PREDICTIONS and not self._question.scores:
             return
         first = self._question.scores_from if self._table is CHURN_PREDICTIONS else dt.date.min
+        if self._table.past_on_request and not self._question.lists:
+            first = self._question.covered.end
         for day in (day for day in self._wanted().days() if day >= first):
             if self._is_left_over(day) or (self._is_due(day) and self._is_readable(day)):
                 yield day

@@ -17,7 +17,8 @@ from churn_assets.automation.history.log_reader import materializations, storage
 from churn_assets.automation.history.undated_assets import last_scores_are_of_production
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.data.dataset import MINIMUM_ROWS
-from churn_assets.tables import CHURN_LABELS, MODEL_PROMOTIONS, USERS
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, DELIVERIES, MODEL_PROMOTIONS, USERS
 
 # Records of the event log that are read at once.
 BATCH = 50
@@ -100,7 +101,7 @@ def labelled_rows(instance: dg.DagsterInstance, enough: int) -> int:
     return rows
 
 
-def conditions() -> dict[dg.AssetKey, AutomationCondition]:
+def conditions(settings: Settings) -> dict[dg.AssetKey, AutomationCondition]:
     """Return the condition of each asset that has one."""
     # A run would fail on upstream data that has failed its checks.
     checked = AutomationCondition.all_deps_blocking_checks_passed()
@@ -119,7 +120,9 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
         .ignore(dg.AssetSelection.assets(CHURN_PREDICTION_MODEL))
         .since_last_handled()
     )
+    delivers = {asset_key(DELIVERIES): (updated & idle).with_label("a list was made")}
     return {
+        **(delivers if settings.delivers else {}),
         # An ingestion makes them too; this is for events that were cleaned by hand.
         asset_key(USERS): (updated & idle).with_label("events are newer"),
         CHURN_PREDICTION_MODEL: (
@@ -140,9 +143,9 @@ def conditions() -> dict[dg.AssetKey, AutomationCondition]:
     }
 
 
-def with_conditions(assets: Assets) -> Assets:
+def with_conditions(assets: Assets, settings: Settings) -> Assets:
     """Return the same assets, with a condition where they have one."""
-    by_key = conditions()
+    by_key = conditions(settings)
 
     def conditioned(spec: dg.AssetSpec) -> dg.AssetSpec:
         if spec.key not in by_key:

@@ -20,6 +20,7 @@ from churn_assets.tables import (
     DAILY_SUMMARY,
     EVENTS,
     FEATURE_DRIFT,
+    RETENTION_LIST,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USER_MONTHLY_ACTIVITY,
@@ -34,7 +35,7 @@ HORIZON = 3
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 OF_AN_EVENT = "user_daily_activity, daily_summary, user_monthly_activity"
 OF_A_DAY = f"{OF_AN_EVENT}, user_features"
-SCORES = "churn_predictions, churn_reasons, feature_drift"
+SCORES = "churn_predictions, churn_reasons, feature_drift, retention_list"
 
 
 def day(number: int) -> dt.date:
@@ -144,7 +145,7 @@ def test_what_reads_them_follows_when_they_are_there(log: Log, settings: Setting
     ]
 
     log.computed(CHURN_LABELS, [day(number) for number in range(5, 10)])
-    for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT):
+    for table in (CHURN_PREDICTIONS, CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST):
         log.computed(table, [day(12)])
     assert requested(log, settings) == [("prediction_outcomes", day(5), day(9))]
 
@@ -213,7 +214,7 @@ def test_after_a_promotion_the_last_date_is_scored_again_and_earlier_ones_are_no
     log: Log, settings: Settings
 ) -> None:
     log.scored([day(11), day(12)], "1")
-    for table in (CHURN_REASONS, FEATURE_DRIFT):
+    for table in (CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST):
         log.computed(table, [day(11), day(12)])
     log.trained("1")
     assert requested(log, settings) == []
@@ -223,15 +224,25 @@ def test_after_a_promotion_the_last_date_is_scored_again_and_earlier_ones_are_no
     assert requested(log, settings) == [(SCORES, day(12), day(12))]
 
     log.scored([day(12)], "2")
-    for table in (CHURN_REASONS, FEATURE_DRIFT):
+    for table in (CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST):
         log.computed(table, [day(12)])
     assert requested(log, settings) == []
+
+
+def test_only_the_last_date_has_a_list_that_nobody_asked_for(log: Log, settings: Settings) -> None:
+    log.moved_away(RETENTION_LIST)
+
+    assert requested(log, settings) == [("retention_list", day(12), day(12))]
+
+    log.computed(RETENTION_LIST, [day(12)])
+    log.computed(CHURN_PREDICTIONS, [day(3)])
+    assert not any("retention_list" in name for name, *_ in requested(log, settings))
 
 
 def test_after_a_rollback_the_last_date_is_scored_again(log: Log, settings: Settings) -> None:
     log.trained("2")
     log.scored([day(12)], "2")
-    for table in (CHURN_REASONS, FEATURE_DRIFT):
+    for table in (CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST):
         log.computed(table, [day(12)])
 
     log.noted("1")
@@ -244,7 +255,7 @@ def test_scores_of_a_version_that_the_log_does_not_know_yet_are_left_alone(
 ) -> None:
     # The alias was moved in the registry, and the date scored since: the log learns of the move later.
     log.scored([day(12)], "3")
-    for table in (CHURN_REASONS, FEATURE_DRIFT):
+    for table in (CHURN_REASONS, FEATURE_DRIFT, RETENTION_LIST):
         log.computed(table, [day(12)])
 
     assert requested(log, settings) == []

@@ -1,0 +1,1 @@
+"""The list of whom to contact, for those who act on it: read, exported, handed over."""
