@@ -3,7 +3,7 @@
 import dagster as dg
 
 from churn_assets.asset_paths import asset_path
-from churn_assets.tables import EVENTS, TABLES, Table
+from churn_assets.tables import EVENTS, RETENTION_LIST, TABLES, Table
 
 
 def asset_key(table: Table) -> dg.AssetKey:
@@ -19,5 +19,6 @@ def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
 TABLE_OF = {
     **{asset_key(table): table for table in TABLES},
     by_date_key(EVENTS): EVENTS,
+    asset_key(RETENTION_LIST): RETENTION_LIST,
     **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
 }

@@ -829,6 +829,34 @@ MODEL_PROMOTIONS = Table(
     ),
 )
 
+# Declared by the branch of the list itself: this minimal one goes when both are merged.
+RETENTION_LIST = Table(
+    "main_catalog",
+    "gold",
+    "retention_list",
+    "Whom to contact on each feature_date, and who is in the control group.",
+    (
+        USER_ID,
+        FEATURE_DATE,
+        SOURCE_USER_ID,
+        Column("rank", "int", "1 for the greatest expected gain.", minimum=1),
+        Column("assigned_group", "string", "contact or control.", allowed=("contact", "control")),
+        Column("churn_probability", "double", "Probability of churn.", minimum=0, maximum=1),
+        Column("probability_change", "double", "Its change since a week ago.", nullable=True),
+        Column("risk_band", "string", "Band of the probability."),
+        Column("value", "double", "What the user is worth."),
+        Column("expected_gain", "double", "What a contact is expected to bring."),
+        Column("save_rate", "double", "The save rate that it was computed with."),
+        Column("reason_1", "string", "What raises the risk most.", nullable=True),
+        Column("reason_2", "string", "What raises it next.", nullable=True),
+        Column("reason_3", "string", "What raises it third.", nullable=True),
+        MODEL_VERSION,
+    ),
+    WriteMode.REPLACE_PARTITIONS,
+    key=("user_id", "feature_date"),
+    partition_column="feature_date",
+)
+
 TABLES = (
     LANDED_EVENTS,
     EVENTS,
