@@ -52,6 +52,8 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *drift_assets(settings),
         *outcome_assets(settings),
         *promotion_assets(settings),
+        # Of the branch of the list itself: goes when both are merged.
+        _listed_elsewhere(settings),
         *endpoint_assets(retries(settings)),
     ]
     ours = [key for asset in assets for key in _keys(asset)]
@@ -73,6 +75,15 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         # One process a run: its steps share an engine that has started.
         executor=dg.in_process_executor,
     )
+
+
+def _listed_elsewhere(settings: Settings) -> dg.AssetSpec:
+    from churn_assets.assets.common import table_spec
+    from churn_assets.assets.dagster_partitions import feature_dates
+    from churn_assets.tables import RETENTION_LIST
+
+    spec = {**table_spec(RETENTION_LIST, settings), "group_name": "predictions"}
+    return dg.AssetSpec(**spec, partitions_def=feature_dates(settings))
 
 
 def _keys(asset: dg.AssetsDefinition | dg.AssetSpec) -> Iterable[dg.AssetKey]:
