@@ -124,6 +124,9 @@ def print_summary(status: "Status", settings: "Settings") -> None:
             f"Expected to churn, as the sum of the probabilities: {scores.expected_churn:,.0f}. "
             f"Worth contacting, from {scores.contact_threshold:.3g} on: {scores.worth_contacting:,}."
         )
+        if scores.has_outcomes:
+            says = scores.save_rate_says
+            out.print(f"{says[0].upper()}{says[1:]}.", soft_wrap=True, markup=False)
     if status.endpoint and status.endpoint.version:
         endpoint = status.endpoint
         update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""

@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     contact_cost: float = Field(default=1.0, gt=0)
     saved_value: float = Field(default=50.0, gt=0)
     save_rate: float = Field(default=0.1, gt=0, le=1)
+    save_rate_source: Literal["measured", "assumed"] = "measured"
     gate_slice_auc: float = Field(default=0.55, ge=0.5, le=1)
     drift_warn: float = Field(default=0.05, gt=0)
     drift_fail: float = Field(default=0.065, gt=0)

@@ -49,7 +49,8 @@ class ScoreStatus:
 
     ``predicted_churn`` counts users with a probability of at least 0.5, ``expected_churn`` is the sum of all
     probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability
-    from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and CHURN_SAVE_RATE.
+    from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and ``save_rate``: the measured
+    one, or CHURN_SAVE_RATE. ``save_rate_says`` says which, and ``has_outcomes`` whether anything was measured.
     """
 
     feature_date: dt.date
@@ -59,6 +60,9 @@ class ScoreStatus:
     expected_churn: float
     worth_contacting: int
     contact_threshold: float
+    save_rate: float
+    save_rate_says: str
+    has_outcomes: bool
 
 
 @dataclass(frozen=True)
@@ -153,17 +157,19 @@ def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
     scores = _scores_of(lake, day)
     if scores is None:
         return {}
-    names = ("predicted_churn", "expected_churn", "worth_contacting", "contact_threshold")
+    names = ("predicted_churn", "expected_churn", "worth_contacting", "contact_threshold", "save_rate_says")
     return {name: getattr(scores, name) for name in names}
 
 
 def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
+    from churn_assets.contacts.save_rate import save_rate_of
     from churn_assets.model.metrics.evaluation import CostMatrix
 
     users, sums = lake.totals(CHURN_PREDICTIONS, day, ["churn_probability", "predicted_churn"])
     if not users:
         return None
-    costs = CostMatrix.of(lake.settings)
+    save_rate = save_rate_of(lake)
+    costs = CostMatrix.of(lake.settings, save_rate.rate)
     pays = (
         lake.count_at_least(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold)
         if costs.can_pay
@@ -177,4 +183,7 @@ def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
         expected_churn=sums["churn_probability"],
         worth_contacting=pays,
         contact_threshold=costs.threshold,
+        save_rate=save_rate.rate,
+        save_rate_says=save_rate.says,
+        has_outcomes=save_rate.has_outcomes,
     )
