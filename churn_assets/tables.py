@@ -966,7 +966,8 @@ TREATMENT_OUTCOMES = Table(
         Column(
             "control_users",
             "bigint",
-            _users_of("assigned to control") + " By channel, the whole control group.",
+            _users_of("assigned to control")
+            + " By channel, of the bands and months with 20 of either group.",
             minimum=0,
         ),
         Column("control_churners", "bigint", "Those of them who churned.", minimum=0),
@@ -1005,9 +1006,7 @@ TREATMENT_OUTCOMES = Table(
         Column("save_rate_low", "double", "Lower end of its 95 % interval.", nullable=True),
         Column("save_rate_high", "double", "Upper end of its 95 % interval.", nullable=True, maximum=1),
         Column("reason", "string", "Why there is no save rate, in words.", nullable=True),
-        Column(
-            "treatments", "bigint", "Of all: treatments that are known.", nullable=True, minimum=0
-        ),
+        Column("treatments", "bigint", "Of all: treatments that are known.", nullable=True, minimum=0),
         Column(
             "treatments_not_listed",
             "bigint",

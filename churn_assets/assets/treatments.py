@@ -72,9 +72,9 @@ def _rows(
     counts = transforms.treatment_counts(listed, treatments, labels, horizon_days).collect()
     [use] = transforms.treatment_use(listed, treatments, horizon_days).collect()
     later = listed.count() - listed.select("user_id").distinct().count()
-    columns = ["risk_band", "month", "is_contact", "channel", "churned", "users"]
-    dates = ["first_feature_date", "last_feature_date"]
-    frame = pd.DataFrame([row.asDict() for row in counts], columns=[*columns, *dates])
+    columns = ("risk_band", "month", "is_contact", "channel", "churned", "users")
+    dates = ("first_feature_date", "last_feature_date")
+    frame = pd.DataFrame({name: [row[name] for row in counts] for name in (*columns, *dates)})
     return outcomes.outcome_rows(frame, {**use.asDict(), "later_listings": later})
 
 

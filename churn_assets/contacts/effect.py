@@ -1,7 +1,7 @@
 """What contacting changed: contacted users against a control group that was drawn by lot, with an interval.
 
-Everything is computed from counts of users: the lot (contact or control), whether they were really contacted,
-by which channel, and whether they churned, in groups of equal risk band and month. Not everybody who was to be
+Everything is computed from counts of users: the lot (contact or control), whether they were contacted, by
+which channel, and whether they churned, in groups of equal risk band and month. Not everybody who was to be
 contacted is, and those who are reached differ from those who are not, so that comparing whom one reached with
 whom one did not would measure the difference between these people. Two numbers do not:
 
@@ -32,8 +32,11 @@ MINIMUM_USERS = 100
 MINIMUM_CHURNERS = 20
 MINIMUM_REACHED = 0.1
 
-# Risk bands and months with fewer users of either lot are compared together with their neighbours.
+# Risk bands and months with fewer users of either lot are compared together with others. With 20 the
+# intervals of 1,500 users covered the truth in 94 of 100 runs, with 50 in 95.
 CELL_USERS = 50
+# By channel they are left out instead.
+CHANNEL_CELL_USERS = 20
 
 CONTROL, CONTACT = 0, 1
 
@@ -73,13 +76,19 @@ def effect(counts: pd.DataFrame, channel: str | None = None, seed: int = SEED) -
 
     Args:
         counts: users by risk_band, month (both: only comparable users are compared), is_contact (the lot),
-            channel (of the first contact; null without one), churned (all boolean or text) and their number
-            ``users``.
-        channel: the users contacted by it, against the control of the same bands and months. Who is contacted
-            by which channel is no lot: two channels may differ because their users do.
+            channel (of the first contact; null without one), churned, and their number ``users``.
+        channel: the users contacted by it, against the control of the same bands and months, where either lot
+            has ``CHANNEL_CELL_USERS`` there. Who is contacted by which channel is no lot: two channels may
+            differ because their users do.
         seed: of the bootstrap; equal seeds give equal intervals.
     """
-    cells = _cells(counts)
+    counts = counts.astype({"is_contact": bool, "churned": bool, "users": "int64"})
+    if channel:
+        # Not put together with others: another band's control would be that of other people.
+        counts = _comparable(counts)
+        cells = counts.groupby(["month", "risk_band"]).ngroup().to_numpy()
+    else:
+        cells = _cells(counts)
     drawn_from = _categories(counts, cells, channel)
     known = _sizes(drawn_from)
     reached = _reached(drawn_from) if known["contact_users"] and known["control_users"] else None
@@ -100,8 +109,8 @@ def effect(counts: pd.DataFrame, channel: str | None = None, seed: int = SEED) -
 
 
 # The categories of a user within cell and lot, in this order: not contacted and stayed, not contacted and
-# churned, contacted and stayed, contacted and churned; of the lot of contact the last two for the channel that
-# is asked for, and again for all others.
+# churned, contacted and stayed, contacted and churned; of the lot of contact the last two for the channel
+# that is asked for, and again for all others.
 UNTREATED, TREATED, OTHER = slice(0, 2), slice(2, 4), slice(4, 6)
 STAYED, CHURNED = 0, 1
 
@@ -117,23 +126,39 @@ def _categories(counts: pd.DataFrame, cells: np.ndarray, channel: str | None) ->
     return users
 
 
-def _cells(counts: pd.DataFrame) -> np.ndarray:
-    """Number the cells within which lots are compared, shape (rows,): band and month, or several together.
+def _comparable(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of bands and months in which each lot has ``CHANNEL_CELL_USERS``."""
+    sizes = _lots(counts).min(axis=1)
+    keys = pd.MultiIndex.from_arrays([counts["month"], counts["risk_band"]])
+    return counts.loc[sizes.reindex(keys).to_numpy() >= CHANNEL_CELL_USERS]
 
-    If the control's share was changed, or risky months had more of it, comparing all with all would compare
-    months. Cells are put together in the order of bands and months until each lot has ``CELL_USERS``.
+
+def _cells(counts: pd.DataFrame) -> np.ndarray:
+    """Number the cells within which lots are compared, shape (rows,): a month's band, or several together.
+
+    If the control's share was changed, comparing all with all would compare months. Cells are put together
+    until each lot has ``CELL_USERS``: bands of a month first, which have one share of control, then months
+    in the order of that share, as those with another one must not be mixed. What remains joins the last.
     """
-    keys = counts[["risk_band", "month"]].astype(str).apply(tuple, axis=1)
-    sizes = counts["users"].groupby([keys, counts["is_contact"].astype(bool)]).sum().unstack(fill_value=0)
-    sizes = sizes.reindex(columns=[False, True], fill_value=0).sort_index()
+    lots = _lots(counts)
+    by_month = lots.groupby(level="month").sum()
+    share = (by_month[False] / by_month.sum(axis=1)).reindex(lots.index, level="month")
+    order = sorted(lots.index, key=lambda key: (share[key], key))
     number_of, number, together = {}, 0, np.zeros(2)
-    for key, users in zip(sizes.index, sizes.to_numpy(), strict=True):
+    for key in order:
         number_of[key] = number
-        together = together + users
+        together = together + lots.loc[key].to_numpy()
         if together.min() >= CELL_USERS:
             number, together = number + 1, np.zeros(2)
     last = max(number - 1, 0)
+    keys = zip(counts["month"], counts["risk_band"], strict=True)
     return np.array([min(number_of[key], last) for key in keys], dtype=int)
+
+
+def _lots(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the users of both lots (columns False and True) by month and band."""
+    by_lot = counts.pivot_table("users", ["month", "risk_band"], "is_contact", "sum", fill_value=0)
+    return by_lot.reindex(columns=[False, True], fill_value=0)
 
 
 def _sizes(users: Array) -> dict[str, int]:
@@ -219,7 +244,7 @@ def _saved(with_contact: Any, without: Any) -> Any:
 
 
 def _bootstrap(users: Array, replicates: int, seed: int) -> Array:
-    """Draw the users of each cell and lot anew, with replacement; shape (replicates, cells, lots, categories).
+    """Draw the users of each cell and lot anew, with replacement: (replicates, cells, lots, categories).
 
     As users of a category are alike, that is a multinomial draw of counts, whatever the number of users.
     """
@@ -235,9 +260,9 @@ def _bootstrap(users: Array, replicates: int, seed: int) -> Array:
 def _interval(value: float, drawn: Array, users: Array) -> Estimate | None:
     """Return the interval of the draws around a value; None where they, or it, are no numbers.
 
-    Percentiles, a little further out than the middle 95 %, as draws of few users vary less than users do
-    ("expanded percentiles", Hesterberg, "What Teachers Should Know About the Bootstrap", 2015), by the size of
-    the control group in a cell. On 150 users of control this covers the truth in 95 of 100 runs, where plain
+    Percentiles, a little further out than the middle 95 %, as draws of few users vary less than users do, by
+    the size of the control group in a cell ("expanded percentiles", Hesterberg, "What Teachers Should Know
+    About the Bootstrap", 2015). With 150 users of control these cover the truth in 95 of 100 runs, where plain
     percentiles do in 94, and BCa in 94 to 95.
     """
     in_cell = users[:, CONTROL].sum() / len(users)
@@ -247,4 +272,3 @@ def _interval(value: float, drawn: Array, users: Array) -> Estimate | None:
     if not np.isfinite([value, low, high]).all():
         return None
     return Estimate(min(value, 1.0), float(low), min(float(high), 1.0))
-

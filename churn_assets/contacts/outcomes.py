@@ -9,7 +9,6 @@ from churn_assets.contacts.effect import Effect, Estimate, effect
 from churn_assets.tables import OF_ALL, TREATMENT_OUTCOMES
 
 
-
 def outcome_rows(counts: pd.DataFrame, use: Mapping[str, int]) -> list[dict[str, Any]]:
     """Return a row for all listed users, and for each band, channel and month.
 
@@ -25,11 +24,11 @@ def outcome_rows(counts: pd.DataFrame, use: Mapping[str, int]) -> list[dict[str,
     rows = [{**_row(OF_ALL, OF_ALL, counts, effect(counts)), **use}]
     for dimension in ("risk_band", "month"):
         for segment in sorted(counts[dimension].unique()):
-            part = counts[counts[dimension] == segment]
+            part = counts.loc[counts[dimension] == segment]
             rows.append(_row(dimension, segment, part, effect(part)))
-    by_channel = counts[counts["is_contact"].astype(bool)]
-    for channel in sorted(by_channel["channel"].dropna().unique()):
-        dates = by_channel[by_channel["channel"] == channel]
+    by_channel = counts.loc[counts["is_contact"].astype(bool) & counts["channel"].notna()]
+    for channel in sorted(by_channel["channel"].unique()):
+        dates = by_channel.loc[by_channel["channel"] == channel]
         rows.append(_row("channel", channel, dates, effect(counts, channel=channel)))
     return rows
 

@@ -1,4 +1,4 @@
-"""The save rate by which contacts are valued: measured where it is known, else assumed; and the words for it."""
+"""The save rate by which contacts are valued, measured where it is known, else assumed; and words for it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple

@@ -2,10 +2,9 @@
 
 import datetime as dt
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from churn_assets import tables
 from churn_assets.transforms import values
 from churn_assets.transforms.parsing import utc_timestamp
 
@@ -27,18 +26,22 @@ def judged_treatments(rows: DataFrame, users: DataFrame, ingested_at: dt.datetim
     Returns:
         The columns of ``tables.TREATMENTS``, with row_number, _raw and reason (string, null for a treatment).
     """
-    known = users.select(
-        F.col("user_id").alias("known_id"), F.coalesce("source_user_id", F.col("user_id").cast("string")).alias("name")
-    )
     number = values.user_id(F.col("user_id"))
     name = values.trimmed(F.coalesce(_filled("source_user_id"), F.col("user_id")))
-    by_number = known.select(F.col("known_id").alias("number"))
-    # A name may be shared by no two users, but a number that is somebody's own name comes first.
-    by_name = known.groupBy("name").agg(F.min("known_id").alias("named_id"))
+    by_number = users.select(F.col("user_id").alias("number"), F.lit(True).alias("is_known"))
+    # A name that its owner gave comes before a number that happens to be written alike.
+    by_name = (
+        users.groupBy(F.coalesce("source_user_id", F.col("user_id").cast("string")).alias("name"))
+        .agg(
+            F.min(F.when(F.col("source_user_id").isNotNull(), F.col("user_id"))).alias("given"),
+            F.min("user_id").alias("any"),
+        )
+        .select("name", F.coalesce("given", "any").alias("named_id"))
+    )
     judged = (
         rows.withColumn("number", number)
         .withColumn("name", name)
-        .join(by_number.withColumn("is_known", F.lit(True)), "number", "left")
+        .join(by_number, "number", "left")
         .join(by_name, "name", "left")
         .withColumn("treated", values.event_ts(F.col("treated_at")))
         .withColumn("how", F.lower(values.trimmed(F.col("channel"))))
@@ -67,7 +70,7 @@ def judged_treatments(rows: DataFrame, users: DataFrame, ingested_at: dt.datetim
     )
 
 
-def _filled(column: str) -> F.Column:
+def _filled(column: str) -> Column:
     text = values.trimmed(F.col(column))
     return F.when(text != "", text)
 

@@ -12,11 +12,11 @@ COLUMNS = ["risk_band", "month", "is_contact", "channel", "churned", "users"]
 
 
 def counts(*rows):
-    """Users by lot, channel and whether they churned, all of one band and month unless a row says more."""
-    return pd.DataFrame([row if len(row) == 6 else ("high", "2026-03", *row) for row in rows], columns=COLUMNS)
+    """Users by band, month, lot, channel and whether they churned."""
+    return pd.DataFrame({name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)})
 
 
-def arm(is_contact, channel, churned, stayed, band="high", month="2026-03"):
+def arm(is_contact, channel, churned, stayed, *, band="high", month="2026-03"):
     return [
         (band, month, is_contact, channel, True, churned),
         (band, month, is_contact, channel, False, stayed),
@@ -105,6 +105,38 @@ def test_a_channel_is_compared_with_the_control_of_the_bands_that_it_was_used_fo
     assert email.value == pytest.approx(0.5)
 
 
+def test_months_with_little_control_are_put_together_with_those_of_a_like_share() -> None:
+    # Twice 10 % of control and no effect; then half of all are control, and everybody churns far more.
+    rows = [
+        *arm(True, "email", 36, 324, month="2026-01"),
+        *arm(False, None, 4, 36, month="2026-01"),
+        *arm(True, "email", 720, 80, month="2026-02"),
+        *arm(False, None, 720, 80, month="2026-02"),
+        *arm(True, "email", 36, 324, month="2026-03"),
+        *arm(False, None, 4, 36, month="2026-03"),
+    ]
+
+    found = effect(counts(*rows)).of_contact
+
+    assert found is not None
+    assert found.value == pytest.approx(0.0)
+
+
+def test_a_channel_leaves_out_bands_with_hardly_any_control() -> None:
+    rows = counts(
+        *arm(True, "email", 100, 300),
+        *arm(False, None, 100, 100),
+        *arm(True, "email", 500, 0, band="low"),
+        *arm(False, None, 0, 19, band="low"),
+    )
+
+    found = effect(rows, channel="email")
+
+    assert (found.contacted_users, found.control_users) == (400, 200)
+    assert found.of_contact is not None
+    assert found.of_contact.value == pytest.approx(0.5)
+
+
 def test_a_contact_that_drives_users_away_has_a_negative_save_rate() -> None:
     found = effect(counts(*arm(True, "sms", 600, 400), *arm(False, None, 200, 300))).of_contact
 
@@ -134,7 +166,13 @@ def test_a_contact_that_drives_users_away_has_a_negative_save_rate() -> None:
         ),
         ([], "only 0 users in the control group"),
     ],
-    ids=["little control", "few contacted", "few churners", "control was contacted like the others", "nobody"],
+    ids=[
+        "little control",
+        "few contacted",
+        "few churners",
+        "control was contacted like the others",
+        "nobody",
+    ],
 )
 def test_too_few_are_no_number_but_a_reason(rows, reason) -> None:
     found = effect(counts(*rows))
