@@ -96,7 +96,8 @@ def simulated(case: Case, generator: np.random.Generator) -> pd.DataFrame:
 def counted(users: pd.DataFrame) -> pd.DataFrame:
     """Count equal users, as ``transforms.treatments`` does in the engine."""
     columns = ["risk_band", "month", "is_contact", "channel", "churned"]
-    return users.assign(users=1).groupby(columns, dropna=False, as_index=False)["users"].sum()
+    numbered = users.assign(users=1).groupby(columns, dropna=False)["users"].sum()
+    return pd.DataFrame(numbered).reset_index()
 
 
 def true_save_rate(case: Case, bands: tuple[str, ...] = tuple(BANDS)) -> float:

@@ -262,8 +262,8 @@ def _interval(value: float, drawn: Array, users: Array) -> Estimate | None:
 
     Percentiles, a little further out than the middle 95 %, as draws of few users vary less than users do, by
     the size of the control group in a cell ("expanded percentiles", Hesterberg, "What Teachers Should Know
-    About the Bootstrap", 2015). With 150 users of control these cover the truth in 95 of 100 runs, where plain
-    percentiles do in 94, and BCa in 94 to 95.
+    About the Bootstrap", 2015). With 150 users of control these cover the truth in 95 of 100 runs, plain
+    percentiles in 94, and BCa in 94 to 95.
     """
     in_cell = users[:, CONTROL].sum() / len(users)
     tail = float(norm.cdf(np.sqrt(in_cell / (in_cell - 1)) * t.ppf((1 - CONFIDENCE) / 2, in_cell - 1)))
