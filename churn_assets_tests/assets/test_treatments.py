@@ -29,21 +29,19 @@ def materialize(lake, instance) -> dict[str, Any]:
     """The metadata of the materialisation."""
     outcomes = treatment_assets(lake.settings)
     sources = [dg.AssetSpec(asset_key(table)) for table in (RETENTION_LIST, CHURN_LABELS)]
-    resources = {
-        "lakehouse": lake,
-        "pyspark": None,
-        "pyspark_step_launcher": None,
-        "lake_io": LakeIOManager(lake),
-    }
+    resources = {"lakehouse": lake, "lake_io": LakeIOManager(lake)}
     dg.materialize(
         [*outcomes, *sources],
         instance=instance,
         selection=[asset_key(TREATMENT_OUTCOMES)],
-        resources=resources,
+        resources={**resources, "pyspark": None, "pyspark_step_launcher": None},
     )
-    return {
-        name: value.value for name, value in latest_metadata(instance, asset_key(TREATMENT_OUTCOMES)).items()
-    }
+    return noted(instance, TREATMENT_OUTCOMES)
+
+
+def noted(instance, table) -> dict[str, Any]:
+    """The metadata of the table's last materialisation."""
+    return {name: value.value for name, value in latest_metadata(instance, asset_key(table)).items()}
 
 
 def listing(user, group, band="high"):

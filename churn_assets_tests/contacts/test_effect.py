@@ -189,6 +189,30 @@ def test_the_same_counts_give_the_same_interval_and_another_seed_another() -> No
     assert effect(rows) != effect(rows, seed=1)
 
 
+def test_bands_count_by_their_users() -> None:
+    # 1,000 at high risk, 50 % churning of 60; 500 at low risk, 10 % of 20: of 700 who would churn, 150 stay.
+    found = effect(
+        counts(
+            *arm(True, "email", 450, 450),
+            *arm(False, None, 60, 40),
+            *arm(True, "email", 45, 405, band="low"),
+            *arm(False, None, 10, 40, band="low"),
+        )
+    ).of_contact
+
+    assert found is not None
+    assert found.value == pytest.approx(150 / 700)
+
+
+def test_the_interval_is_as_wide_as_the_formula_for_two_shares_says() -> None:
+    found = effect(counts(*arm(True, "email", 400, 600), *arm(False, None, 100, 100))).of_contact
+
+    # The delta method: of a ratio of two shares, each of a binomial count.
+    deviation = 0.8 * np.sqrt(0.6 / 400 + 0.5 / 100)
+    assert found is not None
+    assert found.high - found.low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+
+
 def test_a_tenfold_of_users_makes_the_interval_about_a_third_as_wide() -> None:
     few, many = (
         effect(counts(*arm(True, "email", 400 * n, 600 * n), *arm(False, None, 100 * n, 100 * n))).of_contact

