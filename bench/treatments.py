@@ -120,7 +120,8 @@ def _reach(case: Case, risk: Array) -> Array:
 
 def coverage(case: Case, runs: int, seed: int = 0) -> dict[str, float]:
     """Return the share of runs whose interval covers the truth, and what a naive comparison would say."""
-    truth, values, covered, above, channel_covered, naive, widths = true_save_rate(case), [], 0, 0, 0, [], []
+    truth, covered, above = true_save_rate(case), 0, 0
+    values, widths, by_phone, naive = [], [], [], []
     for run in range(runs):
         users = simulated(case, np.random.default_rng([seed, run]))
         counts = counted(users)
@@ -132,7 +133,8 @@ def coverage(case: Case, runs: int, seed: int = 0) -> dict[str, float]:
         covered += found.low <= truth <= found.high
         above += found.low > 0
         phone = effect(counts, channel="phone").of_contact
-        channel_covered += phone is not None and phone.low <= truth <= phone.high
+        if phone is not None:
+            by_phone.append(phone.low <= truth <= phone.high)
         treated = users["channel"].notna()
         naive.append(1 - users["churned"][treated].mean() / users["churned"][~treated].mean())
     return {
@@ -141,7 +143,8 @@ def coverage(case: Case, runs: int, seed: int = 0) -> dict[str, float]:
         "mean": float(np.mean(values)),
         "width": float(np.mean(widths)),
         "covered": covered / len(values),
-        "covered by phone": channel_covered / len(values),
+        "phone estimates": len(by_phone),
+        "covered by phone": float(np.mean(by_phone)),
         "above 0": above / len(values),
         "reached against not": float(np.mean(naive)),
     }
@@ -192,9 +195,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=300)
-    runs = parser.parse_args().runs
-    failures = []
-    for case in CASES:
+    parser.add_argument("--case", help="only cases with this in their name")
+    given = parser.parse_args()
+    runs, failures = given.runs, []
+    for case in (case for case in CASES if (given.case or "") in case.name):
         found = coverage(case, runs)
         print(
             case.name + ": " + ", ".join(f"{name} {value:.3f}" for name, value in found.items()), flush=True

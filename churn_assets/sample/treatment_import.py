@@ -37,8 +37,11 @@ class TreatmentMapping:
 
     @property
     def names(self) -> set[str]:
-        """The columns that are named."""
-        return {name for name in asdict(self).values() if name and not name.startswith("=")}
+        """Columns that a file must have, by which one may tell how it is written."""
+        given = {"treated_at": "treated_at", "channel": "channel"} | {
+            name: value for name, value in asdict(self).items() if value
+        }
+        return {value for value in given.values() if not value.startswith("=")}
 
     def columns(self, source: SourceFile) -> dict[str, str]:
         """Return the column of each field that the file has; constants are none.

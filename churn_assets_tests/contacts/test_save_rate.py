@@ -104,7 +104,7 @@ def test_the_row_of_all_is_read_from_the_lake_and_looking_creates_no_table(lake,
             **OUTCOME,
             "save_rate": rate,
             "dimension": kind,
-            "segment": segment,
+            "segment": part,
         }
         for kind, part, rate in (("all", "all", 0.14), ("risk_band", "high", 0.5))
     )

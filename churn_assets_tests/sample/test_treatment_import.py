@@ -81,6 +81,12 @@ def test_columns_may_have_other_names_and_a_channel_hold_for_all_rows(importing,
     assert report.notes == ["a.csv: semicolon between fields"]
 
 
+def test_semicolons_are_found_where_all_columns_have_their_usual_names(importing, lake) -> None:
+    importing("source_user_id;channel;treated_at\nann@example.org;phone;2026-02-28\n")
+
+    assert known(lake) == [(7, utc(2026, 2, 28), "phone")]
+
+
 def test_json_lines_and_parquet_are_read_as_csv_is(importing, lake) -> None:
     importing('{"user_id": 1, "treated_at": "2026-02-27", "channel": "email"}\n', "a.json")
     table = pa.table(
