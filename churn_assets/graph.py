@@ -19,6 +19,7 @@ from churn_assets.assets.promotions import promotion_assets
 from churn_assets.assets.reasons import reason_assets
 from churn_assets.assets.retention import retention_assets
 from churn_assets.assets.silver import silver_assets
+from churn_assets.assets.treatments import treatment_assets
 from churn_assets.automation.alerts.alerts import alert_sensors
 from churn_assets.automation.maintenance.weekly import maintenance_job, maintenance_schedule
 from churn_assets.automation.runs.jobs import INGEST
@@ -54,6 +55,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         *retention_assets(settings),
         *outcome_assets(settings),
         *promotion_assets(settings),
+        *treatment_assets(settings),
         *endpoint_assets(retries(settings)),
     ]
     ours = [key for asset in assets for key in _keys(asset)]

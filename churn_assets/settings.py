@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     delivery_webhook: str | None = Field(default=None, repr=False)
     delivery_secret: str | None = Field(default=None, repr=False)
     delivery_folder: str = ""
+    save_rate_source: Literal["measured", "assumed"] = "measured"
     gate_slice_auc: float = Field(default=0.55, ge=0.5, le=1)
     drift_warn: float = Field(default=0.05, gt=0)
     drift_fail: float = Field(default=0.065, gt=0)

@@ -11,7 +11,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.serving.rollout.endpoint_status import EndpointStatus, endpoint_status
-from churn_assets.tables import CHURN_PREDICTIONS, RETENTION_LIST, TABLES, Table
+from churn_assets.tables import CHURN_PREDICTIONS, CONTACT_TABLES, RETENTION_LIST, TABLES, Table
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class ScoreStatus:
 
     ``predicted_churn`` counts users with a probability of at least 0.5, ``expected_churn`` is the sum of all
     probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability
-    from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and CHURN_SAVE_RATE.
+    from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and ``save_rate``: the measured
+    one, or CHURN_SAVE_RATE. ``save_rate_says`` says which, and ``has_outcomes`` whether contacts are known.
     """
 
     feature_date: dt.date
@@ -59,6 +60,9 @@ class ScoreStatus:
     expected_churn: float
     worth_contacting: int
     contact_threshold: float
+    save_rate: float
+    save_rate_says: str
+    has_outcomes: bool
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,9 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
     if root.exists() and not root.is_dir():
         raise LakeError(f"The lake {root} is a file. Move it away, or set CHURN_LAKE_ROOT to a folder.")
     return Status(
-        tables=[_table_status(lake, table) for table in TABLES if lake.version(table) >= 0],
+        tables=[
+            _table_status(lake, table) for table in (*TABLES, *CONTACT_TABLES) if lake.version(table) >= 0
+        ],
         model=_model_status(lake),
         scores=_score_status(lake),
         retention=_list_status(lake),
@@ -180,17 +186,19 @@ def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
     scores = _scores_of(lake, day)
     if scores is None:
         return {}
-    names = ("predicted_churn", "expected_churn", "worth_contacting", "contact_threshold")
+    names = ("predicted_churn", "expected_churn", "worth_contacting", "contact_threshold", "save_rate_says")
     return {name: getattr(scores, name) for name in names}
 
 
 def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
+    from churn_assets.contacts.save_rate import save_rate_of
     from churn_assets.model.metrics.evaluation import CostMatrix
 
     users, sums = lake.totals(CHURN_PREDICTIONS, day, ["churn_probability", "predicted_churn"])
     if not users:
         return None
-    costs = CostMatrix.of(lake.settings)
+    save_rate = save_rate_of(lake)
+    costs = CostMatrix.of(lake.settings, save_rate.rate)
     pays = (
         lake.count_at_least(CHURN_PREDICTIONS, day, "churn_probability", costs.threshold)
         if costs.can_pay
@@ -204,4 +212,7 @@ def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
         expected_churn=sums["churn_probability"],
         worth_contacting=pays,
         contact_threshold=costs.threshold,
+        save_rate=save_rate.rate,
+        save_rate_says=save_rate.says,
+        has_outcomes=save_rate.has_outcomes,
     )

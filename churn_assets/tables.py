@@ -1021,6 +1021,183 @@ TABLES = (
     DELIVERIES,
 )
 
+TREATMENTS = Table(
+    "main_catalog",
+    "gold",
+    "treatments",
+    "Who was contacted, when and how: rows of churn import --treatments. Append-only.",
+    (
+        USER_ID,
+        Column("treated_at", "timestamp", "When the user was contacted, UTC."),
+        Column("channel", "string", "How, such as email or phone: trimmed, in lower case."),
+        Column(
+            "cost",
+            "decimal(18,2)",
+            "What the contact cost, in the currency of the amounts; null where the file does not say.",
+            nullable=True,
+        ),
+        Column("_source_file", "string", "Name of the file that said so first, without its folder."),
+        Column("_ingested_at", "timestamp", "When it was imported, UTC."),
+    ),
+    WriteMode.MERGE_NEW,
+    key=("user_id", "treated_at", "channel"),
+    references=USERS,
+    lineage=dict.fromkeys(("user_id", "treated_at", "channel", "cost", "_source_file"), ()),
+)
+
+TREATMENT_REASONS = (
+    "missing_user",
+    "unknown_user",
+    "bad_treated_at",
+    "future_treated_at",
+    "missing_channel",
+    "duplicate",
+)
+
+QUARANTINED_TREATMENTS = Table(
+    "main_catalog",
+    "gold",
+    "quarantined_treatments",
+    "Rows of imported treatments that are none, each with the first reason that applies.",
+    (
+        Column(
+            "reason",
+            "string",
+            f"Why: {', '.join(TREATMENT_REASONS[:-1])} or {TREATMENT_REASONS[-1]} (within its file).",
+            allowed=TREATMENT_REASONS,
+        ),
+        Column("_raw", "string", "What the row says, as JSON."),
+        Column("_source_file", "string", "Name of the file, without its folder."),
+        Column("row_number", "bigint", "Of the row in its file, 1 for the first below a header.", minimum=1),
+        Column("_ingested_at", "timestamp", "When it was imported, UTC."),
+    ),
+    WriteMode.MERGE_NEW,
+    key=("_source_file", "row_number", "_raw"),
+    lineage=dict.fromkeys(("reason", "_raw", "_source_file", "row_number"), ()),
+)
+
+OF_ALL = "all"
+OUTCOME_DIMENSIONS = (OF_ALL, "risk_band", "channel", "month")
+
+
+def _users_of(what: str) -> str:
+    return f"Users {what}. Each user counts once, on the first date that lists them, once its label is known."
+
+
+TREATMENT_OUTCOMES = Table(
+    "main_catalog",
+    "gold",
+    "treatment_outcomes",
+    "What contacting brought: churn of listed users that the lot gave to be contacted against the control "
+    "group, with 95 % intervals; overall and by band, channel and month of the list.",
+    (
+        Column(
+            "dimension",
+            "string",
+            "all, risk_band, channel or month. By channel is no experiment: who is contacted how is chosen.",
+            allowed=OUTCOME_DIMENSIONS,
+        ),
+        Column("segment", "string", "The band, the channel or the month (2026-03); all for all."),
+        Column("first_feature_date", "date", "First list that counts here.", nullable=True),
+        Column("last_feature_date", "date", "Last list that counts here.", nullable=True),
+        Column("contact_users", "bigint", _users_of("assigned to contact"), minimum=0),
+        Column("contact_churners", "bigint", "Those of them who churned.", minimum=0),
+        Column(
+            "contacted_users",
+            "bigint",
+            "Those of contact_users who were contacted within the horizon after the list; by channel, whose "
+            "first contact was by it.",
+            minimum=0,
+        ),
+        Column("contacted_churners", "bigint", "Those of them who churned.", minimum=0),
+        Column(
+            "control_users",
+            "bigint",
+            _users_of("assigned to control")
+            + " By channel, of the bands and months with 20 of either group.",
+            minimum=0,
+        ),
+        Column("control_churners", "bigint", "Those of them who churned.", minimum=0),
+        Column(
+            "contacted_control_users",
+            "bigint",
+            "Those of control_users who were contacted nevertheless.",
+            minimum=0,
+        ),
+        Column(
+            "reached",
+            "double",
+            "Share contacted of contact_users, by any channel, less that of control_users: those whose "
+            "contact the lot decided. Null without either.",
+            nullable=True,
+            minimum=-1,
+            maximum=1,
+        ),
+        Column(
+            "assigned_save_rate",
+            "double",
+            "1 - churn of contact_users / churn of control_users, contacted or not (intention to treat).",
+            nullable=True,
+            maximum=1,
+        ),
+        Column("assigned_save_rate_low", "double", "Lower end of its interval.", nullable=True),
+        Column("assigned_save_rate_high", "double", "Upper end of its interval.", nullable=True, maximum=1),
+        Column(
+            "save_rate",
+            "double",
+            "Share of would-be churners that a contact saves, of those whose contact the lot decided "
+            "(complier average causal effect). Null for the reason.",
+            nullable=True,
+            maximum=1,
+        ),
+        Column("save_rate_low", "double", "Lower end of its 95 % interval.", nullable=True),
+        Column("save_rate_high", "double", "Upper end of its 95 % interval.", nullable=True, maximum=1),
+        Column("reason", "string", "Why there is no save rate, in words.", nullable=True),
+        Column("treatments", "bigint", "Of all: treatments that are known.", nullable=True, minimum=0),
+        Column(
+            "treatments_not_listed",
+            "bigint",
+            "Of all: those of users who are on no list.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "treatments_outside_horizon",
+            "bigint",
+            "Of all: those of listed users before the day after their first list, or after its horizon.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "treatments_repeated",
+            "bigint",
+            "Of all: those within the horizon after the user's first one there.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "later_listings",
+            "bigint",
+            "Of all: rows of lists whose user had been listed before.",
+            nullable=True,
+            minimum=0,
+        ),
+    ),
+    WriteMode.REPLACE_ALL,
+    key=("dimension", "segment"),
+    rules=(
+        "contact_churners <= contact_users",
+        "contacted_users <= contact_users",
+        "control_churners <= control_users",
+        "contacted_control_users <= control_users",
+        "(save_rate IS NULL) = (reason IS NOT NULL)",
+        "save_rate_low <= save_rate_high",
+    ),
+)
+
+# Only where somebody says whom they contacted: no run is expected to write these, and no day is due.
+CONTACT_TABLES = (TREATMENTS, QUARANTINED_TREATMENTS, TREATMENT_OUTCOMES)
+
 # The model learns from these: readers of their dates wait until their checks have passed.
 GATED = (USER_FEATURES, CHURN_LABELS)
 
@@ -1075,4 +1252,4 @@ COMPUTED_DATES = Table(
 )
 
 # With those that the platform keeps for itself.
-ALL_TABLES = (*TABLES, COMPUTED_DATES, FOUND_FILES)
+ALL_TABLES = (*TABLES, *CONTACT_TABLES, COMPUTED_DATES, FOUND_FILES)

@@ -78,11 +78,12 @@ def model_assets(settings: Settings) -> Assets:
         users: DataFrame,
     ) -> dg.MaterializeResult:
         # Not above: MLflow and scikit-learn take 4 s to import, and most processes train nothing.
+        from churn_assets.contacts.save_rate import save_rate_of
         from churn_assets.model import training
         from churn_assets.model.data import dataset
 
         lake: Lakehouse = context.resources.lakehouse
-        flow = _flow(lake)
+        flow, save_rate = _flow(lake), save_rate_of(lake)
         outcome = training.train_and_register(
             dataset.labelled_rows(features, labels),
             mlflow=context.resources.mlflow,
@@ -92,6 +93,8 @@ def model_assets(settings: Settings) -> Assets:
             params=config.params,
             users=users,
             flow=flow,
+            save_rate=save_rate.rate,
+            save_rate_says=save_rate.says,
             log=context.log.info,
         )
         return dg.MaterializeResult(
@@ -99,6 +102,7 @@ def model_assets(settings: Settings) -> Assets:
                 "status": outcome.status,
                 "reason": outcome.reason,
                 "labelled_rows": outcome.rows,
+                "save_rate": save_rate.says,
                 "rows_without_a_label_yet": flow["rows without a label yet"],
                 "mlflow_run_id": outcome.run_id,
                 **_run_url(settings, outcome.run_id),

@@ -15,10 +15,10 @@ from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, date_range, feature_dates
 from churn_assets.assets.gold import reading_as
+from churn_assets.contacts.save_rate import SaveRate, save_rate_of
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.retention import deliveries as handing_over
-from churn_assets.retention.save_rate import SaveRate, save_rate_in_force
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHANGE_AFTER_DAYS,
@@ -58,7 +58,7 @@ def retention_assets(settings: Settings) -> Assets:
     ) -> DataFrame:
         lake: Lakehouse = context.resources.lakehouse
         dates = date_range(context)
-        save_rate = save_rate_in_force(lake, settings)
+        save_rate = save_rate_of(lake)
         # There once lists are, as every other table, whoever delivers them.
         lake.read(DELIVERIES)
         kept = sorted(handing_over.attempted_dates(lake) & set(dates.days()))
@@ -114,7 +114,7 @@ def _in_force(settings: Settings, save_rate: SaveRate, kept: Sequence[dt.date]) 
         "pause_days": settings.contact_pause_days,
         "control_share": settings.control_share,
         "save_rate": save_rate.rate,
-        "save_rate_is": save_rate.source,
+        "save_rate_says": save_rate.says,
         "kept_as_handed_over": ", ".join(map(str, kept)) or "none",
     }
 

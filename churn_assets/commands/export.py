@@ -1,5 +1,6 @@
 """``churn export``: whom to contact, as a file for people and programs that know nothing of the lake."""
 
+import datetime as dt
 import os
 import sys
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Annotated, Literal
 import typer
 
 from churn_assets.commands.current import current_settings
-from churn_assets.commands.days import Day
 from churn_assets.console import err
 from churn_assets.errors import SettingsError
 
@@ -20,7 +20,10 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
     at_risk: Annotated[
         bool, typer.Option("--at-risk", help="Whom to contact, those first of whom it gains most.")
     ] = False,
-    date: Day = None,
+    date: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Its feature_date; without it, the last that has a list."),
+    ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="No more users than so many.")] = None,
     format_: Annotated[Format, typer.Option("--format", help="Of the output.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="A file; without it, stdout.")] = None,

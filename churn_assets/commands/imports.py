@@ -1,6 +1,7 @@
 """``churn import``: bring an event log into the landing zone, or take an import back."""
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from rich.table import Table as RichTable
 
 from churn_assets import console
 from churn_assets.commands.current import current_settings
+from churn_assets.commands.treatments import import_treatments
 from churn_assets.console import out
 from churn_assets.errors import LandingError
 
@@ -59,13 +61,42 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     undo: Annotated[
         bool, typer.Option("--undo", help="Take back the last import, or the one that is named.")
     ] = False,
+    treatments: Annotated[
+        bool,
+        typer.Option(
+            "--treatments", help="Whom you contacted: user_id or source_user_id, treated_at, channel."
+        ),
+    ] = False,
+    channel: Annotated[
+        str | None, typer.Option(help="Of treatments: column or =VALUE, such as =email.")
+    ] = None,
+    cost: Annotated[str | None, typer.Option(help="Of treatments: column or =VALUE.")] = None,
 ) -> None:
     """Bring your own event log into the landing zone; rows that are imported again add nothing."""
     from churn_assets.deployed_lake import lakehouse
+    from churn_assets.sample.csv_dialect import CsvOptions
     from churn_assets.sample.import_records import ImportRecords
+    from churn_assets.sample.treatment_import import TreatmentMapping
 
     settings = current_settings()
     lake = lakehouse(settings)
+    of_events = {
+        "--event-id": event_id,
+        "--event-type": event_type,
+        "--country": country,
+        "--amount": amount,
+        "--hash-user-id": hash_user_id,
+        "--undo": undo,
+    }
+    of_treatments = {"--channel": channel, "--cost": cost}
+    _require_of_one_kind(context, of_events, of_treatments, treatments=treatments)
+    written = CsvOptions(delimiter, quote, escape, encoding, header)
+    if treatments:
+        if not files:
+            raise typer.BadParameter("Give files.", context)
+        mapping = TreatmentMapping(user_id, event_ts, channel, cost)
+        import_treatments(lake, files, mapping, written, dry_run=dry_run)
+        return
     records = ImportRecords(settings.lake_root / "_imports")
     if undo:
         _undo(lake, records, [str(name) for name in files or []], context)
@@ -73,7 +104,6 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     if not files or user_id is None or event_ts is None:
         raise typer.BadParameter("Give files, --user-id and --event-ts.", context)
 
-    from churn_assets.sample.csv_dialect import CsvOptions
     from churn_assets.sample.importer import import_files
 
     simulated = _simulated(settings)
@@ -89,7 +119,7 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
             country=country,
             amount=amount,
             hash_user_id=hash_user_id,
-            written=CsvOptions(delimiter, quote, escape, encoding, header),
+            written=written,
             dry_run=dry_run,
             bronze=lambda: _bronze(lake),
             records=records,
@@ -107,6 +137,19 @@ def import_(  # noqa: PLR0913, PLR0917 - one parameter an option
     for warning in [*report.warnings, *simulated]:
         _say(f"Warning: {warning}")
     _print_next(report, settings, dry_run)
+
+
+def _require_of_one_kind(
+    context: typer.Context,
+    of_events: Mapping[str, object],
+    of_treatments: Mapping[str, object],
+    *,
+    treatments: bool,
+) -> None:
+    others = of_events if treatments else of_treatments
+    if given := [option for option, value in others.items() if value]:
+        kind = "events, and these are treatments" if treatments else "treatments: say --treatments"
+        raise typer.BadParameter(f"{', '.join(given)}: of {kind}.", context)
 
 
 def _undo(lake: "Lakehouse", records: "ImportRecords", names: list[str], context: typer.Context) -> None:

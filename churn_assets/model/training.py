@@ -84,6 +84,8 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
     params: Mapping[str, Any] | None = None,
     users: "DataFrame | None" = None,
     flow: Mapping[str, int] | None = None,
+    save_rate: float | None = None,
+    save_rate_says: str = "",
     log: Log | None = None,
 ) -> TrainingOutcome:
     """Train on the earlier mature dates, judge on the last ones, register, and promote a better version.
@@ -100,6 +102,8 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         params: parameters of a named estimator that override its defaults; values that JSON can hold.
         users: ``clean.users``, for the countries of the gate's slices.
         flow: rows of the upstream tables, for the report.
+        save_rate: the share of would-be churners whom a contact saves; ``CHURN_SAVE_RATE`` without it.
+        save_rate_says: where that comes from, for the report.
         log: called with a line for each step that is done.
 
     Raises:
@@ -107,9 +111,10 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         WorkspaceError: Unity Catalog does not let this user register or promote.
     """
     log = log or (lambda _: None)
-    definition, costs = ChurnDefinition.of(settings), judging.costs(settings)
+    definition, costs = ChurnDefinition.of(settings), judging.costs(settings, save_rate)
     with tracking.training_run(mlflow) as run_id:
         _log_request(mlflow, settings, delta_versions, estimator, params or {})
+        mlflow.set_tag("save_rate", save_rate_says or f"{costs.save_rate:g}")
         # A wrong name or parameter fails before any row is read.
         entrants.entrants(estimator, params)
         rows_by_date = dataset.rows_by_date(labelled)
@@ -158,6 +163,8 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
             reference=judged.reference,
             flow={**(flow or {}), "labelled rows": rows},
             constant_features=constant_features,
+            costs=costs,
+            save_rate_says=save_rate_says,
         )
         published = _publish(mlflow, settings, trained, log)
     log(f"Version {published.version} is {published.status}. {published.reason}")

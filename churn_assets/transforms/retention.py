@@ -33,7 +33,9 @@ class Terms(NamedTuple):
     @property
     def medium_from(self) -> float:
         """The probability from which on a contact of a user of ``saved_value`` pays, at most 1."""
-        return min(1.0, self.contact_cost / (self.save_rate * self.saved_value))
+        gain = self.save_rate * self.saved_value
+        # A measured save rate may be 0: no contact pays.
+        return min(1.0, self.contact_cost / gain) if gain else 1.0
 
     @property
     def high_from(self) -> float:

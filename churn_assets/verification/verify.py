@@ -13,6 +13,7 @@ from churn_assets.model.registry import registry
 from churn_assets.tables import (
     ALL_TABLES,
     COMPUTED_DATES,
+    CONTACT_TABLES,
     EVENTS,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
@@ -64,7 +65,7 @@ def _table(lake: FolderLakehouse, table: Table, *, deep: bool) -> Iterator[Findi
     if found is None:
         return
     yield found
-    if found.is_well and table in TABLES:
+    if found.is_well and table in (*TABLES, *CONTACT_TABLES):
         other = tables.contract(lake, table) or (tables.rows(lake, table) if deep else None)
         if other:
             yield other

@@ -16,11 +16,15 @@ from churn_assets.tables import (
     ALL_TABLES,
     CHURN_PREDICTIONS,
     COMPUTED_DATES,
+    CONTACT_TABLES,
     DATED,
     EVENTS,
     FOUND_FILES,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
+    QUARANTINED_TREATMENTS,
+    TREATMENT_OUTCOMES,
+    TREATMENTS,
     Table,
 )
 from churn_assets.verification import databases, tables
@@ -120,8 +124,12 @@ def _repair_table(lake: FolderLakehouse, table: Table) -> str:
             "churn backfill --from D --to D --predictions"
         )
     done = _mended_log(lake, table)
-    if table in (COMPUTED_DATES, FOUND_FILES):
+    if table in (COMPUTED_DATES, FOUND_FILES, *CONTACT_TABLES):
         done = done or [f"moved to {mending.put_aside(location).name}"]
+        if table in (TREATMENTS, QUARANTINED_TREATMENTS):
+            done.append("import the files of treatments again; what is there adds nothing")
+        if table is TREATMENT_OUTCOMES:
+            done.append("the next run measures it")
         if table is COMPUTED_DATES:
             done.append("the next run computes all dates, and keeps past predictions")
         return "; ".join(done)

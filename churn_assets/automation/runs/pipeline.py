@@ -78,6 +78,8 @@ class Pipeline:
             self._ingest()
             plan = self._stages.plan(now, wanted)
             self._stages.compute(plan, now)
+            # Before the training, whose gate and report count with what a contact saves.
+            self._stages.measure_treatments()
             self._train()
             self._score(plan, wanted or plan.covered)
             self._deploy()
@@ -96,6 +98,7 @@ class Pipeline:
                     self._ingest()
                 case "featurize":
                     self._stages.compute(self._stages.plan(now), now)
+                    self._stages.measure_treatments()
                 case "train":
                     self._train()
                 case "score":

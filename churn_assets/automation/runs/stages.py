@@ -8,9 +8,12 @@ import dagster as dg
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.model import CONSTANT_FEATURES
+from churn_assets.assets.treatments import READ_VERSIONS, versions_read
 from churn_assets.automation.history.landing_history import last_notes
+from churn_assets.automation.history.log_reader import latest_metadata
 from churn_assets.automation.runs.runner import Runner
 from churn_assets.automation.staleness.ingested_files import unchanged_landing_zone
+from churn_assets.automation.staleness.migration import made_by_other_code
 from churn_assets.automation.staleness.plan import BY_MODEL, Plan
 from churn_assets.automation.staleness.planning import PlanOptions, make_plan
 from churn_assets.dates import DateRange
@@ -19,7 +22,16 @@ from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.blocking import blocked
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.withdrawn import withdraw_immature
-from churn_assets.tables import DELIVERIES, EVENTS, GATED, LANDED_EVENTS, QUARANTINED_EVENTS, USERS
+from churn_assets.tables import (
+    DELIVERIES,
+    EVENTS,
+    GATED,
+    LANDED_EVENTS,
+    QUARANTINED_EVENTS,
+    TREATMENT_OUTCOMES,
+    TREATMENTS,
+    USERS,
+)
 
 # The tables that landed files make, in one run.
 TAKEN_IN = (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)
@@ -75,6 +87,17 @@ class Stages:
             self._runner.progress(f"labels of {withdrawn} dates whose horizon is not over")
         for step in plan.steps_without(*BY_MODEL):
             self._runner.run_step(plan, step)
+
+    def measure_treatments(self) -> None:
+        """Measure what contacts changed, where any are known and they, lists or labels have changed since."""
+        lake, runner = self._lake, self._runner
+        if lake.version(TREATMENTS) < 1:
+            return
+        key = asset_key(TREATMENT_OUTCOMES)
+        read = latest_metadata(runner.instance, key).get(READ_VERSIONS)
+        is_of_other_code = made_by_other_code(runner.instance, TREATMENT_OUTCOMES, runner.code_versions)
+        if read is None or read.value != versions_read(lake) or is_of_other_code:
+            runner.materialize("outcomes of treatments", [key])
 
     def score(self, plan: Plan) -> None:
         """Compute the plan's dates of all tables that need a model."""

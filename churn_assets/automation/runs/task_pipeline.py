@@ -55,6 +55,7 @@ class TaskPipeline:
         from churn_assets.model.data import dataset
 
         self._stages.compute(self._stages.plan(now), now)
+        self._stages.measure_treatments()
         features, labels = self._lake.read(USER_FEATURES), self._lake.read(CHURN_LABELS)
         return dataset.labelled_rows(features, labels).count()
 

@@ -13,12 +13,23 @@ from churn_assets.asset_keys import asset_key
 from churn_assets.assets.common import Assets
 from churn_assets.assets.endpoint import CHURN_PREDICTION_ENDPOINT, ONLINE_USER_FEATURES
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
-from churn_assets.automation.history.log_reader import materializations, storage_ids_by_partition
+from churn_assets.automation.history.log_reader import (
+    latest_storage_id,
+    materializations,
+    storage_ids_by_partition,
+)
 from churn_assets.automation.history.undated_assets import last_scores_are_of_production
 from churn_assets.automation.staleness.retraining import RETRAIN_AFTER, drift_since_training, is_due
 from churn_assets.model.data.dataset import MINIMUM_ROWS
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, DELIVERIES, MODEL_PROMOTIONS, USERS
+from churn_assets.tables import (
+    CHURN_LABELS,
+    DELIVERIES,
+    MODEL_PROMOTIONS,
+    TREATMENT_OUTCOMES,
+    TREATMENTS,
+    USERS,
+)
 
 # Records of the event log that are read at once.
 BATCH = 50
@@ -80,6 +91,20 @@ class ScoredByProduction(AutomationCondition):
         return _all_or_nothing(context, holds=agree)
 
 
+class TreatmentsAreKnown(AutomationCondition):
+    """True once treatments have been imported: without any there is nothing to measure."""
+
+    @property
+    def name(self) -> str:
+        """The condition's name in the UI."""
+        return "treatments were imported"
+
+    def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
+        """Select all of the asset, or nothing."""
+        known = latest_storage_id(context.asset_graph_view.instance, asset_key(TREATMENTS)) > 0
+        return _all_or_nothing(context, holds=known)
+
+
 def _all_or_nothing(context: dg.AutomationContext, *, holds: bool) -> dg.AutomationResult:
     return dg.AutomationResult(context, context.candidate_subset if holds else context.get_empty_subset())
 
@@ -136,6 +161,9 @@ def conditions(settings: Settings) -> dict[dg.AssetKey, AutomationCondition]:
         ).with_label("new labels or drift"),
         # Trainings that the graph starts make it in the same run; this is for a model trained by hand.
         asset_key(MODEL_PROMOTIONS): (updated & idle).with_label("the model was trained"),
+        asset_key(TREATMENT_OUTCOMES): (updated & TreatmentsAreKnown() & idle).with_label(
+            "treatments, lists or labels are newer"
+        ),
         ONLINE_USER_FEATURES: (updated & checked & idle).with_label("features are newer"),
         CHURN_PREDICTION_ENDPOINT: (scores_updated & ScoredByProduction() & idle).with_label(
             "predictions or online features are newer"

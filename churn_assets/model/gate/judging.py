@@ -46,9 +46,9 @@ class Champion(NamedTuple):
     failures: tuple[str, ...] = ()
 
 
-def costs(settings: Settings) -> CostMatrix:
-    """Return what a contact costs and gains, by the settings."""
-    return CostMatrix.of(settings)
+def costs(settings: Settings, save_rate: float | None = None) -> CostMatrix:
+    """Return what a contact costs and gains, by the settings or with a save rate that was measured."""
+    return CostMatrix.of(settings, save_rate)
 
 
 def first_model(frames: Frames, candidates: Sequence[Candidate], costs: CostMatrix) -> Candidate:

@@ -29,9 +29,10 @@ class CostMatrix(NamedTuple):
     save_rate: float
 
     @classmethod
-    def of(cls, settings: "Settings") -> Self:
-        """Return the costs in the settings."""
-        return cls(settings.contact_cost, settings.saved_value, settings.save_rate)
+    def of(cls, settings: "Settings", save_rate: float | None = None) -> Self:
+        """Return the costs in the settings, with another save rate where one was measured."""
+        rate = settings.save_rate if save_rate is None else save_rate
+        return cls(settings.contact_cost, settings.saved_value, rate)
 
     @property
     def gain(self) -> float:
@@ -41,6 +42,8 @@ class CostMatrix(NamedTuple):
     @property
     def threshold(self) -> float:
         """The lowest probability of churn at which contacting a user pays, at most 1."""
+        if self.save_rate == 0:
+            return 1.0
         return min(1.0, self.contact_cost / self.gain)
 
     @property
@@ -50,6 +53,9 @@ class CostMatrix(NamedTuple):
 
     def profit(self, label: "Vector", probability: "Vector") -> "Vector":
         """Return each user's profit if those from the threshold up are contacted; all of shape (rows,)."""
+        if self.save_rate == 0:
+            # Known to save nobody: nobody is contacted, however sure their churn.
+            return np.zeros(np.shape(probability))
         return np.where(probability >= self.threshold, label * self.gain - self.contact_cost, 0.0)
 
 

@@ -33,6 +33,7 @@ class ReportContent:
         created_at: UTC.
         decision: of the gate.
         costs: what a contact costs and gains.
+        save_rate_says: where its save rate comes from, in words; empty for what nobody has measured.
         label: of the holdout's rows, 1 churned, 0 stayed; shape (rows,).
         challenger: probabilities of churn in the same order and shape; empty where there are none.
         champion: the same of the Production version; None where there is none.
@@ -56,6 +57,7 @@ class ReportContent:
     created_at: dt.datetime
     decision: Decision
     costs: CostMatrix
+    save_rate_says: str = ""
     label: Vector = field(default_factory=lambda: np.empty(0))
     challenger: Vector = field(default_factory=lambda: np.empty(0))
     champion: Vector | None = None

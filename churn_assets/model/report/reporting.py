@@ -14,6 +14,7 @@ from churn_assets.model.gate import judging
 from churn_assets.model.gate.judging import Judgement
 from churn_assets.model.logged import lineage, tracking
 from churn_assets.model.metrics import importances
+from churn_assets.model.metrics.evaluation import CostMatrix
 from churn_assets.model.registry import drift_reference
 from churn_assets.model.report import location, report
 from churn_assets.settings import Settings
@@ -38,6 +39,8 @@ class Trained:
     delta_versions: Mapping[str, int] = field(default_factory=dict)
     flow: Mapping[str, object] = field(default_factory=dict)
     constant_features: Sequence[str] = ()
+    costs: CostMatrix | None = None
+    save_rate_says: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def _content(settings: Settings, trained: Trained, version: str) -> report.Repor
         title=f"Churn model, version {version}",
         created_at=dt.datetime.now(dt.UTC),
         decision=judgement.decision,
-        costs=judging.costs(settings),
+        costs=trained.costs or judging.costs(settings),
+        save_rate_says=trained.save_rate_says,
         label=frames.holdout["label"].to_numpy(dtype="float64"),
         challenger=judgement.challenger,
         champion=judgement.champion,

@@ -21,6 +21,9 @@ from churn_assets.tables import (
     FEATURE_DRIFT,
     GATED,
     MODEL_PROMOTIONS,
+    RETENTION_LIST,
+    TREATMENT_OUTCOMES,
+    TREATMENTS,
     USER_FEATURES,
     USERS,
     Table,
@@ -259,6 +262,19 @@ def test_a_model_that_was_trained_by_hand_is_noted(log: Log, ticks: Evaluation) 
     log.wrote(CHURN_PREDICTION_MODEL, "1")
 
     assert ticks.requested() == {asset_key(MODEL_PROMOTIONS)}
+    assert ticks.requested() == set()
+
+
+def test_imported_treatments_are_measured_once(log: Log, ticks: Evaluation) -> None:
+    log.wrote(asset_key(TREATMENTS), "1")
+
+    assert ticks.requested() == {asset_key(TREATMENT_OUTCOMES)}
+    assert ticks.requested() == set()
+
+
+def test_lists_of_whom_nobody_contacted_measure_nothing(log: Log, ticks: Evaluation) -> None:
+    log.wrote(asset_key(RETENTION_LIST), "1")
+
     assert ticks.requested() == set()
 
 

@@ -1,0 +1,1 @@
+"""Whom to contact and what contacting brought: no Dagster here."""
