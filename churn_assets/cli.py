@@ -14,6 +14,7 @@ from churn_assets.commands import (
     backfill,
     costs,
     events,
+    forget,
     imports,
     maintain,
     migrate,
@@ -63,6 +64,7 @@ app.command()(migrate.migrate)
 app.command()(verify.verify)
 app.command()(repair.repair)
 app.command()(repair.restore)
+app.command()(forget.forget)
 app.command()(services.dev)
 app.command()(services.serve)
 app.command()(services.doctor)
