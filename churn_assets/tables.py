@@ -118,7 +118,7 @@ QUARANTINE_REASONS = (
     "erased_user",
 )
 
-# All that is kept of a line of a user who was erased. It is no JSON: whatever reads lines takes it for corrupt.
+# All that is kept of a line of an erased user. It is no JSON: whatever reads lines takes it for corrupt.
 ERASED_LINE = "[line of an erased user]"
 # What an erased id is hashed with, so that user 7 is not whoever calls themselves "7" elsewhere.
 ERASED_USER_ID, ERASED_SOURCE = "user_id:", "source_user_id:"

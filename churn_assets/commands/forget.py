@@ -60,8 +60,7 @@ def _forget(lake: "FolderLakehouse", wanted: "list[Wanted]", *, dry_run: bool, y
             planned = erasure.plan(lake, wanted, step)
         if not planned.found:
             raise LakeError(
-                f"Nothing of {'this user' if len(wanted) == 1 else f'these {len(wanted)} users'} was found in "
-                f"{lake.settings.lake_root}. Nothing was changed, and nobody is refused."
+                f"Nothing of {_whom(wanted)} was found in {lake.settings.lake_root}. Nothing was changed, and nobody is refused."
             )
         _show(planned)
         if dry_run:
@@ -70,7 +69,11 @@ def _forget(lake: "FolderLakehouse", wanted: "list[Wanted]", *, dry_run: bool, y
         _ask(yes=yes)
         with console.steps() as step:
             done = erasure.carry_out(lake, planned, step)
-    _say(lake, done)
+    _say(done)
+
+
+def _whom(wanted: "list[Wanted]") -> str:
+    return "this user" if len(wanted) == 1 else f"these {len(wanted)} users"
 
 
 def _finish(lake: "FolderLakehouse") -> None:
@@ -86,7 +89,7 @@ def _finish(lake: "FolderLakehouse") -> None:
         with console.steps() as step:
             done = erasure.carry_out(lake, Request.read(path), step)
     _show(done.request)
-    _say(lake, done)
+    _say(done)
 
 
 def _lake() -> "FolderLakehouse":
@@ -96,7 +99,7 @@ def _lake() -> "FolderLakehouse":
     lake = lakehouse(current_settings())
     if not isinstance(lake, FolderLakehouse):
         raise LakeError(
-            "Nobody is erased from tables of Unity Catalog from here. On a SQL warehouse, for each table with "
+            "Nobody is erased from Unity Catalog from here. On a SQL warehouse, for each table with "
             "user_id or source_user_id: DELETE FROM …, REORG TABLE … APPLY (PURGE), and VACUUM."
         )
     if not lake.settings.lake_root.is_dir():
@@ -154,7 +157,7 @@ def _ask(*, yes: bool) -> None:
     typer.confirm("All this, and all past versions of these tables, go for good. Go on?", abort=True)
 
 
-def _say(lake: "FolderLakehouse", done: "Done") -> None:
+def _say(done: "Done") -> None:
     for remark in done.remarks:
         out.print(f"Note: {remark}.", markup=False, soft_wrap=True)
     out.print(f"Erased. Receipt: {done.receipt}", markup=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""``churn forget``: everything of some users removed from a lake, with a receipt that does not say of whom."""
+"""``churn forget``: everything of some users removed from a lake, and a receipt without them."""

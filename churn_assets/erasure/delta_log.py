@@ -61,7 +61,7 @@ def begin_anew(delta: DeltaTable, location: Path, gone: Collection[str], added: 
 
 
 def complete(location: Path) -> None:
-    """Bring a replacement to its end that a killed process has begun; it is whole from its first rename on."""
+    """Finish the replacement of a killed process: the next log is whole once the old one was renamed."""
     if (location / BEFORE).is_dir() and not (location / LOG).is_dir():
         (location / NEXT).rename(location / LOG)
         _sync(location)
@@ -92,6 +92,7 @@ def _info(location: Path, version: int) -> Action:
     commit = location / LOG / f"{version:020}.json"
     lines = commit.read_text().splitlines() if commit.exists() else []
     found = (json.loads(line).get("commitInfo") for line in lines if '"commitInfo"' in line)
+    # A checkpoint may have taken the commit's place.
     info = next(
         (one for one in found if one),
         {

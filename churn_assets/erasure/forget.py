@@ -60,8 +60,8 @@ def alone(lake: FolderLakehouse) -> Iterator[None]:
                 filters = dg.RunsFilter(statuses=list(IN_PROGRESS_RUN_STATUSES))
                 if running := instance.get_runs(filters, limit=1):
                     raise BusyError(
-                        f"A run of Dagster is at work on this lake ({running[0].run_id[:8]}). Wait for it, or "
-                        "cancel it: make dev."
+                        f"A run of Dagster is at work on this lake ({running[0].run_id[:8]}). Wait for it, "
+                        "or cancel it: make dev."
                     )
         else:
             stack.enter_context(LakeLock(settings, None, to_finish=True))
@@ -160,8 +160,8 @@ def _others_of_the_same_source(lake: FolderLakehouse, people: People) -> Iterato
         same = tables.known_ids(lake, USERS, USER_ID, people.source_ids, SOURCE_USER_ID) - people.user_ids
         if same:
             yield (
-                f"{len(same)} other users have the same source_user_id, and stay: to erase them as well, give "
-                "--source-user-id"
+                f"{len(same)} other users have the same source_user_id, and stay: to erase them as well, "
+                "give --source-user-id"
             )
 
 

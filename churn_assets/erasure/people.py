@@ -1,4 +1,4 @@
-"""Who is to be erased, and which rows, lines and texts are theirs, whatever way their ids are spelled there."""
+"""Who is to be erased, and which rows, lines and texts are theirs, however their ids are spelled there."""
 
 import json
 import re
@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from churn_assets.contracts import Table
 from churn_assets.transforms.json_lines import line_reader
 from churn_assets.transforms.values import BLANKS
+
+# Its functions are made at run time: type checkers do not know them.
+pc: Any = pyarrow.compute
 
 USER_ID, SOURCE_USER_ID = "user_id", "source_user_id"
 
@@ -94,14 +99,14 @@ class People:
 
     def mentioned(self, lines: pa.Array | pa.ChunkedArray) -> Mask:
         """Tell which lines have one of the source ids anywhere in them."""
-        return _matches(lines, lambda text: text is not None and bool(self._telling.search(text)))
+        return _matches(lines, lambda text: text is not None and self._is_mentioned(text))
 
     def is_mentioned_in(self, file: Path) -> bool:
         """Whether a file has one of the source ids anywhere in its bytes."""
         before = b""
         with file.open("rb") as opened:
             while block := opened.read(CHUNK):
-                if self._telling.search((before + block).decode("utf-8", errors="replace")):
+                if self._is_mentioned((before + block).decode("utf-8", errors="replace")):
                     return True
                 before = block[-OVERLAP:]
         return False
@@ -113,7 +118,11 @@ class People:
 
     def may_be_in(self, text: str) -> bool:
         """Whether one of the ids, or a number that reads like one, is in a text."""
-        return bool(self._any.search(text))
+        # Looked for as they are first: a pattern that begins with what must not be there is slow.
+        return any(way in text for way in self._ways) and bool(self._any.search(text))
+
+    def _is_mentioned(self, text: str) -> bool:
+        return any(way in text for way in self._spelled) and bool(self._telling.search(text))
 
     @cached_property
     def _numbers(self) -> frozenset[Decimal]:
@@ -147,7 +156,11 @@ class People:
 
     @cached_property
     def _any(self) -> re.Pattern[str]:
-        return _one_of([*self._spelled, *(str(one) for one in sorted(self.user_ids))])
+        return _one_of(self._ways)
+
+    @cached_property
+    def _ways(self) -> list[str]:
+        return [*self._spelled, *(str(one) for one in sorted(self.user_ids))]
 
 
 def columns_of(table: Table) -> list[str]:
@@ -156,16 +169,14 @@ def columns_of(table: Table) -> list[str]:
     return [*names, table.lines_column] if table.lines_column else names
 
 
-def _matches(column: pa.Array | pa.ChunkedArray, is_theirs: Callable[[object], bool]) -> Mask:
+def _matches(column: pa.Array | pa.ChunkedArray, is_theirs: Callable[[Any], bool]) -> Mask:
     # Each value once: a user has many rows, and a day few.
     values = column.unique()
     theirs = [value for value in values if is_theirs(value.as_py())]
     if not theirs:
         return np.zeros(len(column), dtype=np.bool_)
-    import pyarrow.compute as pc
-
     wanted = pa.array([value.as_py() for value in theirs], column.type)
-    return pc.is_in(column, wanted).to_numpy(zero_copy_only=False)  # type: ignore[attr-defined]  # made at run time
+    return pc.is_in(column, wanted).to_numpy(zero_copy_only=False)
 
 
 def _one_of(ways: Iterable[str]) -> re.Pattern[str]:

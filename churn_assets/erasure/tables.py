@@ -1,4 +1,4 @@
-"""Rows of tables in folders: counted, and removed with everything that older versions and the log say of them.
+"""Rows of tables in folders: counted, and removed with all that older versions and the log say of them.
 
 A table keeps its version number, so that nothing that was made of it is stale: its log begins anew with one
 commit of that number, which lists the files that are left. What was there before cannot be read any more.
@@ -29,6 +29,7 @@ from churn_assets.lakehouse.computed_dates.checked_ledger import is_trusted
 from churn_assets.lakehouse.computed_dates.rows import is_noted
 from churn_assets.lakehouse.file_rows import PLAIN_READER
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
+from churn_assets.lakehouse.opened import live_files, opened_existing
 from churn_assets.tables import ALL_TABLES, ERASED_LINE, LANDED_EVENTS, QUARANTINED_EVENTS
 
 PERSONAL = tuple(table for table in ALL_TABLES if columns_of(table))
@@ -175,7 +176,7 @@ def _rewrite(lake: FolderLakehouse, table: Table, people: People, schema: pa.Sch
         kept = rows.filter(pa.array(~mask))
         if table is LANDED_EVENTS:
             kept = pa.concat_tables([kept, _first_lines(rows.filter(pa.array(mask)), emptied)])
-        yield _Rewritten(file.action["path"], _written(location, kept, schema, file.partition_values))
+        yield _Rewritten(file.listed_as, _written(location, kept, schema, file.partition_values))
 
 
 def _lost_files(masks: Iterable[tuple["_File", np.ndarray]]) -> set[str]:
@@ -234,19 +235,23 @@ def _emptied(lake: FolderLakehouse, table: Table) -> Lines:
 
 
 class _File(NamedTuple):
-    """A file of a table's current version, and its action in the log."""
+    """A file of a table's current version, its path as the log has it, and its partition's values."""
 
     path: Path
-    action: dict[str, Any]
-
-    @property
-    def partition_values(self) -> dict[str, str]:
-        return self.action["partitionValues"]
+    listed_as: str
+    partition_values: dict[str, str]
 
 
 def _live(location: Path) -> list[_File]:
-    adds = (action["add"] for action in delta_log.state(DeltaTable(location), location) if "add" in action)
-    return [_File(location / unquote(add["path"]), add) for add in adds]
+    prefix = "partition."
+    return [
+        _File(
+            location / unquote(file["path"]),
+            file["path"],
+            {name.removeprefix(prefix): str(file[name]) for name in file if name.startswith(prefix)},
+        )
+        for file in live_files(opened_existing(location)).to_pylist()
+    ]
 
 
 def _read(file: _File, columns: Iterable[str]) -> pa.Table:
@@ -280,7 +285,7 @@ def _written(
 
 
 def _note(lake: FolderLakehouse, table: Table) -> None:
-    """Note that a table is as computed, though in another commit and with fewer rows: nothing is stale by it."""
+    """Note that a table is as computed, in another commit and with fewer rows: nothing is stale by it."""
     ledger = lake.ledger.read()
     row = ledger.table(table)
     if row is None:
@@ -299,7 +304,7 @@ def _note(lake: FolderLakehouse, table: Table) -> None:
 
 
 def leftovers(lake: FolderLakehouse) -> list[Path]:
-    """Return folders that repairs and killed writers put aside: nothing reads them, and anybody may be in them."""
+    """Return what repairs and killed writers put aside: nothing reads it, and anybody may be in it."""
     patterns = ("**/.*.damaged-*", "*/*/.*.half-made-*", "mlflow/*.half-made")
     return sorted({path for pattern in patterns for path in lake.settings.lake_root.glob(pattern)})
 

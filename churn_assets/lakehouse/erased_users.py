@@ -1,4 +1,4 @@
-"""Who was erased from a lake, as far as that may be known: receipts with keyed hashes, and what is unfinished.
+"""Who was erased from a lake, as far as may be known: receipts with keyed hashes, and what is unfinished.
 
 A receipt is a file of ``<lake>/erasures``; ``churn_assets.erasure`` writes it. The key is beside it, and goes
 nowhere else.
@@ -20,7 +20,8 @@ FOLDER = "erasures"
 KEY_FILE = "key"
 # Its end says that an erasure has begun and not ended; it holds the ids until then.
 UNFINISHED = ".unfinished"
-HOW_TO_FINISH = "An erasure was interrupted. Finish it first: churn forget --finish"
+FINISH = "churn forget --finish"
+HOW_TO_FINISH = f"An erasure was interrupted. Finish it first: {FINISH}"
 
 
 class ErasedUsers(NamedTuple):
@@ -64,8 +65,8 @@ class Receipt(NamedTuple):
             return cls(**{**fields, **{name: tuple(fields[name]) for name in lists}})
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise DamagedError(
-                f"The receipt of an erasure, {path}, cannot be read ({type(error).__name__}), so lines of who "
-                "was erased cannot be refused. Restore it from a backup."
+                f"The receipt of an erasure, {path}, cannot be read ({type(error).__name__}), so lines of "
+                "erased users cannot be refused. Restore it from a backup."
             ) from error
 
 
@@ -91,7 +92,7 @@ def erased_users(settings: Settings) -> ErasedUsers | None:
         return None
     if not (path := folder(settings) / KEY_FILE).exists():
         raise DamagedError(
-            f"The key of this lake's erasures, {path}, is gone, so lines of who was erased cannot be refused. "
+            f"The key of this lake's erasures, {path}, is gone, so lines of erased users cannot be refused. "
             "Restore it from a backup."
         )
     return ErasedUsers(key(settings), hashes)

@@ -1,4 +1,4 @@
-"""Lines of users who were erased: told by a keyed hash of their ids, and kept without anything that they say."""
+"""Lines of users who were erased: told by keyed hashes of their ids, and kept without what they say."""
 
 from collections.abc import Collection
 
@@ -32,8 +32,8 @@ def without_erased(landed: DataFrame, key: bytes, hashes: Collection[str]) -> Da
             ``tables.ERASED_SOURCE``.
 
     Returns:
-        The same rows; those of erased users have ``tables.ERASED_LINE`` as _raw and _corrupt_record, no other field,
-        and still say from which file and ingestion they are.
+        The same rows; those of erased users have ``tables.ERASED_LINE`` as _raw and _corrupt_record, no other
+        field, and still say from which file and ingestion they are.
     """
     is_erased = _is_of(tables.ERASED_USER_ID, _said_user(), key, hashes) | _is_of(
         tables.ERASED_SOURCE, _said_source(), key, hashes
