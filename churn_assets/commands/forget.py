@@ -60,7 +60,8 @@ def _forget(lake: "FolderLakehouse", wanted: "list[Wanted]", *, dry_run: bool, y
             planned = erasure.plan(lake, wanted, step)
         if not planned.found:
             raise LakeError(
-                f"Nothing of {_whom(wanted)} was found in {lake.settings.lake_root}. Nothing was changed, and nobody is refused."
+                f"Nothing of {_whom(wanted)} was found in {lake.settings.lake_root}. Nothing was changed, "
+                "and nobody is refused."
             )
         _show(planned)
         if dry_run:

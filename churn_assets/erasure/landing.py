@@ -140,7 +140,7 @@ def _judged(raw: BinaryIO, name: str, people: People) -> Iterator[tuple[list[byt
         yield lines, _mask(lines, people)
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
+def _lines(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
     """Yield lines that end with a newline, as reading for Bronze has them."""
     rest = b""
     while block := stream.read(1 << 20):

@@ -26,7 +26,7 @@ USER_ID, SOURCE_USER_ID = "user_id", "source_user_id"
 TELLING_LENGTH = 8
 
 # What a text with an id in it is bounded by: 17 is not in 170, nor a@b.org in aa@b.org.
-_BEFORE, _AFTER = r"(?<![\w.@+-])", r"(?![\w@+-])"
+_BEFORE, _AFTER = r"(?<![\w.@+-])", r"(?![\w@+-]|\.\w)"
 # The user_id that a line names which is no JSON.
 _NAMED = re.compile(r'"user_id"\s*:\s*"?\s*([^",}\s]+)')
 
@@ -140,7 +140,9 @@ class People:
 
     @cached_property
     def _telling(self) -> re.Pattern[str]:
-        return _one_of(way for way in self._spelled if len(way) >= TELLING_LENGTH and not way.isdigit())
+        return _one_of(
+            re.escape(way) for way in self._spelled if len(way) >= TELLING_LENGTH and not way.isdigit()
+        )
 
     @cached_property
     def _in_pieces(self) -> re.Pattern[str]:
@@ -156,7 +158,8 @@ class People:
 
     @cached_property
     def _any(self) -> re.Pattern[str]:
-        return _one_of(self._ways)
+        numbers = (rf"{one}(?:\.0*)?" for one in sorted(self.user_ids))
+        return _one_of((*map(re.escape, self._spelled), *numbers))
 
     @cached_property
     def _ways(self) -> list[str]:
@@ -180,5 +183,5 @@ def _matches(column: pa.Array | pa.ChunkedArray, is_theirs: Callable[[Any], bool
 
 
 def _one_of(ways: Iterable[str]) -> re.Pattern[str]:
-    named = "|".join(map(re.escape, ways))
+    named = "|".join(ways)
     return re.compile(rf"{_BEFORE}(?:{named}){_AFTER}" if named else r"(?!)")
