@@ -1,6 +1,7 @@
 """Models: which were trained with the erased, the rows that their examples show, and the online features."""
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,8 +77,9 @@ def replace_examples(lake: FolderLakehouse, people: People, found: Collection[Ex
         for place in example.rows:
             rows[place] = [other[name] for name in columns]
         # As long as it was: a model's description says how many bytes it has.
-        text = json.dumps(content).ljust(len(before))
-        path.write_text(text)
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(json.dumps(content).ljust(len(before)))
+        draft.replace(path)
     _sign(lake.settings, [lake.settings.lake_root / example.path for example in found])
 
 
@@ -139,13 +141,13 @@ def _feature_rows(lake: FolderLakehouse, people: People) -> list[dict[str, Any]]
     return rows
 
 
-def _someone_else(lake: FolderLakehouse, people: People) -> dict[str, float | None]:
+def _someone_else(lake: FolderLakehouse, people: People) -> dict[str, float]:
     for path in sorted(lake.location(USER_FEATURES).rglob("*.parquet")):
         if "_delta_log" in path.parts:
             continue
         for row in papq.ParquetFile(path).read().to_pylist():
             if row[USER_ID] not in people.user_ids:
-                return {name: None if row.get(name) is None else float(row[name]) for name in FEATURE_COLUMNS}
+                return {name: _filled(row.get(name)) for name in FEATURE_COLUMNS}
     return dict.fromkeys(FEATURE_COLUMNS, 1.0)
 
 
@@ -162,10 +164,17 @@ def _table(content: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
 
 def _is_same(row: list[Any], columns: list[str], features: dict[str, Any]) -> bool:
     return all(
-        (value is None and features.get(name) is None)
-        or (value is not None and features.get(name) is not None and float(value) == float(features[name]))
-        for name, value in zip(columns, row, strict=True)
+        _number(value) == _number(features.get(name)) for name, value in zip(columns, row, strict=True)
     )
+
+
+def _number(value: Any) -> float | None:
+    # Examples have NaN where a table has null.
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _filled(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _sign(settings: Settings, changed: Collection[Path]) -> None:
