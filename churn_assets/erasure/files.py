@@ -64,10 +64,9 @@ def clean_database(path: Path, people: People, *, dry_run: bool = False) -> int:
                     sql = f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?'  # noqa: S608 - as above
                     connection.execute(sql, (cleaned, rowid))
         connection.execute("COMMIT")
-        if changed and not dry_run:
-            connection.execute("VACUUM")
         if not dry_run:
-            # Pages that were changed may be in the write-ahead log still, even where an earlier try did it.
+            # Whatever was changed: rows that were deleted long ago may be in free pages still.
+            connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return changed
 

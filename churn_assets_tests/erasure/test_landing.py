@@ -109,11 +109,11 @@ def test_a_file_that_is_cut_off_is_named_and_stays(settings: Settings) -> None:
 def test_whoever_died_while_writing_in_place_is_completed(settings: Settings, monkeypatch) -> None:
     path = put(settings, "a.json", MIXED)
     Path(f"{path}.linked").hardlink_to(path)
-    monkeypatch.setattr(landing.os, "utime", _die)
+    monkeypatch.setattr(landing.shutil, "copyfileobj", _die)
     with pytest.raises(KeyboardInterrupt):
         landing.rewrite(settings, SEVEN)
-    # As far as it came: a part of the new content before a part of the old.
-    path.write_bytes(REST[:5] + MIXED[5:])
+    # As far as it came: the new content before the end of the old.
+    path.write_bytes(REST + MIXED[len(REST) :])
     monkeypatch.undo()
 
     landing.rewrite(settings, SEVEN)
