@@ -15,6 +15,7 @@ from churn_assets.commands import (
     costs,
     events,
     export,
+    forget,
     imports,
     maintain,
     migrate,
@@ -78,6 +79,7 @@ app.command()(migrate.migrate)
 app.command()(verify.verify)
 app.command()(repair.repair)
 app.command()(repair.restore)
+app.command()(forget.forget)
 app.command()(services.dev)
 app.command()(services.serve)
 app.command()(services.doctor)

@@ -120,6 +120,9 @@ class Table:
     changes, each by date, that a table without dates notes for its readers. Where computed dates are history
     (``keeps_past``), only the last one follows what it reads. Where nobody could act on a past date any more
     (``past_on_request``), only the last one is made unasked.
+
+    Rows with a user_id or source_user_id are of that user, and go when they are erased. Where a landed line
+    may name a user whom no column names, ``lines_column`` holds it.
     """
 
     catalog: str
@@ -138,6 +141,7 @@ class Table:
     headings: tuple[str, ...] = field(default=(), compare=False, repr=False)
     keeps_past: bool = field(default=False, compare=False, repr=False)
     past_on_request: bool = field(default=False, compare=False, repr=False)
+    lines_column: str = field(default="", compare=False, repr=False)
 
     def __getitem__(self, column: str) -> "Source":
         """A column of this table, as the lineage of another names it."""

@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     smtp_from: str = ""
     sla_minutes: int = Field(default=60, ge=1, le=1079)
     history_days: int = Field(default=90, ge=1, le=36_500)
+    forget_landing: Literal["rewrite", "list"] = "rewrite"
     dagster_url: str = "http://127.0.0.1:3000"
     dagster_home: Path | None = Field(
         default=None, validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home")

@@ -64,6 +64,7 @@ LANDED_EVENTS = Table(
     ),
     WriteMode.APPEND,
     partition_column="_processing_date",
+    lines_column="_corrupt_record",
 )
 
 EVENTS = Table(
@@ -114,7 +115,13 @@ QUARANTINE_REASONS = (
     "future_event_ts",
     "conflicting_source_user_id",
     "conflicting_duplicate",
+    "erased_user",
 )
+
+# All that is kept of a line of an erased user. It is no JSON: whatever reads lines takes it for corrupt.
+ERASED_LINE = "[line of an erased user]"
+# What an erased id is hashed with, so that user 7 is not whoever calls themselves "7" elsewhere.
+ERASED_USER_ID, ERASED_SOURCE = "user_id:", "source_user_id:"
 
 QUARANTINED_EVENTS = Table(
     "main_catalog",
@@ -143,6 +150,7 @@ QUARANTINED_EVENTS = Table(
     WriteMode.MERGE_NEW,
     key=("_source_file", "_raw", "occurrence"),
     partition_column="_processing_date",
+    lines_column="_raw",
     lineage={
         "reason": (
             LANDED_EVENTS["_corrupt_record"],

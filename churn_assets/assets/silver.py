@@ -21,7 +21,7 @@ from churn_assets.lakehouse.newest_ingestion import last_ingested_at
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, USERS, Table
-from churn_assets.transforms import accounting, activity, cleaning, identity, recurrence
+from churn_assets.transforms import accounting, activity, cleaning, erasure, identity, recurrence
 
 # So many ids of a batch, 8 bytes each, are held in this process while it is cleaned.
 MOST_RECURRING = 5_000_000
@@ -114,8 +114,9 @@ def cleaned(lake: Lakehouse, landed: DataFrame, earliest: dt.date) -> tuple[NewR
     sources = settled_sources(gained, silver, earliest)
     recurring_ids, dates = collected_ids(gained, None if last is None else silver)
     batch = cleaning.clean_batch(gained, of_dates(silver, dates), earliest, sources, recurring_ids)
+    quarantined = _with_their_reason(lake, batch.quarantined)
     return (
-        _not_in_quarantine(lake, batch.quarantined, accounting.first_day(last)),
+        _not_in_quarantine(lake, quarantined, accounting.first_day(last)),
         NewRows(batch.events, absent_at=version),
     )
 
@@ -128,7 +129,12 @@ def cleaned_anew(lake: Lakehouse, earliest: dt.date) -> cleaning.CleanBatch:
     landed, none = lake.read(LANDED_EVENTS), lake.spark.createDataFrame([], _schema(EVENTS))
     sources = settled_sources(landed, none, earliest)
     recurring_ids, _ = collected_ids(landed, None)
-    return cleaning.clean_batch(landed, none, earliest, sources, recurring_ids)
+    batch = cleaning.clean_batch(landed, none, earliest, sources, recurring_ids)
+    return batch._replace(quarantined=_with_their_reason(lake, batch.quarantined))
+
+
+def _with_their_reason(lake: Lakehouse, quarantined: DataFrame) -> DataFrame:
+    return erasure.with_their_reason(quarantined) if lake.erased_users() else quarantined
 
 
 def _schema(table: Table) -> str:

@@ -1,6 +1,6 @@
 """``churn rollback`` and ``churn reproduce``: put an earlier version back, or train a version again."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -65,9 +65,18 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
         step("what its training noted")
         recipe = model.recipe(settings, str(version))
         step("tables as they were")
-        labelled = dataset.labelled_rows(
-            _as_it_was(lake, USER_FEATURES, recipe), _as_it_was(lake, CHURN_LABELS, recipe), recipe.features
-        )
+        erased = _erased(lake, version)
+        try:
+            features, labels = (_as_it_was(lake, table, recipe) for table in (USER_FEATURES, CHURN_LABELS))
+        except ModelError:
+            if not erased.users:
+                raise
+            out.print(
+                f"Version {version}: {erased.says}, and the tables' past with them: it cannot be made again.",
+                soft_wrap=True,
+            )
+            return
+        labelled = dataset.labelled_rows(features, labels, recipe.features)
         rows = dataset.frames(labelled, recipe.split, recipe.training_rows)
         step("training and predictions")
         comparison = model.compare(settings, recipe, rows)
@@ -79,6 +88,13 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
     )
     if others := model.code_differences(recipe):
         out.print(f"The code is not that of then: {'; '.join(others)}.", soft_wrap=True)
+    if not comparison.is_equal and erased.of_version:
+        out.print(
+            f"{erased.says}, whom it may have been trained with: it cannot be equal; the largest difference "
+            f"is {comparison.largest_difference:.3g}.",
+            soft_wrap=True,
+        )
+        return
     if not comparison.is_equal:
         raise ModelError(
             f"Version {version} comes out differently: largest difference "
@@ -86,6 +102,28 @@ def reproduce(version: Annotated[int, typer.Argument(min=1, help="The version to
             f"{comparison.feature_date}. {_why(others)}"
         )
     out.print(f"equal: the largest difference is {comparison.largest_difference:.3g}.")
+
+
+class _Erased(NamedTuple):
+    """How many users were erased from the lake, and how many of them a version may have been trained with."""
+
+    users: int
+    of_version: int
+
+    @property
+    def says(self) -> str:
+        users = self.of_version or self.users
+        return f"{users} user{' has' if users == 1 else 's have'} been erased since"
+
+
+def _erased(lake: "Lakehouse", version: int) -> _Erased:
+    from churn_assets.lakehouse.erased_users import receipts
+
+    if lake.is_remote:
+        return _Erased(0, 0)
+    found = list(receipts(lake.settings))
+    of_version = sum(receipt.users for receipt in found if version in receipt.model_versions)
+    return _Erased(sum(receipt.users for receipt in found), of_version)
 
 
 def _as_it_was(lake: "Lakehouse", table: "Table", recipe: "Recipe") -> "DataFrame":

@@ -61,9 +61,6 @@ def append_new_files(
         now: the clock.
         listing: the landing zone, where it can be listed from here.
     """
-    # It brings pandas, a third of a second, and whoever asks for ahead_of ingests nothing.
-    from churn_assets.transforms.parsing import landed_events
-
     with lake.lock(LANDED_EVENTS):
         known, last = _ingested_files(lake)
         ahead = max(last - now(), dt.timedelta()) if last else dt.timedelta()
@@ -73,7 +70,7 @@ def append_new_files(
             # Rising even where the clock steps back: Silver finds new lines by this column.
             ingested_at = max(clock, last + MICROSECOND) if last else clock
             try:
-                written = lake.write(LANDED_EVENTS, landed_events(read(new), ingested_at, clock))
+                written = lake.write(LANDED_EVENTS, bronze_rows(lake, read(new), ingested_at, clock))
             except Exception as error:
                 # A disk that fails in the middle of a file, or a worker without this process's permissions.
                 unreadable_entry = unreadable_file(error)
@@ -85,6 +82,23 @@ def append_new_files(
             else:
                 return AppendedFiles(len(new), written, frozenset(known.union(new)), left_out, ahead)
         return AppendedFiles(ingested=frozenset(known), left_out=left_out, ahead=ahead)
+
+
+def bronze_rows(
+    lake: Lakehouse, lines: DataFrame, ingested_at: dt.datetime, clock_at: dt.datetime
+) -> DataFrame:
+    """Return lines that have been taken apart as rows of Bronze; those of erased users say nothing.
+
+    Raises:
+        DamagedError: who was erased cannot be read.
+    """
+    # They bring pandas, a third of a second, and whoever asks for ahead_of ingests nothing.
+    from churn_assets.transforms.erasure import without_erased
+    from churn_assets.transforms.parsing import landed_events
+
+    rows = landed_events(lines, ingested_at, clock_at)
+    erased = lake.erased_users()
+    return without_erased(rows, *erased) if erased else rows
 
 
 def require_ledger(lake: Lakehouse) -> None:

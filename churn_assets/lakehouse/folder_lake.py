@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from churn_assets import plain_paths
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
-from churn_assets.lakehouse import arrow_writes, commits, ddl, half_made, writes
+from churn_assets.lakehouse import arrow_writes, commits, ddl, erased_users, half_made, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.folder_store import FolderStore
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
@@ -59,6 +59,10 @@ class FolderLakehouse(Lakehouse):
     def list_landing(self) -> Listing:
         """List the folder or the bucket."""
         return list_files(self.settings.landing_root)
+
+    def erased_users(self) -> erased_users.ErasedUsers | None:
+        """Read the receipts of the lake's erasures."""
+        return erased_users.erased_users(self.settings)
 
     @property
     def parallel_files(self) -> int:

@@ -23,6 +23,7 @@ from churn_assets.lakehouse import ddl, guard, writes
 from churn_assets.lakehouse.commits import LogSince, TableDetails, WriteReport
 from churn_assets.lakehouse.computed_dates.rows import LedgerStore
 from churn_assets.lakehouse.computed_dates.writing import Origin, noting
+from churn_assets.lakehouse.erased_users import ErasedUsers
 from churn_assets.lakehouse.landing import Listing
 from churn_assets.lakehouse.landing_lines import DEFAULT_READERS
 from churn_assets.lakehouse.writes import NewRows
@@ -76,6 +77,10 @@ class Lakehouse(ABC):
         Raises:
             LandingError: it does not exist, or cannot be listed from this process.
         """
+
+    def erased_users(self) -> ErasedUsers | None:
+        """Return what tells the lines of users who were erased; None where nobody was, or ever can be."""
+        return None
 
     @property
     def parallel_files(self) -> int:

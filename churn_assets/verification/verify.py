@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from churn_assets.errors import ChurnError, DamagedError, LandingError, one_line
+from churn_assets.lakehouse.erased_users import FINISH, receipts, unfinished
 from churn_assets.lakehouse.file_ledger import ahead_of
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.landing import list_files
@@ -26,6 +27,7 @@ from churn_assets.verification.findings import Finding, damaged, well
 Progress = Callable[[str], None]
 
 LANDING = "landing zone"
+ERASURES = "erasures"
 
 
 def verify(
@@ -58,6 +60,7 @@ def verify(
     yield from _databases(lake, deep=deep, tables_are_well=not broken)
     progress("endpoint")
     yield from _serving(lake, deep=deep)
+    yield from _erasures(lake)
 
 
 def _table(lake: FolderLakehouse, table: Table, *, deep: bool) -> Iterator[Finding]:
@@ -88,6 +91,19 @@ def _serving(lake: FolderLakehouse, *, deep: bool) -> Iterator[Finding]:
     with suppress(DamagedError):
         yield from serving.online_features(lake, deep=deep)
     yield from serving.copied_models(lake)
+
+
+def _erasures(lake: FolderLakehouse) -> Iterator[Finding]:
+    if unfinished(lake.settings):
+        yield damaged(ERASURES, "one was interrupted, and no run begins before it is finished", FINISH)
+    try:
+        count = len(list(receipts(lake.settings)))
+        lake.erased_users()
+    except ChurnError as error:
+        yield damaged(ERASURES, one_line(error, max_length=1000), "restore the file from a backup")
+    else:
+        if count:
+            yield well(ERASURES, f"{count} receipts")
 
 
 def _landing(lake: FolderLakehouse) -> Finding:

@@ -7,6 +7,7 @@ from filelock import FileLock, Timeout
 
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
+from churn_assets.lakehouse.erased_users import HOW_TO_FINISH, unfinished
 from churn_assets.settings import Settings
 
 # A sensor holds the lock for milliseconds to test it; no command may be refused for that.
@@ -18,13 +19,19 @@ class LakeLock:
 
     Without an instance, as where its history is damaged, those runs are left to the next holder.
 
+    Whoever was half erased would be half in what a command computes, so none but ``to_finish`` gets it then.
+
     Raises:
-        BusyError: on entry, another process holds the lock.
+        BusyError: on entry, another process holds the lock, or an erasure has begun and not ended.
     """
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance | None) -> None:
+    def __init__(
+        self, settings: Settings, instance: dg.DagsterInstance | None, *, to_finish: bool = False
+    ) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
+        self._settings = settings
         self._instance = instance
+        self._to_finish = to_finish
 
     def __enter__(self) -> None:
         try:
@@ -33,6 +40,9 @@ class LakeLock:
             raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
+        if not self._to_finish and unfinished(self._settings):
+            self._lock.release()
+            raise BusyError(HOW_TO_FINISH)
         if self._instance:
             fail_dead_cli_runs(self._instance)
 
@@ -41,9 +51,14 @@ class LakeLock:
 
 
 def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
-    """Whether a process holds the lock; if none does, fail the runs that a killed holder left behind."""
+    """Whether a process holds the lock; if none does, fail the runs that a killed holder left behind.
+
+    An erasure that has begun and not ended holds it, too.
+    """
     if not _path(settings).exists():
         return False
+    if unfinished(settings):
+        return True
     try:
         with FileLock(_path(settings), timeout=0):
             fail_dead_cli_runs(instance)

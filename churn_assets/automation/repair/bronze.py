@@ -18,11 +18,11 @@ from pyspark.sql import functions as F
 from churn_assets.errors import DamagedError, LandingError
 from churn_assets.lakehouse import damage, mending
 from churn_assets.lakehouse.commits import commit_files
+from churn_assets.lakehouse.file_ledger import bronze_rows
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_lines import read_lines, read_rows
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
-from churn_assets.transforms.parsing import landed_events
 from churn_assets.verification import tables
 
 NAMES_SHOWN = 3
@@ -104,7 +104,8 @@ def _missing_lines(
     names = list_files(settings.landing_root).files
     if not names:
         return None
-    lines = landed_events(
+    lines = bronze_rows(
+        lake,
         read_rows(lake.spark, settings.landing_root, names, settings.max_line_megabytes, lake.parallel_files),
         ingestion.ingested_at,
         ingestion.clock_at,

@@ -1,0 +1,1 @@
+"""``churn forget``: everything of some users removed from a lake, and a receipt without them."""

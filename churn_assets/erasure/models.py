@@ -1,0 +1,207 @@
+"""Models: which were trained with the erased, the rows that their examples show, and the online features."""
+
+import json
+import math
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as papq
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from churn_assets import sqlite_files
+from churn_assets.erasure import tables
+from churn_assets.erasure.people import USER_ID, People
+from churn_assets.lakehouse.folder_lake import FolderLakehouse
+from churn_assets.model.registry import registry
+from churn_assets.serving.endpoint import online_folder, state_folder
+from churn_assets.serving.features import online_store
+from churn_assets.settings import Settings
+from churn_assets.tables import CHURN_LABELS, FEATURE_COLUMNS, USER_FEATURES
+from churn_assets.verification.models import StoredVersion, stored_versions
+
+EXAMPLES = ("input_example.json", "serving_input_example.json")
+
+_SPLIT = "SELECT value FROM tags WHERE run_uuid = ? AND key = 'split'"
+
+
+class Example(NamedTuple):
+    """A file with rows that a model was trained on, and the places of those that are of the erased."""
+
+    path: str
+    rows: tuple[int, ...]
+
+
+def trained_with(lake: FolderLakehouse, people: People) -> list[int]:
+    """Return the registered versions whose training dates have labels of these users.
+
+    Which users a training's sample had is not kept: a version is named where it may have had them.
+    """
+    days = tables.days_of(lake, CHURN_LABELS, people)
+    return [
+        int(stored.version)
+        for stored in stored_versions(lake.settings)
+        if any(
+            first <= str(day) <= last for first, last in [_trained_on(lake.settings, stored)] for day in days
+        )
+    ]
+
+
+def examples(lake: FolderLakehouse, people: People) -> list[Example]:
+    """Find rows of these users, by all their features, among the examples of models."""
+    theirs = _feature_rows(lake, people)
+    found = []
+    for path in _example_files(lake.settings) if theirs else ():
+        columns, rows = _table(json.loads(path.read_text()))
+        known = [{name: value for name, value in one.items() if name in columns} for one in theirs]
+        places = [
+            place for place, row in enumerate(rows) if any(_is_same(row, columns, one) for one in known)
+        ]
+        if places:
+            found.append(Example(str(path.relative_to(lake.settings.lake_root)), tuple(places)))
+    return found
+
+
+def replace_examples(lake: FolderLakehouse, people: People, found: Collection[Example]) -> None:
+    """Put another user's features into the place of these rows, and sign the versions again."""
+    if not found:
+        return
+    other = _someone_else(lake, people)
+    for example in found:
+        path = lake.settings.lake_root / example.path
+        before = path.read_text()
+        content = json.loads(before)
+        columns, rows = _table(content)
+        for place in example.rows:
+            rows[place] = [other[name] for name in columns]
+        # As long as it was: a model's description says how many bytes it has.
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(json.dumps(content).ljust(len(before)))
+        draft.replace(path)
+    _sign(lake.settings, [lake.settings.lake_root / example.path for example in found])
+
+
+def online_users(settings: Settings, people: People) -> int:
+    """Count these users among the published features of any version on disk."""
+    return len({int(one) for folder in _published(settings) for one in _theirs(folder, people)})
+
+
+def clean_online_store(settings: Settings, people: People) -> None:
+    """Publish the online features without these users, and remove what was published before."""
+    folder = online_folder(settings)
+    if not any(len(_theirs(one, people)) for one in _published(settings)):
+        return
+    snapshot = online_store.OnlineStore(folder).snapshot()
+    if snapshot:
+        stays = ~np.isin(snapshot.user_ids, _ids(people))
+        online_store.publish(
+            folder,
+            snapshot.user_ids[stays],
+            snapshot.features[stays],
+            snapshot.columns,
+            snapshot.feature_date,
+            snapshot.source_version,
+            nullable=snapshot.columns,
+        )
+    current = online_store.current_version(folder) if snapshot else ""
+    for one in _published(settings):
+        if one.name != current:
+            tables.remove(one)
+
+
+def _trained_on(settings: Settings, stored: StoredVersion) -> tuple[str, str]:
+    """Return the first and last training date; none before all dates where they are not known."""
+    path = registry.database(settings)
+    if path is None or stored.run_id is None:
+        return "", "9999"
+    with sqlite_files.reading(path) as connection:
+        row = connection.execute(_SPLIT, (stored.run_id,)).fetchone()
+    first, last = json.loads(row[0])["train"] if row else ("", "9999")
+    return first, last
+
+
+def _feature_rows(lake: FolderLakehouse, people: People) -> list[dict[str, Any]]:
+    """Return these users' rows of user_features, as they are and as versions were trained on them."""
+    location = lake.location(USER_FEATURES)
+    if lake.version(USER_FEATURES) < 0:
+        return []
+    needed = {stored.delta_versions.get(str(USER_FEATURES)) for stored in stored_versions(lake.settings)}
+    rows = []
+    for version in {lake.version(USER_FEATURES), *needed} - {None}:
+        try:
+            past = DeltaTable(location, version=version).to_pyarrow_table(
+                filters=[(USER_ID, "in", _ids(people))]
+            )
+        except (DeltaError, OSError):
+            # Gone already: nobody can be told by it.
+            continue
+        rows += past.to_pylist()
+    return rows
+
+
+def _someone_else(lake: FolderLakehouse, people: People) -> dict[str, float]:
+    for path in sorted(lake.location(USER_FEATURES).rglob("*.parquet")):
+        if "_delta_log" in path.parts:
+            continue
+        for row in papq.ParquetFile(path).read().to_pylist():
+            if row[USER_ID] not in people.user_ids:
+                return {name: _filled(row.get(name)) for name in FEATURE_COLUMNS}
+    return dict.fromkeys(FEATURE_COLUMNS, 1.0)
+
+
+def _example_files(settings: Settings) -> Iterator[Path]:
+    for root in (settings.mlflow_folder / "artifacts", state_folder(settings) / "models"):
+        for name in EXAMPLES:
+            yield from sorted(root.rglob(name))
+
+
+def _table(content: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    table = content.get("dataframe_split", content)
+    return table.get("columns", []), table.get("data", [])
+
+
+def _is_same(row: list[Any], columns: list[str], features: dict[str, Any]) -> bool:
+    return all(
+        _number(value) == _number(features.get(name)) for name, value in zip(columns, row, strict=True)
+    )
+
+
+def _number(value: Any) -> float | None:
+    # Examples have NaN where a table has null.
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _filled(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _sign(settings: Settings, changed: Collection[Path]) -> None:
+    from mlflow import MlflowClient
+
+    from churn_assets.model.registry import signatures
+
+    registry.configure(settings)
+    client, name = MlflowClient(), registry.registered_model_name(settings)
+    for stored in stored_versions(settings):
+        if stored.folder and any(
+            path.is_relative_to(stored.folder.resolve()) for path in map(Path.resolve, changed)
+        ):
+            signatures.sign(settings, client, client.get_model_version(name, stored.version))
+
+
+def _published(settings: Settings) -> list[Path]:
+    return sorted(path for path in online_folder(settings).glob("*-v*") if path.is_dir())
+
+
+def _theirs(folder: Path, people: People) -> np.ndarray:
+    try:
+        ids = np.load(folder / online_store.IDS)
+    except (OSError, ValueError, EOFError):
+        return np.array([], dtype=np.int64)
+    return ids[np.isin(ids, _ids(people))]
+
+
+def _ids(people: People) -> list[int]:
+    return sorted(people.user_ids)
