@@ -1,10 +1,14 @@
-"""The lake's lock, by which commands that run the graph in their own process take turns."""
+"""The lake's lock, by which commands that run the graph in their own process take turns.
+
+A file's lock, which holds on one machine; with ``CHURN_DATABASE_URL`` also one of the database, for several.
+"""
 
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from churn_assets.automation.history.database_lock import DatabaseLock
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
 from churn_assets.settings import Settings
@@ -24,6 +28,7 @@ class LakeLock:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance | None) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
+        self._shared = DatabaseLock(settings.database) if settings.database else None
         self._instance = instance
 
     def __enter__(self) -> None:
@@ -33,22 +38,42 @@ class LakeLock:
             raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
-        if self._instance:
-            fail_dead_cli_runs(self._instance)
+        try:
+            self._acquire_shared()
+            if self._instance:
+                fail_dead_cli_runs(self._instance)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _acquire_shared(self) -> None:
+        if self._shared and not self._shared.acquire():
+            raise BusyError(
+                "Another churn run is at work on this lake, on another machine. Wait for it, or see what it "
+                "does: make dev."
+            )
 
     def __exit__(self, *_: object) -> None:
+        if self._shared:
+            self._shared.release()
         self._lock.release()
 
 
 def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
     """Whether a process holds the lock; if none does, fail the runs that a killed holder left behind."""
-    if not _path(settings).exists():
+    if not settings.database and not _path(settings).exists():
         return False
+    shared = DatabaseLock(settings.database) if settings.database else None
     try:
         with FileLock(_path(settings), timeout=0):
+            if shared and not shared.acquire():
+                return True
             fail_dead_cli_runs(instance)
     except Timeout:
         return True
+    finally:
+        if shared:
+            shared.release()
     return False
 
 
