@@ -132,8 +132,9 @@ def connected(database: Postgres, **parameters: str) -> Iterator[Look]:
 
 
 def _unavailable(database: Postgres, error: Exception) -> str:
-    # Of several addresses the last is as good as any.
-    said = one_line(database.without_secrets(str(error).strip().rpartition("\n")[2]))
+    # What is indented asks whether the server runs; of several addresses the last is as good as any.
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
+    said = one_line(database.without_secrets(lines[-1] if lines else ""))
     return (
         f"The database {database} of CHURN_DATABASE_URL cannot be used: {said}. Start the server, or correct "
         "user, password, host and database there"

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import psycopg2
@@ -29,13 +30,15 @@ class PostgresServer:
     def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
         self.port = port
         self.process = process
+        self._names = (f"lake_{number}" for number in count(1))
 
     def url(self, database: str, password: str = QUOTED_PASSWORD) -> str:
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, name: str) -> str:
-        """Make an empty database, and return its URL."""
-        self.execute("postgres", f'CREATE DATABASE "{name}"')
+    def new_database(self, like: str = "template1") -> str:
+        """Make a database, empty or a copy of another, and return its URL."""
+        name = next(self._names)
+        self.execute("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
         return self.url(name)
 
     def execute(self, database: str, statement: str) -> list[tuple]:
@@ -88,7 +91,8 @@ def running_server() -> Iterator[PostgresServer]:
             _wait_for(server)
             yield server
         finally:
-            process.send_signal(signal.SIGINT)
+            # At once: nobody needs the data.
+            process.send_signal(signal.SIGQUIT)
             process.wait(START_SECONDS)
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -1,6 +1,6 @@
 """This lake's Dagster instance: its history, beside the tables unless ``DAGSTER_HOME`` says otherwise.
 
-With ``CHURN_DATABASE_URL`` the history is in PostgreSQL; the folder has the configuration and what runs print.
+With ``CHURN_DATABASE_URL`` the history is in PostgreSQL; the folder has configuration and output of runs.
 """
 
 import os

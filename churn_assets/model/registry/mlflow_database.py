@@ -89,13 +89,14 @@ def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> No
         path.with_name(draft).replace(path)
 
 
-def make(uri: str, experiment: str, artifacts: str) -> None:
-    """Create tables and experiment in an empty database, given as SQLAlchemy's URL."""
+def make(uri: str, experiment: str | None, artifacts: str) -> None:
+    """Create tables and, if one is named, the experiment in a database given as SQLAlchemy's URL."""
     with without_deprecations():
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         store = SqlAlchemyStore(uri, artifacts)
-        store.create_experiment(experiment, artifact_location=artifacts)
+        if experiment:
+            store.create_experiment(experiment, artifact_location=artifacts)
         store.engine.dispose()
 
 

@@ -24,7 +24,7 @@ def is_whole(database: Postgres, experiment: str, left_behind: Path) -> bool:
         DatabaseUnavailableError: there is no connection.
         ModelError: it is empty, and the lake has models in that file.
     """
-    if _place(database, experiment) is not None:
+    if is_made(database, experiment):
         return True
     if left_behind.exists() and _has_models(left_behind):
         raise ModelError(
@@ -32,6 +32,11 @@ def is_whole(database: Postgres, experiment: str, left_behind: Path) -> bool:
             "none. Carry them over: churn migrate. To begin without them, move that file away"
         )
     return False
+
+
+def is_made(database: Postgres, experiment: str) -> bool:
+    """Tell whether schema, tables and experiment are there."""
+    return _place(database, experiment) is not None
 
 
 def ensure(database: Postgres, experiment: str, artifacts: str, left_behind: Path) -> None:
@@ -52,15 +57,15 @@ def ensure(database: Postgres, experiment: str, artifacts: str, left_behind: Pat
     _require_same_lake(database, experiment, artifacts)
 
 
-def make(database: Postgres, experiment: str, artifacts: str) -> None:
-    """Create schema, tables and experiment; several processes take turns."""
+def make(database: Postgres, experiment: str | None, artifacts: str) -> None:
+    """Create schema, tables and, if one is named, the experiment; several processes take turns."""
     import psycopg2
 
     try:
         with postgres.connected(database) as look:
             look.execute("SELECT pg_advisory_lock(?)", (_MAKING,))
             look.execute(f"CREATE SCHEMA IF NOT EXISTS {database.schema}")
-            if _place(database, experiment) is None:
+            if experiment is None or not is_made(database, experiment):
                 mlflow_database.make(database.for_sqlalchemy(), experiment, artifacts)
     except psycopg2.errors.InsufficientPrivilege as error:
         raise ModelError(
