@@ -42,3 +42,13 @@ def reading(place: Place) -> Iterator[sqlite3.Connection | Look]:
     except psycopg2.Error as error:
         said = one_line(place.without_secrets(str(error)))
         raise UnreadableDatabaseError(f"{place} cannot be read: {said}") from error
+
+
+def has_table(look: sqlite3.Connection | Look, name: str) -> bool:
+    """Whether the database has a table of this name."""
+    if isinstance(look, Look):
+        return look.has_table(name)
+    return (
+        look.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
+        is not None
+    )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -27,7 +28,7 @@ UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared
 class PostgresServer:
     """A running server, with a user that owns each database it is asked for."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, port: int, process: subprocess.Popen[Any]) -> None:
         self.port = port
         self.process = process
         self._names = (f"lake_{number}" for number in count(1))

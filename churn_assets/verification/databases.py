@@ -8,7 +8,7 @@ import yaml
 
 from churn_assets import sqlite_files, stored_databases
 from churn_assets.errors import one_line
-from churn_assets.postgres import DatabaseUnavailableError, Look, Postgres
+from churn_assets.postgres import DatabaseUnavailableError, Postgres
 from churn_assets.settings import Settings
 from churn_assets.stored_databases import Place, UnreadableDatabaseError
 from churn_assets.verification.findings import MODEL, Finding, damaged, well
@@ -38,9 +38,6 @@ def dagster_history(settings: Settings, *, deep: bool = False) -> Iterator[Findi
         settings: say where they are.
         deep: look at every page, and at each run's own file.
     """
-    if settings.database and (found := _answers(settings.database, "Dagster's history", "event_logs")):
-        yield found
-        return
     found = list(damaged_history(settings, deep=deep))
     for path, says in found:
         yield damaged(
@@ -49,12 +46,15 @@ def dagster_history(settings: Settings, *, deep: bool = False) -> Iterator[Findi
             REPAIR_DAGSTER,
             ("churn runs", "churn dev"),
         )
-    if not found and (settings.dagster_home_folder / CONFIGURATION).exists():
+    if settings.database:
+        if answer := _answers(settings.database, "Dagster's history", "event_logs"):
+            yield answer
+    elif not found and (settings.dagster_home_folder / CONFIGURATION).exists():
         yield well("Dagster's history", "can be read")
 
 
 def damaged_history(settings: Settings, *, deep: bool = False) -> Iterator[tuple[Path, str]]:
-    """Yield Dagster's files that are damaged, each with what is wrong."""
+    """Yield Dagster's files that are damaged, each with what is wrong; PostgreSQL looks after its own."""
     home = settings.dagster_home_folder
     configuration = home / CONFIGURATION
     if configuration.exists():
@@ -62,7 +62,7 @@ def damaged_history(settings: Settings, *, deep: bool = False) -> Iterator[tuple
             yaml.safe_load(configuration.read_text())
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             yield configuration, f"Dagster's configuration cannot be read: {one_line(error, max_length=120)}"
-    for path in history_databases(home, every_run=deep):
+    for path in () if settings.database else history_databases(home, every_run=deep):
         if says := database_damage(path, deep=deep):
             yield path, f"a database of Dagster's history {says}"
 
@@ -93,7 +93,7 @@ def _answers(database: Postgres, what: str, table: str) -> Finding | None:
     name = f"{what} in {database}"
     try:
         with stored_databases.reading(database) as look:
-            if isinstance(look, Look) and not look.has_table(table):
+            if not stored_databases.has_table(look, table):
                 return None
             look.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - our own names
     except (DatabaseUnavailableError, UnreadableDatabaseError) as error:

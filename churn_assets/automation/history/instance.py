@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from churn_assets import plain_paths
 from churn_assets.automation.history.stored_history import CONFIGURATION, packaged_configuration
-from churn_assets.errors import LakeError
+from churn_assets.errors import LakeError, one_line
 from churn_assets.settings import Settings
 
 STORAGE = "churn_assets.automation.database_storage"
@@ -57,10 +57,12 @@ def database_configuration() -> str:
 def _use_database(home: Path) -> None:
     """Let the configuration name PostgreSQL. A history in files stays where it is, and nothing reads it."""
     configuration = home / CONFIGURATION
+    # Helm's, for one, cannot be written.
+    if "postgres" in _settings_of(configuration):
+        return
     with FileLock(home / ".lock"):
         text = configuration.read_text() if configuration.exists() else ""
-        found = yaml.safe_load(text) or {}
-        if "postgres" in str(found.get("storage")).lower():
+        if "postgres" in _settings_of(configuration):
             return
         # Every release so far has this line; who keeps runs elsewhere has other ones.
         if text and "PooledSqliteEventLogStorage" not in text:
@@ -72,6 +74,18 @@ def _use_database(home: Path) -> None:
         draft = home / f".{CONFIGURATION}-new"
         draft.write_text(database_configuration())
         draft.replace(configuration)
+
+
+def _settings_of(configuration: Path) -> str:
+    """Return what is configured, without comments."""
+    text = configuration.read_text() if configuration.exists() else ""
+    try:
+        return str(yaml.safe_load(text)).lower()
+    except yaml.YAMLError as error:
+        raise LakeError(
+            f"Dagster's configuration {configuration} cannot be read: {one_line(error)}. Put it aside: churn "
+            "repair dagster; or mend it"
+        ) from error
 
 
 def _is_made(home: Path) -> bool:

@@ -194,11 +194,11 @@ def _put_aside_registry(lake: FolderLakehouse) -> str:
 
 
 def _put_aside_history(lake: FolderLakehouse) -> str:
-    if lake.settings.database:
+    found = list(databases.damaged_history(lake.settings, deep=True))
+    if lake.settings.database and not found:
         raise DamagedError(
             f"Dagster's history is no file, but in {lake.settings.database}. Restore it there."
         )
-    found = list(databases.damaged_history(lake.settings, deep=True))
     for path, _ in found:
         _put_aside_database(path)
     return f"{len(found)} files put aside, with what they knew of past runs; the next run makes them anew"

@@ -88,7 +88,7 @@ def follow(database: Postgres, experiment: str, artifacts: str) -> str | None:
         return None
     if (folder := moved_lake.folder_of(before)) is None or folder.is_dir():
         return None
-    with stored_databases.reading(database) as look:
+    with postgres.connected(database) as look:
         look.execute("BEGIN")
         moved_lake.rewrite(look.execute, before, artifacts, look.has_table)
         look.execute("COMMIT")
@@ -98,7 +98,7 @@ def follow(database: Postgres, experiment: str, artifacts: str) -> str | None:
 def _place(database: Postgres, experiment: str) -> str | None:
     """Return where the experiment's artifacts are, None where it is not there."""
     with stored_databases.reading(database) as look:
-        if not look.has_table(f"{database.schema}.experiments"):
+        if not stored_databases.has_table(look, f"{database.schema}.experiments"):
             return None
         found = look.execute(_EXPERIMENT, (experiment,)).fetchone()
     return None if found is None else found[0] or ""
@@ -106,8 +106,9 @@ def _place(database: Postgres, experiment: str) -> str | None:
 
 def _has_models(path: Path) -> bool:
     with stored_databases.reading(path) as look:
-        made = look.execute("SELECT 1 FROM sqlite_master WHERE name = 'model_versions'").fetchone()
-        return made is not None and look.execute("SELECT 1 FROM model_versions").fetchone() is not None
+        if not stored_databases.has_table(look, "model_versions"):
+            return False
+        return look.execute("SELECT 1 FROM model_versions").fetchone() is not None
 
 
 def _require_same_lake(database: Postgres, experiment: str, artifacts: str) -> None:
