@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from pyspark.errors import PySparkException
 
+from churn_assets import postgres
 from churn_assets.errors import (
     ChurnError,
     EnvironmentNotReadyError,
@@ -29,6 +30,7 @@ from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
+from churn_assets.postgres import Postgres
 from churn_assets.settings import Settings, origins
 from churn_assets.tables import CONTACT_TABLES, TABLES
 from churn_assets.verification.tables import OTHER_COLUMNS
@@ -52,6 +54,8 @@ def examine(lake: Lakehouse) -> Iterator[Finding]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "pyspark", "pysail", "mlflow"))
     yield Finding("packages", is_well=True, says=packages)
     yield _finding("settings", _origins)
+    if lake.settings.database:
+        yield _finding("database", lambda: _database(lake.settings.database))
     if not isinstance(lake, FolderLakehouse):
         from churn_assets.databricks import preflight
 
@@ -105,6 +109,21 @@ def _origins() -> str:
     here = f"{', '.join(environment)} from the environment" if environment else "none from the environment"
     there = f"{', '.join(from_file)} from {file}" if from_file else f"none from {file}"
     return f"{here}; {there}; all others are defaults"
+
+
+def _database(database: Postgres | None) -> str:
+    """Say whether Dagster and MLflow may make their tables there."""
+    if database is None:
+        return "files of the lake"
+    with postgres.connected(database) as look:
+        may = look.execute("SELECT has_database_privilege(current_database(), 'CREATE')").fetchone()
+        version_number = look.execute("SHOW server_version").fetchone()
+    if may != (True,):
+        raise EnvironmentNotReadyError(
+            f"The user of CHURN_DATABASE_URL may not make a schema in {database}. Make that user the "
+            "database's owner: ALTER DATABASE … OWNER TO …"
+        )
+    return f"PostgreSQL {version_number[0] if version_number else ''} at {database} answers"
 
 
 def _engine(lake: FolderLakehouse) -> str:

@@ -109,6 +109,8 @@ READERS = {
     "deltalake": "a Delta table",
     "sqlalchemy": "a database of Dagster or MLflow",
     "sqlite3": "a database of Dagster or MLflow",
+    "dagster_postgres": "the database of CHURN_DATABASE_URL",
+    "psycopg2": "the database of CHURN_DATABASE_URL",
     "yaml": "a configuration or a model's description",
     "pyarrow": "a file of a table",
     "mlflow": "a model or MLflow's database",

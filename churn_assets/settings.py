@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from churn_assets import plain_paths
+from churn_assets import plain_paths, postgres
 from churn_assets.errors import SettingsError
 
 Deployment = Literal["local", "spark", "databricks"]
@@ -39,6 +39,8 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
+        # The log of a failed command would have all values, secrets among them.
+        hide_input_in_errors=True,
     )
 
     deployment: Deployment = "local"
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
     label_min_active_share: float = Field(default=0.5, ge=0, le=1)
     raw_catalog: str = Field(default="raw_catalog", pattern=CATALOG_NAME)
     main_catalog: str = Field(default="main_catalog", pattern=CATALOG_NAME)
+    database_url: str | None = Field(default=None, repr=False)
     spark_master: str = "local[*]"
     max_line_megabytes: int = Field(default=16, ge=1, le=256)
     endpoint_url: str = "http://127.0.0.1:8080"
@@ -158,9 +161,20 @@ class Settings(BaseSettings):
         values["databricks_volume"] = values.get("databricks_volume") or f"/Volumes/{catalog}/gold/churn"
         values["landing_root"] = landing if "://" in landing else str(Path(landing).expanduser().absolute())
         given = [name for name in ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri") if values.get(name)]
-        if not given and values.get("deployment", "local") != "databricks":
+        if (url := values.get("database_url")) and not postgres.problem(url):
+            # MLflow exports what it was told, which has the password, to where these settings are read.
+            ours = postgres.Postgres(url, postgres.MLFLOW_SCHEMA).for_sqlalchemy()
+            values.update({name: "" for name in given if values[name] == ours})
+        elif not url and not given and values.get("deployment", "local") != "databricks":
             values["mlflow_tracking_uri"] = f"{SQLITE}{lake / 'mlflow' / MLFLOW_DATABASE}"
         return values
+
+    @field_validator("database_url")
+    @classmethod
+    def _the_database_can_be_named(cls, value: str | None) -> str | None:
+        if value and (wrong := postgres.problem(value)):
+            raise ValueError(wrong)
+        return value
 
     @field_validator("label_event_types")
     @classmethod
@@ -260,8 +274,13 @@ class Settings(BaseSettings):
         return (self.dagster_home or self.lake_root / "dagster").absolute()
 
     @property
+    def database(self) -> postgres.Postgres | None:
+        """What keeps Dagster's history and MLflow's runs and models; None: files of the lake do."""
+        return postgres.Postgres(self.database_url) if self.database_url else None
+
+    @property
     def mlflow_artifact_root(self) -> str:
-        """Where a local tracking database puts its artifacts: beside it."""
+        """Where the lake's own tracking database puts its artifacts."""
         return (self.mlflow_folder / "artifacts").as_uri()
 
     @property
@@ -348,5 +367,12 @@ def _in_one_line(error: ValidationError) -> str:
             continue
         name = str(detail["loc"][0])
         variable = name if name.isupper() else f"CHURN_{name.upper()}"
-        problems.append(f"{variable}={detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}")
+        says = detail["msg"].removeprefix("Value error, ")
+        shown = variable if _is_secret(variable) else f"{variable}={detail['input']!r}"
+        problems.append(f"{shown}: {says[0].lower()}{says[1:]}")
     return "; ".join(problems) + ". Set it in the environment or in .env."
+
+
+def _is_secret(variable: str) -> bool:
+    name = Settings.variables().get(variable)
+    return name is not None and not Settings.model_fields[name].repr

@@ -19,6 +19,7 @@ from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import EVENTS, QUARANTINED_EVENTS, TABLES
+from churn_assets_tests.postgres_server import PostgresServer, running_server
 
 # No example has a deadline: on a busy machine the first, which imports what it needs, is late.
 hypothesis.settings.register_profile("busy machines", deadline=None)
@@ -56,6 +57,7 @@ SAIL_SUFFICES = (
     "end_to_end/test_late_data.py",
     "end_to_end/test_online_retail.py",
     "end_to_end/test_outage.py",
+    "end_to_end/test_postgres.py",
     "end_to_end/test_releases.py",
     "end_to_end/test_task_pipeline.py",
     "end_to_end/test_unsynced.py",
@@ -134,7 +136,10 @@ BUT_NOT_ON_SPARK = (
 # once; all of them together would be more than half of the whole suite.
 SHARE_A_HOUSE = (
     tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks", "damage")),
-    tuple(f"end_to_end/test_{name}.py" for name in ("backfill", "pipeline", "late_data", "daily_job")),
+    tuple(
+        f"end_to_end/test_{name}.py"
+        for name in ("backfill", "pipeline", "late_data", "postgres", "daily_job")
+    ),
 )
 
 # Begun first: the others would wait for a process that begins one of them last.
@@ -258,6 +263,21 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
         "endpoint_url": NOBODY_LISTENS,
     }
     return settings_module.load(**{**ours, **overrides})
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; where none is installed, its tests are skipped and say so."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty database, which the test's lake alone uses."""
+    # Who opens a history in it sets it for the process.
+    monkeypatch.setenv("CHURN_DATABASE_URL", "")
+    return postgres_server.new_database()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from churn_assets.automation.staleness.migration import Change
     from churn_assets.contracts import Column
     from churn_assets.lakehouse.lake import Lakehouse
+    from churn_assets.settings import Settings
 
 
 def migrate(
@@ -23,7 +24,8 @@ def migrate(
     """Say what this release changes in the tables, and give them their new columns.
 
     Dates that are to be computed again are computed by churn run, which also adds the columns if they are
-    missing: nothing has to be done by hand, and no folder moved.
+    missing: nothing has to be done by hand, and no folder moved. With CHURN_DATABASE_URL it also makes the
+    tables there, and carries the lake's models over.
     """
     from churn_assets.automation.history import stored_history
     from churn_assets.automation.history.instance import dagster_instance
@@ -33,6 +35,8 @@ def migrate(
 
     settings = current_settings()
     lake = lakehouse(settings)
+    if settings.database and (done := _prepare_database(settings, dry_run=dry_run)):
+        out.print(f"{done[0].upper()}{done[1:]}.", soft_wrap=True, markup=False)
     if not stored_history.is_there(settings) and not _has_tables(lake):
         out.print(f"The lake {settings.lake_root} has no tables yet. Land events, then: churn run")
         return
@@ -45,6 +49,19 @@ def migrate(
     for change in changed:
         out.print(_line(lake, change, gained=not dry_run), soft_wrap=True, markup=False)
     out.print(_what_next(changed, dry_run=dry_run), soft_wrap=True)
+
+
+def _prepare_database(settings: "Settings", *, dry_run: bool) -> str | None:
+    """Make what Dagster and MLflow keep in PostgreSQL, with the models of the lake's own file."""
+    from churn_assets.automation.history.instance import dagster_instance
+    from churn_assets.automation.history.lake_lock import LakeLock
+    from churn_assets.model.registry.carrying_over import carry_over
+
+    if dry_run:
+        return carry_over(settings, dry_run=True)
+    with console.steps() as step, dagster_instance(settings) as instance, LakeLock(settings, instance):
+        step("database")
+        return carry_over(settings)
 
 
 def _has_tables(lake: "Lakehouse") -> bool:

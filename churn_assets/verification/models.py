@@ -9,7 +9,7 @@ import yaml
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from churn_assets import sqlite_files
+from churn_assets import stored_databases
 from churn_assets.errors import ModelError, one_line
 from churn_assets.lakehouse import damage
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -83,14 +83,10 @@ def training_tables(lake: FolderLakehouse) -> Iterator[Finding]:
 
 
 def stored_versions(settings: Settings) -> list[StoredVersion]:
-    """Return the registered versions by the registry's SQLite file alone; none where it is in no file."""
-    path = registry.database(settings)
-    if path is None or not path.exists():
+    """Return the registered versions by the registry's database alone; none where a server has it."""
+    if (place := registry.database(settings)) is None or registry.has_no_database(settings):
         return []
-    with sqlite_files.reading(path) as found:
-        made = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"model_versions", "registered_model_aliases"} <= made:
-            return []
+    with stored_databases.reading(place) as found:
         rows = found.execute(
             _VERSIONS, (registry.PRODUCTION_ALIAS, registry.registered_model_name(settings))
         ).fetchall()
@@ -101,7 +97,7 @@ def stored_versions(settings: Settings) -> list[StoredVersion]:
                 alias is not None,
                 _folder(settings, place),
                 _folder(settings, of_run),
-                _delta_versions(found.execute(_DELTA_VERSIONS, (run_id,))),
+                _delta_versions(found.execute(_DELTA_VERSIONS, (run_id,)).fetchall()),
             )
             for version, run_id, place, alias, of_run in rows
         ]

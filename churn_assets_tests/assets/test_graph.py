@@ -309,3 +309,11 @@ def test_loading_the_definitions_starts_no_engine_and_needs_no_secret(tmp_path: 
 
     assert found.stdout.splitlines() == ["[]", "0 []"]
     assert found.stderr == ""
+
+
+def test_a_code_location_of_its_own_loads_everything_at_once(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+
+    repository.load_all_definitions()
+
+    assert repository.has_job("maintenance")

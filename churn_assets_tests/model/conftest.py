@@ -162,7 +162,7 @@ def _open_mlflow(settings: Settings) -> Iterator[Any]:
         registry.configure(settings)
         config = {
             "experiment_name": registry.experiment_name(settings),
-            "mlflow_tracking_uri": settings.mlflow_tracking_uri,
+            "mlflow_tracking_uri": registry.tracking_uri(settings),
         }
         with dg.build_resources(
             {"mlflow": mlflow_tracking},

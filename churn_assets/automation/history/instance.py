@@ -1,4 +1,7 @@
-"""This lake's Dagster instance: its history, beside the tables unless ``DAGSTER_HOME`` says otherwise."""
+"""This lake's Dagster instance: its history, beside the tables unless ``DAGSTER_HOME`` says otherwise.
+
+With ``CHURN_DATABASE_URL`` the history is in PostgreSQL; the folder has configuration and output of runs.
+"""
 
 import os
 import shutil
@@ -7,24 +10,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from filelock import FileLock
 
 from churn_assets import plain_paths
 from churn_assets.automation.history.stored_history import CONFIGURATION, packaged_configuration
-from churn_assets.errors import LakeError
+from churn_assets.errors import LakeError, one_line
 from churn_assets.settings import Settings
+
+STORAGE = "churn_assets.automation.database_storage"
 
 
 def prepare_dagster_home(settings: Settings) -> None:
     """Create the instance's folder and configuration, and set DAGSTER_HOME for this process and its children.
 
     Raises:
-        LakeError: the folder cannot be written.
+        LakeError: the folder cannot be written, or its configuration is for another place of the history.
     """
     home = settings.dagster_home_folder
+    if settings.database_url:
+        # Dagster's storage reads the settings, in this process and in those of runs.
+        os.environ["CHURN_DATABASE_URL"] = settings.database_url
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not _is_made(home):
+        if settings.database_url:
+            _use_database(home)
+        elif not _is_made(home):
             _make(home)
     except OSError as error:
         raise LakeError(
@@ -32,6 +43,49 @@ def prepare_dagster_home(settings: Settings) -> None:
             "Make it writable, or set DAGSTER_HOME to a folder that is."
         ) from error
     os.environ["DAGSTER_HOME"] = _in_url(home)
+
+
+def database_configuration() -> str:
+    """Return the configuration of a lake with a database: that of any lake, but for the storage."""
+    wanted = yaml.safe_load(packaged_configuration())
+    del wanted["event_log_storage"]
+    wanted["storage"] = {"custom": {"module": STORAGE, "class": "LakePostgresStorage", "config": {}}}
+    heading = "# Dagster's instance, in the database of CHURN_DATABASE_URL."
+    return f"{heading}\n{yaml.safe_dump(wanted, sort_keys=False)}"
+
+
+def _use_database(home: Path) -> None:
+    """Let the configuration name PostgreSQL. A history in files stays where it is, and nothing reads it."""
+    configuration = home / CONFIGURATION
+    # Helm's, for one, cannot be written.
+    if "postgres" in _settings_of(configuration):
+        return
+    with FileLock(home / ".lock"):
+        text = configuration.read_text() if configuration.exists() else ""
+        if "postgres" in _settings_of(configuration):
+            return
+        # Every release so far has this line; who keeps runs elsewhere has other ones.
+        if text and "PooledSqliteEventLogStorage" not in text:
+            raise LakeError(
+                f"{configuration} was written by hand and keeps Dagster's history elsewhere than "
+                "CHURN_DATABASE_URL says. Remove that file, and one is made; or give it, under storage, "
+                f"custom, the module {STORAGE} and the class LakePostgresStorage"
+            )
+        draft = home / f".{CONFIGURATION}-new"
+        draft.write_text(database_configuration())
+        draft.replace(configuration)
+
+
+def _settings_of(configuration: Path) -> str:
+    """Return what is configured, without comments."""
+    text = configuration.read_text() if configuration.exists() else ""
+    try:
+        return str(yaml.safe_load(text)).lower()
+    except yaml.YAMLError as error:
+        raise LakeError(
+            f"Dagster's configuration {configuration} cannot be read: {one_line(error)}. Put it aside: churn "
+            "repair dagster; or mend it"
+        ) from error
 
 
 def _is_made(home: Path) -> bool:

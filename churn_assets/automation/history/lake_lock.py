@@ -1,10 +1,14 @@
-"""The lake's lock, by which commands that run the graph in their own process take turns."""
+"""The lake's lock, by which commands that run the graph in their own process take turns.
+
+A file's lock, which holds on one machine; with ``CHURN_DATABASE_URL`` also one of the database, for several.
+"""
 
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from churn_assets.automation.history.database_lock import DatabaseLock
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
 from churn_assets.lakehouse.erased_users import HOW_TO_FINISH, unfinished
@@ -30,6 +34,7 @@ class LakeLock:
     ) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
         self._settings = settings
+        self._shared = DatabaseLock(settings.database) if settings.database else None
         self._instance = instance
         self._to_finish = to_finish
 
@@ -40,13 +45,26 @@ class LakeLock:
             raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
-        if not self._to_finish and unfinished(self._settings):
-            self._lock.release()
-            raise BusyError(HOW_TO_FINISH)
-        if self._instance:
-            fail_dead_cli_runs(self._instance)
+        try:
+            if not self._to_finish and unfinished(self._settings):
+                raise BusyError(HOW_TO_FINISH)
+            self._acquire_shared()
+            if self._instance:
+                fail_dead_cli_runs(self._instance)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _acquire_shared(self) -> None:
+        if self._shared and not self._shared.acquire():
+            raise BusyError(
+                "Another churn run is at work on this lake, on another machine. Wait for it, or see what it "
+                "does: make dev."
+            )
 
     def __exit__(self, *_: object) -> None:
+        if self._shared:
+            self._shared.release()
         self._lock.release()
 
 
@@ -55,15 +73,21 @@ def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
 
     An erasure that has begun and not ended holds it, too.
     """
-    if not _path(settings).exists():
+    if not settings.database and not _path(settings).exists():
         return False
     if unfinished(settings):
         return True
+    shared = DatabaseLock(settings.database) if settings.database else None
     try:
         with FileLock(_path(settings), timeout=0):
+            if shared and not shared.acquire():
+                return True
             fail_dead_cli_runs(instance)
     except Timeout:
         return True
+    finally:
+        if shared:
+            shared.release()
     return False
 
 

@@ -1,4 +1,4 @@
-"""When each asset was last materialised, by the file of Dagster's history alone, for ``churn status``.
+"""When each asset was last materialised, by the database of Dagster's history alone, for ``churn status``.
 
 Importing Dagster and opening its instance take two seconds. Its tables are no interface, so this reads only
 what the lake's own configuration and the revision that it knows have made: any other history is for Dagster.
@@ -6,15 +6,14 @@ what the lake's own configuration and the revision that it knows have made: any 
 
 import datetime as dt
 import json
-import sqlite3
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from churn_assets import sqlite_files
+from churn_assets import postgres, stored_databases
 from churn_assets.asset_paths import AssetPath
 from churn_assets.settings import Settings
+from churn_assets.stored_databases import Place, UnreadableDatabaseError
 
 # Of Dagster 1.13, by Alembic.
 KNOWN_REVISION = "29b539ebc72a"
@@ -40,16 +39,24 @@ def stored_materializations(settings: Settings) -> dict[AssetPath, StoredMateria
     """
     home = settings.dagster_home_folder
     try:
-        if (home / CONFIGURATION).read_text() != packaged_configuration():
+        if not settings.database and (home / CONFIGURATION).read_text() != packaged_configuration():
             raise UnknownHistoryError(f"{home / CONFIGURATION} was changed")
-        return {tuple(json.loads(key)): _parsed(event) for key, event in _rows(home) if event}
-    except (OSError, sqlite3.DatabaseError, ValueError, LookupError, TypeError) as error:
+        index = settings.database or home / "history" / "runs" / "index.db"
+        return {tuple(json.loads(key)): _parsed(event) for key, event in _rows(index) if event}
+    except (OSError, UnreadableDatabaseError, ValueError, LookupError, TypeError) as error:
         raise UnknownHistoryError(f"{home} cannot be read: {error}") from error
 
 
 def is_there(settings: Settings) -> bool:
-    """Whether the lake has a history, which opening Dagster's instance would make."""
-    return (settings.dagster_home_folder / CONFIGURATION).exists()
+    """Whether the lake has a history, which opening Dagster's instance would make.
+
+    Raises:
+        DatabaseUnavailableError: it would be in a database that cannot be reached.
+    """
+    if settings.database is None:
+        return (settings.dagster_home_folder / CONFIGURATION).exists()
+    with postgres.connected(settings.database) as look:
+        return look.has_table("event_logs")
 
 
 def packaged_configuration() -> str:
@@ -57,9 +64,8 @@ def packaged_configuration() -> str:
     return (resources.files("churn_assets") / CONFIGURATION).read_text()
 
 
-def _rows(home: Path) -> list[tuple[str, str | None]]:
-    index = home / "history" / "runs" / "index.db"
-    with sqlite_files.reading(index) as connection:
+def _rows(index: Place) -> list[tuple[str, str | None]]:
+    with stored_databases.reading(index) as connection:
         revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         if revisions != [(KNOWN_REVISION,)]:
             raise UnknownHistoryError(f"{index} is of {revisions}")

@@ -188,11 +188,12 @@ def _after_the_last_commit(lake: FolderLakehouse, table: Table, version: int) ->
 
 def _put_aside_registry(lake: FolderLakehouse) -> str:
     path = registry.database(lake.settings)
-    if path is None or not path.exists():
+    if not isinstance(path, Path):
         raise DamagedError(
-            f"MLflow's database is no file of this machine: {lake.settings.mlflow_tracking_uri}. Restore it "
-            "there."
+            f"MLflow's database is no file of this machine, but {path or 'of a server'}. Restore it there."
         )
+    if not path.exists():
+        raise DamagedError(f"There is no MLflow database {path}; the next churn run makes one.")
     aside = _put_aside_database(path)
     days = [day for day, rows in lake.partition_rows(CHURN_PREDICTIONS).items() if rows]
     # What is served must agree with the last scores, so these follow the model that the next run trains.
@@ -202,6 +203,10 @@ def _put_aside_registry(lake: FolderLakehouse) -> str:
 
 def _put_aside_history(lake: FolderLakehouse) -> str:
     found = list(databases.damaged_history(lake.settings, deep=True))
+    if lake.settings.database and not found:
+        raise DamagedError(
+            f"Dagster's history is no file, but in {lake.settings.database}. Restore it there."
+        )
     for path, _ in found:
         _put_aside_database(path)
     return f"{len(found)} files put aside, with what they knew of past runs; the next run makes them anew"

@@ -5,12 +5,11 @@ killed in between, it refuses the file ever after ("table _alembic_tmp_… alrea
 """
 
 import sqlite3
-import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from churn_assets.errors import ModelError
+from churn_assets.model.registry.quiet import without_deprecations
 
 # A database without a row in these tables, and without an experiment of the user's, holds nothing to keep.
 WORTH_KEEPING = ("runs", "registered_models", "model_versions", "logged_models", "trace_info")
@@ -86,16 +85,18 @@ def ensure(path: Path, experiment: str, artifacts: str, name_in_url: Path) -> No
         draft = f".{path.name}-new"
         for left in path.parent.glob(f"{draft}*"):
             left.unlink()
-        _make(f"sqlite:///{name_in_url / draft}", experiment, artifacts)
+        make(f"sqlite:///{name_in_url / draft}", experiment, artifacts)
         path.with_name(draft).replace(path)
 
 
-def _make(uri: str, experiment: str, artifacts: str) -> None:
-    with _without_deprecations():
+def make(uri: str, experiment: str | None, artifacts: str) -> None:
+    """Create tables and, if one is named, the experiment in a database given as SQLAlchemy's URL."""
+    with without_deprecations():
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         store = SqlAlchemyStore(uri, artifacts)
-        store.create_experiment(experiment, artifact_location=artifacts)
+        if experiment:
+            store.create_experiment(experiment, artifact_location=artifacts)
         store.engine.dispose()
 
 
@@ -107,11 +108,3 @@ def _experiments(database: sqlite3.Connection, tables: set[str]) -> set[str]:
 
 def _has_rows(database: sqlite3.Connection, table: str) -> bool:
     return database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None  # noqa: S608 - our own names
-
-
-@contextmanager
-def _without_deprecations() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that it deprecates, once, when its store is imported.
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
-        yield

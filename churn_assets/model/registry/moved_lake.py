@@ -5,8 +5,10 @@ is opened, in one transaction, and a copy of a lake never reads or writes the ar
 """
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from churn_assets.model.registry.mlflow_database import BUSY_SECONDS
@@ -39,27 +41,41 @@ def follow(database: Path, experiment: str, artifacts: str) -> str | None:
             "SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)
         ).fetchone()
         before = found[0] if found else artifacts
-        if not before or before == artifacts or not _has_moved(before, artifacts):
+        if not before or before == artifacts or not has_moved(before, artifacts):
             return None
         connection.execute("BEGIN IMMEDIATE")
         made = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for table, column in PLACES:
-            # Earlier releases of MLflow had no logged models.
-            if (table,) in made:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our own names
-                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                    (artifacts, len(before) + 1, before, len(before) + 1, f"{before}/"),
-                )
+        rewrite(connection.execute, before, artifacts, lambda table: (table,) in made)
         connection.execute("COMMIT")
     return before
+
+
+def rewrite(
+    execute: Callable[[str, Sequence[Any]], Any], before: str, artifacts: str, is_made: Callable[[str], bool]
+) -> None:
+    """Let all places below one URI be below another.
+
+    Args:
+        execute: runs a statement with question marks, in a transaction of the caller's.
+        before: the URI that is in the database.
+        artifacts: the URI that is to be there.
+        is_made: whether the database has a table.
+    """
+    for table, column in PLACES:
+        # Earlier releases of MLflow had no logged models.
+        if is_made(table):
+            execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our own names
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (artifacts, len(before) + 1, before, len(before) + 1, f"{before}/"),
+            )
 
 
 def place_now(uri: str, artifacts: str) -> str:
     """Return where a place of artifacts is, whether or not the database has followed a move of its lake."""
     before, own, rest = uri.rpartition(OWN)
     root = f"{before}{own}"
-    return f"{artifacts}{rest}" if own and root != artifacts and _has_moved(root, artifacts) else uri
+    return f"{artifacts}{rest}" if own and root != artifacts and has_moved(root, artifacts) else uri
 
 
 def folder_of(uri: str) -> Path | None:
@@ -68,7 +84,8 @@ def folder_of(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme in ("file", "") else None
 
 
-def _has_moved(before: str, artifacts: str) -> bool:
+def has_moved(before: str, artifacts: str) -> bool:
+    """Whether two URIs name the artifacts of lakes in different folders."""
     old, new = folder_of(before), folder_of(artifacts)
     if old is None or new is None or not str(old).endswith(OWN):
         return False

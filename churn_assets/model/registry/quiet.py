@@ -1,6 +1,9 @@
 """MLflow without progress bars, INFO lines, links and telemetry. What the user has set stays."""
 
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def quieten() -> None:
@@ -25,3 +28,12 @@ def _is_meaningful(record: logging.LogRecord) -> bool:
     # At every scoring MLflow recommends rebuilding the environment that trained. It is this one, and where a
     # requirement differs, another warning says so.
     return 'with `env_manager="local"`' not in record.getMessage()
+
+
+@contextmanager
+def without_deprecations() -> Iterator[None]:
+    """Import MLflow's store, or open it, without what SQLAlchemy says of it."""
+    with warnings.catch_warnings():
+        # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that it deprecates, once, when its store is imported.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        yield

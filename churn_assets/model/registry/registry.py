@@ -1,7 +1,6 @@
 """MLflow's tracking and registry: where they are, the registered versions, and these as Spark functions."""
 
 import datetime as dt
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError, WorkspaceError, one_line
 from churn_assets.model.data.churn_definition import ChurnDefinition
-from churn_assets.model.registry import mlflow_database, moved_lake, signatures
-from churn_assets.model.registry.quiet import quieten
+from churn_assets.model.registry import mlflow_database, mlflow_postgres, moved_lake, signatures
+from churn_assets.model.registry.quiet import quieten, without_deprecations
 from churn_assets.model.registry.stored_version import (
     ProductionVersion,
     UnknownRevisionError,
     stored_version,
 )
+from churn_assets.postgres import MLFLOW_SCHEMA, Postgres
 from churn_assets.settings import MLFLOW_DATABASE, SQLITE, Settings
+from churn_assets.stored_databases import Place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,6 +71,11 @@ def configure(settings: Settings) -> None:
         mlflow.set_registry_uri(_registry_uri(settings))
     if (path := database(settings)) is None:
         return
+    if isinstance(path, Postgres):
+        mlflow_postgres.ensure(
+            path, experiment_name(settings), settings.mlflow_artifact_root, own_file(settings)
+        )
+        return
     mlflow_database.ensure(
         path,
         experiment_name(settings),
@@ -83,27 +89,36 @@ def configure(settings: Settings) -> None:
         _create_experiment(client, settings)
 
 
-def database(settings: Settings) -> Path | None:
-    """Return the file of MLflow's database; None where it is in no file."""
+def database(settings: Settings) -> Place | None:
+    """Return MLflow's database, a file or ``CHURN_DATABASE_URL``'s; None where a server has it."""
     uri = settings.mlflow_tracking_uri
+    if not uri and settings.database and settings.deployment != "databricks":
+        return settings.database.of_schema(MLFLOW_SCHEMA)
     if not uri.startswith(SQLITE):
         return None
-    if uri == f"{SQLITE}{settings.mlflow_folder / MLFLOW_DATABASE}":
-        return settings.mlflow_folder / MLFLOW_DATABASE
+    if uri == f"{SQLITE}{own_file(settings)}":
+        return own_file(settings)
     from sqlalchemy.engine import make_url
 
     name = make_url(uri).database
     return Path(name) if name and name != ":memory:" else None
 
 
+def own_file(settings: Settings) -> Path:
+    """Return the file that holds MLflow's database unless a setting names another."""
+    return settings.mlflow_folder / MLFLOW_DATABASE
+
+
 def has_no_database(settings: Settings) -> bool:
-    """Tell whether models would be in a file that does not exist yet, or is not complete.
+    """Tell whether models would be in a database that does not exist yet, or is not complete.
 
     Raises:
-        ModelError: the file is damaged.
+        ModelError: the file is damaged, or the lake's models are in it and have not been carried over.
     """
-    path = database(settings)
-    return path is not None and not mlflow_database.is_whole(path, experiment_name(settings))
+    place = database(settings)
+    if isinstance(place, Postgres):
+        return not mlflow_postgres.is_whole(place, experiment_name(settings), own_file(settings))
+    return place is not None and not mlflow_database.is_whole(place, experiment_name(settings))
 
 
 def production_version(settings: Settings) -> "ModelVersion | None":
@@ -115,7 +130,7 @@ def production_version(settings: Settings) -> "ModelVersion | None":
     try:
         return _client(settings).get_model_version_by_alias(registered_model_name(settings), PRODUCTION_ALIAS)
     except MlflowException as error:
-        # The first code is for a missing model, the second is SQLite's for a missing alias.
+        # The first code is for a missing model, the second is a database's for a missing alias.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
@@ -155,7 +170,7 @@ def _stored(settings: Settings) -> ProductionVersion | None:
         return None
     path = database(settings)
     if path is None:
-        raise UnknownRevisionError("The registry is in no file of this machine.")
+        raise UnknownRevisionError("The registry is a server's.")
     return stored_version(path, registered_model_name(settings), PRODUCTION_ALIAS)
 
 
@@ -233,7 +248,8 @@ def remove_tags(settings: Settings, version: str, keys: Iterable[str]) -> None:
 def run_url(settings: Settings, run_id: str) -> str:
     """Return the page of a run; empty where there is none, or its host is not known."""
     uri = tracking_uri(settings)
-    if uri.startswith(SQLITE):
+    # A database has no page, and its URI a password.
+    if not uri.startswith(("http", "databricks")):
         return ""
     experiment = _client(settings).get_run(run_id).info.experiment_id
     if uri.startswith("databricks"):
@@ -346,6 +362,8 @@ def tracking_uri(settings: Settings) -> str:
     Raises:
         LakeError: the lake's database needs a link with a plain name, and there is no place for one.
     """
+    if isinstance(place := database(settings), Postgres):
+        return place.for_sqlalchemy()
     uri = settings.mlflow_tracking_uri or "databricks"
     folder = settings.mlflow_folder
     # A URI that the user set is left alone; ours is made from a path.
@@ -359,9 +377,7 @@ def _registry_uri(settings: Settings) -> str:
 
 
 def _client(settings: Settings) -> "MlflowClient":
-    with warnings.catch_warnings():
-        # MLflow 3.17 asks SQLAlchemy 2.1 for a loader that it deprecates, once, when its store is imported.
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+    with without_deprecations():
         _log_in(settings)
         from mlflow import MlflowClient
 

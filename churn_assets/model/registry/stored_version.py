@@ -1,16 +1,15 @@
-"""The Production version by the registry's SQLite file alone, for commands that only look at it.
+"""The Production version by the registry's database alone, for commands that only look at it.
 
-Importing MLflow and opening its store take four seconds. Its tables are no interface, so this reads only a
-file of the revision that it knows: any other is for MLflow itself.
+Importing MLflow and opening its store take four seconds. Its tables are no interface, so this reads only
+one of the revision that it knows: any other is for MLflow itself.
 """
 
 import datetime as dt
 import math
-import sqlite3
-from pathlib import Path
 from typing import NamedTuple
 
-from churn_assets import sqlite_files
+from churn_assets import stored_databases
+from churn_assets.stored_databases import Place, UnreadableDatabaseError
 
 # Of MLflow 3.17, by Alembic.
 KNOWN_REVISION = "dc11669786a5"
@@ -36,17 +35,17 @@ class ProductionVersion(NamedTuple):
 
 
 class UnknownRevisionError(Exception):
-    """The file is of another release of MLflow, or is not complete."""
+    """It is of another release of MLflow, or is not complete."""
 
 
-def stored_version(database: Path, model: str, alias: str) -> ProductionVersion | None:
+def stored_version(database: Place, model: str, alias: str) -> ProductionVersion | None:
     """Return the version that an alias names, None where there is none.
 
     Raises:
         UnknownRevisionError: MLflow itself must be asked.
     """
     try:
-        with sqlite_files.reading(database) as connection:
+        with stored_databases.reading(database) as connection:
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
             if revisions != [(KNOWN_REVISION,)]:
                 raise UnknownRevisionError(f"{database} is of {revisions}")
@@ -59,7 +58,7 @@ def stored_version(database: Path, model: str, alias: str) -> ProductionVersion 
                 for key, value in connection.execute(_METRICS, (run_id,))
             }
             tags = dict(connection.execute(_TAGS, (run_id,)).fetchall())
-    except sqlite3.DatabaseError as error:
-        raise UnknownRevisionError(f"{database} cannot be read: {error}") from error
+    except UnreadableDatabaseError as error:
+        raise UnknownRevisionError(str(error)) from error
     created_at = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
     return ProductionVersion(str(version), created_at, run_id or None, metrics, tags)

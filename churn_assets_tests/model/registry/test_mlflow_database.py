@@ -39,7 +39,7 @@ def copy_instead_of_making(new_database: Path, monkeypatch: pytest.MonkeyPatch) 
         made.append(uri)
         shutil.copy(new_database, uri.removeprefix("sqlite:///"))
 
-    monkeypatch.setattr(mlflow_database, "_make", copy)
+    monkeypatch.setattr(mlflow_database, "make", copy)
     return made
 
 
@@ -95,7 +95,7 @@ def test_the_database_is_not_there_while_it_is_made(
         half_migrated(Path(uri.removeprefix("sqlite:///")))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mlflow_database, "_make", killed)
+    monkeypatch.setattr(mlflow_database, "make", killed)
     with pytest.raises(KeyboardInterrupt):
         registry.configure(settings)
 

@@ -22,7 +22,7 @@ NAME, ALIAS = registry.MODEL_NAME, registry.PRODUCTION_ALIAS
 
 def database(settings: Settings) -> Path:
     path = registry.database(settings)
-    assert path is not None
+    assert isinstance(path, Path)
     return path
 
 
