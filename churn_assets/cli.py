@@ -115,14 +115,14 @@ def _debug_comes_first() -> bool:
 
 
 def _logs() -> Path | None:
-    """Return the lake's folder for logs, None if there is no lake: commands that only read create none."""
+    """Return the folder for logs, None if there is no lake: commands that only read create none."""
     from churn_assets import settings
 
     try:
-        lake = settings.load().lake_root
+        local = settings.load().local_root
     except ChurnError:
         return None
-    return lake / "logs" if lake.is_dir() else None
+    return local / "logs" if local.is_dir() else None
 
 
 def _print_error(message: str) -> None:

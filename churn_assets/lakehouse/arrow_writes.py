@@ -22,6 +22,7 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction
 from pyspark.sql import DataFrame
 
+from churn_assets import bucket
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse.writes import replaced_partitions, retrying_conflicts
 from churn_assets.tables import Table, WriteMode
@@ -137,7 +138,7 @@ def file_writer(folder: str, schema: pa.Schema, day_column: str | None) -> Calla
     """
 
     def write(batches: Batches) -> Batches:
-        files = _Files(Path(folder), schema, day_column)
+        files = _Files(bucket.path(folder) if bucket.is_bucket(folder) else Path(folder), schema, day_column)
         try:
             for rows in _held(batches):
                 # Columns that a table gained are its last ones, whatever their place in the contract.
@@ -220,7 +221,8 @@ class _Files:
             name = f"{self._day_column}={day}/{name}"
             (self._folder / name).parent.mkdir(exist_ok=True)
         metadata: list[papq.FileMetaData] = []
-        sink = pa.OSFile(str(self._folder / name), "wb")
+        path = self._folder / name
+        sink: Any = path.open("wb") if bucket.is_bucket(path) else pa.OSFile(str(path), "wb")
         options: Any = {"use_dictionary": dictionaries}  # typed as bool only
         writer = papq.ParquetWriter(
             sink,
@@ -246,7 +248,7 @@ class _OpenFile(NamedTuple):
     """A file's name within the table's folder, and its metadata once its writer is closed."""
 
     name: str
-    sink: pa.OSFile
+    sink: Any
     writer: papq.ParquetWriter
     metadata: list[papq.FileMetaData]
 

@@ -82,4 +82,6 @@ def database_damage(path: Path, *, deep: bool = False) -> str | None:
 
 
 def _name(settings: Settings, path: Path) -> str:
-    return str(path.relative_to(settings.lake_root)) if path.is_relative_to(settings.lake_root) else str(path)
+    return (
+        str(path.relative_to(settings.local_root)) if path.is_relative_to(settings.local_root) else str(path)
+    )

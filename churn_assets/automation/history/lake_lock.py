@@ -1,4 +1,7 @@
-"""The lake's lock, by which commands that run the graph in their own process take turns."""
+"""The lake's lock, by which commands that run the graph in their own process take turns.
+
+A file keeps processes of this machine apart and, for a lake in a bucket, a lease in it those of all machines.
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
+from churn_assets.lease import Lease
 from churn_assets.settings import Settings
 
 # A sensor holds the lock for milliseconds to test it; no command may be refused for that.
@@ -24,6 +28,7 @@ class LakeLock:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance | None) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
+        self._lease = _lease(settings)
         self._instance = instance
 
     def __enter__(self) -> None:
@@ -33,15 +38,26 @@ class LakeLock:
             raise BusyError(
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
-        if self._instance:
-            fail_dead_cli_runs(self._instance)
+        try:
+            if self._lease:
+                self._lease.acquire(PATIENCE_SECONDS)
+            if self._instance:
+                fail_dead_cli_runs(self._instance)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
+        if self._lease:
+            self._lease.release()
         self._lock.release()
 
 
 def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
     """Whether a process holds the lock; if none does, fail the runs that a killed holder left behind."""
+    lease = _lease(settings)
+    if lease and lease.holder():
+        return True
     if not _path(settings).exists():
         return False
     try:
@@ -52,7 +68,11 @@ def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
     return False
 
 
+def _lease(settings: Settings) -> Lease | None:
+    return Lease(settings.lake_root / ".locks" / "churn-run.lease") if settings.is_in_bucket else None
+
+
 def _path(settings: Settings) -> Path:
-    folder = settings.lake_root / ".locks"
+    folder = settings.local_root / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "churn-run.lock"

@@ -97,7 +97,8 @@ class FolderStore:
     def _write_file(self, rows: pa.Table) -> AddAction:
         """Write a file with these rows, which counts once it is committed."""
         path = self._location / f"part-{uuid.uuid4()}.zstd.parquet"
-        papq.write_table(rows, path, compression="zstd")
+        with path.open("wb") as sink:
+            papq.write_table(rows, sink, compression="zstd")
         file = path.stat()
         stats = orjson.dumps({"numRecords": len(rows)}).decode()
         return AddAction(path.name, file.st_size, {}, int(file.st_mtime * 1000), True, stats)
@@ -108,7 +109,7 @@ class FolderStore:
             # The link for delta-rs needs a folder to lead to.
             self._location.mkdir(parents=True, exist_ok=True)
             return DeltaTable.create(
-                self._plain_location,
+                str(self._plain_location),
                 SCHEMA,
                 mode="ignore",
                 description=COMPUTED_DATES.comment,
