@@ -6,6 +6,7 @@ universal-pathlib, which behave as ``pathlib``'s do, but for what no bucket has:
 """
 
 import os
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -34,7 +35,15 @@ ANSWERS = {
     "500 Internal Server Error": "failed, and went on so. Try again later",
     "error sending request": "cannot be reached. Look at the network and at AWS_ENDPOINT_URL",
 }
-STORES = ("Generic S3 error", "Generic GCS error", "Generic MicrosoftAzure error", "AWS Error")
+# The library's own go on for three minutes, and a person waits.
+RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=30)}
+STORES = (
+    "Generic S3 error",
+    "Generic GCS error",
+    "Generic MicrosoftAzure error",
+    "Error performing ",
+    "AWS Error",
+)
 
 
 def is_bucket(place: str | os.PathLike[str]) -> bool:
@@ -70,6 +79,9 @@ def _register() -> None:
     from obstore.fsspec import FsspecStore
 
     class Store(FsspecStore):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{"retry_config": RETRIES, **options})
+
         def _open(self, path: str, mode: Any = "rb", *args: Any, **options: Any) -> Any:
             if mode == "rb":
                 # A reader of what is not there complains once more when it is collected.
@@ -228,17 +240,14 @@ def require_writable(root: Path) -> None:
 
 
 def in_words(error: BaseException) -> str | None:
-    """Return what is wrong with a bucket, as what stands after its name; None for other errors."""
+    """Return what is wrong with a bucket, as what stands after its name; None for other errors.
+
+    Told by the words of all that reach a bucket: delta-rs and Sail, for instance, have no class for it.
+    """
     text = str(error)
-    if not is_of_a_bucket(error):
+    if not any(sign in text for sign in STORES):
         return None
     return next((says for sign, says in ANSWERS.items() if sign in text), None)
-
-
-def is_of_a_bucket(error: BaseException) -> bool:
-    """Whether an object store's answer, or its silence, is the reason of an error."""
-    text = str(error)
-    return any(sign in text for sign in (*STORES, *ANSWERS))
 
 
 def _names(place: Path) -> list[str]:
@@ -255,4 +264,4 @@ def _store_of(place: Path) -> "tuple[ObjectStore, str]":
 def _store(bucket: str) -> "ObjectStore":
     from obstore.store import from_url
 
-    return from_url(bucket)
+    return from_url(bucket, retry_config=RETRIES)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from churn_assets import plain_paths, terminal
+from churn_assets import bucket, plain_paths, terminal
 from churn_assets.commands import (
     backfill,
     costs,
@@ -96,7 +96,8 @@ def main() -> None:
         if redirected:
             log = redirected.append_to_log(_logs() or plain_paths.own_folder())
         kept = f" The trace is in {log}." if log else ""
-        foreseen = unreadable(error)
+        problem = bucket.in_words(error)
+        foreseen = f"The lake's bucket {problem}" if problem else unreadable(error)
         said = foreseen or f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this"
         _print_error(f"{said}.{kept}")
         sys.exit(1)

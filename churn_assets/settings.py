@@ -225,10 +225,15 @@ class Settings(BaseSettings):
                 f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and with CHURN_DEPLOYMENT=databricks the "
                 "tables are in Unity Catalog. Leave it out, or set CHURN_DATABRICKS_MANAGED_LOCATION"
             )
+        if self.deployment == "spark":
+            raise ValueError(
+                f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and CHURN_DEPLOYMENT=spark reads only "
+                "folders so far. Use CHURN_DEPLOYMENT=local, or a folder that every worker mounts"
+            )
         if not re.fullmatch(BUCKET_URI, str(self.lake_root)):
             raise ValueError(
-                f"CHURN_LAKE_ROOT={self.lake_root} should be {'://, '.join(bucket.SCHEMES)}://, a bucket, and "
-                "a prefix of letters, digits and _ . = - between slashes"
+                f"CHURN_LAKE_ROOT={self.lake_root} should be {'://, '.join(bucket.SCHEMES)}://, a bucket, "
+                "and a prefix of letters, digits and _ . = - between slashes"
             )
         return self
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ class FolderLakehouse(Lakehouse):
     def parallel_files(self) -> int:
         """As many as the engine reads best."""
         return self.engine.parallel_files
+
+    @property
+    def appends_alone(self) -> bool:
+        """Where Arrow writes the files, as delta-rs then commits after the version that was looked at."""
+        return self.engine.needs_arrow_writes
 
     def location(self, table: Table) -> Path:
         """Return the table's folder."""
@@ -222,7 +228,9 @@ class FolderLakehouse(Lakehouse):
         is_append = new.absent_at is not None
         if self.engine.needs_arrow_writes:
             if is_append:
-                arrow_writes.append(table, self.location(table), new.rows)
+                arrow_writes.append(
+                    table, self.location(table), new.rows, partial(self._require_as_looked_up, table, new)
+                )
             elif table.write_mode is WriteMode.MERGE_NEW:
                 super()._commit(table, name, new, dates)
             else:
