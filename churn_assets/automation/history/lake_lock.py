@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
 from churn_assets.lease import Lease
+from churn_assets.model.registry import shared_database
 from churn_assets.settings import Settings
 
 # A sensor holds the lock for milliseconds to test it; no command may be refused for that.
@@ -28,6 +29,7 @@ class LakeLock:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance | None) -> None:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
+        self._settings = settings
         self._lease = _lease(settings)
         self._instance = instance
 
@@ -41,13 +43,21 @@ class LakeLock:
         try:
             if self._lease:
                 self._lease.acquire(PATIENCE_SECONDS)
+                shared_database.fetch(self._settings)
             if self._instance:
                 fail_dead_cli_runs(self._instance)
         except BaseException:
-            self.__exit__()
+            self._release()
             raise
 
     def __exit__(self, *_: object) -> None:
+        try:
+            if self._lease and not self._lease.is_lost:
+                shared_database.send(self._settings)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         if self._lease:
             self._lease.release()
         self._lock.release()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError, WorkspaceError, one_line
 from churn_assets.model.data.churn_definition import ChurnDefinition
-from churn_assets.model.registry import mlflow_database, moved_lake, signatures
+from churn_assets.model.registry import mlflow_database, moved_lake, shared_database, signatures
 from churn_assets.model.registry.quiet import quieten
 from churn_assets.model.registry.stored_version import (
     ProductionVersion,
@@ -70,6 +70,8 @@ def configure(settings: Settings) -> None:
         mlflow.set_registry_uri(_registry_uri(settings))
     if (path := database(settings)) is None:
         return
+    if not path.exists():
+        shared_database.fetch(settings)
     mlflow_database.ensure(
         path,
         experiment_name(settings),
