@@ -21,6 +21,7 @@ PACKAGES = "churn-assets[bucket]"
 
 # What stores answer, as delta-rs, Sail, obstore, boto3 and pyarrow quote it, and its meaning, in this order.
 ANSWERS = {
+    "169.254.169.254": "cannot be asked without credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "NoSuchBucket": "does not exist. Make it, or set CHURN_LAKE_ROOT to another",
     "BucketNotFound": "does not exist. Make it, or set CHURN_LAKE_ROOT to another",
     "InvalidAccessKeyId": "knows no such access key. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -29,7 +30,6 @@ ANSWERS = {
     "AccessDenied": "refuses this account. It needs to list, read, write and delete below the lake's prefix",
     "403 Forbidden": "refuses this account. It needs to list, read, write and delete below the lake's prefix",
     "401 Unauthorized": "refuses these credentials",
-    "169.254.169.254": "cannot be asked without credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "SlowDown": "asks for fewer requests, and went on doing so. Try again later",
     "503 Service Unavailable": "was not available, and went on so. Try again later",
     "500 Internal Server Error": "failed, and went on so. Try again later",

@@ -34,7 +34,7 @@ CODES = {
 
 @dataclass
 class Fault:
-    """What happens to requests whose method and path fit, ``times`` times.
+    """What happens to every ``every``-th request whose method and path fit, ``times`` times.
 
     ``status`` is answered without asking the bucket or, where ``is_lost``, after it has done what was asked;
     without a status the answer comes ``seconds`` late.
@@ -46,11 +46,16 @@ class Fault:
     is_lost: bool = False
     seconds: float = 0
     times: int = 1
+    every: int = 1
+    seen: int = 0
     happened: int = 0
 
     def fits(self, method: str, path: str) -> bool:
-        """Whether it happens to this request."""
-        return self.happened < self.times and method == self.method and self.part in path
+        """Whether it happens to this request, which is counted."""
+        if self.happened >= self.times or method != self.method or self.part not in path:
+            return False
+        self.seen += 1
+        return self.seen % self.every == 0
 
 
 class BucketServer:

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -15,28 +14,38 @@ from pyspark.sql import SparkSession
 
 from churn_assets import bucket
 from churn_assets.automation.history.lake_lock import LakeLock
-from churn_assets.errors import BusyError, LakeError
+from churn_assets.errors import BusyError, ChurnError, LakeError
 from churn_assets.graph import build_defs
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, EVENTS, LANDED_EVENTS, TABLES, USER_FEATURES
 from churn_assets.verification.verify import verify
-from churn_assets_tests.buckets import BucketServer
+from churn_assets_tests.buckets import BucketServer, Fault
 from churn_assets_tests.conftest import bucket_settings, settings_in
 from churn_assets_tests.end_to_end.command import CHURN
 from churn_assets_tests.end_to_end.conftest import House, content
 
 START, DAYS = dt.date(2026, 1, 1), 8
 NOW = dt.datetime(2026, 2, 1, tzinfo=dt.UTC)
+MANY = 10_000
 SMALL = {"start_date": START, "horizon_days": 3, "deployment": "local"}
 
 pytestmark = pytest.mark.usefixtures("on_sail")
 
 
 def land(landing: str, folder: Path, users: int = 20, days: int = DAYS) -> None:
-    shares = {"late_share": 0.05, "duplicate_share": 0.05, "corrupt_share": 0.02}
-    simulate(landing, folder / "truth.csv", users=users, days=days, start=START, seed=5, **shares)
+    simulate(
+        landing,
+        folder / "truth.csv",
+        users=users,
+        days=days,
+        start=START,
+        seed=5,
+        late_share=0.05,
+        duplicate_share=0.05,
+        corrupt_share=0.02,
+    )
 
 
 def house_of(settings: Settings, spark: SparkSession, instance: dg.DagsterInstance) -> House:
@@ -81,6 +90,41 @@ def test_a_lake_in_a_bucket_holds_what_one_in_a_folder_holds_and_goes_on_under_a
     renamed.run(NOW)
     assert renamed.versions() == before
     assert bucket_server.objects(root) == {}
+
+
+@pytest.mark.slow
+def test_through_a_bad_network_the_same_tables_come_out(
+    house: House, tmp_path: Path, spark: SparkSession, bucket_server: BucketServer
+) -> None:
+    land(str(tmp_path / "folder" / "landing"), tmp_path)
+    with dg.DagsterInstance.ephemeral() as history:
+        in_folder = house_of(settings_in(tmp_path / "folder", **SMALL), spark, history)
+        in_folder.run(NOW)
+    faults = [
+        Fault("PUT", "/_delta_log/", status=500, is_lost=True, every=5, times=MANY),
+        Fault("PUT", "/lake/", status=503, every=11, times=MANY),
+        Fault("PUT", "/lake/", status=409, is_lost=True, every=29, times=MANY),
+        Fault("GET", "", seconds=0.5, every=13, times=MANY),
+        Fault("GET", "/lake", status=503, every=17, times=MANY),
+    ]
+    bucket_server.fail(*faults)
+    gave_up: list[str] = []
+    while len(gave_up) < 20:
+        try:
+            house.run(NOW)
+            break
+        except ChurnError as error:
+            gave_up.append(str(error))
+    happened = bucket_server.happened()
+    bucket_server.fail()
+    print(f"{happened} faults, {len(gave_up)} runs that gave up: {gave_up}")
+
+    assert all(happened)
+    assert not any("\n" in line for line in gave_up)
+    for table in (table for table in TABLES if in_folder.lake.version(table) > 0):
+        there = content(house.lake.location(table), table)
+        assert there.equals(content(in_folder.lake.location(table), table)), str(table)
+    assert [one.line() for one in verify(house.lake, deep=True) if not one.is_well] == []
 
 
 def test_a_second_machine_is_refused_in_one_line_while_the_first_is_at_work(
@@ -160,7 +204,7 @@ def churn(settings: Settings, server: BucketServer, *arguments: str) -> subproce
 
 
 @pytest.fixture
-def machines(bucket_uri: str, tmp_path: Path) -> Iterator[list[Settings]]:
+def machines(bucket_uri: str, tmp_path: Path) -> list[Settings]:
     """Two machines that share a lake in a bucket and nothing else."""
     return [
         bucket_settings(bucket_uri, tmp_path, **SMALL, state_root=tmp_path / name, dagster_home=None)

@@ -1,8 +1,8 @@
 """A lake in a bucket holds what one in a folder would, whatever the bucket does in between."""
 
 import datetime as dt
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -174,8 +174,9 @@ def test_of_two_machines_that_take_in_one_file_at_once_one_is_told_to_try_again(
 class Unlocked(FolderLakehouse):
     """A lake whose writer has lost its lease without knowing it."""
 
-    def lock(self, table: Table) -> AbstractContextManager[None]:  # noqa: ARG002 - whichever
-        return nullcontext()
+    @contextmanager
+    def lock(self, table: Table) -> Iterator[None]:  # noqa: ARG002 - whichever
+        yield
 
 
 def take_in(lake: FolderLakehouse, read: Callable[[list[str]], DataFrame] | None = None) -> int:
