@@ -41,6 +41,7 @@ class Lease:
         self._place = place
         self._expires = expires
         self._myself: dict[str, Any] = {}
+        self._other: dict[str, Any] = {}
         self._tag = ""
         self._renewed_at = 0.0
         self._ended = threading.Event()
@@ -64,7 +65,7 @@ class Lease:
         self._myself = _myself(self._expires)
         while not self._try():
             if time.monotonic() >= until:
-                raise BusyError(self._who() or "Another process is at work on this lake. Try again.")
+                raise BusyError(self._who())
             time.sleep(POLL_SECONDS)
         self._ended.clear()
         self._renewing = threading.Thread(target=self._renew_until_ended, daemon=True)
@@ -99,6 +100,8 @@ class Lease:
                 tag = found.tag
             elif self._is_free(found):
                 tag = self._replaced(content, found.tag)
+            else:
+                self._other = _holder(found) or {}
         if tag is None:
             return False
         self._tag, self._renewed_at = tag, began
@@ -131,14 +134,12 @@ class Lease:
                     return
                 self._tag, self._renewed_at = tag, began
 
-    def _who(self) -> str | None:
-        holder = self.holder()
-        if holder is None:
-            return None
+    def _who(self) -> str:
+        other = self._other
         return (
-            f"Another churn run is at work on this lake: process {holder.get('pid', '?')} on "
-            f"{holder.get('host', 'another machine')}, since {holder.get('since', '?')}. Wait for it; if it "
-            f"died, its lease ends after {holder.get('expires', self._expires):g} s."
+            f"Another churn run is at work on this lake: process {other.get('pid', '?')} on "
+            f"{other.get('host', 'another machine')}, since {other.get('since', '?')}. Wait for it; if it "
+            f"died, its lease ends after {other.get('expires', self._expires):g} s."
         )
 
 

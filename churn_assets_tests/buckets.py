@@ -100,10 +100,11 @@ class BucketServer:
         """Return the contents of all objects below a URI, by their names within it."""
         client = self.client()
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        prefix = f"{prefix}/" if prefix else ""
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         names = [one["Key"] for page in pages for one in page.get("Contents", [])]
         return {
-            name.removeprefix(f"{prefix}/"): client.get_object(Bucket=bucket, Key=name)["Body"].read()
+            name.removeprefix(prefix): client.get_object(Bucket=bucket, Key=name)["Body"].read()
             for name in names
         }
 

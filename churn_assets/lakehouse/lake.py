@@ -196,8 +196,6 @@ class Lakehouse(ABC):
             except Exception as error:
                 if contract_error := guard.contract_error(table, error):
                     raise contract_error from error
-                if new.absent_at is not None and writes.is_commit_conflict(error):
-                    self._require_as_looked_up(table, new)
                 raise
             note.written = self._report(table, version_before, time.monotonic() - start, dates)
             return note.written
