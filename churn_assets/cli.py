@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from churn_assets import plain_paths, terminal
+from churn_assets import bucket, plain_paths, terminal
 from churn_assets.commands import (
     backfill,
     costs,
@@ -113,7 +113,8 @@ def main() -> None:
         if redirected:
             log = redirected.append_to_log(_logs() or plain_paths.own_folder())
         kept = f" The trace is in {log}." if log else ""
-        foreseen = unreadable(error)
+        problem = bucket.in_words(error)
+        foreseen = f"The lake's bucket {problem}" if problem else unreadable(error)
         said = foreseen or f"{type(error).__name__}: {one_line(error)}. Nobody has foreseen this"
         _print_error(f"{said}.{kept}")
         sys.exit(1)
@@ -132,14 +133,14 @@ def _debug_comes_first() -> bool:
 
 
 def _logs() -> Path | None:
-    """Return the lake's folder for logs, None if there is no lake: commands that only read create none."""
+    """Return the folder for logs, None if there is no lake: commands that only read create none."""
     from churn_assets import settings
 
     try:
-        lake = settings.load().lake_root
+        local = settings.load().local_root
     except ChurnError:
         return None
-    return lake / "logs" if lake.is_dir() else None
+    return local / "logs" if local.is_dir() else None
 
 
 def _print_error(message: str) -> None:

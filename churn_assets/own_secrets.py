@@ -1,5 +1,6 @@
 """Secrets that a lake makes for itself: one file each, made once, which only its owner may read.
 
+In a bucket who may read one is for the bucket's own rules to say.
 Every worker of the scoring server imports this module, so it imports nothing heavy.
 """
 
@@ -8,6 +9,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from churn_assets import bucket
 from churn_assets.errors import SettingsError
 
 
@@ -22,6 +24,8 @@ def own_secret(path: Path, what: str, advice: str) -> str:
     Raises:
         SettingsError: the file is readable by others, is empty, or cannot be written.
     """
+    if bucket.is_bucket(path):
+        return _shared_secret(path, what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_once(path)
@@ -34,6 +38,18 @@ def own_secret(path: Path, what: str, advice: str) -> str:
             f"{what} {path} has mode {mode:o}, so others can read it; expected 600. "
             f"Delete it, and a new one is made, or: chmod 600 {path}"
         )
+    if not secret:
+        raise SettingsError(f"{what} {path} is empty. Delete it, and a new one is made.")
+    return secret
+
+
+def _shared_secret(path: Path, what: str) -> str:
+    found = bucket.read(path)
+    if found is None:
+        # Of two that make one at the same time, the second gets the first's.
+        bucket.create(path, secrets.token_urlsafe(32).encode())
+        found = bucket.read(path)
+    secret = found.content.decode().strip() if found else ""
     if not secret:
         raise SettingsError(f"{what} {path} is empty. Delete it, and a new one is made.")
     return secret

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from churn_assets.bucket import is_bucket
 from churn_assets.errors import LakeError
 
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]*")
@@ -29,12 +30,14 @@ IMPOSSIBLE = re.compile(r"%[0-9A-Fa-f]{2}|[\\\x00-\x1f\x7f\ud800-\udfff]")
 def for_engine(folder: Path) -> Path:
     """Return a name of the folder that engines read correctly: its own if it is plain, else a link.
 
+    A place in a bucket is returned unchanged: nothing can link to it, and its name is plain.
+
     Call it before each use, as a clean-up of temporary files may have removed the link; it is cheap.
 
     Raises:
         LakeError: a link is needed, and there is no place for one.
     """
-    return folder if PLAIN_PATH.fullmatch(str(folder)) else _link_to(folder)
+    return folder if is_bucket(folder) or PLAIN_PATH.fullmatch(str(folder)) else _link_to(folder)
 
 
 def for_pattern(place: str) -> str:

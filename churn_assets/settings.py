@@ -2,22 +2,27 @@
 
 import datetime as dt
 import difflib
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SkipValidation, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from churn_assets import plain_paths, postgres
+from churn_assets import bucket, plain_paths, postgres
 from churn_assets.errors import SettingsError
 
 Deployment = Literal["local", "spark", "databricks"]
 
 # Unity Catalog's rule for names that need no quoting, which the folder names of a local lake follow too.
 CATALOG_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+# What every reader of a bucket's paths takes as it is: some decode %, and some take * for a pattern.
+BUCKET_URI = r"[a-z0-9]+://[A-Za-z0-9][A-Za-z0-9._@-]+(/[A-Za-z0-9_=.-]+)*/?"
 
 SQLITE = "sqlite:///"
 MLFLOW_DATABASE = "mlflow.db"
@@ -29,7 +34,7 @@ class Settings(BaseSettings):
     The standard variables ``MLFLOW_TRACKING_URI``, ``DATABRICKS_HOST``, ``DATABRICKS_TOKEN``,
     ``DATABRICKS_CLIENT_ID``, ``DATABRICKS_CLIENT_SECRET``, ``DATABRICKS_CONFIG_PROFILE``,
     ``DATABRICKS_AUTH_TYPE`` and ``DAGSTER_HOME`` keep their own names.
-    Dates are UTC days; folders may be relative.
+    Dates are UTC days; folders may be relative, and ``lake_root`` may be a URI of ``bucket.SCHEMES``.
     """
 
     model_config = SettingsConfigDict(
@@ -44,7 +49,9 @@ class Settings(BaseSettings):
     )
 
     deployment: Deployment = "local"
-    lake_root: Path = Path("lake")
+    # Made a path, of a folder or of a bucket, before pydantic sees it.
+    lake_root: Annotated[Path, SkipValidation] = Path("lake")
+    state_root: Path | None = None
     landing_root: str = ""
     start_date: dt.date = dt.date(2026, 1, 1)
     end_date: dt.date | None = None
@@ -154,8 +161,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _fill_what_follows_from_the_lake(cls, values: dict[str, Any]) -> dict[str, Any]:
-        lake = Path(values.get("lake_root") or "lake").expanduser().absolute()
-        values["lake_root"] = lake
+        values["lake_root"] = lake = _lake_path(values.get("lake_root") or "lake")
         landing = str(values.get("landing_root") or lake / "landing" / "events")
         catalog = values.get("main_catalog") or "main_catalog"
         values["databricks_volume"] = values.get("databricks_volume") or f"/Volumes/{catalog}/gold/churn"
@@ -166,7 +172,8 @@ class Settings(BaseSettings):
             ours = postgres.Postgres(url, postgres.MLFLOW_SCHEMA).for_sqlalchemy()
             values.update({name: "" for name in given if values[name] == ours})
         elif not url and not given and values.get("deployment", "local") != "databricks":
-            values["mlflow_tracking_uri"] = f"{SQLITE}{lake / 'mlflow' / MLFLOW_DATABASE}"
+            local = _local_root(values.get("state_root"), lake)
+            values["mlflow_tracking_uri"] = f"{SQLITE}{local / 'mlflow' / MLFLOW_DATABASE}"
         return values
 
     @field_validator("database_url")
@@ -241,11 +248,31 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _the_lake_can_be_named(self) -> Self:
+        if self.is_in_bucket:
+            return self._the_bucket_can_be_used()
         if self.deployment != "databricks" and (found := plain_paths.impossible(self.lake_root)):
             path = ascii(os.path.realpath(self.lake_root))[1:-1].replace("\\\\", "\\")
             raise ValueError(
                 f"CHURN_LAKE_ROOT={path} has {found} in its path, which delta-rs reads as something else. "
                 "Rename that folder, or use another"
+            )
+        return self
+
+    def _the_bucket_can_be_used(self) -> Self:
+        if self.deployment == "databricks":
+            raise ValueError(
+                f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and with CHURN_DEPLOYMENT=databricks the "
+                "tables are in Unity Catalog. Leave it out, or set CHURN_DATABRICKS_MANAGED_LOCATION"
+            )
+        if self.deployment == "spark":
+            raise ValueError(
+                f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and CHURN_DEPLOYMENT=spark reads only "
+                "folders so far. Use CHURN_DEPLOYMENT=local, or a folder that every worker mounts"
+            )
+        if not re.fullmatch(BUCKET_URI, str(self.lake_root)):
+            raise ValueError(
+                f"CHURN_LAKE_ROOT={self.lake_root} should be {'://, '.join(bucket.SCHEMES)}://, a bucket, "
+                "and a prefix of letters, digits and _ . = - between slashes"
             )
         return self
 
@@ -269,9 +296,22 @@ class Settings(BaseSettings):
         return bool(self.delivery_webhook or self.delivery_folder)
 
     @property
+    def is_in_bucket(self) -> bool:
+        """Whether the lake is in a bucket, else in a folder."""
+        return bucket.is_bucket(self.lake_root)
+
+    @property
+    def local_root(self) -> Path:
+        """The folder for what only a file system can hold: databases, locks, and what a server maps.
+
+        ``CHURN_STATE_ROOT``; without it a lake's own folder or, for one in a bucket, a folder of this user's.
+        """
+        return _local_root(self.state_root, self.lake_root)
+
+    @property
     def dagster_home_folder(self) -> Path:
         """Where Dagster keeps its runs: ``DAGSTER_HOME``, or beside the tables, so that both go together."""
-        return (self.dagster_home or self.lake_root / "dagster").absolute()
+        return (self.dagster_home or self.local_root / "dagster").absolute()
 
     @property
     def database(self) -> postgres.Postgres | None:
@@ -280,13 +320,13 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_artifact_root(self) -> str:
-        """Where the lake's own tracking database puts its artifacts."""
-        return (self.mlflow_folder / "artifacts").as_uri()
+        """Where the lake's own tracking database puts its artifacts: in the lake."""
+        return (self.lake_root / "mlflow" / "artifacts").as_uri()
 
     @property
     def mlflow_folder(self) -> Path:
         """Where the lake's own MLflow database lies, unless ``MLFLOW_TRACKING_URI`` names another."""
-        return self.lake_root / "mlflow"
+        return self.local_root / "mlflow"
 
     def as_env(self) -> dict[str, str]:
         """The environment variables from which an equal ``Settings`` is read elsewhere, secrets left out."""
@@ -353,6 +393,28 @@ def without_a_setting() -> list[str]:
         meant = f"did you mean {near[0]}?" if near else "see the README's list."
         lines.append(f"{name} is no setting and is ignored: {meant}")
     return lines
+
+
+def _lake_path(place: str | Path) -> Path:
+    if bucket.is_bucket(place):
+        return bucket.path(str(place))
+    if "://" in str(place):
+        raise ValueError(
+            f"CHURN_LAKE_ROOT={place} is no folder, and no bucket of {'://, '.join(bucket.SCHEMES)}://"
+        )
+    return Path(place).expanduser().absolute()
+
+
+def _local_root(given: str | Path | None, lake: Path) -> Path:
+    if given:
+        return Path(given).expanduser().absolute()
+    if not bucket.is_bucket(lake):
+        return lake
+    # Two lakes never share one, and a person recognises it.
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", str(lake))
+    digest = hashlib.sha256(str(lake).encode()).hexdigest()[:8]
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "churn-assets" / f"{name}-{digest}"
 
 
 def _env_file() -> Path:

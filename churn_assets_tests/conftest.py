@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import hypothesis
@@ -27,6 +27,9 @@ hypothesis.settings.load_profile("busy machines")
 
 # Whoever runs the tests may have a server of their own on the usual port.
 NOBODY_LISTENS = "http://127.0.0.1:9"
+
+if TYPE_CHECKING:
+    from churn_assets_tests.buckets import BucketServer
 
 MakeSettings = Callable[..., Settings]
 HERE = Path(__file__).parent
@@ -68,6 +71,7 @@ SAIL_SUFFICES = (
     "automation/staleness/test_plan.py",
     # What delta-rs commits, removes and merges.
     "lakehouse/test_arrow_writes.py",
+    "lakehouse/test_bucket_lake.py",
     "lakehouse/test_maintenance.py",
     "lakehouse/test_preview.py",
     "test_status.py",
@@ -291,3 +295,39 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance that forgets everything."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> "Iterator[BucketServer]":
+    """One server for the whole run: engines keep a bucket's address for as long as they live."""
+    from churn_assets_tests.buckets import BucketServer
+
+    server = BucketServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket_uri(bucket_server: "BucketServer", monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a new bucket, which the environment says how to reach."""
+    for variable, value in bucket_server.environment().items():
+        monkeypatch.setenv(variable, value)
+    yield bucket_server.new_bucket()
+    bucket_server.fail()
+
+
+@pytest.fixture
+def bucket_lake(bucket_uri: str, spark: SparkSession, tmp_path: Path) -> FolderLakehouse:
+    """A lake in a new bucket, with no table yet."""
+    return FolderLakehouse(bucket_settings(bucket_uri, tmp_path), lambda: spark)
+
+
+def bucket_settings(uri: str, folder: Path, **overrides: Any) -> Settings:
+    ours = {
+        "deployment": "local",
+        "lake_root": f"{uri}/lake",
+        "landing_root": f"{uri}/lake/landing/events",
+        "state_root": folder / "state",
+        "mlflow_tracking_uri": "",
+    }
+    return settings_in(folder, **{**ours, **overrides})

@@ -47,7 +47,7 @@ def run(
     out.print(f"Done in {time.monotonic() - started:.1f} s; data covers {report.covered}.")
     for note in report.notes:
         out.print(note, soft_wrap=True, markup=False)
-    if settings.deployment == "local" and (line := other_accounts.first_warning(settings.lake_root)):
+    if settings.deployment == "local" and (line := other_accounts.first_warning(settings.local_root)):
         console.err.print(f"churn: {line}", soft_wrap=True)
     console.print_summary(lake_status(lake), settings)
 

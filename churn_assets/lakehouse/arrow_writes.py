@@ -19,10 +19,13 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as papq
 from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 from pyspark.sql import DataFrame
 
+from churn_assets import bucket
 from churn_assets.dates import DateRange
+from churn_assets.lakehouse import commits
 from churn_assets.lakehouse.writes import replaced_partitions, retrying_conflicts
 from churn_assets.tables import Table, WriteMode
 
@@ -65,36 +68,57 @@ def commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | Non
     Raises:
         LakeError: as ``writes.replaced_partitions``.
     """
-    _commit(table, location, rows, dates, table.write_mode is WriteMode.APPEND)
+    _commit(table, location, rows, dates)
 
 
-def append(table: Table, location: Path, rows: DataFrame) -> None:
+def append(table: Table, location: Path, rows: DataFrame, require: Callable[[], None]) -> None:
     """Append rows in one commit, or in none if there are none.
+
+    Args:
+        table: the contract.
+        location: the table's folder.
+        rows: exactly its columns.
+        require: raises where these rows must not be appended; asked once whatever is committed later makes
+            this commit fail.
 
     Raises:
         CommitFailedError: another writer committed first.
     """
-    _commit(table, location, rows, None, is_append=True)
+    _commit(table, location, rows, None, require)
 
 
-def _commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | None, is_append: bool) -> None:
+def _commit(
+    table: Table,
+    location: Path,
+    rows: DataFrame,
+    dates: DateRange | None,
+    require: Callable[[], None] | None = None,
+) -> None:
+    is_append = require is not None or table.write_mode is WriteMode.APPEND
     replaced = None
     if table.write_mode is WriteMode.REPLACE_PARTITIONS:
         column, dates = replaced_partitions(table, dates)
         replaced = [(column, ">=", str(dates.start)), (column, "<=", str(dates.end))]
     # As it is before the rows are computed: whatever is committed meanwhile makes this commit fail.
     delta = DeltaTable(location)
+    if require:
+        require()
     files = written_files(table, location, rows)
     if is_append and not files:
         return
-    delta.create_write_transaction(
-        [added(table, file) for file in files],
-        mode="append" if is_append else "overwrite",
-        schema=delta.schema(),
-        partition_by=[table.partition_column] if table.partition_column else None,
-        partition_filters=replaced,
-        commit_properties=CommitProperties(max_commit_retries=0),
-    )
+    version = delta.version()
+    try:
+        delta.create_write_transaction(
+            [added(table, file) for file in files],
+            mode="append" if is_append else "overwrite",
+            schema=delta.schema(),
+            partition_by=[table.partition_column] if table.partition_column else None,
+            partition_filters=replaced,
+            commit_properties=CommitProperties(max_commit_retries=0),
+        )
+    except (DeltaError, OSError):
+        if not files or not commits.is_committed(location, version, files[0]["path"]):
+            raise
 
 
 def written_files(table: Table, location: Path, rows: DataFrame) -> list[dict[str, Any]]:
@@ -137,7 +161,7 @@ def file_writer(folder: str, schema: pa.Schema, day_column: str | None) -> Calla
     """
 
     def write(batches: Batches) -> Batches:
-        files = _Files(Path(folder), schema, day_column)
+        files = _Files(bucket.path(folder) if bucket.is_bucket(folder) else Path(folder), schema, day_column)
         try:
             for rows in _held(batches):
                 # Columns that a table gained are its last ones, whatever their place in the contract.
@@ -220,7 +244,8 @@ class _Files:
             name = f"{self._day_column}={day}/{name}"
             (self._folder / name).parent.mkdir(exist_ok=True)
         metadata: list[papq.FileMetaData] = []
-        sink = pa.OSFile(str(self._folder / name), "wb")
+        path = self._folder / name
+        sink: Any = path.open("wb") if bucket.is_bucket(path) else pa.OSFile(str(path), "wb")
         options: Any = {"use_dictionary": dictionaries}  # typed as bool only
         writer = papq.ParquetWriter(
             sink,
@@ -246,7 +271,7 @@ class _OpenFile(NamedTuple):
     """A file's name within the table's folder, and its metadata once its writer is closed."""
 
     name: str
-    sink: pa.OSFile
+    sink: Any
     writer: papq.ParquetWriter
     metadata: list[papq.FileMetaData]
 

@@ -124,6 +124,20 @@ def log_since(location: Path, version: int) -> LogSince | None:
     return LogSince(commit, _later(location, version, delta.version()))
 
 
+def is_committed(location: Path, since: int, path: str) -> bool:
+    """Whether a commit after version ``since`` names a file, whose name no other writer uses.
+
+    A store may do what it is asked and its answer may be lost. Asked once more it says that the commit is
+    there, which looks like another writer's: whoever then wrote it again would have every row twice.
+    """
+    version = since + 1
+    while (commit := _commit(location, version)).exists():
+        if path in commit.read_text():
+            return True
+        version += 1
+    return False
+
+
 def _commit(location: Path, version: int) -> Path:
     return location / "_delta_log" / f"{version:020}.json"
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as papq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from churn_assets import bucket
 from churn_assets.errors import one_line
 from churn_assets.lakehouse.commits import commit_files
+from churn_assets.lakehouse.file_rows import opened_parquet
 from churn_assets.lakehouse.opened import live_files
 
 # A commit is a JSON object a line, each of which is one of these.
@@ -34,6 +35,9 @@ ACTIONS = frozenset(
     }
 )
 LAST_CHECKPOINT = "_last_checkpoint"
+
+# In the place of a file's size.
+MISSING = -1
 
 
 class DamagedFile(NamedTuple):
@@ -86,17 +90,23 @@ def damaged_files(table: DeltaTable, location: Path, *, deep: bool = False) -> l
     files = live_files(table)
     columns = (files[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
     schema = pa.schema(table.schema()) if deep else None
-    return [
-        DamagedFile(path, place, says)
-        for place, (path, size, rows) in enumerate(zip(*columns, strict=True))
-        if (says := _file_damage(location / unquote(path), size, rows, schema))
-    ]
+    # One listing of a bucket, where each file's size would be a request.
+    listed = bucket.sizes(location) if bucket.is_bucket(location) else None
+    found = []
+    for place, (path, size, rows) in enumerate(zip(*columns, strict=True)):
+        name = unquote(path)
+        says = _size_damage(location / name, size, None if listed is None else listed.get(name, MISSING))
+        if says is None and schema is not None:
+            says = _content_damage(location / name, rows, schema)
+        if says:
+            found.append(DamagedFile(path, place, says))
+    return found
 
 
 def parquet_damage(file: Path, *, deep: bool = True) -> str | None:
     """Return what is wrong with a Parquet file, None where it can be read."""
     try:
-        with papq.ParquetFile(file) as opened:
+        with opened_parquet(file) as opened:
             if deep:
                 for _ in opened.iter_batches():
                     pass
@@ -118,23 +128,25 @@ def _commit_damage(file: Path) -> str | None:
     return None
 
 
-def _file_damage(file: Path, size: int, rows: int | None, schema: pa.Schema | None) -> str | None:
+def _size_damage(file: Path, size: int, listed: int | None) -> str | None:
+    """Return what is wrong with a file's size, which is ``listed`` if a listing was made."""
     try:
-        found = file.stat().st_size
+        found = file.stat().st_size if listed is None else listed
     except OSError as error:
         return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-    if found != size:
-        return f"has {found:,} bytes instead of {size:,}"
-    return _content_damage(file, rows, schema) if schema is not None else None
+    if found == MISSING:
+        return "is missing"
+    return f"has {found:,} bytes instead of {size:,}" if found != size else None
 
 
 def _content_damage(file: Path, rows: int | None, schema: pa.Schema) -> str | None:
     if says := parquet_damage(file):
         return says
-    metadata = papq.read_metadata(file)
-    if rows is not None and metadata.num_rows != rows:
-        return f"has {metadata.num_rows:,} rows instead of {rows:,}"
-    return next(_other_columns(papq.read_schema(file), schema), None)
+    with opened_parquet(file) as opened:
+        found_rows, found_schema = opened.metadata.num_rows, opened.schema_arrow
+    if rows is not None and found_rows != rows:
+        return f"has {found_rows:,} rows instead of {rows:,}"
+    return next(_other_columns(found_schema, schema), None)
 
 
 def _other_columns(found: pa.Schema, expected: pa.Schema) -> Iterator[str]:

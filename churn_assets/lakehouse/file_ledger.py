@@ -18,6 +18,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import Listing
 from churn_assets.lakehouse.landing_folder import ingested_by_another_name, unreadable
 from churn_assets.lakehouse.landing_lines import unreadable_file
+from churn_assets.lakehouse.writes import NewRows
 from churn_assets.tables import EVENTS, LANDED_EVENTS, QUARANTINED_EVENTS, Table
 
 Clock = Callable[[], dt.datetime]
@@ -62,7 +63,7 @@ def append_new_files(
         listing: the landing zone, where it can be listed from here.
     """
     with lake.lock(LANDED_EVENTS):
-        known, last = _ingested_files(lake)
+        known, last, version = _ingested_files(lake)
         ahead = max(last - now(), dt.timedelta()) if last else dt.timedelta()
         new, left_out = _readable(names - known, known, listing)
         while new:
@@ -70,7 +71,10 @@ def append_new_files(
             # Rising even where the clock steps back: Silver finds new lines by this column.
             ingested_at = max(clock, last + MICROSECOND) if last else clock
             try:
-                written = lake.write(LANDED_EVENTS, bronze_rows(lake, read(new), ingested_at, clock))
+                lines = bronze_rows(lake, read(new), ingested_at, clock)
+                # Whoever lost the lock to another machine must not commit what that one has committed.
+                absent = NewRows(lines, absent_at=version) if lake.appends_alone else lines
+                written = lake.write(LANDED_EVENTS, absent)
             except Exception as error:
                 # A disk that fails in the middle of a file, or a worker without this process's permissions.
                 unreadable_entry = unreadable_file(error)
@@ -148,10 +152,11 @@ def _rows(lake: Lakehouse, table: Table) -> int:
     return sum(lake.partition_rows(table).values())
 
 
-def _ingested_files(lake: Lakehouse) -> tuple[set[str], dt.datetime | None]:
-    rows = (
-        lake.read(LANDED_EVENTS).groupBy("_source_file").agg(F.unix_micros(F.max("_ingested_at"))).collect()
-    )
+def _ingested_files(lake: Lakehouse) -> tuple[set[str], dt.datetime | None, int]:
+    """Return the names in Bronze, its last timestamp, and a version that has no other."""
+    landed = lake.read(LANDED_EVENTS)
+    version = lake.version(LANDED_EVENTS)
+    rows = landed.groupBy("_source_file").agg(F.unix_micros(F.max("_ingested_at"))).collect()
     # Microseconds, not a timestamp: PySpark collects timestamps in the machine's own zone.
     last = max((row[1] for row in rows), default=None)
-    return {row[0] for row in rows}, None if last is None else EPOCH + last * MICROSECOND
+    return {row[0] for row in rows}, None if last is None else EPOCH + last * MICROSECOND, version

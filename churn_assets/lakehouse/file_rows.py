@@ -6,6 +6,7 @@ it imports brings pandas, a third of a second.
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as papq
 from deltalake import DeltaTable
 
+from churn_assets.bucket import is_bucket
 from churn_assets.lakehouse.opened import live_files
 
 # A reader of this version reads each file as a whole: no deletion vectors, no renamed columns.
@@ -51,6 +53,17 @@ def read_rows(
     return _concatenated(_files(table, folder, partition), schema, limit)
 
 
+@contextmanager
+def opened_parquet(path: Path) -> Iterator[papq.ParquetFile]:
+    """Open a Parquet file, of a folder or of a bucket."""
+    if is_bucket(path):
+        with path.open("rb") as stream, papq.ParquetFile(stream) as file:
+            yield file
+    else:
+        with papq.ParquetFile(path) as file:
+            yield file
+
+
 class _File(NamedTuple):
     path: Path
     partition_values: dict[str, object]
@@ -80,7 +93,7 @@ def _concatenated(files: Iterator[_File], schema: pa.Schema, limit: int | None) 
 
 def _batches(files: Iterator[_File], schema: pa.Schema, limit: int | None) -> Iterator[pa.RecordBatch]:
     for path, partition_values in files:
-        with papq.ParquetFile(path) as file:
+        with opened_parquet(path) as file:
             present = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(limit or 65536, columns=present):
                 yield pa.RecordBatch.from_arrays(

@@ -3,8 +3,9 @@
 import datetime as dt
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from deltalake import DeltaTable
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
 
-from churn_assets import plain_paths
+from churn_assets import bucket, plain_paths
 from churn_assets.dates import DateRange
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import arrow_writes, commits, ddl, erased_users, half_made, writes
@@ -27,8 +28,12 @@ from churn_assets.lakehouse.lake import FileDiscovery, Lakehouse, Totals
 from churn_assets.lakehouse.landing import Listing, list_files
 from churn_assets.lakehouse.opened import opened, opened_existing
 from churn_assets.lakehouse.writes import NewRows
+from churn_assets.lease import Lease, held
 from churn_assets.settings import Settings
 from churn_assets.tables import COMPUTED_DATES, Table, WriteMode
+
+# A write of another machine takes minutes at most; one that died there frees the table after a minute.
+WRITER_PATIENCE_SECONDS = 900
 
 # A session's names are only pointers to folders, and two lakes in one process share the names:
 # (id of the session, name) -> the folder it points to now.
@@ -69,6 +74,11 @@ class FolderLakehouse(Lakehouse):
         """As many as the engine reads best."""
         return self.engine.parallel_files
 
+    @property
+    def appends_alone(self) -> bool:
+        """Where Arrow writes the files, as delta-rs then commits after the version that was looked at."""
+        return self.engine.needs_arrow_writes
+
     def location(self, table: Table) -> Path:
         """Return the table's folder."""
         return self.settings.lake_root / self.catalog(table) / table.schema / table.name
@@ -77,11 +87,21 @@ class FolderLakehouse(Lakehouse):
         """Return a folder in the lake's ``_checkpoints``."""
         return str(self.settings.lake_root / "_checkpoints" / self.table_name(table))
 
-    def lock(self, table: Table) -> AbstractContextManager[Any]:
-        """Lock a file in the lake's ``.locks``."""
-        folder = self.settings.lake_root / ".locks"
+    @contextmanager
+    def lock(self, table: Table) -> Iterator[None]:
+        """Lock a file in ``.locks`` and, for a lake in a bucket, take the table's lease there.
+
+        The ledger of dates has no lease: its notes are numbered, and one that another preceded is made anew.
+        """
+        folder = self.settings.local_root / ".locks"
         self._require_writable(folder)
-        return FileLock(folder / f"{self.table_name(table)}.lock", is_singleton=True)
+        name = self.table_name(table)
+        with FileLock(folder / f"{name}.lock", is_singleton=True) as lock:
+            if not self.settings.is_in_bucket or table is COMPUTED_DATES or lock.lock_counter > 1:
+                yield
+                return
+            with held(Lease(self.settings.lake_root / ".locks" / f"{name}.lease"), WRITER_PATIENCE_SECONDS):
+                yield
 
     def version(self, table: Table) -> int:
         """Return the table's Delta version, -1 if there is no table yet."""
@@ -148,6 +168,10 @@ class FolderLakehouse(Lakehouse):
             LakeError: it cannot be written; says why, and what to do.
         """
         root = self.settings.lake_root
+        if self.settings.is_in_bucket:
+            bucket.require_writable(root)
+            self._require_writable(self.settings.local_root)
+            return f"{root} can be written; databases and locks are in {self.settings.local_root}"
         self._root_for_engine()
         self._require_writable(root)
         return f"{root} can be written, {shutil.disk_usage(root).free / 1e9:.0f} GB free"
@@ -177,8 +201,9 @@ class FolderLakehouse(Lakehouse):
         # A table may be moved away while others work with it.
         if _POINTERS.get(pointer) == location and (location / "_delta_log").exists():
             return name
-        engine_location = root / location.relative_to(self.settings.lake_root)
-        self._require_writable(location)
+        engine_location = root / str(location.relative_to(self.settings.lake_root))
+        if not self.settings.is_in_bucket:
+            self._require_writable(location)
         # Locked while the table is created: what another process is creating is no half-made table.
         with nullcontext() if opened(location) else self.lock(table):
             statement = self._create_or_register(table, name, engine_location)
@@ -207,7 +232,9 @@ class FolderLakehouse(Lakehouse):
         is_append = new.absent_at is not None
         if self.engine.needs_arrow_writes:
             if is_append:
-                arrow_writes.append(table, self.location(table), new.rows)
+                arrow_writes.append(
+                    table, self.location(table), new.rows, partial(self._require_as_looked_up, table, new)
+                )
             elif table.write_mode is WriteMode.MERGE_NEW:
                 super()._commit(table, name, new, dates)
             else:

@@ -4,6 +4,7 @@ import logging
 from itertools import count
 from pathlib import Path
 
+from churn_assets import bucket
 from churn_assets.errors import LakeError
 
 log = logging.getLogger(__name__)
@@ -31,5 +32,5 @@ def put_aside(location: Path) -> None:
         for number in count(1)
         if not (path := location.with_name(f".{location.name}.half-made-{number}")).exists()
     )
-    location.rename(aside)
+    bucket.move(location, aside)
     log.warning("%s held no commit and is now %s", location, aside)

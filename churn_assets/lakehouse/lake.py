@@ -87,6 +87,11 @@ class Lakehouse(ABC):
         """How many event files the engine reads at once."""
         return DEFAULT_READERS
 
+    @property
+    def appends_alone(self) -> bool:
+        """Whether an append of rows that were absent at a version fails where another commit came first."""
+        return False
+
     def catalog(self, table: Table) -> str:
         """Return the physical name of the table's catalog, which is a setting."""
         return getattr(self.settings, table.catalog)
@@ -190,8 +195,7 @@ class Lakehouse(ABC):
         new = replace(new, rows=guard.conforming(table, new.rows, dates))
         with self.lock(table), noting(self, table, dates, origin) as note:
             version_before, start = self.version(table), time.monotonic()
-            if new.absent_at is not None:
-                self._require_unchanged(table, new.absent_at)
+            self._require_as_looked_up(table, new)
             try:
                 self._commit(table, name, new, dates)
             except Exception as error:
@@ -214,7 +218,10 @@ class Lakehouse(ABC):
         # Where there are no locks, only a merge notices a second writer: by what it has read.
         writes.commit(table, name, new, dates)
 
-    def _require_unchanged(self, table: Table, version: int) -> None:
+    def _require_as_looked_up(self, table: Table, new: NewRows) -> None:
+        version = new.absent_at
+        if version is None:
+            return
         log = self.log_since(table, version)
         if log is None or log.later != []:
             raise LakeError(

@@ -13,15 +13,16 @@ from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as papq
 from deltalake import CommitProperties, DeltaTable
 from pyspark.sql import DataFrame
 
+from churn_assets import bucket
 from churn_assets.dates import DateRange, contiguous_ranges
 from churn_assets.lakehouse import arrow_writes, damage, guard
 from churn_assets.lakehouse.commits import commit_files
 from churn_assets.lakehouse.computed_dates.checked_ledger import is_trusted
 from churn_assets.lakehouse.computed_dates.rows import Row, is_noted, ledger_name
+from churn_assets.lakehouse.file_rows import opened_parquet
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.opened import live_files, opened_existing
 from churn_assets.lakehouse.writes import NewRows
@@ -32,7 +33,7 @@ def put_aside(path: Path) -> Path:
     """Rename a damaged file or folder, so that it is out of the way; return its new name."""
     names = (path.with_name(f".{path.name}.damaged-{number}") for number in count(1))
     aside = next(name for name in names if not name.exists())
-    path.rename(aside)
+    bucket.move(path, aside)
     return aside
 
 
@@ -132,7 +133,7 @@ def drop_last_commit(location: Path) -> int | None:
     aside = put_aside(commits[-1])
     if damage.log_damage(location) is None:
         return DeltaTable(location).version()
-    aside.rename(commits[-1])
+    bucket.move(aside, commits[-1])
     return None
 
 
@@ -178,18 +179,24 @@ def replace_partition(
 def _linked(file: Path, location: Path) -> dict[str, str | int]:
     """Give a file another name: a commit cannot remove and add a file of one name."""
     name = file.with_name(f"part-{uuid.uuid4()}.zstd.parquet")
-    os.link(file, name)
-    return {
-        "path": str(name.relative_to(location)),
-        "size": name.stat().st_size,
-        "stats": arrow_writes.stats_text(papq.read_metadata(name)),
-    }
+    if bucket.is_bucket(file):
+        bucket.copy(file, name)
+    else:
+        os.link(file, name)
+    with opened_parquet(name) as opened:
+        stats = arrow_writes.stats_text(opened.metadata)
+    return {"path": str(name.relative_to(location)), "size": name.stat().st_size, "stats": stats}
 
 
 def read_columns(files: Iterable[Path], columns: Collection[str]) -> pa.Table:
     """Return columns of Parquet files."""
-    tables = [papq.ParquetFile(file).read(list(columns)) for file in files]
+    tables = [_read_columns(file, list(columns)) for file in files]
     return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+
+
+def _read_columns(file: Path, columns: list[str]) -> pa.Table:
+    with opened_parquet(file) as opened:
+        return opened.read(columns)
 
 
 def days_of(lake: FolderLakehouse, table: Table, paths: Collection[str]) -> set[dt.date]:

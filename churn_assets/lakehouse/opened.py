@@ -1,7 +1,8 @@
 """Delta tables as delta-rs opens them, kept until their log gains a commit.
 
 Opening one reads its log, 6 ms for half a year of dates, and a run asks its tables hundreds of times.
-Whether the log is still the same takes a look at its folder and its last commit: a tenth of a millisecond.
+Whether the log is still the same takes a look at its folder and its last commit: a tenth of a millisecond,
+and one request where it is in a bucket.
 """
 
 import os
@@ -12,6 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from churn_assets import bucket
 from churn_assets.errors import HOW_TO_SEE, DamagedError, one_line
 
 
@@ -19,7 +21,7 @@ class _LastCommit(NamedTuple):
     """The last file of a log; a table that was moved away and made again has another of the same name."""
 
     name: str
-    inode: int
+    identity: int | str
     size: int
     changed_ns: int
 
@@ -34,11 +36,11 @@ def opened(location: Path) -> DeltaTable | None:
     Raises:
         DamagedError: its log cannot be read, or ends with a commit that has no content.
     """
-    last = _last_commit(location)
+    kept = _OPENED.get(location)
+    last = _last_commit(location, kept[0].name if kept else "")
     if last is None:
         _OPENED.pop(location, None)
         return None
-    kept = _OPENED.get(location)
     if kept and kept[0] == last:
         return kept[1]
     # delta-rs and Sail read past it, as if the commit had never been. Alone it is a table half made.
@@ -72,8 +74,12 @@ def live_files(table: DeltaTable) -> pa.Table:
     return pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
 
 
-def _last_commit(location: Path) -> _LastCommit | None:
+def _last_commit(location: Path, known: str) -> _LastCommit | None:
     log = location / "_delta_log"
+    if bucket.is_bucket(location):
+        # From the one that was the last, and from the first on where that is gone.
+        found = bucket.last_numbered(log, known[:20]) or (bucket.last_numbered(log) if known else None)
+        return _LastCommit(found.name, found.tag, found.size, 0) if found else None
     try:
         with os.scandir(log) as entries:
             name = max((entry.name for entry in entries if entry.name[:20].isdigit()), default=None)

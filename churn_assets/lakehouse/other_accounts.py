@@ -40,9 +40,9 @@ def warning() -> str | None:
     )
 
 
-def first_warning(lake_root: Path) -> str | None:
+def first_warning(local_root: Path) -> str | None:
     """Return the same, once for each lake."""
-    said = lake_root / SAID
+    said = local_root / SAID
     if said.exists() or (line := warning()) is None:
         return None
     said.touch()

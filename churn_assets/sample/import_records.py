@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from churn_assets.bucket import is_bucket
 from churn_assets.errors import ImportFileError, LakeError
 from churn_assets.sample.landing_writer import LandingWriter
 
@@ -52,9 +53,14 @@ class ImportRecords:
         record = ImportRecord(name, landing, mapping, files)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished = self._folder / f".{name}"
-            unfinished.write_bytes(orjson.dumps(asdict(record)))
-            unfinished.rename(self._path(record))
+            content = orjson.dumps(asdict(record))
+            if is_bucket(self._folder):
+                # There in full or not at all.
+                self._path(record).write_bytes(content)
+            else:
+                unfinished = self._folder / f".{name}"
+                unfinished.write_bytes(content)
+                unfinished.rename(self._path(record))
         except OSError as error:
             raise LakeError(
                 f"{self._folder} cannot be written: {error.strerror}. Make it writable."

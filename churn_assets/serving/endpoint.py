@@ -20,7 +20,7 @@ WITHOUT_HISTORY_HEADER = "churn-without-history"
 
 def state_folder(settings: Settings) -> Path:
     """Return the bundled server's folder: models, online features, configuration and token."""
-    return settings.lake_root / "serving"
+    return settings.local_root / "serving"
 
 
 def online_folder(settings: Settings) -> Path:

@@ -102,4 +102,6 @@ def _answers(database: Postgres, what: str, table: str) -> Finding | None:
 
 
 def _name(settings: Settings, path: Path) -> str:
-    return str(path.relative_to(settings.lake_root)) if path.is_relative_to(settings.lake_root) else str(path)
+    return (
+        str(path.relative_to(settings.local_root)) if path.is_relative_to(settings.local_root) else str(path)
+    )

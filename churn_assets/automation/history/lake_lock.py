@@ -1,6 +1,7 @@
 """The lake's lock, by which commands that run the graph in their own process take turns.
 
-A file's lock, which holds on one machine; with ``CHURN_DATABASE_URL`` also one of the database, for several.
+A file's lock keeps processes of one machine apart. Those of several are kept apart by a lock of the database
+with ``CHURN_DATABASE_URL``, and by a lease in the bucket for a lake that is in one.
 """
 
 from pathlib import Path
@@ -12,6 +13,8 @@ from churn_assets.automation.history.database_lock import DatabaseLock
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
 from churn_assets.lakehouse.erased_users import HOW_TO_FINISH, unfinished
+from churn_assets.lease import Lease
+from churn_assets.model.registry import shared_database
 from churn_assets.settings import Settings
 
 # A sensor holds the lock for milliseconds to test it; no command may be refused for that.
@@ -35,6 +38,7 @@ class LakeLock:
         self._lock = FileLock(_path(settings), timeout=PATIENCE_SECONDS)
         self._settings = settings
         self._shared = DatabaseLock(settings.database) if settings.database else None
+        self._lease = _lease(settings)
         self._instance = instance
         self._to_finish = to_finish
 
@@ -46,13 +50,15 @@ class LakeLock:
                 "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
             ) from error
         try:
-            if not self._to_finish and unfinished(self._settings):
-                raise BusyError(HOW_TO_FINISH)
+            if self._lease:
+                self._lease.acquire(PATIENCE_SECONDS)
+                shared_database.fetch(self._settings)
             self._acquire_shared()
+            self._require_whole_users()
             if self._instance:
                 fail_dead_cli_runs(self._instance)
         except BaseException:
-            self.__exit__()
+            self._release()
             raise
 
     def _acquire_shared(self) -> None:
@@ -62,9 +68,22 @@ class LakeLock:
                 "does: make dev."
             )
 
+    def _require_whole_users(self) -> None:
+        if not self._to_finish and unfinished(self._settings):
+            raise BusyError(HOW_TO_FINISH)
+
     def __exit__(self, *_: object) -> None:
+        try:
+            if self._lease and not self._lease.is_lost:
+                shared_database.send(self._settings)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         if self._shared:
             self._shared.release()
+        if self._lease:
+            self._lease.release()
         self._lock.release()
 
 
@@ -73,6 +92,9 @@ def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
 
     An erasure that has begun and not ended holds it, too.
     """
+    lease = _lease(settings)
+    if lease and lease.holder():
+        return True
     if not settings.database and not _path(settings).exists():
         return False
     if unfinished(settings):
@@ -91,7 +113,11 @@ def is_locked(settings: Settings, instance: dg.DagsterInstance) -> bool:
     return False
 
 
+def _lease(settings: Settings) -> Lease | None:
+    return Lease(settings.lake_root / ".locks" / "churn-run.lease") if settings.is_in_bucket else None
+
+
 def _path(settings: Settings) -> Path:
-    folder = settings.lake_root / ".locks"
+    folder = settings.local_root / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "churn-run.lock"

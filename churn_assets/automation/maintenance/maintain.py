@@ -7,9 +7,11 @@ for the retention, and of histories only what has ended goes.
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 
+from churn_assets import bucket
 from churn_assets.automation.maintenance import dagster_history, published_files
 from churn_assets.lakehouse import maintenance
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -74,10 +76,13 @@ def sizes(lake: FolderLakehouse) -> dict[str, int]:
     tables = (table for table in (*TABLES, *CONTACT_TABLES, COMPUTED_DATES) if lake.location(table).exists())
     folders = {lake.table_name(table): lake.location(table) for table in tables}
     folders |= {"dagster": lake.settings.dagster_home_folder, "mlflow": lake.settings.mlflow_folder}
-    return {
-        name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        for name, folder in folders.items()
-    }
+    return {name: _bytes(folder) for name, folder in folders.items()}
+
+
+def _bytes(folder: Path) -> int:
+    if bucket.is_bucket(folder):
+        return sum(bucket.sizes(folder).values())
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _needed(lake: FolderLakehouse) -> dict[Table, set[int]]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from churn_assets import bucket
 from churn_assets.model.registry import promotions
 from churn_assets.serving.endpoint import online_folder, state_folder
 from churn_assets.serving.features.online_store import POINTER, current_version
@@ -22,7 +23,9 @@ def prune(settings: Settings, before: dt.datetime, *, dry_run: bool = False) -> 
     """
     old = [path for path in sorted({*_unread(settings)}) if path.stat().st_mtime < before.timestamp()]
     for path in [] if dry_run else old:
-        if path.is_dir():
+        if bucket.is_bucket(path):
+            bucket.remove(path)
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from churn_assets import bucket
 from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.failure_reasons import recorded_error_line
 from churn_assets.automation.history.run_tags import REASON_TAG, STARTED_BY_CLI, range_tags
@@ -118,6 +119,8 @@ class Runner:
             if ours := _first_churn_error(error):
                 raise ours from error
             cause = _innermost(error)
+            if problem := next(filter(None, map(bucket.in_words, _chain(error))), None):
+                raise RunFailedError(f"{what} failed: the lake's bucket {problem}.") from error
             damage = f" {HOW_TO_SEE}." if unreadable(cause) or isinstance(cause, FileNotFoundError) else ""
             raise RunFailedError(
                 f"{what} failed with {type(cause).__name__}: {one_line(cause)}.{damage} "

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from churn_assets import plain_paths
 from churn_assets.errors import DamagedError
-from churn_assets.lakehouse import ddl, half_made
+from churn_assets.lakehouse import commits, ddl, half_made
 from churn_assets.lakehouse.computed_dates.rows import LedgerRows, Row
 from churn_assets.lakehouse.file_rows import read_rows
 from churn_assets.lakehouse.opened import opened, opened_existing
@@ -81,13 +81,18 @@ class FolderStore:
             is_rewritten = len(delta.file_uris()) >= MANY_FILES
             written = LedgerRows([*current.all_rows(), *noted]).all_rows() if is_rewritten else noted
             # Not by write_deltalake, which panics where a folder's name cannot stand in a URL, such as a[b].
-            delta.create_write_transaction(
-                [self._write_file(_as_arrow(written))],
-                "overwrite" if is_rewritten else "append",
-                SCHEMA,
-                commit_properties=WITHOUT_REBASE,
-                post_commithook_properties=CHECKPOINTS,
-            )
+            file = self._write_file(_as_arrow(written))
+            try:
+                delta.create_write_transaction(
+                    [file],
+                    "overwrite" if is_rewritten else "append",
+                    SCHEMA,
+                    commit_properties=WITHOUT_REBASE,
+                    post_commithook_properties=CHECKPOINTS,
+                )
+            except (DeltaError, OSError):
+                if not commits.is_committed(self._location, read_version, file.path):
+                    raise
             # Never rebased, so the commit is the next one.
             all_rows = LedgerRows([*current.all_rows(), *noted])
             self._cached = (str(delta.metadata().id), read_version + 1, all_rows)
@@ -97,7 +102,8 @@ class FolderStore:
     def _write_file(self, rows: pa.Table) -> AddAction:
         """Write a file with these rows, which counts once it is committed."""
         path = self._location / f"part-{uuid.uuid4()}.zstd.parquet"
-        papq.write_table(rows, path, compression="zstd")
+        with path.open("wb") as sink:
+            papq.write_table(rows, sink, compression="zstd")
         file = path.stat()
         stats = orjson.dumps({"numRecords": len(rows)}).decode()
         return AddAction(path.name, file.st_size, {}, int(file.st_mtime * 1000), True, stats)
@@ -108,7 +114,7 @@ class FolderStore:
             # The link for delta-rs needs a folder to lead to.
             self._location.mkdir(parents=True, exist_ok=True)
             return DeltaTable.create(
-                self._plain_location,
+                str(self._plain_location),
                 SCHEMA,
                 mode="ignore",
                 description=COMPUTED_DATES.comment,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from churn_assets import bucket
 from churn_assets.model.registry.mlflow_database import BUSY_SECONDS
 
 # Where MLflow 3.17 keeps a place of artifacts. What a run says it has read stays as it was.
@@ -79,7 +80,9 @@ def place_now(uri: str, artifacts: str) -> str:
 
 
 def folder_of(uri: str) -> Path | None:
-    """Return the folder that a place of artifacts names; None where it is none of this machine."""
+    """Return the folder, or prefix of a bucket, that a place of artifacts names; None where it is neither."""
+    if bucket.is_bucket(uri):
+        return bucket.path(uri)
     parts = urlsplit(uri)
     return Path(unquote(parts.path)) if parts.scheme in ("file", "") else None
 
@@ -91,5 +94,7 @@ def has_moved(before: str, artifacts: str) -> bool:
         return False
     if not old.is_dir():
         return True
+    if bucket.is_bucket(old) or bucket.is_bucket(new):
+        return new.is_dir()
     # Two names of one folder, as by a link, are no move; nor is a database that was copied alone.
     return new.is_dir() and not old.samefile(new)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from churn_assets import identity, plain_paths
 from churn_assets.errors import ModelError, WorkspaceError, one_line
 from churn_assets.model.data.churn_definition import ChurnDefinition
-from churn_assets.model.registry import mlflow_database, mlflow_postgres, moved_lake, signatures
+from churn_assets.model.registry import (
+    mlflow_database,
+    mlflow_postgres,
+    moved_lake,
+    shared_database,
+    signatures,
+)
 from churn_assets.model.registry.quiet import quieten, without_deprecations
 from churn_assets.model.registry.stored_version import (
     ProductionVersion,
@@ -76,6 +82,8 @@ def configure(settings: Settings) -> None:
             path, experiment_name(settings), settings.mlflow_artifact_root, own_file(settings)
         )
         return
+    if not path.exists():
+        shared_database.fetch(settings)
     mlflow_database.ensure(
         path,
         experiment_name(settings),

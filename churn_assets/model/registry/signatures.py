@@ -96,7 +96,8 @@ def _files(version: "ModelVersion") -> Path:
 
 def _key(settings: Settings, client: "MlflowClient", name: str) -> str:
     path = _key_file(settings)
-    if not path.exists():
+    # A lake in a bucket had a key from its first version on.
+    if not settings.is_in_bucket and not path.exists():
         from filelock import FileLock
 
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from churn_assets.dates import DateRange
 from churn_assets.errors import EndpointError
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.serving.features import shared_store
 from churn_assets.serving.features.online_store import Published, publish
 from churn_assets.tables import FEATURE_COLUMNS, USER_FEATURES
 
@@ -48,7 +49,7 @@ def publish_latest(lake: Lakehouse, latest: LatestFeatures, folder: Path) -> Pub
     rows = lake.read(USER_FEATURES, DateRange(latest.feature_date, latest.feature_date))
     columns = [F.col(name).cast("double").alias(name) for name in FEATURE_COLUMNS]
     table: pa.Table = rows.select("user_id", *columns).toArrow()
-    return publish(
+    published = publish(
         folder,
         table["user_id"].to_numpy(),
         table.select(FEATURE_COLUMNS).to_pandas().to_numpy(),
@@ -57,3 +58,6 @@ def publish_latest(lake: Lakehouse, latest: LatestFeatures, folder: Path) -> Pub
         latest.delta_version,
         nullable={column.name for column in USER_FEATURES.columns if column.nullable},
     )
+    if lake.settings.is_in_bucket:
+        shared_store.share(lake.settings, published.version)
+    return published

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,27 @@ def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
         _clear(folder, keep={version, previous})
         size = sum(file.stat().st_size for file in target.iterdir())
     return Published(version, len(ids), size, feature_date, source_version)
+
+
+def adopt(folder: Path, version: str, files: Mapping[str, bytes]) -> None:
+    """Make a version that was published elsewhere the current one here.
+
+    Args:
+        folder: the store's folder, created if it is missing.
+        version: its name.
+        files: the contents of its files by name.
+    """
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        target = folder / version
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for name, content in files.items():
+            _write(target / name, content)
+        _sync(target)
+        _clear(folder, keep={version, _replace_pointer(folder, version)})
 
 
 def _sorted(

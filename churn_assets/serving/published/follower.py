@@ -13,6 +13,7 @@ import msgspec
 
 from churn_assets.errors import ChurnError, one_line
 from churn_assets.model.registry import registry
+from churn_assets.serving.features import shared_store
 from churn_assets.serving.published.publish import Describe, in_a_process, publish
 from churn_assets.serving.published.state import Config, Endpoint, Entity, StateFolder
 from churn_assets.settings import Settings
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 # The longest time for which a promotion goes unnoticed, and the wait after a failure.
 REGISTRY_POLL_SECONDS = 1.0
 RETRY_SECONDS = 15.0
+# How long features that another machine published go unnoticed; each look is a request that costs.
+BUCKET_POLL_SECONDS = 15.0
 UPDATE_POLL_SECONDS = 0.05
 
 
@@ -41,6 +44,7 @@ class Follower:
         self._follows_production = follows_production
         self._describe = describe
         self._next_poll = 0.0
+        self._next_look = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set; failures are logged and do not end it."""
@@ -64,6 +68,15 @@ class Follower:
         if self._follows_production and time.monotonic() >= self._next_poll:
             self._next_poll = time.monotonic() + REGISTRY_POLL_SECONDS
             self._follow_production()
+        if self._settings.is_in_bucket and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + BUCKET_POLL_SECONDS
+            self._follow_features()
+
+    def _follow_features(self) -> None:
+        try:
+            shared_store.follow(self._settings)
+        except Exception as error:  # noqa: BLE001 - the features of before are served, whatever the bucket's failure
+            log.warning("online features: %s", one_line(error, with_class=True))
 
     def _follow_production(self) -> None:
         before = self._state.read()
