@@ -204,7 +204,7 @@ class FolderLakehouse(Lakehouse):
         if self.engine.needs_arrow_writes:
             if is_append:
                 arrow_writes.append(table, self.location(table), new.rows)
-            elif table.write_mode is WriteMode.MERGE_NEW:
+            elif table.write_mode in (WriteMode.MERGE_NEW, WriteMode.MIRROR):
                 super()._commit(table, name, new, dates)
             else:
                 arrow_writes.commit(table, self.location(table), new.rows, dates)

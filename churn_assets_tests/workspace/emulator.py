@@ -24,6 +24,7 @@ from churn_assets_tests.workspace.files import Files
 from churn_assets_tests.workspace.identity import Identity
 from churn_assets_tests.workspace.jobs import Jobs
 from churn_assets_tests.workspace.mlflow import MlflowServer
+from churn_assets_tests.workspace.online_stores import OnlineStores
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.processes import Runtime, bare_python
@@ -70,7 +71,7 @@ class Workspace:
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
         files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, billing,
-            monitors, models: the parts.
+            monitors, models, online: the parts.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Workspace:
         catalog = Catalog(self.folder)
         self.billing = Billing(self.folder, lambda: catalog.unity, self.auth)
         self.monitors = QualityMonitors(lambda: catalog.unity)
+        self.online = OnlineStores(catalog)
         self.models = RegisteredModels(lambda: catalog.unity, self.auth)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -141,6 +143,7 @@ class Workspace:
             *Statements(self._execute, self.billing.refusal).routes(),
             *self.serving.routes(),
             *self.monitors.routes(),
+            *self.online.routes(),
         ]
 
     def __enter__(self) -> Self:
