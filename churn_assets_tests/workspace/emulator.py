@@ -60,6 +60,7 @@ class Workspace:
         python: the interpreter of clusters; by default the bare one under this process' environment.
         with_spark: whether the clusters' processes find the emulated Databricks Runtime beside that
             interpreter's own packages. The engine starts with the first process.
+        classic: folder of Apache Spark, where clusters have a classic session; Spark Connect's without it.
 
     Attributes:
         url: where it listens. No trailing slash.
@@ -80,10 +81,12 @@ class Workspace:
         *,
         python: Path | None = None,
         with_spark: bool = False,
+        classic: Path | None = None,
     ) -> None:
         # Imported here, because starting the server imports uvicorn's protocols.
         from churn_assets_tests.workspace.server import Server
 
+        self._classic = classic
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         app = Starlette(routes=[AnyPath("/{path:path}", self._serve, methods=METHODS)])
@@ -168,7 +171,7 @@ class Workspace:
                 python = self.surroundings.python
                 if python == runtime_python():
                     # It starts before a task names libraries; a cluster's workers have them in time.
-                    self._engine = Engine(self.folder, python, cluster_libraries())
+                    self._engine = Engine(self.folder, python, cluster_libraries(), classic=self._classic)
                 else:
                     # The bare interpreter that simple tasks run on has no Spark.
                     self._engine = Engine(self.folder, None if python == bare_python() else python)

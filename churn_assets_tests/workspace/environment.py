@@ -127,6 +127,24 @@ def cluster_libraries() -> Path:
     return installed(REQUIREMENTS.read_bytes())
 
 
+@functools.cache
+def classic_spark() -> Path:
+    """The folder of Apache Spark itself, of the runtime's line, with its jars: what a classic session needs.
+
+    Raises:
+        InstallationError: it is not to be had.
+    """
+
+    def make(folder: Path) -> None:
+        flags = ["--quiet", "--no-deps", "--python", runtime_python(), "--target", folder]
+        _run(UV, "pip", "install", *flags, f"pyspark=={SPARK}")
+        # As on a runtime, where no distribution has that name.
+        for metadata in folder.glob("pyspark-*.dist-info"):
+            shutil.rmtree(metadata)
+
+    return _made_once("classic", SPARK.encode(), make)
+
+
 def _made_once(what: str, content: bytes, make: Callable[[Path], None]) -> Path:
     cache = subprocess.run([UV, "cache", "dir"], capture_output=True, text=True, check=True, timeout=60)
     key = hashlib.sha256(content).hexdigest()[:16]
