@@ -184,7 +184,7 @@ def missing_columns(table: Table, existing: Collection[str]) -> list[Column]:
     a partition column.
     """
     fixed = {*table.key, table.partition_column}
-    is_replaced = table.write_mode in (WriteMode.REPLACE_PARTITIONS, WriteMode.REPLACE_ALL)
+    is_replaced = table.write_mode not in (WriteMode.APPEND, WriteMode.MERGE_NEW)
     return [
         column
         for column in table.columns

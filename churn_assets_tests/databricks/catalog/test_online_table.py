@@ -15,7 +15,12 @@ from churn_assets.databricks.catalog import catalog_check
 from churn_assets.databricks.catalog.online_table import OnlineTable
 from churn_assets.databricks.catalog.setup import plan
 from churn_assets.dates import DateRange
-from churn_assets.lakehouse.ddl import create_managed_table, managed_properties, properties_list
+from churn_assets.lakehouse.ddl import (
+    create_managed_table,
+    managed_properties,
+    missing_columns,
+    properties_list,
+)
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.serving.features import online_features
 from churn_assets.serving.rollout.clients import WorkspaceEndpoint
@@ -212,6 +217,13 @@ def test_setup_makes_the_table_only_where_there_is_a_store_to_publish_to(setting
     assert made.count("PRIMARY KEY (`user_id`)") == 1
     assert properties_list(managed_properties(LATEST_USER_FEATURES)) in made
     assert tables(settings.model_copy(update={"databricks_online_store": ""})) == []
+
+
+def test_a_feature_of_a_later_release_comes_to_the_table_in_place() -> None:
+    without = [name for name in LATEST_USER_FEATURES.column_names if name != "active_days_90d"]
+    assert not next(column for column in USER_FEATURES.columns if column.name == "active_days_90d").nullable
+    gained = missing_columns(LATEST_USER_FEATURES, without)
+    assert [column.name for column in gained] == ["active_days_90d"]
 
 
 def test_a_null_in_the_key_is_refused_by_the_emulated_metastore(house: House) -> None:
