@@ -17,6 +17,7 @@ class WriteMode(StrEnum):
     MERGE_NEW = "insert-only merge on the key"
     REPLACE_PARTITIONS = "replace the partitions of the run"
     REPLACE_ALL = "replace the whole table"
+    MIRROR = "merge on the key, and delete what is not given"
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,10 @@ def launched(settings: Settings, definitions: Iterable[Any]) -> list[Any]:
 
 def _endpoint(settings: Settings) -> EndpointLocation:
     if settings.deployment == "databricks":
+        from churn_assets.databricks.catalog.online_table import online_table
         from churn_assets.databricks.client import workspace_client
 
-        return WorkspaceEndpoint(settings, lambda: workspace_client(settings))
+        return WorkspaceEndpoint(settings, lambda: workspace_client(settings), online_table(settings))
     return BundledEndpoint(settings)
 
 

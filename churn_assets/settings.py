@@ -137,6 +137,7 @@ class Settings(BaseSettings):
     databricks_poll_seconds: float = Field(default=1.0, gt=0, le=60)
     databricks_dbu_rates: dict[str, float] = Field(default_factory=dict)
     databricks_warehouse_id: str = ""
+    databricks_online_store: str = ""
     databricks_external_location: str = ""
     databricks_managed_location: str = ""
     databricks_engineers: str = ""

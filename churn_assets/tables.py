@@ -1259,5 +1259,16 @@ COMPUTED_DATES = Table(
     key=("table_name", "computed_date"),
 )
 
+# No asset of its own: asset online_user_features writes it on Databricks, where an online store copies it.
+LATEST_USER_FEATURES = Table(
+    "main_catalog",
+    "gold",
+    "latest_user_features",
+    "The features of the last feature_date, one row a user: what the online store looks users up in.",
+    (USER_ID, FEATURE_DATE, *(column for column in ALL_FEATURES if column.trained)),
+    WriteMode.MIRROR,
+    key=("user_id",),
+)
+
 # With those that the platform keeps for itself.
 ALL_TABLES = (*TABLES, *CONTACT_TABLES, COMPUTED_DATES, FOUND_FILES)

@@ -59,21 +59,12 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
         endpoint: EndpointLocation = context.resources.endpoint
         latest = online_features.latest(lake)
         version = dg.DataVersion(latest.data_version)
-        folder = endpoint.online_folder
-        if folder is None:
-            reason = "this deployment's endpoint takes features only, and looks nobody up by user_id"
-            return dg.MaterializeResult(metadata={"not_published": reason}, data_version=version)
-        published = online_features.publish_latest(lake, latest, folder)
-        return dg.MaterializeResult(
-            metadata={
-                "users": published.users,
-                "feature_date": str(published.feature_date),
-                "bytes": published.bytes,
-                "delta_version": published.source_version,
-                "folder": dg.MetadataValue.path(str(folder)),
-            },
-            data_version=version,
-        )
+        published = endpoint.publish(lake, latest)
+        if "online_store" in published and (reason := published.get("not_published")):
+            context.log.warning(reason)
+        if folder := published.get("folder"):
+            published["folder"] = dg.MetadataValue.path(folder)
+        return dg.MaterializeResult(metadata=published, data_version=version)
 
     # One step, so that a deployment and its check share a server; the check also runs alone.
     @dg.multi_asset(

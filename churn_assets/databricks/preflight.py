@@ -8,6 +8,7 @@ import requests
 from databricks.sdk.errors import InvalidParameterValue, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
 
+from churn_assets.databricks.catalog.online_table import online_table
 from churn_assets.databricks.client import workspace_client
 from churn_assets.databricks.compute.compute import (
     SECRETS,
@@ -48,6 +49,7 @@ def questions(settings: Settings) -> dict[str, Question]:
         "compute": lambda: _compute(settings, _client(settings)),
         "job": lambda: _job(settings, _client(settings)),
         "secrets": lambda: _secrets(settings, _client(settings)),
+        "look-ups": lambda: _lookups(settings),
         "cost": lambda: _cost(settings),
     }
 
@@ -177,6 +179,13 @@ def _secrets(settings: Settings, client: "WorkspaceClient") -> str:
     keys = scope_keys(client, settings, PATIENCE_SECONDS)
     present = [key for key in SECRETS.values() if key in keys]
     return f"{scope} has {', '.join(present) or 'none of ' + ', '.join(SECRETS.values())}"
+
+
+def _lookups(settings: Settings) -> str:
+    online = online_table(settings)
+    if online is None:
+        return "the endpoint takes features, no user_id; CHURN_DATABRICKS_ONLINE_STORE names where they go"
+    return online.require_store(_client(settings))
 
 
 def _cost(settings: Settings) -> str:

@@ -11,10 +11,21 @@ from churn_assets.contracts import Column, WriteMode
 from churn_assets.errors import ContractError
 from churn_assets.lakehouse.opened import opened_existing
 from churn_assets.settings import Settings
-from churn_assets.tables import CHURN_LABELS, COMPUTED_DATES, TABLES, USER_FEATURES, Table
+from churn_assets.tables import (
+    CHURN_LABELS,
+    COMPUTED_DATES,
+    LATEST_USER_FEATURES,
+    TABLES,
+    USER_FEATURES,
+    Table,
+)
 
 # What a model was trained on must stay readable, as it was, for as long as the model exists.
 TRAINED_ON = (USER_FEATURES, CHURN_LABELS)
+
+# What an online store of Databricks copies. It asks for a primary key and for the change data feed
+# (docs.databricks.com/aws/en/machine-learning/feature-store/online-feature-store, "Publish a feature table").
+PUBLISHED = (LATEST_USER_FEATURES,)
 
 # Without it Sail, deltalake and Apache Spark delete each log file older than 30 days at the next checkpoint:
 # no earlier version can be read then, whatever data files are left.
@@ -62,6 +73,9 @@ MANAGED_PAST_KEPT = {
 }
 
 
+CHANGE_DATA_FEED = {"delta.enableChangeDataFeed": "true"}
+
+
 # What Delta keeps of a log that says nothing else.
 LOG_KEPT_HOURS = 30 * 24
 
@@ -88,15 +102,33 @@ def create_managed_table(table: Table, name: str) -> str:
         else f"CLUSTER BY ({', '.join(f'`{key}`' for key in table.key)})"
     )
     properties = managed_properties(table)
+    columns = _columns(table.columns)
+    if primary_key := managed_primary_key(table):
+        names = ", ".join(f"`{column}`" for column in primary_key)
+        columns += f",\n  CONSTRAINT `{table.name}_key` PRIMARY KEY ({names})"
     return (
-        f"CREATE TABLE IF NOT EXISTS {name} (\n  {_columns(table.columns)}\n)\nUSING delta\n{layout}\n"
+        f"CREATE TABLE IF NOT EXISTS {name} (\n  {columns}\n)\nUSING delta\n{layout}\n"
         f"COMMENT {quoted(table.comment)}\nTBLPROPERTIES ({properties_list(properties)})"
     )
 
 
 def managed_properties(table: Table) -> dict[str, str]:
     """Return the properties of the table in Unity Catalog."""
-    return MANAGED_PROPERTIES | (MANAGED_PAST_KEPT if table in TRAINED_ON else {})
+    return (
+        MANAGED_PROPERTIES
+        | (MANAGED_PAST_KEPT if table in TRAINED_ON else {})
+        | (CHANGE_DATA_FEED if table in PUBLISHED else {})
+    )
+
+
+def managed_primary_key(table: Table) -> tuple[str, ...]:
+    """Return the columns of the primary key that Unity Catalog is told of, which it does not enforce."""
+    return table.key if table in PUBLISHED else ()
+
+
+def managed_tables(settings: Settings) -> tuple[Table, ...]:
+    """Return the tables of a ``databricks`` deployment, but for those that the platform keeps for itself."""
+    return (*TABLES, *(PUBLISHED if settings.databricks_online_store else ()))
 
 
 def properties_list(properties: dict[str, str]) -> str:
@@ -152,7 +184,7 @@ def missing_columns(table: Table, existing: Collection[str]) -> list[Column]:
     a partition column.
     """
     fixed = {*table.key, table.partition_column}
-    is_replaced = table.write_mode in (WriteMode.REPLACE_PARTITIONS, WriteMode.REPLACE_ALL)
+    is_replaced = table.write_mode not in (WriteMode.APPEND, WriteMode.MERGE_NEW)
     return [
         column
         for column in table.columns

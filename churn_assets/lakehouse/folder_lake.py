@@ -235,7 +235,7 @@ class FolderLakehouse(Lakehouse):
                 arrow_writes.append(
                     table, self.location(table), new.rows, partial(self._require_as_looked_up, table, new)
                 )
-            elif table.write_mode is WriteMode.MERGE_NEW:
+            elif table.write_mode in (WriteMode.MERGE_NEW, WriteMode.MIRROR):
                 super()._commit(table, name, new, dates)
             else:
                 arrow_writes.commit(table, self.location(table), new.rows, dates)

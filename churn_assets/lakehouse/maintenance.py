@@ -17,7 +17,7 @@ from churn_assets.lakehouse import ddl
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.opened import live_files
-from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES, Table, WriteMode
+from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES, Table, WriteMode
 
 # A date's files are merged once there are so many, if they are as small as that on average. Each ingestion
 # leaves a file for each date in Bronze and Silver; replaced dates have one or two files and need no merge.
@@ -108,7 +108,7 @@ def statements(lake: Lakehouse, retention_hours: int) -> Iterator[str]:
             f"--retention-hours {retention_hours} is less than the week that tables in Unity Catalog have to "
             f"keep, as each write is compared with what was there before. Use {WEEK_HOURS} or more."
         )
-    for table in TABLES:
+    for table in ddl.managed_tables(lake.settings):
         name = lake.table_name(table)
         kept = ddl.MANAGED_PAST_KEPT if table in ddl.TRAINED_ON else ddl.past_kept(retention_hours)
         yield f"OPTIMIZE {name}"

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -79,6 +79,14 @@ def commit(table: Table, name: str, new: NewRows, dates: DateRange | None) -> No
             rows.writeTo(name).overwrite((column >= F.lit(dates.start)) & (column <= F.lit(dates.end)))
         case WriteMode.MERGE_NEW:
             _merge_new(table, name, rows, new.partitions)
+        case WriteMode.MIRROR:
+            _merge(
+                table,
+                name,
+                rows,
+                "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * "
+                "WHEN NOT MATCHED BY SOURCE THEN DELETE",
+            )
 
 
 def _merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[dt.date] | None) -> None:
@@ -94,13 +102,19 @@ def _merge_new(table: Table, name: str, rows: DataFrame, partitions: Collection[
             return
         days = ", ".join(f"date'{day}'" for day in sorted(touched))
         keys, where = (column, *table.key), f" AND t.`{column}` IN ({days})"
+    _merge(table, name, rows, "WHEN NOT MATCHED THEN INSERT *", keys, where)
+
+
+def _merge(  # noqa: PLR0913, PLR0917 - one statement
+    table: Table, name: str, rows: DataFrame, actions: str, keys: Sequence[str] = (), where: str = ""
+) -> None:
     # A unique name: a session's threads share its views.
     source = f"new_{table.name}_{uuid.uuid4().hex}"
     rows.createOrReplaceTempView(source)
-    same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in keys)
+    same_key = " AND ".join(f"t.`{key}` = s.`{key}`" for key in keys or table.key)
     try:
         rows.sparkSession.sql(
-            f"MERGE INTO {name} t USING {source} s ON {same_key}{where} WHEN NOT MATCHED THEN INSERT *"
+            f"MERGE INTO {name} t USING {source} s ON {same_key}{where} {actions}"
         ).collect()
     finally:
         rows.sparkSession.catalog.dropTempView(source)

@@ -93,6 +93,7 @@ def test_a_driver_that_dies_fails_an_asset_without_a_policy_and_says_why(
     assert "/run/" in message
 
 
+@with_each_launcher
 def test_a_run_that_somebody_cancels_is_not_tried_again(
     workspace: Workspace, make_launcher: Make, materialize: Make
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_workspace_that_stumbles_everywhere_still_runs_the_step_once(
     assert dict(workspace.faults.happened) == {"LostResponse": 2, "Refused": 7, "UnknownState": 3}
 
 
+@with_each_launcher
 def test_a_workspace_that_stays_away_fails_the_step_and_leaves_no_run_behind(
     workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_token_that_expires_fails_the_step_in_one_line_and_its_orphan_ends_its
     assert outcomes(workspace) == ["FAILED"]
 
 
+@with_each_launcher
 def test_a_folder_that_is_not_the_package_fails_on_the_cluster_which_cannot_see_the_working_tree(
     workspace: Workspace, make_launcher: Make, materialize: Make, tmp_path: Path
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_folder_that_is_not_the_package_fails_on_the_cluster_which_cannot_see_
     assert outcomes(workspace) == ["FAILED"]
 
 
+@with_each_launcher
 def test_a_library_that_cannot_be_had_is_not_tried_again_nor_is_code_uploaded_again(
     workspace: Workspace, make_launcher: Make, materialize: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

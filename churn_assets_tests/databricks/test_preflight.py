@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from databricks.sdk.service.compute import DataSecurityMode
+from databricks.sdk.service.ml import OnlineStore
 
 from churn_assets.databricks.preflight import questions
 from churn_assets.errors import ChurnError
@@ -28,7 +29,13 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
     client.secrets.create_scope("ours")
     client.secrets.put_secret("ours", "endpoint-token", string_value="x")
     runtime = "17.3.x-scala2.13"
-    replies = answers(make_settings(databricks_secret_scope="ours", databricks_spark_version=runtime))
+    client.feature_store.create_online_store(OnlineStore("churn-online", "CU_2"))
+    settings = make_settings(
+        databricks_secret_scope="ours",
+        databricks_spark_version=runtime,
+        databricks_online_store="churn-online",
+    )
+    replies = answers(settings)
     assert replies == {
         "workspace": f"{workspace.url} knows DATABRICKS_TOKEN as engineer@example.com",
         "staging": "/Volumes/main_catalog/gold/churn/staging can be written and read",
@@ -36,10 +43,18 @@ def test_a_workspace_that_has_everything_says_what_it_has(workspace: Workspace, 
         "job": "serverless, environment 4, standard; without machines, so not by "
         "CHURN_DATABRICKS_SPARK_VERSION, CHURN_DATABRICKS_WORKERS",
         "secrets": "ours has endpoint-token",
+        "look-ups": "churn-online is available, CU_2; "
+        "the copy there is main_catalog.gold.online_user_features",
         "cost": "i3.xlarge is counted as 1.0 DBU an hour, as remembered in November 2026; "
         "the bill: churn costs",
     }
     assert not list(workspace.folder.rglob("probe"))
+
+
+def test_an_online_store_that_is_not_there_is_refused_with_what_makes_it(make_settings: Make) -> None:
+    says = answers(make_settings(databricks_online_store="lookups"))["look-ups"]
+    assert says.startswith("! CHURN_DATABRICKS_ONLINE_STORE=lookups is no online store of this workspace")
+    assert says.endswith("databricks feature-store create-online-store lookups CU_1")
 
 
 def test_nothing_set_is_said_for_each_and_nothing_is_asked(workspace: Workspace, make_settings: Make) -> None:

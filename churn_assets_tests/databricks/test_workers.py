@@ -20,20 +20,33 @@ def wait_until_the_step_runs(workspace: Workspace, marks: Path) -> int:
     return run_id
 
 
-def test_ctrl_c_cancels_the_databricks_run_and_ends_the_cluster(workspace: Workspace, tmp_path: Path) -> None:
-    marks = tmp_path / "marks"
-    with Worker(workspace, tmp_path, "probe", {"waits_for": "/never", "marks": str(marks)}) as worker:
+def test_ctrl_c_cancels_the_databricks_run_ends_its_cluster_and_keeps_what_was_materialised(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    config = {"waits_for": "/never", "says": "the first half is done"}
+    assets = ["first_half", "second_half"]
+    with Worker(workspace, tmp_path, "halves", config, selects=assets) as worker:
         dagster_run_id = worker.read_line()
-        run_id = wait_until_the_step_runs(workspace, marks)
+        with dg.DagsterInstance.local_temp(str(worker.home)) as instance:
+            # It is said after the materialisation, and so comes after it.
+            until(lambda: config["says"] in [e.user_message for e in instance.all_logs(dagster_run_id)])
         worker.process.send_signal(signal.SIGINT)
         worker.process.wait(timeout=30)
+    (run_id,) = workspace.jobs.runs
     run = workspace.jobs.wait(run_id)
     assert run.end is not None
     assert run.end.result == "CANCELED"
     with dg.DagsterInstance.local_temp(str(worker.home)) as instance:
+        first, second = (instance.get_latest_materialization_event(dg.AssetKey(name)) for name in assets)
         stopped = instance.get_run_by_id(dagster_run_id)
     assert stopped is not None
     assert stopped.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
+    assert first is not None
+    assert first.asset_materialization is not None
+    metadata = first.asset_materialization.metadata
+    assert metadata["rows"].value == 7
+    assert {"run_url", "run_id"} <= set(metadata)
+    assert second is None
     # The fixture looks at the rest: no cluster, no run and no staged file is left.
 
 

@@ -27,6 +27,7 @@ from churn_assets.lakehouse import maintenance
 from churn_assets.lakehouse.ddl import create_managed_table
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
+from churn_assets.serving.features.online_features import LatestFeatures, write_latest
 from churn_assets.tables import CHURN_PREDICTIONS, EVENTS, FEATURE_DRIFT, MODEL_PROMOTIONS, USERS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.lakehouse.conftest import Cluster, made_old
@@ -133,6 +134,7 @@ def use_in_all_ways(lake: UnityLakehouse, cluster: Cluster) -> None:
     )
     lake.write(FEATURE_DRIFT, lake.spark.sql(f"SELECT {values}"), OVERWRITES[2][2])
     drift._rows(lake, None)
+    write_latest(lake, LatestFeatures(FIRST, 0, 0))
 
 
 def scripts(lake: UnityLakehouse, make_settings: MakeSettings) -> Iterator[str]:
@@ -143,6 +145,7 @@ def scripts(lake: UnityLakehouse, make_settings: MakeSettings) -> Iterator[str]:
         databricks_managed_location="s3://bucket/churn",
         databricks_engineers="data engineers, o'hara@example.com",
         databricks_analysts="analysts",
+        databricks_online_store="churn-online",
     )
     yield from (statement.sql for statement in setup.plan(settings))
     yield from (grant.sql for grant in billing.grants(settings))

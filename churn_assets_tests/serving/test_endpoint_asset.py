@@ -1,6 +1,7 @@
 """The two serving assets and the check, run by Dagster against real servers."""
 
 import datetime as dt
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from churn_assets.assets.endpoint import (
     endpoint_assets,
     endpoint_schedules,
 )
+from churn_assets.databricks.catalog.online_table import OnlineTable
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.errors import EndpointError, ModelError
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -330,3 +332,18 @@ def test_model_serving_is_deployed_to_and_compared_in_the_same_way(house: House,
         assert serving.endpoints[ENDPOINT_NAME].ai_gateway is not None
         assert workspace.violations == []
     assert "looks nobody up by user_id" in values(house.latest(ONLINE_USER_FEATURES))["not_published"]
+
+
+def test_an_online_store_that_is_not_there_is_said_and_stops_no_run(house: House, tmp_path: Path) -> None:
+    settings = house.lake.settings.model_copy(update={"databricks_online_store": "churn-online"})
+    with Workspace(tmp_path / "workspace") as workspace:
+        endpoint = WorkspaceEndpoint(settings, workspace.client, OnlineTable(settings))
+        result = replace(house, endpoint=endpoint).materialize(ONLINE_USER_FEATURES)
+
+    assert result.success
+    metadata = values(house.latest(ONLINE_USER_FEATURES))
+    assert set(metadata) == {"online_store", "not_published"}
+    said = "CHURN_DATABRICKS_ONLINE_STORE=churn-online is no online store of this workspace"
+    assert metadata["not_published"].startswith(said)
+    log = [entry for entry in house.instance.all_logs(result.run_id) if said in entry.user_message]
+    assert [entry.level for entry in log] == [logging.WARNING]

@@ -43,6 +43,7 @@ Known differences from the real service:
 * MLflow's artifacts lie in a folder that clients and tasks reach directly, without credentials for a cloud.
 * The bill (``billing.py``) has the rows that a test writes; who may read it is enforced.
 * Quality monitors (``quality_monitors.py``) are remembered and never computed.
+* Online stores (``online_stores.py``) copy at once; there is no Postgres to ask, and no Feature Serving.
 * Delta is as from 4.1 on, in VACUUM and in the past that can be read, so newer than Runtime 17.3
   (``emulated_databricks/upkeep.py``).
 * Listings are cut by count alone, and nothing is eventually consistent.

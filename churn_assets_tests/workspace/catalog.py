@@ -34,10 +34,14 @@ class Catalog:
 
     Args:
         folder: of the workspace.
+
+    Attributes:
+        online: the copies in online stores, which are no Delta tables, by name.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.online: dict[str, dict[str, Any]] = {}
 
     @cached_property
     def unity(self) -> Unity:
@@ -81,6 +85,8 @@ class Catalog:
     def _get(self, kind: str) -> Handler:
         def get(call: Call) -> dict[str, Any]:
             name = call.params.get("full_name") or call.params["name"]
+            if kind == "table" and name in self.online:
+                return {"full_name": name, **self.online[name]}
             return _answered(self._require(kind, name))
 
         return get
@@ -210,7 +216,9 @@ def _table(securable: dict[str, Any]) -> dict[str, Any]:
         if field.name in partitions:
             column["partition_index"] = partitions.index(field.name)
         columns.append(column)
+    key = {"name": "key", "child_columns": securable.get("primary_key")}
     return {
+        **({"table_constraints": [{"primary_key_constraint": key}]} if key["child_columns"] else {}),
         "table_id": table_id(securable["name"]),
         "table_type": "MANAGED",
         "data_source_format": "DELTA",

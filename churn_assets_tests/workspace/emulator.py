@@ -24,6 +24,7 @@ from churn_assets_tests.workspace.files import Files
 from churn_assets_tests.workspace.identity import Identity
 from churn_assets_tests.workspace.jobs import Jobs
 from churn_assets_tests.workspace.mlflow import MlflowServer
+from churn_assets_tests.workspace.online_stores import OnlineStores
 from churn_assets_tests.workspace.permissions import Permissions
 from churn_assets_tests.workspace.pools import Pools
 from churn_assets_tests.workspace.processes import Runtime, bare_python
@@ -59,6 +60,7 @@ class Workspace:
         python: the interpreter of clusters; by default the bare one under this process' environment.
         with_spark: whether the clusters' processes find the emulated Databricks Runtime beside that
             interpreter's own packages. The engine starts with the first process.
+        classic: folder of Apache Spark, where clusters have a classic session; Spark Connect's without it.
 
     Attributes:
         url: where it listens. No trailing slash.
@@ -70,7 +72,7 @@ class Workspace:
         emails: what would have been sent: (event, address, run id).
         surroundings: what jobs use of the parts; its ``python`` may be replaced before a task starts.
         files, workspace_files, secrets, pools, permissions, mlflow, clusters, jobs, serving, billing,
-            monitors, models: the parts.
+            monitors, models, online: the parts.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class Workspace:
         *,
         python: Path | None = None,
         with_spark: bool = False,
+        classic: Path | None = None,
     ) -> None:
         # Imported here, because starting the server imports uvicorn's protocols.
         from churn_assets_tests.workspace.server import Server
 
+        self._classic = classic
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         app = Starlette(routes=[AnyPath("/{path:path}", self._serve, methods=METHODS)])
@@ -119,6 +123,7 @@ class Workspace:
         catalog = Catalog(self.folder)
         self.billing = Billing(self.folder, lambda: catalog.unity, self.auth)
         self.monitors = QualityMonitors(lambda: catalog.unity)
+        self.online = OnlineStores(catalog)
         self.models = RegisteredModels(lambda: catalog.unity, self.auth)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -141,6 +146,7 @@ class Workspace:
             *Statements(self._execute, self.billing.refusal).routes(),
             *self.serving.routes(),
             *self.monitors.routes(),
+            *self.online.routes(),
         ]
 
     def __enter__(self) -> Self:
@@ -165,7 +171,7 @@ class Workspace:
                 python = self.surroundings.python
                 if python == runtime_python():
                     # It starts before a task names libraries; a cluster's workers have them in time.
-                    self._engine = Engine(self.folder, python, cluster_libraries())
+                    self._engine = Engine(self.folder, python, cluster_libraries(), classic=self._classic)
                 else:
                     # The bare interpreter that simple tasks run on has no Spark.
                     self._engine = Engine(self.folder, None if python == bare_python() else python)

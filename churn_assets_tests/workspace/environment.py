@@ -110,10 +110,12 @@ def installed(requirements: bytes, *, hashed: bool = True) -> Path:
     def make(folder: Path) -> None:
         file, python = folder.with_suffix(".txt"), folder / "bin" / "python"
         file.write_bytes(content)
+        flags = ["--no-deps", *(["--require-hashes"] if hashed else [])]
+        # A file that is refused is refused before an environment is made, which takes seconds.
+        _run(UV, "pip", "install", "--quiet", "--dry-run", "--python", runtime, *flags, "-r", file)
         # Of the interpreter under the runtime's environment, for a pip in it.
         _run(runtime.resolve(), "-m", "venv", folder)
         (_packages(folder) / "runtime.pth").write_text(str(_packages(runtime.parents[1])))
-        flags = ["--no-deps", *(["--require-hashes"] if hashed else [])]
         _run(UV, "pip", "install", "--quiet", "--python", python, *flags, "-r", file)
         _run(python, "-m", "pip", "--disable-pip-version-check", "check")
 
@@ -123,6 +125,24 @@ def installed(requirements: bytes, *, hashed: bool = True) -> Path:
 def cluster_libraries() -> Path:
     """The folder of what a cluster installs from the project's own requirements."""
     return installed(REQUIREMENTS.read_bytes())
+
+
+@functools.cache
+def classic_spark() -> Path:
+    """The folder of Apache Spark itself, of the runtime's line, with its jars: what a classic session needs.
+
+    Raises:
+        InstallationError: it is not to be had.
+    """
+
+    def make(folder: Path) -> None:
+        flags = ["--quiet", "--no-deps", "--python", runtime_python(), "--target", folder]
+        _run(UV, "pip", "install", *flags, f"pyspark=={SPARK}")
+        # As on a runtime, where no distribution has that name.
+        for metadata in folder.glob("pyspark-*.dist-info"):
+            shutil.rmtree(metadata)
+
+    return _made_once("classic", SPARK.encode(), make)
 
 
 def _made_once(what: str, content: bytes, make: Callable[[Path], None]) -> Path:

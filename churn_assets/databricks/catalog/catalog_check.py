@@ -16,9 +16,15 @@ from churn_assets.databricks.catalog.sql import (
     volumes,
 )
 from churn_assets.databricks.client import patiently
-from churn_assets.lakehouse.ddl import differences, managed_properties, schemas
+from churn_assets.lakehouse.ddl import (
+    differences,
+    managed_primary_key,
+    managed_properties,
+    managed_tables,
+    schemas,
+)
 from churn_assets.settings import Settings
-from churn_assets.tables import TABLES, Table
+from churn_assets.tables import Table
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -50,7 +56,7 @@ class _Check:
             yield from self._there("schema", name, self._client.schemas.get)
         for name in volumes(self._settings):
             yield from self._there("volume", name, self._client.volumes.read)
-        for table in TABLES:
+        for table in managed_tables(self._settings):
             name = f"{getattr(self._settings, table.catalog)}.{table.schema}.{table.name}"
             yield from self._there(
                 "table", name, self._client.tables.get, lambda info, t=table: _table(t, info)
@@ -136,4 +142,8 @@ def _table(table: Table, info: Any) -> list[str]:
         for key, value in managed_properties(table).items()
         if properties.get(key) != value
     ]
+    constraints = [constraint.primary_key_constraint for constraint in info.table_constraints or []]
+    primary_key = next((key.child_columns for key in constraints if key), [])
+    if (wanted := managed_primary_key(table)) and list(wanted) != primary_key:
+        differing.append(f"its primary key is {primary_key or 'not set'} instead of {list(wanted)}")
     return differing

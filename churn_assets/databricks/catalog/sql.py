@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from churn_assets.errors import SettingsError
-from churn_assets.lakehouse.ddl import create_managed_table, quoted, schemas
+from churn_assets.lakehouse.ddl import create_managed_table, managed_tables, quoted, schemas
 from churn_assets.settings import Settings
-from churn_assets.tables import TABLES
 
 Kind = Literal["CATALOG", "SCHEMA", "VOLUME", "EXTERNAL LOCATION"]
 
@@ -175,7 +174,7 @@ def create_statements(settings: Settings) -> Iterator[Statement]:
             f"CREATE VOLUME IF NOT EXISTS {name}\nCOMMENT {quoted('Files of the churn platform.')}",
             "holds staged code, checkpoints or event files",
         )
-    for table in TABLES:
+    for table in managed_tables(settings):
         name = f"{getattr(settings, table.catalog)}.{table.schema}.{table.name}"
         yield Statement(create_managed_table(table, name), table.comment)
 

@@ -1,4 +1,4 @@
-"""Publishes the latest feature_date of ``gold.user_features`` to the online store."""
+"""Publishes the latest feature_date of ``gold.user_features`` for look-ups by user_id."""
 
 import datetime as dt
 from pathlib import Path
@@ -11,17 +11,18 @@ from churn_assets.errors import EndpointError
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.serving.features import shared_store
 from churn_assets.serving.features.online_store import Published, publish
-from churn_assets.tables import FEATURE_COLUMNS, USER_FEATURES
+from churn_assets.tables import FEATURE_COLUMNS, LATEST_USER_FEATURES, USER_FEATURES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 class LatestFeatures(NamedTuple):
-    """The last date of ``gold.user_features``, and the Delta version that holds it."""
+    """The last date of ``gold.user_features``, the Delta version that holds it, and its number of users."""
 
     feature_date: dt.date
     delta_version: int
+    users: int
 
     @property
     def data_version(self) -> str:
@@ -36,12 +37,13 @@ def latest(lake: Lakehouse) -> LatestFeatures:
         EndpointError: the table is empty.
     """
     version = lake.version(USER_FEATURES)
-    days = [day for day, rows in lake.partition_rows(USER_FEATURES).items() if rows]
-    if not days:
+    users = {day: rows for day, rows in lake.partition_rows(USER_FEATURES).items() if rows}
+    if not users:
         raise EndpointError(
             f"{USER_FEATURES} is empty, so there is nothing to publish. Materialise it first."
         )
-    return LatestFeatures(max(days), version)
+    last = max(users)
+    return LatestFeatures(last, version, users[last])
 
 
 def publish_latest(lake: Lakehouse, latest: LatestFeatures, folder: Path) -> Published:
@@ -61,3 +63,13 @@ def publish_latest(lake: Lakehouse, latest: LatestFeatures, folder: Path) -> Pub
     if lake.settings.is_in_bucket:
         shared_store.share(lake.settings, published.version)
     return published
+
+
+def write_latest(lake: Lakehouse, latest: LatestFeatures) -> int:
+    """Let ``gold.latest_user_features`` hold the features of the latest date; return the number of users.
+
+    Who has left the 30 days leaves it too: a copy of ``gold.user_features`` by user_id would know them still.
+    """
+    rows = lake.read(USER_FEATURES, DateRange(latest.feature_date, latest.feature_date))
+    lake.write(LATEST_USER_FEATURES, rows.select(*LATEST_USER_FEATURES.column_names))
+    return latest.users

@@ -61,8 +61,11 @@ def retried_probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.
 @dg.multi_asset(
     specs=[dg.AssetSpec("first_half"), dg.AssetSpec("second_half")], required_resource_keys=LAUNCHED
 )
-def halves(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+def halves(context: dg.AssetExecutionContext, config: ProbeConfig) -> Iterator[dg.MaterializeResult]:
     yield dg.MaterializeResult("first_half", metadata={"rows": 7})
+    if config.says:
+        context.log.info(config.says)
+    _wait(config)
     raise ValueError("nothing came of the second half")
 
 
@@ -79,11 +82,15 @@ def _probe(context: dg.AssetExecutionContext, config: ProbeConfig) -> dg.Materia
         context.log.info(config.says)
         log.info("a logger says %s", config.says)
         print(f"print says {config.says}")
-    while config.waits_for and not Path(config.waits_for).exists():
-        time.sleep(0.05)
+    _wait(config)
     if config.fails:
         raise ValueError("the asset's own error")
     return dg.MaterializeResult(metadata={"environment": dict(os.environ)})
+
+
+def _wait(config: ProbeConfig) -> None:
+    while config.waits_for and not Path(config.waits_for).exists():
+        time.sleep(0.05)
 
 
 def build_defs(

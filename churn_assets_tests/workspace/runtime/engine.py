@@ -25,6 +25,19 @@ NEWER = {
     "spark.sql.session.localRelationBatchOfChunksSizeBytes": str(1024**3),
 }
 
+# Of Spark 4.0, from the same place as the jars of the ``spark`` deployment.
+DELTA = "io.delta:delta-spark_2.13:4.0.0"
+CLASSIC_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.memory": "2g",
+}
+
 
 class Engine:
     """Starts when it is made, and stops when it is closed or this process ends, whatever way.
@@ -33,6 +46,7 @@ class Engine:
         folder: the workspace's; volumes are in ``Volumes`` there, managed tables in ``managed``.
         python: the cluster's interpreter; functions travel to it by cloudpickle.
         libraries: folder of what the cluster has installed.
+        classic: folder of Apache Spark, for clusters with a classic session; the warehouse is Sail as ever.
         catalogs: those that can be created.
 
     Attributes:
@@ -47,6 +61,7 @@ class Engine:
         python: Path | None = None,
         libraries: Path | None = None,
         catalogs: tuple[str, ...] = CATALOGS,
+        classic: Path | None = None,
     ) -> None:
         self._site = folder / "engine"
         self._site.mkdir(parents=True)
@@ -62,9 +77,13 @@ class Engine:
         path = [self._site, *([libraries] if libraries else []), sail]
         self._process = self._start(folder, python or Path(sys.executable), catalogs, path)
         self._remote = f"sc://127.0.0.1:{self._read()['port']}"
+        spark = (classic, *classic.glob("pyspark/python/lib/py4j-*.zip")) if classic else ()
         self.runtime = Runtime(
-            environment={"SPARK_REMOTE": self._remote, "EMULATED_DATABRICKS": str(folder)},
-            path=(self._site,),
+            environment={
+                "EMULATED_DATABRICKS": str(folder),
+                **(_classic(python, spark, libraries) if spark else {"SPARK_REMOTE": self._remote}),
+            },
+            path=(self._site, *spark),
             imports=("emulated_databricks.hook",),
         )
 
@@ -143,6 +162,18 @@ class Engine:
             log = (self._site / "server.log").read_text()
             raise RuntimeError(f"The emulated engine has ended: {log[-2000:]}")
         return json.loads(line)
+
+
+def _classic(python: Path | None, spark: tuple[Path, ...], libraries: Path | None) -> dict[str, str]:
+    """The variables of a process that starts Apache Spark, whose Python workers have what its driver has."""
+    conf = " ".join(f"--conf {name}={value}" for name, value in CLASSIC_CONF.items())
+    return {
+        "EMULATED_CLASSIC": "1",
+        "PYSPARK_PYTHON": str(python or sys.executable),
+        "PYTHONPATH": os.pathsep.join(map(str, [*spark, *([libraries] if libraries else [])])),
+        "PYSPARK_SUBMIT_ARGS": f"--master local[2] --packages {DELTA} {conf} pyspark-shell",
+        **({"JAVA_HOME": os.environ["JAVA_HOME"]} if "JAVA_HOME" in os.environ else {}),
+    }
 
 
 class ExistingVolumes(set[str]):

@@ -132,7 +132,8 @@ def _create(kind: str, groups: dict[str, Any]) -> dict[str, Any]:
     rest = groups["rest"].strip()
     values: dict[str, Any] = {"exists": bool(groups["exists"])}
     if kind == "table":
-        values["columns"], rest = _parenthesised(rest)
+        columns, rest = _parenthesised(rest)
+        values["columns"], values["primary_key"] = _without_key(columns)
     while rest:
         clause, text, rest = _next_clause(rest)
         if clause not in CREATE[kind] or clause in values:
@@ -150,6 +151,24 @@ def _create(kind: str, groups: dict[str, Any]) -> dict[str, Any]:
         raise UnityError("SPECIFY_CLUSTER_BY_WITH_PARTITIONED_BY_IS_NOT_ALLOWED", "Choose one of the two.")
     values["properties"] = _properties(values.get("properties", ""))
     return values
+
+
+def _without_key(columns: str) -> tuple[str, list[str]]:
+    """The columns, and those of the primary key, which is the last of them and which Sail does not know.
+
+    It is not enforced; its columns have to be NOT NULL (docs.databricks.com/sql/language-manual/
+    sql-ref-syntax-ddl-create-table-constraint).
+    """
+    key = re.search(r",\s*CONSTRAINT\s+`?\w+`?\s+PRIMARY\s+KEY\s*\(([^)]*)\)\s*$", columns, re.IGNORECASE)
+    if key is None:
+        return columns, []
+    columns, names = columns[: key.start()], [unquoted(name.strip()) for name in key.group(1).split(",")]
+    for name in names:
+        if not re.search(rf"`?\b{name}\b`?\s+\w+\s+NOT\s+NULL", columns, re.IGNORECASE):
+            raise UnityError(
+                "PRIMARY_KEY_COLUMNS_NULLABLE", f"The column {name} of a primary key may be NULL."
+            )
+    return columns, names
 
 
 def _added(text: str) -> list[tuple[str, str, str | None]]:

@@ -6,11 +6,13 @@ Spark itself is not imported before the process does it.
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-CONNECT = "pyspark.sql.connect.session"
+# As session.CLASSIC, which is not imported before Spark is.
+SESSION = "pyspark.sql.session" if os.environ.get("EMULATED_CLASSIC") else "pyspark.sql.connect.session"
 
 
 class _Loader(importlib.abc.Loader):
@@ -34,7 +36,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002 - the protocol's
         target: ModuleType | None = None,  # noqa: ARG002 - the protocol's
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != CONNECT:
+        if name != SESSION:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

@@ -1,12 +1,10 @@
-"""The cluster's session: Spark Connect's own, with Unity Catalog's statements and Auto Loader."""
+"""The cluster's session: Spark's own, Connect or classic, with Unity Catalog's statements and Auto Loader."""
 
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
-
-from pyspark.sql.connect import session as connect
+from typing import TYPE_CHECKING, Any
 
 from . import billing, describe, upkeep
 from .auto_loader import BinaryFiles, StreamReader
@@ -18,7 +16,13 @@ FOLDER = "EMULATED_DATABRICKS"
 # Set on serverless compute alone, as MLflow's databricks_utils.py says.
 SERVERLESS = "DATABRICKS_ENV_VERSION"
 
-PlainSession = connect.SparkSession
+# Set on dedicated clusters alone: their session is classic, and Apache Spark is in the process.
+CLASSIC = "EMULATED_CLASSIC"
+
+if TYPE_CHECKING or not os.environ.get(CLASSIC):
+    from pyspark.sql.connect.session import SparkSession as PlainSession
+else:
+    from pyspark.sql.session import SparkSession as PlainSession
 
 IN_CATALOG = re.compile(r"(?P<catalog>`\w+`|\w+)\.information_schema\.columns\b", re.IGNORECASE)
 
@@ -30,6 +34,7 @@ class ClusterSession(PlainSession):
     """
 
     unity: Unity
+    is_slow = False
 
     def sql(self, sqlQuery: str, args: Any = None, **kwargs: Any) -> Any:  # noqa: N803 - Spark's name
         """Run a statement, as the cluster does."""
@@ -39,19 +44,23 @@ class ClusterSession(PlainSession):
     def execute(self, sql: str, args: Any = None, **kwargs: Any) -> Any:
         """Run a statement: a DataFrame, or None where there is nothing to see."""
         statement = parse(sql)
-        self._make_known()
+        self._make_known(sql)
         if statement is not None:
             return self._run(statement)
         upkeep.require_readable(self.unity, sql)
         for table in sorted({match["table"].lower() for match in billing.TABLE.finditer(sql)}):
             billing.frame(self, self.unity.folder, table).createOrReplaceTempView(f"billing_{table}")
         sql = billing.TABLE.sub(r"billing_\g<table>", IN_CATALOG.sub(self._information_schema, sql))
-        return super().sql(sql, args, **kwargs)
+        return super().sql(self.in_engine(sql), args, **kwargs)
 
     def table(self, tableName: str) -> Any:  # noqa: N803 - Spark's name
         """A table by its name."""
-        self._make_known()
-        return super().table(tableName)
+        self._make_known(tableName)
+        return super().table(self.in_engine(tableName))
+
+    def in_engine(self, text: str) -> str:
+        """Names of tables as the engine knows them: here as they are."""
+        return text
 
     @property
     def read(self) -> Any:
@@ -149,9 +158,10 @@ class ClusterSession(PlainSession):
         location = self.unity.managed_location(name)
         location.mkdir(parents=True, exist_ok=True)
         partitioned = ", ".join(f"`{column}`" for column in values.get("partitioned_by", []))
-        super().sql(f"CREATE DATABASE IF NOT EXISTS {name.rpartition('.')[0]}").collect()
+        engine_name = self.in_engine(name)
+        super().sql(f"CREATE DATABASE IF NOT EXISTS {engine_name.rpartition('.')[0]}").collect()
         super().sql(
-            f"CREATE TABLE {name} ({values.pop('columns')}) USING delta "
+            f"CREATE TABLE {engine_name} ({values.pop('columns')}) USING delta "
             + (f"PARTITIONED BY ({partitioned}) " if partitioned else "")
             + (f"COMMENT {_quoted(values['comment'])} " if "comment" in values else "")
             + f"LOCATION {_quoted(str(location))}"
@@ -166,27 +176,31 @@ class ClusterSession(PlainSession):
 
     def _forget(self, name: str) -> None:
         # Sail keeps the columns that a table was created with.
-        super().sql(f"DROP TABLE IF EXISTS {name}").collect()
+        super().sql(f"DROP TABLE IF EXISTS {self.in_engine(name)}").collect()
         self._known.discard(name)
-        self._make_known()
+        self._make_known(name)
 
     def _drop(self, name: str, *, missing_is_fine: bool) -> None:
         if missing_is_fine and not self.unity.get("table", name):
             return
         table = self.unity.require("table", name)
-        super().sql(f"DROP TABLE IF EXISTS {name}").collect()
+        super().sql(f"DROP TABLE IF EXISTS {self.in_engine(name)}").collect()
         self.unity.drop("table", name)
         self._known.discard(name)
         shutil.rmtree(table["location"])
 
-    def _make_known(self) -> None:
+    def _make_known(self, mentioned: str) -> None:
+        """Let the engine know new tables: all of them, or where that costs much those that are mentioned."""
         for table in self.unity.all("table"):
             name = table["name"]
-            if name not in self._known:
-                super().sql(f"CREATE DATABASE IF NOT EXISTS {name.rpartition('.')[0]}").collect()
+            if name not in self._known and (name in mentioned or not self.is_slow):
+                engine_name = self.in_engine(name)
+                super().sql(f"CREATE DATABASE IF NOT EXISTS {engine_name.rpartition('.')[0]}").collect()
                 # Without columns: with them Sail compares by position, its own partition columns last.
                 location = _quoted(table["location"])
-                super().sql(f"CREATE TABLE IF NOT EXISTS {name} USING delta LOCATION {location}").collect()
+                super().sql(
+                    f"CREATE TABLE IF NOT EXISTS {engine_name} USING delta LOCATION {location}"
+                ).collect()
                 self._known.add(name)
 
     def _catalogs(self) -> list[str]:
@@ -216,6 +230,10 @@ def install() -> None:
 
         kind = ServerlessSession
         refuse()
+    elif os.environ.get(CLASSIC):
+        from .classic import ClassicSession
+
+        kind = ClassicSession
 
     def start(self: Any, *args: Any, **kwargs: Any) -> None:
         plain(self, *args, **kwargs)
