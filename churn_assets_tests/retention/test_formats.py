@@ -8,7 +8,7 @@ import pyarrow.parquet as papq
 import pytest
 
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
-from churn_assets.retention.formats import FORMULA_STARTS, as_csv, formatted
+from churn_assets.retention.formats import as_csv, formatted
 from churn_assets.retention.lists import rows_of_list
 from churn_assets.tables import RETENTION_LIST
 from churn_assets_tests.rows import D
@@ -22,7 +22,7 @@ def read_back(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
 
-@pytest.mark.parametrize("start", FORMULA_STARTS)
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_no_id_is_a_formula_in_csv(start: str) -> None:
     (found,) = read_back(as_csv([row(source_user_id=f"{start}cmd|'/c calc'!A1")]))
 

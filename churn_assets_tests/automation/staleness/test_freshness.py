@@ -32,6 +32,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import (
     CHURN_LABELS,
     CHURN_PREDICTIONS,
+    DELIVERIES,
     MODEL_PROMOTIONS,
     PREDICTION_OUTCOMES,
     TABLES,
@@ -98,9 +99,12 @@ def test_our_answer_is_the_one_of_dagsters_daemon(
 
 
 def test_every_table_and_the_endpoint_have_a_policy(make_settings: MakeSettings) -> None:
-    expected = expectations(make_settings(), TODAY)
+    expected = expectations(make_settings(delivery_folder="lists"), TODAY)
 
     assert {asset_key(table) for table in TABLES} < set(expected)
+    # Nothing is expected of deliveries that go to nobody.
+    of_nobody = set(expectations(make_settings(), TODAY))
+    assert set(expected) - of_nobody == {asset_key(DELIVERIES)}
     assert expected[dg.AssetKey("churn_prediction_endpoint")] == EveryDay(420)
     assert expected[asset_key(CHURN_PREDICTIONS)] == EveryDay(420)
 
