@@ -131,6 +131,7 @@ def test_the_materialisation_says_what_the_status_does(lake: FolderLakehouse, sp
         "expected_churn": pytest.approx(2.2),
         "worth_contacting": 4,
         "contact_threshold": pytest.approx(0.2),
+        "save_rate_says": "save rate 0.1 assumed (CHURN_SAVE_RATE)",
     }
     assert score_metadata(lake, SECOND) == {}
 
