@@ -6,6 +6,7 @@ import pytest
 
 from churn_assets import bucket
 from churn_assets.errors import LakeError, SettingsError
+from churn_assets.model.registry import moved_lake
 from churn_assets.own_secrets import own_secret
 from churn_assets_tests.buckets import BucketServer, Fault
 from churn_assets_tests.conftest import bucket_settings
@@ -139,3 +140,18 @@ def test_what_cannot_be_a_lake_is_refused_in_one_line(
     with pytest.raises(SettingsError, match=says) as caught:
         bucket_settings("", tmp_path, lake_root=root, deployment=deployment)
     assert "\n" not in str(caught.value)
+
+
+def test_artifacts_of_a_lake_whose_prefix_was_copied_are_found_in_the_copy(
+    root: Path, bucket_server: BucketServer
+) -> None:
+    place = f"{root}/mlflow/artifacts"
+    (root / "mlflow" / "artifacts" / "m-1" / "MLmodel").write_bytes(b"a model")
+    there = f"{root}-copied/mlflow/artifacts"
+    # Nothing has been copied yet, so the database alone was.
+    assert moved_lake.place_now(f"{place}/m-1", there) == f"{place}/m-1"
+    bucket_server.copy(str(root), f"{root}-copied")
+    assert moved_lake.place_now(f"{place}/m-1", there) == f"{there}/m-1"
+    folder = moved_lake.folder_of(f"{there}/m-1")
+    assert folder is not None
+    assert (folder / "MLmodel").read_bytes() == b"a model"
