@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from churn_assets.contacts.effect import Array, effect
+from churn_assets.retention.effect import Array, effect
 
 BUDGETS = (0.01, 0.05, 0.2)
 LEAST_COVERAGE = 0.93

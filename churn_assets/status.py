@@ -191,8 +191,8 @@ def score_metadata(lake: Lakehouse, day: dt.date) -> dict[str, Any]:
 
 
 def _scores_of(lake: Lakehouse, day: dt.date) -> ScoreStatus | None:
-    from churn_assets.contacts.save_rate import save_rate_of
     from churn_assets.model.metrics.evaluation import CostMatrix
+    from churn_assets.retention.save_rate import save_rate_of
 
     users, sums = lake.totals(CHURN_PREDICTIONS, day, ["churn_probability", "predicted_churn"])
     if not users:

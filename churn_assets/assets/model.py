@@ -78,9 +78,9 @@ def model_assets(settings: Settings) -> Assets:
         users: DataFrame,
     ) -> dg.MaterializeResult:
         # Not above: MLflow and scikit-learn take 4 s to import, and most processes train nothing.
-        from churn_assets.contacts.save_rate import save_rate_of
         from churn_assets.model import training
         from churn_assets.model.data import dataset
+        from churn_assets.retention.save_rate import save_rate_of
 
         lake: Lakehouse = context.resources.lakehouse
         flow, save_rate = _flow(lake), save_rate_of(lake)

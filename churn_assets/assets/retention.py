@@ -15,10 +15,10 @@ from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, date_range, feature_dates
 from churn_assets.assets.gold import reading_as
-from churn_assets.contacts.save_rate import SaveRate, save_rate_of
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.retention import deliveries as handing_over
+from churn_assets.retention.save_rate import SaveRate, save_rate_of
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHANGE_AFTER_DAYS,

@@ -9,8 +9,8 @@ from churn_assets.asset_keys import asset_key
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset, table_spec
 from churn_assets.assets.gold import reading
-from churn_assets.contacts.save_rate import save_rate_in_force
 from churn_assets.lakehouse.lake import Lakehouse
+from churn_assets.retention.save_rate import save_rate_in_force
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_LABELS,
@@ -67,7 +67,7 @@ def _rows(
     # Not above: scipy.stats takes half a second to import, and most processes measure nothing.
     import pandas as pd
 
-    from churn_assets.contacts import outcomes
+    from churn_assets.retention import outcomes
 
     counts = transforms.treatment_counts(listed, treatments, labels, horizon_days).collect()
     [use] = transforms.treatment_use(listed, treatments, horizon_days).collect()

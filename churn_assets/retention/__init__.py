@@ -1,1 +1,1 @@
-"""The list of whom to contact, for those who act on it: read, exported, handed over."""
+"""Whom to contact, handed to those who act on it, and what contacting brought: no Dagster here."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from churn_assets.contacts.effect import Effect, Estimate, effect
+from churn_assets.retention.effect import Effect, Estimate, effect
 from churn_assets.tables import OF_ALL, TREATMENT_OUTCOMES
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from churn_assets.contacts.save_rate import measured, save_rate_in_force, save_rate_of
 from churn_assets.model.metrics.evaluation import CostMatrix
+from churn_assets.retention.save_rate import measured, save_rate_in_force, save_rate_of
 from churn_assets.tables import TREATMENT_OUTCOMES
 from churn_assets_tests.rows import frame
 

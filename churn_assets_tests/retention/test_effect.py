@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from bench.treatments import CASES, counted, coverage, simulated
-from churn_assets.contacts import effect as effects
-from churn_assets.contacts.effect import effect
+from churn_assets.retention import effect as effects
+from churn_assets.retention.effect import effect
 
 COLUMNS = ["risk_band", "month", "is_contact", "channel", "churned", "users"]
 

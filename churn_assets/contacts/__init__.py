@@ -1,1 +1,0 @@
-"""Whom to contact and what contacting brought: no Dagster here."""
