@@ -130,9 +130,9 @@ def print_summary(status: "Status", settings: "Settings") -> None:
         out.print(f"Whom to contact after {listed.feature_date}: {users}. List: churn export --at-risk")
         for line in listed.undelivered:
             out.print(line, soft_wrap=True)
-        if scores.has_outcomes:
-            says = scores.save_rate_says
-            out.print(f"{says[0].upper()}{says[1:]}.", soft_wrap=True, markup=False)
+    if status.scores and status.scores.has_outcomes:
+        says = status.scores.save_rate_says
+        out.print(f"{says[0].upper()}{says[1:]}.", soft_wrap=True, markup=False)
     if status.endpoint and status.endpoint.version:
         endpoint = status.endpoint
         update = f", {endpoint.update}" if endpoint.update != "NOT_UPDATING" else ""

@@ -46,9 +46,13 @@ SAIL_SUFFICES = (
     "assets/test_outcomes.py",
     "assets/test_promotions.py",
     "assets/test_reasons.py",
+    "assets/test_retention.py",
     # Columns that are added: test_lake.py's.
     "automation/staleness/test_migration.py",
     "test_migrate_command.py",
+    # Lists that are given, read and handed over.
+    "retention/",
+    "test_export_command.py",
     # Each is several runs, or commands that would each start a Spark of its own.
     "end_to_end/test_backfill.py",
     "end_to_end/test_barrier.py",

@@ -533,3 +533,22 @@ def test_every_option_and_argument_says_what_it_is() -> None:
             yield from without_help(below, (*path, name))
 
     assert list(without_help(typer.main.get_command(cli.app))) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("CHURN_LAKE_ROOT", "s3://bucket/lake", "Nobody is erased from a lake in a bucket"),
+        ("CHURN_DATABASE_URL", "postgresql://u:secret@host/db", "Nobody is erased while CHURN_DATABASE_URL"),
+    ],
+)
+def test_where_a_user_would_stay_nobody_is_erased(
+    churn: Churn, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv("CHURN_DEPLOYMENT", "local")
+    monkeypatch.setenv(variable, value)
+
+    answer = churn("forget", "--user-id", "1", "--yes")
+
+    assert answer.reason.startswith(f"churn: {says}")
+    assert "secret" not in answer.err

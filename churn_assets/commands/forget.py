@@ -103,6 +103,18 @@ def _lake() -> "FolderLakehouse":
             "Nobody is erased from Unity Catalog from here. On a SQL warehouse, for each table with "
             "user_id or source_user_id: DELETE FROM …, REORG TABLE … APPLY (PURGE), and VACUUM."
         )
+    settings = lake.settings
+    if settings.is_in_bucket:
+        raise LakeError(
+            f"Nobody is erased from a lake in a bucket, as {settings.lake_root} is: its versions and uploads "
+            "would keep the user. Copy the lake into a folder (docs/how-to/bucket.md), erase the user there, "
+            "copy it back under another prefix, and empty the old one."
+        )
+    if settings.database:
+        raise LakeError(
+            "Nobody is erased while CHURN_DATABASE_URL keeps Dagster's and MLflow's histories: previews of "
+            "rows there would stay. Delete those of the user in the database, unset it, and ask again."
+        )
     if not lake.settings.lake_root.is_dir():
         raise LakeError(f"There is no lake at {lake.settings.lake_root}. Set CHURN_LAKE_ROOT.")
     return lake

@@ -114,7 +114,7 @@ def clean_online_store(settings: Settings, people: People) -> None:
 def _trained_on(settings: Settings, stored: StoredVersion) -> tuple[str, str]:
     """Return the first and last training date; none before all dates where they are not known."""
     path = registry.database(settings)
-    if path is None or stored.run_id is None:
+    if not isinstance(path, Path) or stored.run_id is None:
         return "", "9999"
     with sqlite_files.reading(path) as connection:
         row = connection.execute(_SPLIT, (stored.run_id,)).fetchone()

@@ -3,10 +3,7 @@
 import datetime as dt
 import gzip
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,8 +33,9 @@ from churn_assets.tables import (
     USERS,
     Table,
 )
-from churn_assets_tests.end_to_end.command import at_work, settings_in
+from churn_assets_tests.end_to_end.command import settings_in
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, Frame, House
+from churn_assets_tests.forked import at_work, wait_until
 from churn_assets_tests.memory import write_down
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 from churn_assets_tests.rows import line
@@ -345,12 +343,6 @@ def test_users_of_a_file_are_forgotten_together(settings: Settings, churn: Churn
     )
 
 
-def read_until(process: subprocess.Popen[str], step: str) -> None:
-    assert process.stderr
-    while step not in (said := process.stderr.readline()):
-        assert said
-
-
 # Before the first table, in the middle of the tables, and after all of them.
 @pytest.mark.parametrize(
     "step",
@@ -363,11 +355,10 @@ def read_until(process: subprocess.Popen[str], step: str) -> None:
 def test_an_erasure_that_was_killed_is_finished_and_nothing_runs_before(
     settings: Settings, churn: Churn, step: str
 ) -> None:
-    with at_work(settings, "forget", "--user-id", str(PERSON), "--yes") as process:
-        # The last step of the plan, and then those of what is done.
-        read_until(process, "histories, logs and pages")
-        read_until(process, step)
-        os.kill(process.pid, signal.SIGKILL)
+    with at_work(settings, "forget", "--user-id", str(PERSON), "--yes") as command:
+        # After the last step of the plan come those of what is done.
+        wait_until(lambda: step in command.said().partition("histories, logs and pages")[2], command)
+        command.kill()
     assert list((settings.lake_root / "erasures").glob("*.unfinished"))
 
     assert churn("run").reason == "churn: An erasure was interrupted. Finish it first: churn forget --finish"

@@ -1,5 +1,6 @@
 """Which save rate is in force, and what is said of it."""
 
+import numpy as np
 import pytest
 
 from churn_assets.model.metrics.evaluation import CostMatrix
@@ -81,7 +82,7 @@ def test_with_a_rate_of_0_nobody_is_worth_a_contact(make_settings) -> None:
     costs = CostMatrix.of(make_settings(), 0.0)
 
     assert (costs.can_pay, costs.threshold, costs.gain) == (False, 1.0, 0.0)
-    assert costs.profit([1.0, 1.0], [0.9, 1.0]).tolist() == [0.0, 0.0]
+    assert costs.profit(np.array([1.0, 1.0]), np.array([0.9, 1.0])).tolist() == [0.0, 0.0]
 
 
 def test_the_measured_rate_is_in_the_cost_matrix(make_settings) -> None:
