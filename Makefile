@@ -7,11 +7,13 @@ UV := $(BIN)/uv
 # What a Databricks cluster installs, and what it has of its own.
 CLUSTER := churn_assets/databricks/compute/requirements.txt
 RUNTIME := requirements-databricks-runtime.txt
+# It advertises its successor.
+DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # Whole modules a process, since they share what is dear to make.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve bench test test-all test-faults test-spark test-ui check audit lock clean
+.PHONY: help demo dev serve bench docs test test-all test-faults test-spark test-ui check audit lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,11 +69,16 @@ test-faults: $(VENV)/installed-dev  ## hundreds of kills, damages and floods, co
 test-ui: $(VENV)/installed-dev  ## click through Dagster's UI in Chromium (minutes)
 	$(PYTEST) -m slow churn_assets_tests/end_to_end/test_ui.py
 
-check: $(VENV)/installed-dev  ## lint, format, types and the direction of imports
+check: $(VENV)/installed-dev  ## lint, format, types, the direction of imports, the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(DOCS)
+
+docs: $(VENV)/installed-dev  ## make docs/ a site in build/site, its reference pages from the code
+	$(BIN)/python docs/site/reference.py
+	$(DOCS)
 
 # In an environment of its own, which uv keeps in its cache: it pulls in 28 packages that nothing else needs.
 # --strict, because without an answer about a package it would pass in silence.

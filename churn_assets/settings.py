@@ -391,7 +391,7 @@ def without_a_setting() -> list[str]:
     for name in (name for name in given if name.startswith("CHURN_") and name not in known):
         standard = name.removeprefix("CHURN_")
         near = [standard] if standard in known else difflib.get_close_matches(name, known, 1, 0.92)
-        meant = f"did you mean {near[0]}?" if near else "see the README's list."
+        meant = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md."
         lines.append(f"{name} is no setting and is ignored: {meant}")
     return lines
 

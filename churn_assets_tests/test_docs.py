@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -15,7 +17,7 @@ from churn_assets.tables import QUARANTINE_REASONS, QUARANTINED_EVENTS
 from churn_assets_tests.conftest import MakeSettings
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 
@@ -32,18 +34,13 @@ def variables() -> list[str]:
     ]
 
 
-def table_under(heading: str) -> dict[str, str]:
-    """The rows of the first table of a README section, by the name in backticks that each starts with."""
-    section = README.split(f"\n{heading}\n")[1].split("\n#")[0]
-    return dict(re.findall(r"^\| `([^`]+)` \|(.*)\|$", section, re.MULTILINE))
+def table_in(page: str) -> dict[str, str]:
+    """The rows of a page's tables, by the name in backticks that each starts with."""
+    return dict(re.findall(r"^\| `([^`]+)` \|(.*)\|$", (DOCS / page).read_text(), re.MULTILINE))
 
 
-def documented_names(heading: str) -> set[str]:
-    return set(table_under(heading))
-
-
-def test_the_readme_has_each_setting_and_no_other() -> None:
-    assert documented_names("## Settings") == set(variables())
+def test_the_reference_has_each_setting_and_no_other() -> None:
+    assert set(table_in("reference/settings.md")) == set(variables())
 
 
 def test_the_example_of_env_has_each_setting_commented_out() -> None:
@@ -51,8 +48,8 @@ def test_the_example_of_env_has_each_setting_commented_out() -> None:
     assert all(line.startswith("#") or not line for line in ENV_EXAMPLE.splitlines())
 
 
-def test_the_readme_has_the_defaults_of_the_code() -> None:
-    rows = table_under("## Settings")
+def test_the_reference_has_the_defaults_of_the_code() -> None:
+    rows = table_in("reference/settings.md")
     plain = ("deployment", "start_date", "horizon_days", "raw_catalog", "main_catalog", "spark_master")
 
     for name in (*plain, "endpoint_url"):
@@ -60,25 +57,43 @@ def test_the_readme_has_the_defaults_of_the_code() -> None:
         assert default == f"`{Settings.model_fields[name].default}`", name
 
 
-def test_the_readme_has_each_command_and_no_other() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group, as the app has several
-    documented = {name.split()[1] for name in documented_names("## Commands")}
+def test_the_reference_is_what_the_code_says() -> None:
+    made = [sys.executable, ROOT / "docs/site/reference.py", "--check"]
 
-    assert documented == set(commands)
+    assert subprocess.run(made, cwd=ROOT, capture_output=True, text=True, check=False).stdout == ""
 
 
-def test_the_readme_has_each_asset_and_no_other(make_settings: MakeSettings) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_command_of_a_page_is_one_with_these_options(page: Path) -> None:
+    def options_of(command: Any, words: list[str]) -> set[str]:
+        for word in words:
+            command = getattr(command, "commands", {}).get(word, command)
+        return {"--help", "--debug", *(name for one in command.params for name in one.opts)}
+
+    group: Any = typer.main.get_command(app)
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    said = [line.split("churn ", 1)[1] for line in lines if re.match(r"\$ (?:[\w./]*/)?churn ", line)]
+
+    for command in said:
+        words = re.split(r" (?:&&|[|;]) ", command)[0].split()
+        assert words[0] in group.commands or words[0].startswith("-"), command
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= options_of(group, words) | {"--version"}, command
+
+
+def test_the_reference_has_each_asset_and_no_other(make_settings: MakeSettings) -> None:
     graph = build_defs(make_settings(deployment="local")).resolve_asset_graph()
 
-    assert documented_names("## The graph") == {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert set(table_in("reference/graph.md")) == {key.to_user_string() for key in graph.get_all_asset_keys()}
 
 
-def test_the_readme_has_each_reason_for_quarantine_and_no_other() -> None:
+def test_the_page_on_own_data_has_each_reason_for_quarantine_and_no_other() -> None:
     comment = next(column.comment for column in QUARANTINED_EVENTS.columns if column.name == "reason")
     reasons = re.findall(r"[a-z]+(?:_[a-z]+)+|corrupt", comment)
 
     assert len(reasons) == len(QUARANTINE_REASONS)
-    assert documented_names("### What is quarantined, and why") == set(reasons)
+    assert set(table_in("how-to/own-data.md")) == set(reasons)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

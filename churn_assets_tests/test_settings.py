@@ -106,7 +106,7 @@ def test_a_misspelt_setting_is_named_with_the_one_that_was_meant(monkeypatch: py
     Path(".env").write_text("CHURN_HORIZON_DAY=7\nCHURN_START_DATE=2011-01-01\nCHURN_COLOUR=red\nOTHER=1\n")
 
     assert settings.without_a_setting() == [
-        "CHURN_COLOUR is no setting and is ignored: see the README's list.",
+        "CHURN_COLOUR is no setting and is ignored: see docs/reference/settings.md.",
         "CHURN_DATABRICKS_HOST is no setting and is ignored: did you mean DATABRICKS_HOST?",
         "CHURN_HORIZON_DAY is no setting and is ignored: did you mean CHURN_HORIZON_DAYS?",
     ]
