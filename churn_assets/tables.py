@@ -1074,13 +1074,18 @@ QUARANTINED_TREATMENTS = Table(
             f"Why: {', '.join(TREATMENT_REASONS[:-1])} or {TREATMENT_REASONS[-1]} (within its file).",
             allowed=TREATMENT_REASONS,
         ),
-        Column("_raw", "string", "What the row says, as JSON."),
+        Column(
+            "_raw",
+            "string",
+            "What the row says, as JSON: user_id, source_user_id, treated_at, channel, cost.",
+        ),
         Column("_source_file", "string", "Name of the file, without its folder."),
         Column("row_number", "bigint", "Of the row in its file, 1 for the first below a header.", minimum=1),
         Column("_ingested_at", "timestamp", "When it was imported, UTC."),
     ),
     WriteMode.MERGE_NEW,
     key=("_source_file", "row_number", "_raw"),
+    lines_column="_raw",
     lineage=dict.fromkeys(("reason", "_raw", "_source_file", "row_number"), ()),
 )
 

@@ -12,7 +12,7 @@ Format = Literal["csv", "json", "parquet"]
 Rows = Sequence[dict[str, Any]]
 
 # What a spreadsheet takes for a formula, as it runs programs: https://owasp.org/www-community/attacks/CSV_Injection
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 TEXT_COLUMNS = frozenset(column.name for column in RETENTION_LIST.columns if column.type == "string")
 

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as papq
 import pytest
 
+from churn_assets.erasure.people import People
 from churn_assets.errors import ImportFileError
 from churn_assets.sample.treatment_import import TreatmentMapping, import_treatments
 from churn_assets.tables import QUARANTINED_TREATMENTS, TREATMENTS, USERS
@@ -69,6 +70,15 @@ def test_bad_rows_are_kept_with_their_reason_and_once(importing, lake) -> None:
         (4, "bad_treated_at", '{"user_id":"1","treated_at":"soon","channel":"email","cost":null}'),
     ]
     assert lake.read(QUARANTINED_TREATMENTS).count() == 3
+
+
+def test_a_bad_row_is_kept_by_our_names_so_that_an_erasure_finds_its_user(importing, lake) -> None:
+    importing("Kunde;am\nnobody@example.org;2026-02-27\n", user_id="kunde", treated_at="am", channel="=phone")
+
+    kept = lake.read(QUARANTINED_TREATMENTS).select("_raw").toArrow()
+    person = People(frozenset(), frozenset({"nobody@example.org"}))
+    assert kept["_raw"].to_pylist() == ['{"user_id":"nobody@example.org","treated_at":"2026-02-27"}']
+    assert person.of_rows(QUARANTINED_TREATMENTS, kept).tolist() == [True]
 
 
 def test_columns_may_have_other_names_and_a_channel_hold_for_all_rows(importing, lake) -> None:
