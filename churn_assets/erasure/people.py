@@ -88,7 +88,9 @@ class People:
             return np.zeros(0, dtype=np.bool_)
         batch = pa.RecordBatch.from_arrays([lines.cast(pa.string())], ["line"])
         read = next(line_reader(["line"])(iter([batch])))
-        found = _matches(read[USER_ID], self.is_user) | _matches(read[SOURCE_USER_ID], self.is_source)
+        # In the place of a user_id stands, in some lines, the id as its owner knows it.
+        found = _matches(read[USER_ID], lambda text: self.is_user(text) or self.is_source(text))
+        found |= _matches(read[SOURCE_USER_ID], self.is_source)
         return found | _matches(read["_corrupt_record"], self.is_named_in)
 
     def is_named_in(self, text: str | None) -> bool:
