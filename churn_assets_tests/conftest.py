@@ -153,6 +153,46 @@ SHARE_A_HOUSE = (
     ),
 )
 
+# Whole runs of the graph that take half of all time together. What each shows at full size, others show on
+# few rows: they are for make test-all, before a release and every night.
+AT_FULL_SIZE = (
+    # Every step or task on emulated clusters: databricks/ and workspace/ have them one by one.
+    "end_to_end/test_databricks.py",
+    "end_to_end/test_workflow.py",
+    # Late events, outages, deaths and other definitions of churn, through many runs each: test_pipeline.py
+    # has late events and a death, automation/ what is stale, lakehouse/ and transforms/ days and labels.
+    "end_to_end/test_churn_definition.py",
+    "end_to_end/test_daily_job.py",
+    "end_to_end/test_late_data.py",
+    "end_to_end/test_outage.py",
+    "end_to_end/test_unsynced.py",
+    # lakehouse/test_bucket_lake.py has each kind of write.
+    "end_to_end/test_bucket.py",
+    # Programs that bench.pipeline compares with: no part of the platform.
+    "bench/test_pipeline.py",
+)
+
+# Of all other modules, these.
+TESTS_AT_FULL_SIZE = (
+    # faults/test_kills.py kills at any moment.
+    "test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened",
+    # Each is repaired as others are of which this file has one.
+    "test_what_was_made_of_something_else_is_made_again_and_nothing_is_computed_twice",
+    "test_models_that_are_lost_are_given_up_by_name_and_the_next_run_trains_one",
+    "test_the_commands_of_the_page_on_backups_bring_a_lake_back",
+    "test_bronze_is_made_of_the_landing_zone_and_no_quarantined_line_is_doubled",
+    "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.clean.users]",
+    "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.gold.user_daily_activity]",
+    # Ways to log in, through every client: the rest of the file has which of several is taken.
+    "test_a_service_principal_is_used_alone[alone]",
+    "test_a_service_principal_is_used_alone[beside a token]",
+    "test_a_ci_that_is_trusted_needs_no_secret",
+    "test_a_profile_of_the_command_line_tool_names_host_and_token",
+)
+
+# By Pipes as by the step launcher: which of both starts a step, test_happy_path.py and test_launcher.py show.
+BY_ONE_LAUNCHER = ("databricks/test_failures.py", "databricks/test_workers.py")
+
 # Begun first: the others would wait for a process that begins one of them last.
 LONGEST = (
     *chain(*SHARE_A_HOUSE),
@@ -175,8 +215,13 @@ TINY_TABLES = {
 QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
 
 
+# First, as pytest leaves out what is slow where all of these have had their say.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest first. On Apache Spark only what touches the engine: the rest has nothing new to show."""
+    for item in items:
+        if _is_at_full_size(item):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=_place)
     if settings_module.load().deployment != "spark":
         return
@@ -189,6 +234,12 @@ def _place(item: pytest.Item) -> int:
     """Of its module among the longest, which are before all others; those stay as they were collected."""
     module = item.path.relative_to(HERE).as_posix()
     return LONGEST.index(module) if module in LONGEST else len(LONGEST)
+
+
+def _is_at_full_size(item: pytest.Item) -> bool:
+    module = item.path.relative_to(HERE).as_posix()
+    by_pipes = module in BY_ONE_LAUNCHER and "[pipes" in item.name
+    return by_pipes or module in AT_FULL_SIZE or item.name in TESTS_AT_FULL_SIZE
 
 
 def _shows_something_on_spark(item: pytest.Item) -> bool:

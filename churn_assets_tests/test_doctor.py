@@ -66,7 +66,7 @@ def test_where_all_is_well_nothing_is_to_be_mended(examine: Examine, settings: S
 
     assert ill(findings) == []
     assert "has 1 event files" in findings["landing zone"].says
-    assert findings["tables"].says == "0 of 14 exist, all as their contracts say"
+    assert findings["tables"].says == "0 of 16 exist, all as their contracts say"
     assert " answers 1" in findings["engine"].says
 
 

@@ -156,7 +156,8 @@ def test_the_lists_say_what_they_come_to(lake: FolderLakehouse) -> None:
     said = {name: metadata[name].value for name in ("contacts", "control", "expected_gain", "contacts_high")}
     # Users 9, 6 and 5; 8 and 7 are control. Each gains 8 times the risk, less 1.
     assert said == {"contacts": 3, "control": 2, "expected_gain": 13.0, "contacts_high": 2}
-    assert (metadata["budget"].value, metadata["save_rate_is"].value) == (3, "assumed: CHURN_SAVE_RATE")
+    assert metadata["budget"].value == 3
+    assert metadata["save_rate_says"].value == "save rate 0.125 assumed (CHURN_SAVE_RATE)"
     assert "| 9 |" in str(metadata["preview"].value)
 
 

@@ -133,6 +133,7 @@ def test_a_promotion_scores_the_last_date_again_and_is_deployed(house: House) ->
         PREDICTIONS: 1,
         "main_catalog.gold.churn_reasons": 1,
         "main_catalog.gold.feature_drift": 1,
+        "main_catalog.gold.retention_list": 1,
         "main_catalog.gold.model_promotions": 1,
         "churn_prediction_endpoint": 1,
     }
