@@ -117,14 +117,25 @@ READERS = {
     "pyspark": "a table, or a row of it",
     "msgspec": "a file of the endpoint",
 }
+# As the operating system, SQLite and Rust's libraries say it.
+DISK_IS_FULL = ("No space left on device", "database or disk is full", "os error 28")
+MAKE_ROOM = "No space left on device: make room, and ask again; what was begun is made good"
 HOW_TO_SEE = "See what is damaged, and what mends it: churn verify"
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether something could not be written because the disk is full."""
+    return any(sign in str(error) for sign in DISK_IS_FULL)
 
 
 def unreadable(error: BaseException) -> str | None:
     """Return a sentence about a file of the lake that a library could not read; None for other errors.
 
-    Told by the names of its classes' packages, as importing these libraries takes seconds.
+    Told by the names of its classes' packages, as importing these libraries takes seconds. What cannot be
+    written because the disk is full is none of that.
     """
+    if is_out_of_space(error):
+        return f"{one_line(error, with_class=True, max_length=200)}. {MAKE_ROOM}"
     roots = [kind.__module__.partition(".")[0] for kind in type(error).__mro__]
     what = next((READERS[root] for root in roots if root in READERS), None)
     if what is None:

@@ -102,7 +102,8 @@ def at_work(settings: Settings, *arguments: str, clock: dt.datetime | None = Non
     folder = settings.lake_root.parent
     spoken = folder / "spoken"
     spoken.mkdir(exist_ok=True)
-    out, err = (spoken / f"{uuid.uuid4().hex}.{name}" for name in ("out", "err"))
+    name = uuid.uuid4().hex
+    out, err = spoken / f"{name}.out", spoken / f"{name}.err"
     environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
     speech = {1: out, 2: err}
     process = _context().Process(target=_run, args=(arguments, folder, environment, speech, clock))

@@ -1,6 +1,7 @@
 """Files of a lake deleted, cut, emptied or changed at random: named in a line, mended by what it says."""
 
 import random
+import re
 import shlex
 import shutil
 from collections import Counter
@@ -13,7 +14,7 @@ from churn_assets_tests.faults.conftest import Count
 from churn_assets_tests.faults.lakes import Undisturbed
 from churn_assets_tests.forked import churn
 
-MEND = "mend churn "
+MEND = re.compile(r"^mend .* Mend it: (.+)$", re.MULTILINE)
 
 
 def deleted(random_: random.Random, file: Path) -> None:
@@ -60,10 +61,11 @@ def test_any_damaged_file_is_named_and_mended(undisturbed: Undisturbed, tmp_path
 
         found = churn(settings, "verify", "--deep")
         assert not found.has_a_traceback, what
-        mends = [line.removeprefix("mend ") for line in found.out.splitlines() if line.startswith(MEND)]
+        mends = MEND.findall(found.out)
         if found.exit_code == 0:
             outcomes["needed by nobody"] += 1
-        for command in mends:
+        for command in dict.fromkeys(mends):
+            assert command.startswith("churn "), f"{what}: {found.out}"
             mended = churn(settings, *shlex.split(command)[1:])
             assert not mended.has_a_traceback, f"{what}: {command}"
             assert mended.exit_code == 0, f"{what}: {command}: {mended.err}"

@@ -15,7 +15,7 @@ from churn_assets.automation.history.run_tags import REASON_TAG, STARTED_BY_CLI,
 from churn_assets.automation.staleness.plan import Plan, Step
 from churn_assets.automation.staleness.planning import code_versions
 from churn_assets.dates import DateRange
-from churn_assets.errors import HOW_TO_SEE, ChurnError, one_line, unreadable
+from churn_assets.errors import HOW_TO_SEE, MAKE_ROOM, ChurnError, is_out_of_space, one_line, unreadable
 
 # Called with what starts, in a few words.
 Progress = Callable[[str], None]
@@ -121,11 +121,17 @@ class Runner:
             cause = _innermost(error)
             if problem := next(filter(None, map(bucket.in_words, _chain(error))), None):
                 raise RunFailedError(f"{what} failed: the lake's bucket {problem}.") from error
-            damage = f" {HOW_TO_SEE}." if unreadable(cause) or isinstance(cause, FileNotFoundError) else ""
             raise RunFailedError(
-                f"{what} failed with {type(cause).__name__}: {one_line(cause)}.{damage} "
+                f"{what} failed with {type(cause).__name__}: {one_line(cause)}.{_advice(error, cause)} "
                 "Its run in Dagster has the whole trace: make dev."
             ) from error
+
+
+def _advice(error: BaseException, cause: BaseException) -> str:
+    # Not by the cause alone: an engine may end with an error of its own about what it could not write.
+    if any(map(is_out_of_space, _chain(error))):
+        return f" {MAKE_ROOM}."
+    return f" {HOW_TO_SEE}." if unreadable(cause) or isinstance(cause, FileNotFoundError) else ""
 
 
 def _recorded_reason(result: dg.ExecuteInProcessResult) -> str:
