@@ -69,10 +69,12 @@ class Memory:
         return len(self.workers - self._pids())
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.02):
+        while True:
             each = self._each().values()
             self.highest = max(self.highest, sum(each))
             self.largest_worker = max(self.largest_worker, *each, 0)
+            if self._stop.wait(0.02):
+                return
 
     def _each(self) -> dict[int, int]:
         held = {}

@@ -42,7 +42,7 @@ DAMAGES: tuple[Callable[[random.Random, Path], None], ...] = (deleted, emptied, 
 
 @pytest.mark.faults
 def test_any_damaged_file_is_named_and_mended(undisturbed: Undisturbed, tmp_path: Path, count: Count) -> None:
-    tries = 40
+    tries = 20
     random_ = random.Random(tries)
     root = undisturbed.settings.lake_root
     # What a table, a model or a database is made of; logs and locks are nobody's data.
@@ -72,10 +72,11 @@ def test_any_damaged_file_is_named_and_mended(undisturbed: Undisturbed, tmp_path
         if found.exit_code:
             assert mends, f"{what}: {found.out}"
             outcomes["named and mended"] += 1
-            again = churn(settings, "verify", "--deep")
-            assert again.exit_code == 0, f"{what}: {again.out}"
+        # What a repair noted as not computed is computed by the next run.
         ended = churn(settings, "run")
         assert ended.exit_code == 0, f"{what}: {ended.err}"
+        again = churn(settings, "verify", "--deep")
+        assert again.exit_code == 0, f"{what}: {again.out}"
         undisturbed.assert_equal(settings)
         shutil.rmtree(folder)
     words = ", ".join(f"{n} {outcome}" for outcome, n in sorted(outcomes.items()))

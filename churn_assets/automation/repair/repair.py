@@ -18,6 +18,7 @@ from churn_assets.tables import (
     COMPUTED_DATES,
     CONTACT_TABLES,
     DATED,
+    DELIVERIES,
     EVENTS,
     FOUND_FILES,
     LANDED_EVENTS,
@@ -124,10 +125,14 @@ def _repair_table(lake: FolderLakehouse, table: Table) -> str:
             "churn backfill --from D --to D --predictions"
         )
     done = _mended_log(lake, table)
-    if table in (COMPUTED_DATES, FOUND_FILES, *CONTACT_TABLES):
+    if table in (COMPUTED_DATES, FOUND_FILES, DELIVERIES, *CONTACT_TABLES):
         done = done or [f"moved to {mending.put_aside(location).name}"]
         if table in (TREATMENTS, QUARANTINED_TREATMENTS):
             done.append("import the files of treatments again; what is there adds nothing")
+        if table is DELIVERIES:
+            # Made anew and empty, as no run makes it where there is nobody to hand lists to.
+            lake.read(table)
+            done.append("the newest list is handed over again, under the key that its receiver knows")
         if table is TREATMENT_OUTCOMES:
             done.append("the next run measures it")
         if table is COMPUTED_DATES:
