@@ -51,12 +51,29 @@ def fail_dead_cli_runs(instance: dg.DagsterInstance) -> int:
     dead = instance.get_runs(dg.RunsFilter(tags=STARTED_BY_CLI, statuses=UNFINISHED))
     for run in dead:
         _fail(instance, run)
+    _free_pools_of_finished_runs(instance)
     return len(dead)
 
 
+def _free_pools_of_finished_runs(instance: dg.DagsterInstance) -> None:
+    """Free the pools that older releases left with runs they had marked as failed: see ``_fail``."""
+    storage = instance.event_log_storage
+    holders = {
+        run_id
+        for pool in storage.get_concurrency_keys()
+        for run_id in storage.get_concurrency_info(pool).active_run_ids
+    }
+    for run_id in holders:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            storage.free_concurrency_slots_for_run(run_id)
+
+
 def _fail(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    instance.report_run_failed(run, "The process that ran it is gone.")
+    # In this order: who is killed in between is followed by one who finds the run unfinished. The other way
+    # round its pools would be held for ever, by a run that has failed and that nobody looks at again.
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    instance.report_run_failed(run, "The process that ran it is gone.")
 
 
 def _is_alive(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -58,6 +58,35 @@ def test_a_run_of_a_dead_process_is_failed_and_its_pool_is_free(history: dg.Dags
     assert next_run.is_claimed
 
 
+def test_who_is_killed_while_it_buries_a_run_leaves_no_pool_held(
+    history: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(history, dg.DagsterRunStatus.STARTED, STARTED_BY_CLI)
+    steps = ((history, "report_run_failed"), (history.event_log_storage, "free_concurrency_slots_for_run"))
+    for where, step in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, step, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                fail_dead_cli_runs(history)
+
+    fail_dead_cli_runs(history)
+
+    assert slots(history) == (0, 0)
+
+
+def test_a_pool_that_a_failed_run_still_holds_is_freed(history: dg.DagsterInstance) -> None:
+    # As releases left it that were killed between marking a run as failed and freeing its pools.
+    run_of(history, dg.DagsterRunStatus.FAILURE, STARTED_BY_CLI)
+
+    assert fail_dead_cli_runs(history) == 0
+
+    assert slots(history) == (0, 0)
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_history_says_why_the_run_failed(history: dg.DagsterInstance) -> None:
     dead = run_of(history, dg.DagsterRunStatus.STARTED, STARTED_BY_CLI)
 
