@@ -4,7 +4,6 @@ Older commits hold the least and greatest ids of files that are gone, and parame
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -14,6 +13,8 @@ from urllib.parse import unquote
 
 import pyarrow.parquet as papq
 from deltalake import DeltaTable
+
+from churn_assets import durable_files
 
 LOG = "_delta_log"
 # Beside the log: the next one, and the one before.
@@ -55,7 +56,7 @@ def begin_anew(delta: DeltaTable, location: Path, gone: Collection[str], added: 
     actions = [{"commitInfo": _info(location, version)}, *kept, *({"add": add} for add in added)]
     _make_next(location, version, actions)
     (location / LOG).rename(location / BEFORE)
-    _sync(location)
+    durable_files.sync(location)
     complete(location)
     _remove_others(location, {unquote(action["add"]["path"]) for action in actions if "add" in action})
 
@@ -64,7 +65,7 @@ def complete(location: Path) -> None:
     """Finish the replacement of a killed process: the next log is whole once the old one was renamed."""
     if (location / BEFORE).is_dir() and not (location / LOG).is_dir():
         (location / NEXT).rename(location / LOG)
-        _sync(location)
+        durable_files.sync(location)
     for rest in (BEFORE, NEXT):
         shutil.rmtree(location / rest, ignore_errors=True)
 
@@ -82,10 +83,10 @@ def _make_next(location: Path, version: int, actions: list[Action]) -> None:
         last = json.loads((log / "_last_checkpoint").read_bytes()) | {"version": version}
         last.pop("checksum", None)
         checkpoint = (log / f"{0:020}.checkpoint.parquet").read_bytes()
-    _write(location / NEXT / f"{version:020}.json", text.encode())
-    _write(location / NEXT / f"{version:020}.checkpoint.parquet", checkpoint)
-    _write(location / NEXT / "_last_checkpoint", json.dumps(last).encode())
-    _sync(location / NEXT)
+    durable_files.write(location / NEXT / f"{version:020}.json", text.encode())
+    durable_files.write(location / NEXT / f"{version:020}.checkpoint.parquet", checkpoint)
+    durable_files.write(location / NEXT / "_last_checkpoint", json.dumps(last).encode())
+    durable_files.sync(location / NEXT)
 
 
 def _info(location: Path, version: int) -> Action:
@@ -119,18 +120,3 @@ def _remove_others(location: Path, live: Collection[str]) -> None:
         of = name.with_name(name.name.removeprefix(".").removesuffix(".crc"))
         if str(name) not in live and str(of) not in live:
             file.unlink()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 
 import requests
 
-from churn_assets import webhooks
+from churn_assets import durable_files, webhooks
 from churn_assets.errors import ChurnError
 from churn_assets.retention.formats import as_csv
 from churn_assets.settings import Settings
@@ -127,25 +126,14 @@ class FolderTarget:
         draft = file.with_name(f".{file.name}.draft")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as opened:
-                opened.write(handover.csv)
-                opened.flush()
-                os.fsync(opened.fileno())
+            durable_files.write(draft, handover.csv)
             draft.replace(file)
-            _sync(self._folder)
+            # The new name, too, is to outlive a loss of power.
+            durable_files.sync(self._folder)
         except OSError as error:
             raise NotTakenError(
                 f"the folder {self._folder} cannot be written ({error.strerror}); check CHURN_DELIVERY_FOLDER"
             ) from error
-
-
-def _sync(folder: Path) -> None:
-    """Make a new name in the folder outlive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def targets(settings: Settings) -> list[Target]:

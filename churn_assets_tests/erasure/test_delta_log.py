@@ -10,8 +10,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from pyspark.sql import SparkSession
 
+from churn_assets import durable_files
 from churn_assets.dates import DateRange
-from churn_assets.erasure import delta_log, tables
+from churn_assets.erasure import tables
 from churn_assets.erasure.people import People
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import USER_DAILY_ACTIVITY
@@ -120,7 +121,7 @@ def test_whoever_was_killed_while_the_log_changed_places_is_completed(
         if done == death:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(delta_log, "_sync", sync)
+    monkeypatch.setattr(durable_files, "sync", sync)
     with pytest.raises(KeyboardInterrupt):
         tables.erase(lake, USER_DAILY_ACTIVITY, PEOPLE, is_known=True)
     monkeypatch.undo()

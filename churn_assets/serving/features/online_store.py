@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from churn_assets import durable_files
 from churn_assets.errors import ContractError, EndpointError
 
 POINTER = "CURRENT"
@@ -155,10 +156,10 @@ def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
     with FileLock(folder / ".lock"):
         target = folder / version
         target.mkdir()
-        _write(target / IDS, ids)
-        _write(target / FEATURES, features)
-        _write(target / META, json.dumps(meta).encode())
-        _sync(target)
+        _save(target / IDS, ids)
+        _save(target / FEATURES, features)
+        durable_files.write(target / META, json.dumps(meta).encode())
+        durable_files.sync(target)
         previous = _replace_pointer(folder, version)
         _clear(folder, keep={version, previous})
         size = sum(file.stat().st_size for file in target.iterdir())
@@ -181,8 +182,8 @@ def adopt(folder: Path, version: str, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         for name, content in files.items():
-            _write(target / name, content)
-        _sync(target)
+            durable_files.write(target / name, content)
+        durable_files.sync(target)
         _clear(folder, keep={version, _replace_pointer(folder, version)})
 
 
@@ -245,12 +246,9 @@ def _damaged(folder: Path) -> str:
     )
 
 
-def _write(path: Path, content: NDArray[Any] | bytes) -> None:
+def _save(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            np.save(file, content)
+        np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
 
@@ -261,9 +259,9 @@ def _replace_pointer(folder: Path, version: str) -> str | None:
     with contextlib.suppress(FileNotFoundError):
         previous = current_version(folder)
     draft = folder / f".{POINTER}-{version}"
-    _write(draft, version.encode())
+    durable_files.write(draft, version.encode())
     draft.replace(folder / POINTER)
-    _sync(folder)
+    durable_files.sync(folder)
     return previous
 
 
@@ -273,12 +271,3 @@ def _clear(folder: Path, keep: set[str | None]) -> None:
             shutil.rmtree(path)
         elif path.name.startswith(f".{POINTER}-"):
             path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Write a folder to disk: only then do the names of its new files survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
