@@ -3,7 +3,7 @@
 import dagster as dg
 
 from churn_assets.asset_paths import asset_path
-from churn_assets.tables import CONTACT_TABLES, EVENTS, TABLES, Table
+from churn_assets.tables import ASSET_TABLES, EVENTS, TABLES, Table
 
 
 def asset_key(table: Table) -> dg.AssetKey:
@@ -17,7 +17,7 @@ def by_date_key(table: Table, heading: str = "") -> dg.AssetKey:
 
 
 TABLE_OF = {
-    **{asset_key(table): table for table in (*TABLES, *CONTACT_TABLES)},
+    **{asset_key(table): table for table in ASSET_TABLES},
     by_date_key(EVENTS): EVENTS,
     **{by_date_key(table, heading): table for table in TABLES for heading in table.headings},
 }

@@ -6,6 +6,7 @@ universal-pathlib, which behave as ``pathlib``'s do, but for what no bucket has:
 """
 
 import os
+import shutil
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -217,11 +218,16 @@ def copy(source: Path, target: Path) -> None:
 
 
 def remove(place: Path) -> None:
-    """Remove an object, or all objects below a prefix."""
-    import obstore
+    """Remove a file or a folder; in a bucket an object, or all objects below a prefix."""
+    if is_bucket(place):
+        import obstore
 
-    if names := _names(place):
-        obstore.delete(_store_of(place)[0], names)
+        if names := _names(place):
+            obstore.delete(_store_of(place)[0], names)
+    elif place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def require_writable(root: Path) -> None:

@@ -32,7 +32,7 @@ from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.postgres import Postgres
 from churn_assets.settings import Settings, origins
-from churn_assets.tables import CONTACT_TABLES, TABLES
+from churn_assets.tables import ASSET_TABLES, TABLES
 from churn_assets.verification.tables import OTHER_COLUMNS
 from churn_assets.verification.verify import LANDING, verify
 
@@ -207,7 +207,7 @@ def _ledger(lake: Lakehouse) -> str:
 
 
 def _contracts(lake: Lakehouse) -> str:
-    existing = {table for table in (*TABLES, *CONTACT_TABLES) if lake.version(table) >= 0}
+    existing = {table for table in ASSET_TABLES if lake.version(table) >= 0}
     for table in existing:
         lake.require_contract(table)
     return f"{len(existing & {*TABLES})} of {len(TABLES)} exist, all as their contracts say"

@@ -11,7 +11,7 @@ from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing import list_files
 from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.serving.rollout.endpoint_status import EndpointStatus, endpoint_status
-from churn_assets.tables import CHURN_PREDICTIONS, CONTACT_TABLES, RETENTION_LIST, TABLES, Table
+from churn_assets.tables import ASSET_TABLES, CHURN_PREDICTIONS, RETENTION_LIST, Table
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,7 @@ def lake_status(lake: Lakehouse, now: dt.datetime | None = None, last: LandingNo
     if root.exists() and not root.is_dir():
         raise LakeError(f"The lake {root} is a file. Move it away, or set CHURN_LAKE_ROOT to a folder.")
     return Status(
-        tables=[
-            _table_status(lake, table) for table in (*TABLES, *CONTACT_TABLES) if lake.version(table) >= 0
-        ],
+        tables=[_table_status(lake, table) for table in ASSET_TABLES if lake.version(table) >= 0],
         model=_model_status(lake),
         scores=_score_status(lake),
         retention=_list_status(lake),

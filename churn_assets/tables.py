@@ -1209,7 +1209,11 @@ TREATMENT_OUTCOMES = Table(
 )
 
 # Only where somebody says whom they contacted: no run is expected to write these, and no day is due.
+# No run owes these: people fill them, and one follows.
 CONTACT_TABLES = (TREATMENTS, QUARANTINED_TREATMENTS, TREATMENT_OUTCOMES)
+
+# Every table that is an asset.
+ASSET_TABLES = (*TABLES, *CONTACT_TABLES)
 
 # The model learns from these: readers of their dates wait until their checks have passed.
 GATED = (USER_FEATURES, CHURN_LABELS)
@@ -1276,4 +1280,4 @@ LATEST_USER_FEATURES = Table(
 )
 
 # With those that the platform keeps for itself.
-ALL_TABLES = (*TABLES, *CONTACT_TABLES, COMPUTED_DATES, FOUND_FILES)
+ALL_TABLES = (*ASSET_TABLES, COMPUTED_DATES, FOUND_FILES)

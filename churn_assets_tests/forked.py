@@ -4,6 +4,7 @@ A command of its own takes seconds to import what it uses; here it is at work in
 can kill hundreds. What runs is the command: its ``main``, in a session and an environment of its own.
 """
 
+import contextlib
 import datetime as dt
 import functools
 import multiprocessing
@@ -73,9 +74,12 @@ class Command:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to it and to what it has started."""
-        ours = psutil.Process(self.process.pid)
-        for process in (ours, *ours.children(recursive=True)):
-            process.send_signal(number)
+        # Some may have ended since somebody looked.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            ours = psutil.Process(self.process.pid)
+            for process in (ours, *ours.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
 
     def is_at_work(self) -> bool:
         return self.process.is_alive()

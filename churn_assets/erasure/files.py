@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from churn_assets.erasure.people import People
+from churn_assets.lakehouse import erased_users
 from churn_assets.settings import Settings
 from churn_assets.sqlite_files import BUSY_SECONDS
 
@@ -151,7 +152,7 @@ def _text_columns(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
 
 def _apart(settings: Settings) -> list[Path]:
     catalogs = [settings.lake_root / name for name in (settings.raw_catalog, settings.main_catalog)]
-    own = [settings.lake_root / "erasures", settings.mlflow_folder / "artifacts" / "models"]
+    own = [erased_users.folder(settings), settings.mlflow_folder / "artifacts" / "models"]
     landing = [] if "://" in settings.landing_root else [Path(settings.landing_root)]
     return [*catalogs, *own, *landing]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
+from churn_assets import bucket
 from churn_assets.automation.history import stored_history
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.history.lake_lock import LakeLock
@@ -136,7 +137,7 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
     for path in files.texts(settings):
         files.clean_text(path, people)
     for path in tables.leftovers(lake):
-        tables.remove(path)
+        bucket.remove(path)
     progress("what is left")
     left = [path for path in files.still_named(settings, people) if erased_users.UNFINISHED not in path.name]
     remarks = (f"{len(left)} files still have the source_user_id ({_some(left)})",) if left else ()

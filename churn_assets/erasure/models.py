@@ -11,7 +11,7 @@ import pyarrow.parquet as papq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from churn_assets import sqlite_files
+from churn_assets import bucket, sqlite_files
 from churn_assets.erasure import tables
 from churn_assets.erasure.people import USER_ID, People
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -40,13 +40,12 @@ def trained_with(lake: FolderLakehouse, people: People) -> list[int]:
     Which users a training's sample had is not kept: a version is named where it may have had them.
     """
     days = tables.days_of(lake, CHURN_LABELS, people)
-    return [
-        int(stored.version)
-        for stored in stored_versions(lake.settings)
-        if any(
-            first <= str(day) <= last for first, last in [_trained_on(lake.settings, stored)] for day in days
-        )
-    ]
+    found = []
+    for stored in stored_versions(lake.settings):
+        first, last = _trained_on(lake.settings, stored)
+        if any(first <= str(day) <= last for day in days):
+            found.append(int(stored.version))
+    return found
 
 
 def examples(lake: FolderLakehouse, people: People) -> list[Example]:
@@ -108,7 +107,7 @@ def clean_online_store(settings: Settings, people: People) -> None:
     current = online_store.current_version(folder) if snapshot else ""
     for one in _published(settings):
         if one.name != current:
-            tables.remove(one)
+            bucket.remove(one)
 
 
 def _trained_on(settings: Settings, stored: StoredVersion) -> tuple[str, str]:

@@ -6,7 +6,6 @@ commit of that number, which lists the files that are left. What was there befor
 
 import datetime as dt
 import os
-import shutil
 import time
 import uuid
 from collections import Counter
@@ -307,11 +306,3 @@ def leftovers(lake: FolderLakehouse) -> list[Path]:
     """Return what repairs and killed writers put aside: nothing reads it, and anybody may be in it."""
     patterns = ("**/.*.damaged-*", "*/*/.*.half-made-*", "mlflow/*.half-made")
     return sorted({path for pattern in patterns for path in lake.settings.lake_root.glob(pattern)})
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

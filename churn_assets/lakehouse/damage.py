@@ -34,8 +34,6 @@ ACTIONS = frozenset(
         "checkpointMetadata",
     }
 )
-LAST_CHECKPOINT = "_last_checkpoint"
-
 # In the place of a file's size.
 MISSING = -1
 

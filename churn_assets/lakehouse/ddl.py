@@ -12,9 +12,9 @@ from churn_assets.errors import ContractError
 from churn_assets.lakehouse.opened import opened_existing
 from churn_assets.settings import Settings
 from churn_assets.tables import (
+    ASSET_TABLES,
     CHURN_LABELS,
     COMPUTED_DATES,
-    CONTACT_TABLES,
     LATEST_USER_FEATURES,
     TABLES,
     USER_FEATURES,
@@ -129,7 +129,7 @@ def managed_primary_key(table: Table) -> tuple[str, ...]:
 
 def managed_tables(settings: Settings) -> tuple[Table, ...]:
     """Return the tables of a ``databricks`` deployment, but for those that the platform keeps for itself."""
-    return (*TABLES, *CONTACT_TABLES, *(PUBLISHED if settings.databricks_online_store else ()))
+    return (*ASSET_TABLES, *(PUBLISHED if settings.databricks_online_store else ()))
 
 
 def properties_list(properties: dict[str, str]) -> str:

@@ -13,12 +13,11 @@ from churn_assets.lakehouse.landing_notes import LandingNotes
 from churn_assets.model.registry import registry
 from churn_assets.tables import (
     ALL_TABLES,
+    ASSET_TABLES,
     COMPUTED_DATES,
-    CONTACT_TABLES,
     EVENTS,
     LANDED_EVENTS,
     QUARANTINED_EVENTS,
-    TABLES,
     Table,
 )
 from churn_assets.verification import databases, models, serving, tables
@@ -68,7 +67,7 @@ def _table(lake: FolderLakehouse, table: Table, *, deep: bool) -> Iterator[Findi
     if found is None:
         return
     yield found
-    if found.is_well and table in (*TABLES, *CONTACT_TABLES):
+    if found.is_well and table in ASSET_TABLES:
         other = tables.contract(lake, table) or (tables.rows(lake, table) if deep else None)
         if other:
             yield other

@@ -7,7 +7,7 @@ from churn_assets.assets.checks.contract import contract_checks
 from churn_assets.assets.checks.performance import expected_performance, performance
 from churn_assets.assets.checks.retention import retention_checks
 from churn_assets.assets.drift import drift_checks
-from churn_assets.tables import CONTACT_TABLES, TABLES
+from churn_assets.tables import ASSET_TABLES
 
 __all__ = ["asset_checks"]
 
@@ -17,7 +17,7 @@ def asset_checks() -> list[dg.AssetChecksDefinition]:
     return [
         row_conservation(),
         readable_amounts(),
-        *(contract_checks(table) for table in (*TABLES, *CONTACT_TABLES)),
+        *(contract_checks(table) for table in ASSET_TABLES),
         expected_performance(),
         drift_checks(),
         performance(),

@@ -58,12 +58,8 @@ def fail_dead_cli_runs(instance: dg.DagsterInstance) -> int:
 def _free_pools_of_finished_runs(instance: dg.DagsterInstance) -> None:
     """Free the pools that older releases left with runs they had marked as failed: see ``_fail``."""
     storage = instance.event_log_storage
-    holders = {
-        run_id
-        for pool in storage.get_concurrency_keys()
-        for run_id in storage.get_concurrency_info(pool).active_run_ids
-    }
-    for run_id in holders:
+    pools = storage.get_concurrency_infos(list(storage.get_concurrency_keys()))
+    for run_id in {run_id for pool in pools.values() for run_id in pool.active_run_ids}:
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             storage.free_concurrency_slots_for_run(run_id)

@@ -18,7 +18,7 @@ from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.maintenance import MaintenanceReport
 from churn_assets.model.registry import run_retention
 from churn_assets.model.reproduce import needed_delta_versions
-from churn_assets.tables import COMPUTED_DATES, CONTACT_TABLES, TABLES, Table
+from churn_assets.tables import ASSET_TABLES, COMPUTED_DATES, TABLES, Table
 
 Progress = Callable[[str], None]
 
@@ -52,7 +52,7 @@ def maintain(
     progress("what registered versions need")
     needed = _needed(lake)
     progress("tables")
-    for table in (*TABLES, *CONTACT_TABLES):
+    for table in ASSET_TABLES:
         report = maintenance.maintain(lake, table, needed.get(table, set()), retention_hours, dry_run=dry_run)
         done.tables += [report] if report else []
     progress("histories")
@@ -73,7 +73,7 @@ def maintain(
 
 def sizes(lake: FolderLakehouse) -> dict[str, int]:
     """Return the bytes of each table's folder, of Dagster's history and of MLflow's."""
-    tables = (table for table in (*TABLES, *CONTACT_TABLES, COMPUTED_DATES) if lake.location(table).exists())
+    tables = (table for table in (*ASSET_TABLES, COMPUTED_DATES) if lake.location(table).exists())
     folders = {lake.table_name(table): lake.location(table) for table in tables}
     folders |= {"dagster": lake.settings.dagster_home_folder, "mlflow": lake.settings.mlflow_folder}
     return {name: _bytes(folder) for name, folder in folders.items()}

@@ -1,7 +1,6 @@
 """Files beside the tables that nothing reads any more: reports, copies of models, and what was put aside."""
 
 import datetime as dt
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +22,7 @@ def prune(settings: Settings, before: dt.datetime, *, dry_run: bool = False) -> 
     """
     old = [path for path in sorted({*_unread(settings)}) if path.stat().st_mtime < before.timestamp()]
     for path in [] if dry_run else old:
-        if bucket.is_bucket(path):
-            bucket.remove(path)
-        elif path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        bucket.remove(path)
     return len(old)
 
 

@@ -7,11 +7,12 @@ is opened, in one transaction, and a copy of a lake never reads or writes the ar
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from churn_assets import bucket
+from churn_assets import bucket, stored_databases
 from churn_assets.model.registry.mlflow_database import BUSY_SECONDS
 
 # Where MLflow 3.17 keeps a place of artifacts. What a run says it has read stays as it was.
@@ -45,8 +46,7 @@ def follow(database: Path, experiment: str, artifacts: str) -> str | None:
         if not before or before == artifacts or not has_moved(before, artifacts):
             return None
         connection.execute("BEGIN IMMEDIATE")
-        made = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        rewrite(connection.execute, before, artifacts, lambda table: (table,) in made)
+        rewrite(connection.execute, before, artifacts, partial(stored_databases.has_table, connection))
         connection.execute("COMMIT")
     return before
 

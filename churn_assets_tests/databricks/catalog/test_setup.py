@@ -14,7 +14,7 @@ from churn_assets.doctor import examine
 from churn_assets.errors import SettingsError, WorkspaceError
 from churn_assets.lakehouse.unity_lake import UnityLakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import CONTACT_TABLES, TABLES, USERS
+from churn_assets.tables import ASSET_TABLES, USERS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.faults import LostResponse, Refused
@@ -87,7 +87,7 @@ def test_what_was_set_up_lacks_nothing(
     assert client.external_locations.get("raw_catalog_files").url == "s3://bucket/raw"
     assert client.catalogs.get("raw_catalog").storage_root == "s3://bucket/raw/managed"
     assert client.catalogs.get("main_catalog").storage_root == "s3://bucket/churn/main_catalog"
-    assert len(engine.unity.all("table")) == len((*TABLES, *CONTACT_TABLES))
+    assert len(engine.unity.all("table")) == len(ASSET_TABLES)
 
 
 def test_the_dry_run_is_what_is_run_and_nothing_more(
