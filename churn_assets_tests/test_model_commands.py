@@ -3,10 +3,8 @@
 import datetime as dt
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -14,7 +12,6 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from churn_assets import cli
 from churn_assets import settings as settings_module
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.promotions import recorded_promotions
@@ -27,6 +24,7 @@ from churn_assets.model.logged import packaging
 from churn_assets.model.registry import promotions, registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, USER_FEATURES, USERS, WINDOW_FEATURES
+from churn_assets_tests.in_process import Churn, churn_on
 from churn_assets_tests.model.conftest import (
     FIRST_DATE,
     HORIZON_DAYS,
@@ -41,17 +39,6 @@ open_mlflow = open_mlflow_fixture
 
 LAST = DATES.end
 SCORED_AT = dt.datetime(2026, 2, 1, tzinfo=dt.UTC)
-
-
-class Answer(NamedTuple):
-    """How a command ended; what it did on the way is on stderr, indented."""
-
-    exit_code: int
-    out: str
-    reason: str
-
-
-Churn = Callable[..., Answer]
 
 
 def settings_in(folder: Path, deployment: str) -> Settings:
@@ -104,20 +91,7 @@ def lake(first_lake: Path, tmp_path: Path, spark: SparkSession, deployment: str)
 def churn(
     lake: FolderLakehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Churn:
-    """The command on this lake, in this process: it shares the tests' engine."""
-    monkeypatch.chdir(lake.settings.lake_root.parent)
-    for name, value in lake.settings.as_env().items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["churn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        reasons = [text for text in err.splitlines() if not text.startswith("  ")]
-        return Answer(int(ended.value.code or 0), out, "\n".join(reasons))
-
-    return run
+    return churn_on(lake.settings, monkeypatch, capsys)
 
 
 def files_of(lake: FolderLakehouse) -> set[str]:

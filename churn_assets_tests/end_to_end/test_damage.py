@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import dagster as dg
 import pandas as pd
@@ -17,10 +16,8 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from churn_assets import cli
 from churn_assets.automation.history.instance import dagster_instance, prepare_dagster_home
 from churn_assets.graph import build_defs
-from churn_assets.lakehouse import other_accounts
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -41,24 +38,13 @@ from churn_assets.tables import (
 )
 from churn_assets_tests.end_to_end.command import settings_in
 from churn_assets_tests.end_to_end.conftest import House
+from churn_assets_tests.in_process import Churn, churn_on
 from churn_assets_tests.memory import write_down
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 from churn_assets_tests.rows import line
 
 # Sail: what is damaged and mended are files, the same on either engine.
 pytestmark = pytest.mark.usefixtures("on_sail")
-
-
-class Answer(NamedTuple):
-    exit_code: int
-    out: str
-    reason: str
-
-    def to_mend(self) -> list[str]:
-        return [line.removeprefix("mend ") for line in self.out.splitlines() if line.startswith("mend ")]
-
-
-Churn = Callable[..., Answer]
 
 
 @pytest.fixture(scope="module")
@@ -89,28 +75,8 @@ def settings(whole: Path, tmp_path: Path) -> Settings:
 def churn_in(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[Settings], Churn]]:
-    """The command on a lake, in this process: it shares the tests' engine."""
-
-    # Whoever else has a shell where the tests run.
-    monkeypatch.setattr(other_accounts, "accounts_with_a_shell", list)
-
-    def on(settings: Settings) -> Churn:
-        monkeypatch.chdir(settings.lake_root.parent)
-        for name, value in settings.as_env().items():
-            monkeypatch.setenv(name, value)
-
-        def run(*arguments: object) -> Answer:
-            monkeypatch.setattr(sys, "argv", ["churn", *map(str, arguments)])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-            out, err = capsys.readouterr()
-            reasons = [text for text in err.splitlines() if not text.startswith("  ")]
-            return Answer(int(ended.value.code or 0), out, "\n".join(reasons))
-
-        return run
-
     with mlflow_state_as_it_was():
-        yield on
+        yield lambda settings: churn_on(settings, monkeypatch, capsys)
 
 
 @pytest.fixture

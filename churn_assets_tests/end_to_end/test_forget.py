@@ -4,10 +4,8 @@ import datetime as dt
 import gzip
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,10 +13,8 @@ import pyarrow.parquet as papq
 import pytest
 from deltalake import DeltaTable
 
-from churn_assets import cli
 from churn_assets.automation.history.instance import prepare_dagster_home
 from churn_assets.erasure.files import NO_SAMPLE
-from churn_assets.lakehouse import other_accounts
 from churn_assets.sample.simulator import simulate
 from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.features import online_store
@@ -36,6 +32,7 @@ from churn_assets.tables import (
 from churn_assets_tests.end_to_end.command import settings_in
 from churn_assets_tests.end_to_end.conftest import FIRST_DAY, Frame, House
 from churn_assets_tests.forked import at_work, wait_until
+from churn_assets_tests.in_process import Churn, churn_on
 from churn_assets_tests.memory import write_down
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 from churn_assets_tests.rows import line
@@ -123,35 +120,12 @@ def settings(made: Path, tmp_path: Path) -> Settings:
     return settings_in(tmp_path)
 
 
-class Answer(NamedTuple):
-    exit_code: int
-    out: str
-    reason: str
-
-
-Churn = Callable[..., Answer]
-
-
 @pytest.fixture
 def churn(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Churn]:
-    """The command in this process, whose engine it shares."""
-    monkeypatch.setattr(other_accounts, "accounts_with_a_shell", list)
-    monkeypatch.chdir(settings.lake_root.parent)
-    for name, value in settings.as_env().items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["churn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        reasons = [text for text in err.splitlines() if not text.startswith("  ")]
-        return Answer(int(ended.value.code or 0), out, "\n".join(reasons))
-
     with mlflow_state_as_it_was():
-        yield run
+        yield churn_on(settings, monkeypatch, capsys)
 
 
 def location(settings: Settings, table: Table) -> Path:
