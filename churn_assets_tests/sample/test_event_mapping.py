@@ -126,16 +126,14 @@ def test_every_time_that_spark_can_cast_lands_as_iso_8601_in_utc(importing):
     ]
 
 
-@pytest.mark.parametrize(
-    "value", ["12/1/2010 8:26", "soon", "2010-02-30", "+12345-01-01", "-0044-03-15", "0", "86400"]
-)
-def test_a_time_that_is_none_lands_as_it_is(importing, value):
-    assert importing.column("event_ts", times("2026-01-01", value))[1] == value
+def test_a_time_that_is_none_lands_as_it_is(importing):
+    values = ["12/1/2010 8:26", "soon", "2010-02-30", "+12345-01-01", "-0044-03-15", "0", "86400"]
+    assert importing.column("event_ts", times("2026-01-01", *values))[1:] == values
 
 
-@pytest.mark.parametrize("value", ["12:30:00", "8:26", "T12:30"])
-def test_a_time_of_day_is_not_taken_for_todays(importing, value):
-    assert importing.column("event_ts", times("2026-01-01", value))[1] == value
+def test_a_time_of_day_is_not_taken_for_todays(importing):
+    values = ["12:30:00", "8:26", "T12:30"]
+    assert importing.column("event_ts", times("2026-01-01", *values))[1:] == values
 
 
 def test_the_report_counts_rows_that_will_be_quarantined(importing):
