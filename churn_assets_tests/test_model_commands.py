@@ -30,6 +30,7 @@ from churn_assets_tests.model.conftest import (
     HORIZON_DAYS,
     labelled_frame,
     mlflow_state_as_it_was,
+    take_over,
 )
 from churn_assets_tests.model.conftest import open_mlflow as open_mlflow_fixture
 from churn_assets_tests.model.test_reproduce import DATES, change_features, train, write_tables
@@ -58,11 +59,16 @@ def settings_in(folder: Path, deployment: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def first_lake(
-    tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, deployment: str, open_mlflow: Callable
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Path,
+    spark: SparkSession,
+    deployment: str,
+    open_mlflow: Callable,
 ) -> Path:
     """Version 1, trained on Delta version 1 of both tables, is Production; version 2 is another model."""
     folder = tmp_path_factory.mktemp("models") / "lake"
     lake = FolderLakehouse(settings_in(folder, deployment), lambda: spark)
+    take_over(new_database, lake.settings)
     write_tables(lake, users=700)
     rows = labelled_frame(users=100, dates=2)
     features = rows.loc[:, WINDOW_FEATURES].astype("float64")

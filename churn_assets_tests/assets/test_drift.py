@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ from churn_assets.model.registry.drift_reference import ARTIFACT
 from churn_assets.tables import CHURN_PREDICTIONS, FEATURE_COLUMNS, FEATURE_DRIFT, USER_FEATURES
 from churn_assets.transforms.drift import COMPARED
 from churn_assets_tests.conftest import MakeSettings
+from churn_assets_tests.model.conftest import take_over
 from churn_assets_tests.rows import NOON, D, day, frame, rows_of
 
 SETTINGS = settings_module.load(_env_file=None, drift_warn=0.05, drift_fail=0.1)
@@ -170,9 +172,10 @@ def test_without_a_row_both_checks_pass_and_say_why(checked: Callable[..., Resul
 
 
 def test_a_run_compares_what_each_version_scored_and_leaves_out_one_without_a_reference(
-    make_settings: MakeSettings, spark: SparkSession, instance: dg.DagsterInstance
+    make_settings: MakeSettings, new_database: Path, spark: SparkSession, instance: dg.DagsterInstance
 ) -> None:
     settings = make_settings(start_date=day(-1), end_date=day(0))
+    take_over(new_database, settings)
     lake = FolderLakehouse(settings, lambda: spark)
     users = [(1, 0), (2, 0), (3, 0), (4, 5)]
     dates = {day(-1): 1, day(0): 2}

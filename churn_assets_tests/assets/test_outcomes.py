@@ -23,6 +23,7 @@ from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, PREDICTION_OUTCOMES
 from churn_assets_tests.conftest import MakeSettings
+from churn_assets_tests.model.conftest import take_over
 from churn_assets_tests.rows import NOON, D, day, frame, rows_of
 
 HORIZON = 5
@@ -32,7 +33,7 @@ Checked = Callable[..., dg.AssetCheckEvaluation]
 
 
 @pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(tmp_path_factory: pytest.TempPathFactory, new_database: Path) -> Path:
     """An MLflow that knows versions 1 and 2, trained up to 10 and 2 days before D, with AUC 0.9 and 0.75."""
     lake_root = tmp_path_factory.mktemp("registered") / "lake"
     settings = Settings(
@@ -40,6 +41,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lake_root=lake_root,
         mlflow_tracking_uri=f"sqlite:///{lake_root}/mlflow/mlflow.db",
     )
+    take_over(new_database, settings)
     registry.configure(settings)
     import mlflow
 

@@ -21,7 +21,7 @@ from churn_assets.model.logged import explain, packaging
 from churn_assets.model.registry import registry
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS, CHURN_REASONS, USER_FEATURES, WINDOW_FEATURES
-from churn_assets_tests.model.conftest import labelled_frame, mlflow_state_as_it_was
+from churn_assets_tests.model.conftest import labelled_frame, mlflow_state_as_it_was, take_over
 from churn_assets_tests.rows import NOON, D, day, frame
 
 FRAME = labelled_frame(users=100, dates=2)
@@ -45,7 +45,11 @@ def models() -> dict[int, Any]:
 
 @pytest.fixture(scope="module")
 def lake(
-    tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, deployment: str, models: dict[int, Any]
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Path,
+    spark: SparkSession,
+    deployment: str,
+    models: dict[int, Any],
 ) -> Iterator[FolderLakehouse]:
     """Two dates, scored before and after a training; and a version that was logged before all this."""
     root = tmp_path_factory.mktemp("reasons")
@@ -58,6 +62,7 @@ def lake(
         start_date=DATES.start,
         end_date=DATES.end,
     )
+    take_over(new_database, settings)
     with mlflow_state_as_it_was():
         registry.configure(settings)
         import mlflow

@@ -29,7 +29,7 @@ from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
 from churn_assets_tests.conftest import settings_in
 from churn_assets_tests.memory import remember
-from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
+from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 
 # A pandas DataFrame, whose own annotations know neither its to_numpy nor its between.
 Frame = Any
@@ -89,16 +89,7 @@ def on_sail(deployment: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database that nobody used. Making one takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with mlflow_state_as_it_was():
-        registry.configure(local_settings(folder))
-    return folder / "mlflow" / "mlflow.db"
-
-
-@pytest.fixture(scope="session")
-def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Iterator[Callable[..., House]]:
+def make_house(spark: SparkSession, deployment: str, new_database: Path) -> Iterator[Callable[..., House]]:
     instances = ExitStack()
 
     def make(folder: Path, history: dg.DagsterInstance | None = None, **overrides: Any) -> House:
@@ -108,7 +99,7 @@ def make_house(spark: SparkSession, deployment: str, made_database: Path) -> Ite
         # A folder that has been copied from another house has its own.
         if not mlflow.exists():
             mlflow.mkdir(parents=True)
-            shutil.copy(made_database, mlflow)
+            shutil.copy(new_database, mlflow)
         lake = FolderLakehouse(settings, lambda: spark)
         instance = instances.enter_context(dg.DagsterInstance.ephemeral())
         if history:

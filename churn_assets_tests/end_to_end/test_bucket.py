@@ -142,7 +142,7 @@ def test_a_second_machine_is_refused_in_one_line_while_the_first_is_at_work(
 
 
 def test_machines_that_take_turns_share_one_registry(
-    house: House, tmp_path: Path, made_database: Path
+    house: House, tmp_path: Path, new_database: Path
 ) -> None:
     first = house.settings.model_copy(
         update={"mlflow_tracking_uri": f"sqlite:///{house.settings.mlflow_folder}/mlflow.db"}
@@ -152,7 +152,7 @@ def test_machines_that_take_turns_share_one_registry(
         update={"state_root": root, "mlflow_tracking_uri": f"sqlite:///{root}/mlflow/mlflow.db"}
     )
     first.mlflow_folder.mkdir(parents=True)
-    shutil.copy(made_database, first.mlflow_folder)
+    shutil.copy(new_database, first.mlflow_folder)
     with LakeLock(first, None):
         pass
     with LakeLock(other, None):

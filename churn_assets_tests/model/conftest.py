@@ -101,15 +101,6 @@ def labelled(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(labelled_frame(users=700, dates=15), LABELLED_SCHEMA)
 
 
-@pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that ``configure`` made and nobody used. Making one takes seconds, copying it none."""
-    settings = local_settings(tmp_path_factory.mktemp("lake"))
-    with mlflow_state_as_it_was():
-        registry.configure(settings)
-    return settings.lake_root / "mlflow" / "mlflow.db"
-
-
 @pytest.fixture
 def settings(tmp_path: Path, new_database: Path) -> Settings:
     """Settings of a lake whose MLflow is there and empty."""
@@ -118,9 +109,14 @@ def settings(tmp_path: Path, new_database: Path) -> Settings:
 
 def settings_with_database(lake_root: Path, new_database: Path) -> Settings:
     settings = local_settings(lake_root)
-    (lake_root / "mlflow").mkdir(parents=True)
-    shutil.copy(new_database, lake_root / "mlflow")
+    take_over(new_database, settings)
     return settings
+
+
+def take_over(new_database: Path, settings: Settings) -> None:
+    """Let the lake have a copy of the database, in place of making one."""
+    settings.mlflow_folder.mkdir(parents=True)
+    shutil.copy(new_database, settings.mlflow_folder)
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from churn_assets_tests.model.conftest import (
     OpenMlflow,
     labelled_frame,
     mlflow_state_as_it_was,
+    take_over,
 )
 
 DATES = DateRange(FIRST_DATE, FIRST_DATE + 14 * ONE_DAY)
@@ -77,7 +78,11 @@ def train(lake: FolderLakehouse, open_mlflow: OpenMlflow, estimator: str) -> tra
 
 @pytest.fixture(scope="module")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, spark: SparkSession, deployment: str, open_mlflow: OpenMlflow
+    tmp_path_factory: pytest.TempPathFactory,
+    new_database: Path,
+    spark: SparkSession,
+    deployment: str,
+    open_mlflow: OpenMlflow,
 ) -> Iterator[Trained]:
     root: Path = tmp_path_factory.mktemp("reproduce") / "lake"
     settings = settings_module.load(
@@ -88,6 +93,7 @@ def trained(
         horizon_days=HORIZON_DAYS,
         spark_master="local[2]",
     )
+    take_over(new_database, settings)
     lake = FolderLakehouse(settings, lambda: spark)
     write_tables(lake, users=700)
     with mlflow_state_as_it_was():

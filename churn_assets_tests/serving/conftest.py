@@ -26,7 +26,12 @@ from churn_assets.serving.features import online_store
 from churn_assets.serving.rollout.temporary_server import RunningServer, temporary_server
 from churn_assets.settings import Settings
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
-from churn_assets_tests.model.conftest import labelled_frame, local_settings, mlflow_state_as_it_was
+from churn_assets_tests.model.conftest import (
+    labelled_frame,
+    local_settings,
+    mlflow_state_as_it_was,
+    settings_with_database,
+)
 from churn_assets_tests.rows import features
 
 FRAME = labelled_frame(users=100, dates=4)
@@ -158,12 +163,12 @@ def _what_the_server_ignores() -> None:
 
 
 @pytest.fixture(scope="session")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def registered(tmp_path_factory: pytest.TempPathFactory, new_database: Path) -> Iterator[Settings]:
     """A lake whose registry has ``MODELS``, three that cannot be served, and one of a history.
 
     Production is version 1.
     """
-    settings = local_settings(tmp_path_factory.mktemp("serving"))
+    settings = settings_with_database(tmp_path_factory.mktemp("serving"), new_database)
     with mlflow_state_as_it_was():
         registry.configure(settings)
         import mlflow
