@@ -110,11 +110,6 @@ def _lake() -> "FolderLakehouse":
             "would keep the user. Copy the lake into a folder (docs/how-to/bucket.md), erase the user there, "
             "copy it back under another prefix, and empty the old one."
         )
-    if settings.database:
-        raise LakeError(
-            "Nobody is erased while CHURN_DATABASE_URL keeps Dagster's and MLflow's histories: previews of "
-            "rows there would stay. Delete those of the user in the database, unset it, and ask again."
-        )
     if not lake.settings.lake_root.is_dir():
         raise LakeError(f"There is no lake at {lake.settings.lake_root}. Set CHURN_LAKE_ROOT.")
     return lake

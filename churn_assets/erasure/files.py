@@ -1,32 +1,21 @@
-"""Everything beside tables and event files: databases of Dagster and MLflow, logs, pages, samples, copies."""
+"""Logs, pages, samples and copies: all files beside tables, event files and databases."""
 
 import csv
 import io
 import json
 import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from churn_assets.erasure.people import People
 from churn_assets.lakehouse import erased_users
 from churn_assets.settings import Settings
-from churn_assets.sqlite_files import BUSY_SECONDS
 
-SQLITE = b"SQLite format 3\0"
 WITH_SAMPLES = "md_str"
 NO_SAMPLE = "Rows of an erased user were shown here. The next materialisation shows others."
 
 # Texts that people and programs read, by their suffixes; compute logs are .out and .err.
 TEXTS = (".csv", ".err", ".html", ".json", ".jsonl", ".log", ".md", ".out", ".txt", ".yaml", ".yml")
-
-
-def databases(settings: Settings) -> list[Path]:
-    """Return the SQLite files of Dagster's history and of the lake's own MLflow."""
-    roots = (settings.dagster_home_folder, settings.mlflow_folder)
-    return [file for root in roots for file in _files(root) if _begins(file) == SQLITE]
 
 
 def texts(settings: Settings) -> list[Path]:
@@ -35,41 +24,9 @@ def texts(settings: Settings) -> list[Path]:
     return [
         file
         for root in dict.fromkeys((settings.lake_root, settings.dagster_home_folder))
-        for file in _files(root)
+        for file in files_below(root)
         if file.suffix in TEXTS and not any(file.is_relative_to(folder) for folder in apart)
     ]
-
-
-def clean_database(path: Path, people: People, *, dry_run: bool = False) -> int:
-    """Take the ids out of all texts of a SQLite file, and samples of rows that have them.
-
-    What was there is overwritten, and the file made anew, so that no free page keeps it.
-
-    Returns:
-        How many values had them.
-    """
-    changed = 0
-    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("BEGIN IMMEDIATE" if not dry_run else "BEGIN")
-        for table, column in list(_text_columns(connection)):
-            rows = connection.execute(f'SELECT rowid, "{column}" FROM "{table}"')  # noqa: S608 - the file's own names
-            for rowid, value in rows.fetchall() if rows else ():
-                if not isinstance(value, str) or not people.may_be_in(value):
-                    continue
-                cleaned = cleaned_text(value, people)
-                if cleaned == value:
-                    continue
-                changed += 1
-                if not dry_run:
-                    sql = f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?'  # noqa: S608 - as above
-                    connection.execute(sql, (cleaned, rowid))
-        connection.execute("COMMIT")
-        if not dry_run:
-            # Whatever was changed: rows that were deleted long ago may be in free pages still.
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return changed
 
 
 def cleaned_text(text: str, people: People) -> str:
@@ -113,7 +70,7 @@ def still_named(settings: Settings, people: People) -> list[Path]:
     return [
         file
         for root in dict.fromkeys((settings.lake_root, settings.dagster_home_folder))
-        for file in _files(root)
+        for file in files_below(root)
         if people.redacted(str(file.name)) != file.name
         or (file.suffix != ".parquet" and people.is_mentioned_in(file))
     ]
@@ -142,14 +99,6 @@ def _without_samples(content: Any, people: People) -> Any:
     return content
 
 
-def _text_columns(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    for (table,) in connection.execute(tables).fetchall():
-        for _, column, kind, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
-            if any(word in str(kind).upper() for word in ("TEXT", "CHAR", "CLOB")):
-                yield table, column
-
-
 def _apart(settings: Settings) -> list[Path]:
     catalogs = [settings.lake_root / name for name in (settings.raw_catalog, settings.main_catalog)]
     own = [erased_users.folder(settings), settings.mlflow_folder / "artifacts" / "models"]
@@ -157,13 +106,6 @@ def _apart(settings: Settings) -> list[Path]:
     return [*catalogs, *own, *landing]
 
 
-def _files(root: Path) -> list[Path]:
+def files_below(root: Path) -> list[Path]:
+    """Return all files of a folder and its folders, links left out."""
     return [path for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()]
-
-
-def _begins(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(len(SQLITE))
-    except OSError:
-        return b""

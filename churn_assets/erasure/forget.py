@@ -13,7 +13,7 @@ from churn_assets import bucket
 from churn_assets.automation.history import stored_history
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.history.lake_lock import LakeLock
-from churn_assets.erasure import files, landing, models, tables
+from churn_assets.erasure import databases, files, landing, models, tables
 from churn_assets.erasure.people import SOURCE_USER_ID, USER_ID, People
 from churn_assets.erasure.request import Request, new_name
 from churn_assets.errors import BusyError, LandingError
@@ -90,9 +90,11 @@ def plan(lake: FolderLakehouse, wanted: Collection[Wanted], progress: Progress) 
     found[EXAMPLES] = sum(len(example.rows) for example in examples)
     found[ONLINE] = models.online_users(settings, people)
     progress("histories, logs and pages")
-    databases, texts = files.databases(settings), files.texts(settings)
-    found[DATABASES] = sum(files.clean_database(path, people, dry_run=True) for path in databases)
+    places, texts = databases.databases(settings), files.texts(settings)
+    found[DATABASES] = sum(databases.clean_database(place, people, dry_run=True) for place in places)
     found[TEXTS] = sum(files.clean_text(path, people, dry_run=True) for path in texts)
+    if settings.database:
+        remarks.append(databases.KEPT_BY_THE_SERVER)
     found = {where: count for where, count in found.items() if count}
     if found:
         found |= {PUT_ASIDE: count} if (count := len(tables.leftovers(lake))) else {}
@@ -132,8 +134,8 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
     progress("online features")
     models.clean_online_store(settings, people)
     progress("histories, logs and pages")
-    for path in files.databases(settings):
-        files.clean_database(path, people)
+    for place in databases.databases(settings):
+        databases.clean_database(place, people)
     for path in files.texts(settings):
         files.clean_text(path, people)
     for path in tables.leftovers(lake):

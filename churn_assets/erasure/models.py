@@ -11,7 +11,7 @@ import pyarrow.parquet as papq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from churn_assets import bucket, sqlite_files
+from churn_assets import bucket, stored_databases
 from churn_assets.erasure import tables
 from churn_assets.erasure.people import USER_ID, People
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -112,10 +112,10 @@ def clean_online_store(settings: Settings, people: People) -> None:
 
 def _trained_on(settings: Settings, stored: StoredVersion) -> tuple[str, str]:
     """Return the first and last training date; none before all dates where they are not known."""
-    path = registry.database(settings)
-    if not isinstance(path, Path) or stored.run_id is None:
+    place = registry.database(settings)
+    if place is None or stored.run_id is None:
         return "", "9999"
-    with sqlite_files.reading(path) as connection:
+    with stored_databases.reading(place) as connection:
         row = connection.execute(_SPLIT, (stored.run_id,)).fetchone()
     first, last = json.loads(row[0])["train"] if row else ("", "9999")
     return first, last

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from churn_assets.tables import GATED, TABLES, USER_FEATURES, Table
+from churn_assets.tables import ASSET_TABLES, GATED, USER_FEATURES, Table
 
 MODEL = "churn_prediction_model"
 ONLINE_FEATURES = "online_user_features"
@@ -57,7 +57,7 @@ def damaged(subject: str, says: str, mend: str, needed_by: Iterable[str] = ()) -
 def dependents(table: Table) -> tuple[str, ...]:
     """Return the names of what is computed from a table, directly or not, in the order of the graph."""
     found: list[Table] = []
-    for other in TABLES:
+    for other in ASSET_TABLES:
         upstream = {source.table for sources in other.lineage.values() for source in sources}
         upstream |= {reads.upstream for reads in other.reads}
         if other is not table and upstream & {table, *found}:

@@ -4,6 +4,7 @@ import datetime as dt
 import gzip
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from churn_assets_tests.forked import at_work, wait_until
 from churn_assets_tests.in_process import Churn, churn_on
 from churn_assets_tests.memory import write_down
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
+from churn_assets_tests.postgres_server import programs
 from churn_assets_tests.rows import line
 
 # Sail: what is erased are files, the same on either engine; the refusal is tested on both.
@@ -70,13 +72,10 @@ def land_the_person(landing: Path) -> None:
     write(landing, "a-bad.json", [*bad, "no JSON"])
 
 
-@pytest.fixture(scope="module")
-def made(make_house: Callable[..., House], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with the person among 40 users, and its history on disk."""
-    house = make_house(tmp_path_factory.mktemp("made"))
+def land_others(landing: Path) -> None:
     simulate(
-        str(house.landing),
-        house.landing.parent / "truth.csv",
+        str(landing),
+        landing.parent / "truth.csv",
         users=40,
         days=DAYS,
         start=FIRST_DAY,
@@ -85,6 +84,13 @@ def made(make_house: Callable[..., House], tmp_path_factory: pytest.TempPathFact
         duplicate_share=0.02,
         corrupt_share=0.02,
     )
+
+
+@pytest.fixture(scope="module")
+def made(make_house: Callable[..., House], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with the person among 40 users, and its history on disk."""
+    house = make_house(tmp_path_factory.mktemp("made"))
+    land_others(house.landing)
     land_the_person(house.landing)
     house.run()
     features: Frame = DeltaTable(house.lake.location(USER_FEATURES)).to_pandas()
@@ -346,6 +352,42 @@ def test_an_erasure_that_was_killed_is_finished_and_nothing_runs_before(
     assert json.loads(receipt.read_text())["removed"]["main_catalog.clean.events"] == OWN_LINES + 2
     assert [said for said in churn("verify", "--deep").out.splitlines() if not said.startswith("ok")] == []
     assert churn("forget", "--finish").out == "No erasure is unfinished.\n"
+
+
+@pytest.mark.slow
+def test_nor_does_a_history_in_postgresql_name_who_was_forgotten(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_in(tmp_path).model_copy(
+        update={"database_url": database_url, "mlflow_tracking_uri": ""}
+    )
+    landing = Path(settings.landing_root)
+    landing.mkdir(parents=True)
+    land_others(landing)
+    land_the_person(landing)
+    with mlflow_state_as_it_was():
+        churn = churn_on(settings, monkeypatch, capsys)
+        # A secret is not handed on by settings.
+        monkeypatch.setenv("CHURN_DATABASE_URL", database_url)
+        assert churn("run").exit_code == 0
+        before = json.loads(churn("status", "--json").out)["freshness"]
+        assert str(PERSON) in dumped(database_url)
+
+        answer = churn("forget", "--user-id", PERSON, "--yes")
+
+        assert (answer.exit_code, answer.reason) == (0, "")
+        assert "Note: PostgreSQL's write-ahead log" in answer.out
+        assert str(PERSON) not in dumped(database_url)
+        assert where_the_person_is(settings) == []
+        assert json.loads(churn("status", "--json").out)["freshness"] == before
+        assert churn("verify", "--deep").exit_code == 0
+
+
+def dumped(url: str) -> str:
+    """All that a database holds, as its own program writes it down."""
+    folder = programs()
+    assert folder
+    return subprocess.run([folder / "pg_dump", url], capture_output=True, text=True, check=True).stdout
 
 
 def test_nobody_is_forgotten_while_a_run_is_at_work(settings: Settings, churn: Churn) -> None:

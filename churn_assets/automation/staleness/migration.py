@@ -18,7 +18,7 @@ from churn_assets.automation.staleness.staleness import CODE_CHANGED, CodeVersio
 from churn_assets.contracts import Column
 from churn_assets.errors import DateRangeError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.tables import TABLES, USERS, Table
+from churn_assets.tables import ASSET_TABLES, CONTACT_TABLES, USERS, Table
 
 Dates = Mapping[str, list[dt.date]]
 
@@ -51,19 +51,20 @@ def changes(
         ContractError: a table differs from its contract in what it cannot gain.
     """
     versions = code_versions(definitions.resolve_asset_graph())
-    columns = {table: lake.missing_columns(table) for table in TABLES}
+    columns = {table: lake.missing_columns(table) for table in ASSET_TABLES}
     dates = _dates(lake, versions, now)
     every_table = [
         Change(
             table,
-            is_new=lake.version(table) < 0,
+            # Those of contacts are made once somebody imports some.
+            is_new=table not in CONTACT_TABLES and lake.version(table) < 0,
             columns=columns[table],
             dates=dates.get(table, {}),
             rewritten=CODE_CHANGED
             if table is USERS and made_by_other_code(instance, table, versions)
             else "",
         )
-        for table in TABLES
+        for table in ASSET_TABLES
     ]
     return [change for change in every_table if change]
 
@@ -77,7 +78,7 @@ def grow(lake: Lakehouse) -> dict[Table, list[Column]]:
     Raises:
         ContractError: as ``changes``; no table has been changed.
     """
-    missing = {table: columns for table in TABLES if (columns := lake.missing_columns(table))}
+    missing = {table: columns for table in ASSET_TABLES if (columns := lake.missing_columns(table))}
     for table in missing:
         lake.add_missing_columns(table)
     return missing

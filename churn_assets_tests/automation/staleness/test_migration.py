@@ -15,7 +15,7 @@ from churn_assets.dates import DateRange
 from churn_assets.errors import ContractError
 from churn_assets.graph import build_defs
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.tables import TABLES, USER_DAILY_ACTIVITY, USERS
+from churn_assets.tables import TABLES, TREATMENTS, USER_DAILY_ACTIVITY, USERS
 from churn_assets_tests.rows import D, day, frame
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -29,7 +29,7 @@ def older(lake: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch)
     rows = frame(spark, USER_DAILY_ACTIVITY, [(1, D, 2, 0), (1, day(1), 1, 1)])
     lake.write(USER_DAILY_ACTIVITY, rows, DateRange(D, day(1)))
     monkeypatch.setattr(
-        migration, "TABLES", [ACTIVITY if table is USER_DAILY_ACTIVITY else table for table in TABLES]
+        migration, "ASSET_TABLES", [ACTIVITY if table is USER_DAILY_ACTIVITY else table for table in TABLES]
     )
     return lake
 
@@ -61,12 +61,28 @@ def test_columns_come_at_once_and_a_second_time_there_is_nothing_to_do(older: La
     assert grow(older) == {}
 
 
+def test_a_table_of_contacts_grows_as_others_do(
+    lake: Lakehouse, spark: SparkSession, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contact = (1, NOW, "email", None, "contacts.csv", NOW)
+    lake.write(TREATMENTS, frame(spark, TREATMENTS, [contact]))
+    answer = Column("answer", "string", "What the user said.", nullable=True)
+    grown = replace(TREATMENTS, columns=(*TREATMENTS.columns, answer))
+    monkeypatch.setattr(migration, "ASSET_TABLES", [grown])
+    monkeypatch.setattr(migration, "CONTACT_TABLES", [grown])
+
+    assert [change.columns for change in changes(lake, instance, build_defs(lake.settings), NOW)] == [
+        [answer]
+    ]
+    assert grow(lake) == {grown: [answer]}
+
+
 def test_no_table_gains_anything_where_one_is_refused(
     older: Lakehouse, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older.write(USERS, frame(spark, USERS, [(1, D, D, "DE", None)]))
     renamed = [replace(column, name=f"{column.name}_") for column in USERS.columns]
-    monkeypatch.setattr(migration, "TABLES", [ACTIVITY, replace(USERS, columns=tuple(renamed))])
+    monkeypatch.setattr(migration, "ASSET_TABLES", [ACTIVITY, replace(USERS, columns=tuple(renamed))])
     version = older.version(USER_DAILY_ACTIVITY)
 
     with pytest.raises(ContractError, match="country string instead of none"):
