@@ -13,20 +13,27 @@ DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve bench docs test test-all test-faults test-spark test-ui check audit lock clean
+.PHONY: help demo dev serve bench docs wheel test test-all test-faults test-spark test-ui check audit lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(UV):
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 to 3.13 found; install one, or say PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+	@echo "Making $(VENV) with $$($(PYTHON) --version), and uv in it"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
+# What uv says is piped, as it would list each of 200 packages; so a file tells whether it went well.
 define install
-	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1)
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
-	$(BIN)/python -m compileall -q churn_assets
+	@echo "Installing $$(grep -c '^[a-zA-Z]' $(1)) packages of $(1) into $(VENV): a minute or two, once"
+	@rm -f $(VENV)/went-well; { $(UV) pip install --compile-bytecode --no-progress --python $(BIN)/python \
+		--require-hashes -r $(1) 2>&1 && touch $(VENV)/went-well; } | while IFS= read -r line; do case "$$line" in \
+		' '[-+~]' '* | ' Downloaded '* | 'Using Python '*) ;; \
+		'Downloading '*'('[0-9.]*KiB* | 'Downloading '*'('[0-9].[0-9]MiB*) ;; \
+		*) echo "  $$line" ;; esac; done; test -f $(VENV)/went-well
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q churn_assets
 endef
 
 # What runs the platform.
@@ -40,9 +47,7 @@ $(VENV)/installed-dev: requirements-dev.lock requirements.lock pyproject.toml | 
 	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed  ## simulate events, run the whole graph, say what it made
-	$(BIN)/churn simulate --sample
-	$(BIN)/churn run
-	$(BIN)/churn status
+	$(BIN)/churn demo
 
 dev: $(VENV)/installed  ## Dagster's UI with the graph, on sample data if the lake is empty
 	$(BIN)/churn simulate --sample
@@ -53,6 +58,10 @@ serve: $(VENV)/installed  ## the Production model over HTTP
 
 bench: $(VENV)/installed-dev  ## the scoring server beside mlflow models serve, and what else is measured
 	$(BIN)/python -m bench
+
+wheel: | $(UV)  ## the package as a wheel in dist, for machines without this checkout
+	@$(UV) build --quiet --wheel --out-dir dist
+	@ls dist/*.whl
 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)
