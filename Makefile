@@ -26,7 +26,7 @@ $(UV):
 
 # What uv says is piped, as it would list each of 200 packages; so a file tells whether it went well.
 define install
-	@echo "Installing $$(grep -c '^[a-zA-Z]' $(1)) packages of $(1) into $(VENV): a minute or two, once"
+	@echo "Installing the packages of $(1) into $(VENV): a minute or two, once"
 	@rm -f $(VENV)/went-well; { $(UV) pip install --compile-bytecode --no-progress --python $(BIN)/python \
 		--require-hashes -r $(1) 2>&1 && touch $(VENV)/went-well; } | while IFS= read -r line; do case "$$line" in \
 		' '[-+~]' '* | ' Downloaded '* | 'Using Python '*) ;; \

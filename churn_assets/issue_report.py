@@ -144,4 +144,7 @@ def _parts(text: str) -> Iterable[str]:
     if url.netloc and not HERE.match(text):
         for part in (url.netloc, url.hostname, url.username, url.password):
             parts |= {part, urllib.parse.unquote(part)} if part else set()
+        if url.scheme in ("http", "https"):
+            # The secret of a webhook is its path, which an error names without the host.
+            parts |= {url.path, *url.path.split("/"), url.query} - {"", "/"}
     return parts

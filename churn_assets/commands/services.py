@@ -31,6 +31,8 @@ def dev(
         ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
     )
     command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
+    # What Dagster warns of is for who writes a graph: that this command has a successor, that a part is beta.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     # Replaces this process, so that Ctrl-C and signals reach Dagster itself.
     terminal.restore_stderr()
     os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
