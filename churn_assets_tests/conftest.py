@@ -1,6 +1,8 @@
 """One engine session for the whole test run: Sail, or Apache Spark with CHURN_DEPLOYMENT=spark."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,7 +40,9 @@ def forget_the_callers_settings() -> None:
     for name in {*Settings.variables(), *(name for name in os.environ if name.startswith("CHURN_"))}:
         if name != ENGINE or os.environ.get(name) not in ("local", "spark"):
             os.environ.pop(name, None)
-    os.chdir(tempfile.mkdtemp(prefix="churn-tests-"))
+    empty = tempfile.mkdtemp(prefix="churn-tests-")
+    atexit.register(shutil.rmtree, empty, ignore_errors=True)
+    os.chdir(empty)
 
 
 def pytest_sessionstart() -> None:

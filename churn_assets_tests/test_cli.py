@@ -224,6 +224,7 @@ def test_sample_data_starts_180_days_back_and_env_says_so_once(churn: Churn, tmp
     again = churn("simulate", "--sample", "--users", 5)
 
     assert answer.exit_code == again.exit_code == 0
+    assert f"Wrote CHURN_START_DATE={start}, 180 days back, to .env of this folder.\n" in answer.out
     assert Path(".env").read_text() == f"CHURN_HORIZON_DAYS=14\nCHURN_START_DATE={start}\n"
     assert (landed[0], landed[-1]) == (f"events-{start}.json", f"events-{yesterday()}.json")
     assert len(landed) == 180

@@ -45,6 +45,10 @@ def test_every_requirement_has_bounds() -> None:
     assert [one for one in required if ">=" not in one or "<" not in one.partition(";")[0]] == []
 
 
+def test_the_image_that_is_deployed_is_of_this_release() -> None:
+    assert f"\n    tag: {release()}\n" in (CHECKOUT / "deploy" / "values.yaml").read_text()
+
+
 def test_the_changelog_begins_with_the_release_or_what_comes_after_it() -> None:
     headings = re.findall(r"^## (.+)$", (CHECKOUT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
