@@ -31,7 +31,7 @@ define install
 		--require-hashes -r $(1) 2>&1 && touch $(VENV)/went-well; } | while IFS= read -r line; do case "$$line" in \
 		' '[-+~]' '* | ' Downloaded '* | 'Using Python '*) ;; \
 		'Downloading '*'('[0-9.]*KiB* | 'Downloading '*'('[0-9].[0-9]MiB*) ;; \
-		*) echo "  $$line" ;; esac; done; test -f $(VENV)/went-well
+		*) echo "  $$line" ;; esac; done; test -f $(VENV)/went-well && rm $(VENV)/went-well
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
 	@$(BIN)/python -m compileall -q churn_assets
 endef
