@@ -45,7 +45,7 @@ class ThatAnswers(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if self.answers_ping and self.path == "/ping" else 404)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         pass
 
 
