@@ -13,23 +13,32 @@ DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # every process rewrite the assertions of 250 modules anew, half of what it takes to collect the tests.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope
 
+# A command that fails before a pipe fails the target.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
 .DEFAULT_GOAL := help
-.PHONY: help demo dev serve bench docs test test-all test-faults test-spark test-ui check audit lock clean
+.PHONY: help demo dev serve bench docs wheel test test-all test-faults test-spark test-ui check audit lock clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(UV):
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 to 3.13 found; install one, or say PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+	@echo "Making $(VENV) with $$($(PYTHON) --version), and uv in it"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
 
-# Libraries' own tests are a fifth of what could be compiled. A file of theirs that is none of this Python's stops nothing.
+# uv would list each of 200 packages. Of libraries' own tests, a fifth of what there is to compile, nobody runs any, and
+# a file of theirs that is of another Python stops nothing.
 define install
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $(1)
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@echo "Installing the packages of $(1) into $(VENV): a minute or two, once"
+	@$(UV) pip install --no-progress --python $(BIN)/python --require-hashes -r $(1) 2>&1 \
+		| grep --line-buffered -vE '^ [-+~] |^ Downloaded|^Using Python|KiB\)|\([0-9.]{3}MiB\)'
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@echo "  Compiling them"
 	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
-	$(BIN)/python -m compileall -q churn_assets
+	@$(BIN)/python -m compileall -q churn_assets
 endef
 
 # What runs the platform.
@@ -43,9 +52,7 @@ $(VENV)/installed-dev: requirements-dev.lock requirements.lock pyproject.toml | 
 	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed  ## simulate events, run the whole graph, say what it made
-	$(BIN)/churn simulate --sample
-	$(BIN)/churn run
-	$(BIN)/churn status
+	$(BIN)/churn demo
 
 dev: $(VENV)/installed  ## Dagster's UI with the graph, on sample data if the lake is empty
 	$(BIN)/churn simulate --sample
@@ -56,6 +63,10 @@ serve: $(VENV)/installed  ## the Production model over HTTP
 
 bench: $(VENV)/installed-dev  ## the scoring server beside mlflow models serve, and what else is measured
 	$(BIN)/python -m bench
+
+wheel: | $(UV)  ## the package as a wheel in dist, for machines without this checkout
+	@$(UV) build --quiet --wheel --out-dir dist
+	@ls dist/*.whl
 
 test: $(VENV)/installed-dev  ## run the tests on the embedded engine
 	$(PYTEST)

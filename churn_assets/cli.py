@@ -13,6 +13,8 @@ from churn_assets import bucket, plain_paths, terminal
 from churn_assets.commands import (
     backfill,
     costs,
+    demo,
+    doctor,
     events,
     export,
     forget,
@@ -20,6 +22,7 @@ from churn_assets.commands import (
     maintain,
     migrate,
     model,
+    open_,
     repair,
     run,
     runs,
@@ -30,6 +33,7 @@ from churn_assets.commands import (
 )
 from churn_assets.console import err, out
 from churn_assets.errors import ChurnError, one_line, unreadable
+from churn_assets.release import release
 
 WRONG_USAGE = 2
 
@@ -45,9 +49,7 @@ DEBUG = "--debug"
 def _say_version(wanted: bool) -> None:
     if not wanted:
         return
-    from importlib.metadata import version
-
-    out.print(f"churn {version('churn-assets')}")
+    out.print(f"churn {release()}")
     raise typer.Exit
 
 
@@ -64,6 +66,7 @@ def _options(
     pass
 
 
+app.command()(demo.demo)
 app.command()(events.simulate)
 app.command("import")(imports.import_)
 app.command()(run.run)
@@ -82,7 +85,8 @@ app.command()(repair.restore)
 app.command()(forget.forget)
 app.command()(services.dev)
 app.command()(services.serve)
-app.command()(services.doctor)
+app.command("open")(open_.open_)
+app.command()(doctor.doctor)
 app.command()(workspace.setup)
 app.add_typer(workspace.workflow, name="workflow", help="The pipeline as a Databricks job.")
 

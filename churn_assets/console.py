@@ -13,7 +13,10 @@ from rich.spinner import Spinner
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from churn_assets import advice
+
 if TYPE_CHECKING:
+    from churn_assets.serving.rollout.endpoint_status import EndpointStatus
     from churn_assets.settings import Settings
     from churn_assets.status import ModelStatus, Status
 
@@ -141,7 +144,15 @@ def print_summary(status: "Status", settings: "Settings") -> None:
             soft_wrap=True,
         )
     elif status.endpoint:
-        out.print(
-            f"Endpoint {status.endpoint.url}: {status.endpoint.state}. Serve: make serve", soft_wrap=True
-        )
-    out.print(f"Tables are in {settings.lake_root}. Graph, lineage and runs: make dev")
+        out.print(_unserved(status.endpoint), soft_wrap=True)
+    out.print(
+        f"Tables are in {settings.lake_root}. Graph, lineage and runs: {advice.start('dev')}", soft_wrap=True
+    )
+
+
+def _unserved(endpoint: "EndpointStatus") -> str:
+    """Say why no version of this lake is served, and what to do about it."""
+    others = {"refused": "another lake's server answers", "another program": "another program answers"}
+    if endpoint.state in others:
+        return f"Endpoint {endpoint.url}: {others[endpoint.state]}. Set CHURN_ENDPOINT_URL to a free port."
+    return f"Endpoint {endpoint.url}: {endpoint.state}. Serve: {advice.start('serve')}"

@@ -18,6 +18,9 @@ from churn_assets.errors import SettingsError
 
 Deployment = Literal["local", "spark", "databricks"]
 
+# What the name of a variable that holds a secret has in it, ours or another program's.
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|CONNECTION_STRING")
+
 # Unity Catalog's rule for names that need no quoting, which the folder names of a local lake follow too.
 CATALOG_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -365,6 +368,12 @@ def origins() -> Origins:
     here = {name for name in known if os.environ.get(name)}
     there = {name for name, value in dotenv_values(file).items() if value and name in known}
     return Origins(sorted(here), file, sorted(there - here))
+
+
+def secrets_in_environment() -> list[str]:
+    """Return what the environment and ``.env`` have in variables that hold a secret, by their names."""
+    given = {**dotenv_values(_env_file()), **os.environ}
+    return [value for name, value in given.items() if value and SECRET_NAME.search(name.upper())]
 
 
 def load(**overrides: Any) -> Settings:

@@ -1,7 +1,10 @@
 """One engine session for the whole test run: Sail, or Apache Spark with CHURN_DEPLOYMENT=spark."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -27,6 +30,24 @@ hypothesis.settings.load_profile("busy machines")
 
 # Whoever runs the tests may have a server of their own on the usual port.
 NOBODY_LISTENS = "http://127.0.0.1:9"
+
+# And settings of their own. Only the engine may be asked for, as make test-spark does; a workspace is never.
+ENGINE = "CHURN_DEPLOYMENT"
+
+
+def forget_the_callers_settings() -> None:
+    """Leave no variable that the platform or its commands would read, and no .env where they look for one."""
+    for name in {*Settings.variables(), *(name for name in os.environ if name.startswith("CHURN_"))}:
+        if name != ENGINE or os.environ.get(name) not in ("local", "spark"):
+            os.environ.pop(name, None)
+    empty = tempfile.mkdtemp(prefix="churn-tests-")
+    atexit.register(shutil.rmtree, empty, ignore_errors=True)
+    os.chdir(empty)
+
+
+def pytest_sessionstart() -> None:
+    forget_the_callers_settings()
+
 
 if TYPE_CHECKING:
     from churn_assets_tests.buckets import BucketServer

@@ -1,11 +1,14 @@
 """The ``churn`` command as its user meets it: what it prints, what it leaves on disk, how it ends."""
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.ingestion import ingest
 from churn_assets.resources import lakehouse
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USER_DAILY_ACTIVITY, USER_FEATURES, Table
+from churn_assets_tests.conftest import NOBODY_LISTENS
 from churn_assets_tests.rows import line
 
 CHURN = Path(sys.executable).with_name("churn")
@@ -60,6 +64,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, deployment: st
         monkeypatch.delenv(name)
     monkeypatch.setenv("CHURN_DEPLOYMENT", deployment)
     monkeypatch.setenv("CHURN_SPARK_MASTER", "local[2]")
+    monkeypatch.setenv("CHURN_ENDPOINT_URL", NOBODY_LISTENS)
 
 
 @pytest.fixture
@@ -86,7 +91,12 @@ def process(deployment: str, tmp_path: Path) -> Churn:
         process = subprocess.run(
             [CHURN, *arguments],
             cwd=tmp_path,
-            env={"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **environment},
+            env={
+                "HOME": os.environ["HOME"],
+                "PATH": "/usr/bin:/bin",
+                "CHURN_ENDPOINT_URL": NOBODY_LISTENS,
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=120,
@@ -214,6 +224,7 @@ def test_sample_data_starts_180_days_back_and_env_says_so_once(churn: Churn, tmp
     again = churn("simulate", "--sample", "--users", 5)
 
     assert answer.exit_code == again.exit_code == 0
+    assert f"Wrote CHURN_START_DATE={start}, 180 days back, to .env of this folder.\n" in answer.out
     assert Path(".env").read_text() == f"CHURN_HORIZON_DAYS=14\nCHURN_START_DATE={start}\n"
     assert (landed[0], landed[-1]) == (f"events-{start}.json", f"events-{yesterday()}.json")
     assert len(landed) == 180
@@ -526,8 +537,48 @@ def test_a_shell_completes_commands() -> None:
     assert answer.stdout.split() == ["reproduce", "repair", "restore"]
 
 
-def test_every_option_and_argument_says_what_it_is() -> None:
-    def without_help(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+def test_the_demo_of_a_lake_with_events_simulates_none_and_says_what_it_made_of_them(churn: Churn) -> None:
+    land(*two_events())
+
+    answer = churn("demo")
+
+    assert answer.exit_code == 0, answer.err
+    simulated, done, *_ = answer.out.splitlines()
+    assert simulated.endswith("lake/landing/events already; simulating none.")
+    assert done.startswith("Done in ")
+    assert "main_catalog.gold.user_features" in answer.out
+    assert answer.out.count("2 lines landed: 2 events, 0 quarantined; 2 users.") == 1
+
+
+def test_what_else_uses_the_endpoints_port_is_said_before_anything_is_computed(
+    churn: Churn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(*two_events())
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("CHURN_ENDPOINT_URL", url)
+        threading.Thread(target=hang_up_on_everybody, args=(other,), daemon=True).start()
+
+        answer = churn("run")
+
+    assert answer.exit_code == 1
+    assert answer.reason.startswith(
+        f"churn: A program that is no churn serve listens at {url}. Set CHURN_ENDPOINT_URL to http://127.0.0.1:"
+    )
+    assert tables() == []
+
+
+def hang_up_on_everybody(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.close()
+
+
+def test_every_command_option_and_argument_says_what_it_is() -> None:
+    def without_help(command: Any, path: tuple[str, ...] = ("churn",)) -> Iterator[str]:
+        if not command.help:
+            yield " ".join(path)
         yield from (f"{' '.join(path)} {one.name}" for one in command.params if not one.help)
         for name, below in getattr(command, "commands", {}).items():
             yield from without_help(below, (*path, name))

@@ -183,4 +183,5 @@ def _with_sample_start(settings: "Settings") -> "Settings":
         draft.replace(target)
     except OSError as error:
         raise SettingsError(f"Cannot write .env: {error.strerror}. Set CHURN_START_DATE={start}.") from error
+    out.print(f"Wrote CHURN_START_DATE={start}, {SAMPLE_DAYS} days back, to .env of this folder.")
     return current_settings()

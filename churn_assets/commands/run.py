@@ -28,17 +28,37 @@ def run(
     ] = None,
 ) -> None:
     """Compute everything that is new, landing zone to scores."""
+    from churn_assets.deployed_lake import lakehouse
+    from churn_assets.status import lake_status
+
+    settings = current_settings()
+    compute(settings, _wanted_dates(settings, from_, to))
+    console.print_summary(lake_status(lakehouse(settings)), settings)
+
+
+def compute(settings: "Settings", wanted: DateRange | None = None) -> None:
+    """Run the graph where something is new, and print how long it took and what it has to say.
+
+    Args:
+        settings: of the lake.
+        wanted: feature_dates to compute; all that the data covers, without it.
+
+    Raises:
+        ChurnError: in one line, what stopped it.
+    """
     from churn_assets.automation.history.instance import dagster_instance
     from churn_assets.automation.runs.pipeline import Pipeline
     from churn_assets.deployed_lake import lakehouse
     from churn_assets.graph import build_defs
     from churn_assets.lakehouse import other_accounts
-    from churn_assets.status import lake_status
 
-    settings = current_settings()
-    wanted = _wanted_dates(settings, from_, to)
     lake = lakehouse(settings)
     lake.require_writable()
+    if not lake.is_remote:
+        from churn_assets.serving.rollout.address import require_ours
+
+        # The last step needs it, minutes later.
+        require_ours(settings)
     started = time.monotonic()
     ahead = threading.Thread(target=_import_model_packages, daemon=True)
     with console.steps() as step, dagster_instance(settings) as instance:
@@ -49,7 +69,6 @@ def run(
         out.print(note, soft_wrap=True, markup=False)
     if settings.deployment == "local" and (line := other_accounts.first_warning(settings.local_root)):
         console.err.print(f"churn: {line}", soft_wrap=True)
-    console.print_summary(lake_status(lake), settings)
 
 
 def _import_model_packages() -> None:

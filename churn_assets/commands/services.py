@@ -1,4 +1,4 @@
-"""Long-running commands, and the check of this machine."""
+"""The commands that run until they are stopped: ``churn serve`` and ``churn dev``."""
 
 import os
 import sys
@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from churn_assets import terminal
 from churn_assets.commands.current import current_settings
-from churn_assets.console import out
 
 
 def serve() -> None:
@@ -33,22 +31,8 @@ def dev(
         ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]
     )
     command = [str(dagster), "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
+    # What Dagster warns of is for who writes a graph: that this command has a successor, that a part is beta.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     # Replaces this process, so that Ctrl-C and signals reach Dagster itself.
     terminal.restore_stderr()
     os.execv(command[0], command)  # noqa: S606 - Dagster of this environment
-
-
-def doctor() -> None:
-    """Say what this machine lacks, and how to mend it."""
-    from churn_assets.deployed_lake import lakehouse
-    from churn_assets.doctor import examine
-
-    settings = current_settings()
-    out.print(f"deployment {settings.deployment}, lake {settings.lake_root}", soft_wrap=True)
-    problems = 0
-    for finding in examine(lakehouse(settings)):
-        mark = ("ok  ", "green") if finding.is_well else ("mend", "red")
-        out.print(Text.assemble(mark, f" {finding.name}: {finding.says}"), soft_wrap=True)
-        problems += not finding.is_well
-    if problems:
-        raise typer.Exit(1)

@@ -11,6 +11,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_
 
 from churn_assets.errors import WorkspaceError, one_line
 from churn_assets.identity import nothing_found, share
+from churn_assets.release import release
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def workspace_client(settings: Settings, patience_seconds: float = PATIENCE_SECO
         config = Config(
             **arguments,
             product="churn-assets",
-            product_version="0.1.0",
+            product_version=release(),
             retry_timeout_seconds=max(1, round(patience_seconds)),
         )
     except (ValueError, DatabricksError, requests.RequestException) as error:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from churn_assets import bucket
+from churn_assets import advice, bucket
 from churn_assets.automation.history import stored_history
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.history.lake_lock import LakeLock
@@ -62,7 +62,7 @@ def alone(lake: FolderLakehouse) -> Iterator[None]:
                 if running := instance.get_runs(filters, limit=1):
                     raise BusyError(
                         f"A run of Dagster is at work on this lake ({running[0].run_id[:8]}). Wait for it, "
-                        "or cancel it: make dev."
+                        f"or cancel it: {advice.start('dev')}."
                     )
         else:
             stack.enter_context(LakeLock(settings, None, to_finish=True))

@@ -110,7 +110,7 @@ def test_of_two_runs_at_once_the_second_says_so_and_the_first_goes_on(settings: 
         second = churn(settings, "run")
         assert second.exit_code == 1
         assert second.err.strip() == (
-            "churn: Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
+            "churn: Another churn run is at work on this lake. Wait for it, or see what it does: churn dev."
         )
         assert second.out == ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from churn_assets import advice
 from churn_assets.automation.history.database_lock import DatabaseLock
 from churn_assets.automation.history.dead_runs import fail_dead_cli_runs
 from churn_assets.errors import BusyError
@@ -47,7 +48,8 @@ class LakeLock:
             self._lock.acquire()
         except Timeout as error:
             raise BusyError(
-                "Another churn run is at work on this lake. Wait for it, or see what it does: make dev."
+                "Another churn run is at work on this lake. Wait for it, or see what it does: "
+                f"{advice.start('dev')}."
             ) from error
         try:
             if self._lease:
@@ -65,7 +67,7 @@ class LakeLock:
         if self._shared and not self._shared.acquire():
             raise BusyError(
                 "Another churn run is at work on this lake, on another machine. Wait for it, or see what it "
-                "does: make dev."
+                f"does: {advice.start('dev')}."
             )
 
     def _require_whole_users(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from churn_assets import bucket
+from churn_assets import advice, bucket
 from churn_assets.asset_keys import asset_key
 from churn_assets.automation.history.failure_reasons import recorded_error_line
 from churn_assets.automation.history.run_tags import REASON_TAG, STARTED_BY_CLI, range_tags
@@ -123,7 +123,7 @@ class Runner:
                 raise RunFailedError(f"{what} failed: the lake's bucket {problem}.") from error
             raise RunFailedError(
                 f"{what} failed with {type(cause).__name__}: {one_line(cause)}.{_advice(error, cause)} "
-                "Its run in Dagster has the whole trace: make dev."
+                f"Its run in Dagster has the whole trace: {advice.start('dev')}."
             ) from error
 
 
@@ -137,7 +137,8 @@ def _advice(error: BaseException, cause: BaseException) -> str:
 def _recorded_reason(result: dg.ExecuteInProcessResult) -> str:
     errors = [event.step_failure_data.error for event in result.get_step_failure_events()]
     return next(
-        (recorded_error_line(error) for error in errors if error), "its run in Dagster says why: make dev"
+        (recorded_error_line(error) for error in errors if error),
+        f"its run in Dagster says why: {advice.start('dev')}",
     )
 
 

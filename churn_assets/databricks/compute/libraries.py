@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-DISTRIBUTION = "churn-assets"
 # Under this name wherever it is staged: the service takes requirements files by their URI.
 FILE = "requirements.txt"
 # The same without hashes, for where no hash can stand beside the wheel.

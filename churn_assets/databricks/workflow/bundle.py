@@ -6,7 +6,6 @@ The job is that of ``spec``, with the bundle's variables in place of what differ
 from pathlib import Path
 from typing import Any
 
-from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.compute.libraries import FILE as REQUIREMENTS_FILE
 from churn_assets.databricks.compute.libraries import PINS as PINS_FILE
 from churn_assets.databricks.compute.spot import spot_attributes
@@ -14,6 +13,7 @@ from churn_assets.databricks.workflow.people import permissions
 from churn_assets.databricks.workflow.spec import JOB_NAME, job_specification, require_job_settings
 from churn_assets.databricks.workflow.tasks import KEEP
 from churn_assets.databricks.workflow.wheel import write_wheel
+from churn_assets.release import DISTRIBUTION
 from churn_assets.settings import Settings
 
 FILE = "databricks.yml"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from churn_assets.databricks.compute.libraries import DISTRIBUTION
 from churn_assets.databricks.workflow.job_compute import (
     Installs,
     arguments,
@@ -14,6 +13,7 @@ from churn_assets.databricks.workflow.people import notices, run_as
 from churn_assets.databricks.workflow.tasks import ENTRY_POINT, FEATURE_COUNT, TaskName
 from churn_assets.errors import SettingsError
 from churn_assets.model.data.dataset import MINIMUM_ROWS
+from churn_assets.release import DISTRIBUTION
 from churn_assets.settings import Settings
 
 JOB_NAME = "churn-prediction-pipeline"

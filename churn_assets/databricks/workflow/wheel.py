@@ -12,12 +12,12 @@ import io
 import sys
 import zipfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from churn_assets.databricks.archive import EPOCH, archive, package_folder
-from churn_assets.databricks.compute.libraries import DISTRIBUTION, FILE, PINS, cluster_requirements, pins
+from churn_assets.databricks.compute.libraries import FILE, PINS, cluster_requirements, pins
 from churn_assets.databricks.workflow.tasks import ENTRY_FUNCTION, ENTRY_POINT
+from churn_assets.release import DISTRIBUTION, release
 
 # dagster-pyspark's few modules come along: its own wheel would pull pyspark in, too.
 PACKAGES = ("churn_assets", "dagster_pyspark")
@@ -39,7 +39,7 @@ def cluster_wheel() -> Wheel:
     Raises:
         WorkspaceError: the package cannot be found as a folder.
     """
-    project, number = DISTRIBUTION.replace("-", "_"), _version()
+    project, number = DISTRIBUTION.replace("-", "_"), release()
     info = f"{project}-{number}.dist-info"
     buffer = io.BytesIO(archive([package_folder(name) for name in PACKAGES]).content)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as wheel:
@@ -75,14 +75,6 @@ def write_wheel(folder: Path) -> Path:
 def _recorded(name: str, content: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     return f"{name},sha256={digest},{len(content)}\n"
-
-
-def _version() -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        # A checkout that is on the path without having been installed.
-        return "0.0.0"
 
 
 if __name__ == "__main__":

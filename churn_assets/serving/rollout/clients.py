@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import requests
-
-from churn_assets.errors import EndpointError, WorkspaceError
+from churn_assets.errors import WorkspaceError
 from churn_assets.serving.endpoint import ENDPOINT_NAME, endpoint_admin_token, online_folder
+from churn_assets.serving.rollout.address import is_running
 from churn_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from churn_assets.serving.rollout.target import Target
 
 # For a server on this machine; a workspace has longer ones.
-CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 20
 
 
@@ -103,10 +101,11 @@ class BundledEndpoint:
         """Open the running server, or start a temporary one.
 
         Raises:
-            EndpointError: another program answers at the address, or the temporary server does not start.
+            EndpointError: another lake's server or another program answers at the address, or the temporary
+                server does not start.
         """
         url = self._settings.endpoint_url.rstrip("/")
-        if is_running(url):
+        if is_running(self._settings):
             client = _client(url, endpoint_admin_token(self._settings))
             yield OpenEndpoint(client, f"bundled, at {url}", invocations(url))
             return
@@ -197,29 +196,6 @@ class WorkspaceEndpoint:
 def invocations(host: str) -> str:
     """Return the URL of the scoring route of a server."""
     return f"{host}/serving-endpoints/{ENDPOINT_NAME}/invocations"
-
-
-def is_running(url: str) -> bool:
-    """Return whether a scoring server answers at a URL.
-
-    Raises:
-        EndpointError: another program answers there.
-    """
-    try:
-        response = requests.get(f"{url}/ping", timeout=CONNECT_SECONDS)
-    except requests.ConnectionError:
-        return False
-    except requests.RequestException as error:
-        raise EndpointError(
-            f"{url} does not answer within {CONNECT_SECONDS:.0f} s. Start churn serve again, "
-            "or set CHURN_ENDPOINT_URL to where it is."
-        ) from error
-    if response.status_code not in (200, 503):
-        raise EndpointError(
-            f"{url}/ping answers {response.status_code}, so it is no churn serve. "
-            "Set CHURN_ENDPOINT_URL to where that is, or to a free port."
-        )
-    return True
 
 
 def _client(url: str, token: str) -> "WorkspaceClient":

@@ -14,8 +14,9 @@ TIMEOUT_SECONDS = 2.0
 class EndpointStatus:
     """The endpoint's address, state, served version and last update.
 
-    ``state`` is ``not running``, ``refused`` (the token is not the server's), or Databricks' ``READY`` or
-    ``NOT_READY``. ``update`` is Databricks' ``NOT_UPDATING``, ``IN_PROGRESS`` or ``UPDATE_FAILED``.
+    ``state`` is ``not running``, ``refused`` (another lake's server: the token is not its own), ``another
+    program`` (no scoring server), or Databricks' ``READY`` or ``NOT_READY``. ``update`` is Databricks'
+    ``NOT_UPDATING``, ``IN_PROGRESS`` or ``UPDATE_FAILED``.
     """
 
     url: str
@@ -43,7 +44,7 @@ def endpoint_status(settings: Settings) -> EndpointStatus:
         served = config.get("served_entities") or [{}]
         return EndpointStatus(url, state["ready"], served[0].get("entity_version"), state["config_update"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return EndpointStatus(url, "not running")
+        return EndpointStatus(url, "another program")
 
 
 def _token(settings: Settings) -> str:
