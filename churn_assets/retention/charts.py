@@ -9,7 +9,7 @@ Each chart has a title and a description that screen readers say. Values belong 
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -215,7 +215,7 @@ def _axes(frame: _Frame, points: Sequence[Point], x_says: Words, y_says: Words, 
         parts.append(
             f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{y_says(value)}</text>'
         )
-    for value in _ticks(sorted({point.x for point in points})):
+    for value in _ticks(frame.span, {point.x for point in points}, are_dates=not x_name):
         x = frame.x(value)
         anchor = "end" if x > WIDTH - RIGHT - 20 else "middle"
         parts.append(
@@ -229,11 +229,16 @@ def _axes(frame: _Frame, points: Sequence[Point], x_says: Words, y_says: Words, 
     return parts
 
 
-def _ticks(values: Sequence[float]) -> list[float]:
-    """Return up to five of the values, first and last among them."""
-    if len(values) <= 5:
+def _ticks(span: tuple[float, float], values: Collection[float], *, are_dates: bool) -> list[float]:
+    """Return the values that are written below the axis: round ones, or of dates the first, last and between."""
+    if len(values) <= 1:
         return list(values)
-    return [values[round(place * (len(values) - 1) / 4)] for place in range(5)]
+    first, last = min(values), max(values)
+    if are_dates:
+        steps = min(4, round(last - first))
+        return [round(first + (last - first) * place / steps) for place in range(steps + 1)]
+    step = _step(span[1] - span[0])
+    return [place * step for place in range(math.ceil(first / step), math.floor(last / step) + 1)]
 
 
 def _band(frame: _Frame, line: Line, number: int) -> list[str]:

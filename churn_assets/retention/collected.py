@@ -27,6 +27,8 @@ COHORT_MONTHS = 12
 # Of quarters with fewer users a curve says little.
 CURVE_USERS = 100
 MOST_CURVES = 4
+# A curve ends where fewer of its users are left.
+FEWEST_THERE = 30
 
 
 def overview(lake: Lakehouse, day: dt.date) -> Overview:
@@ -139,7 +141,7 @@ def outcomes(lake: Lakehouse) -> Outcomes:
 
 def _curve(name: str, rows: Sequence[dict[str, Any]]) -> Curve:
     users = sum(int(row["users"]) for row in rows)
-    return Curve(name, users, tuple(kaplan_meier(lifetimes(rows))))
+    return Curve(name, users, tuple(kaplan_meier(lifetimes(rows), FEWEST_THERE)))
 
 
 def _month(day: dt.date) -> int:

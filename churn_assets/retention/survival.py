@@ -28,8 +28,12 @@ class Lifetime(NamedTuple):
     users: int
 
 
-def kaplan_meier(lifetimes: Iterable[Lifetime]) -> list[Step]:
+def kaplan_meier(lifetimes: Iterable[Lifetime], fewest: int = 1) -> list[Step]:
     """Estimate the share of users who are still there by days since their first; nothing of no users.
+
+    Args:
+        lifetimes: of all users.
+        fewest: the estimate ends where fewer users are still known to be there, as each would move it much.
 
     Returns:
         Day 0 with everybody, then each day on which somebody went, and the last day that is known.
@@ -44,14 +48,17 @@ def kaplan_meier(lifetimes: Iterable[Lifetime]) -> list[Step]:
         return []
     share, variance = 1.0, 0.0
     steps = [Step(0, 1.0, 1.0, 1.0)]
+    last = 0
     for day in sorted({*gone, *left}):
+        if there < fewest:
+            break
+        last = day
         if went := gone.get(day, 0):
             share *= 1 - went / there
             variance += went / (there * (there - went)) if went < there else 0.0
             # A user whose last event is on a day is there on that day, and no longer on the next.
             steps.append(Step(day + 1, share, *_interval(share, variance)))
         there -= went + left.get(day, 0)
-    last = max({*gone, *left})
     if last > steps[-1].day:
         steps.append(steps[-1]._replace(day=last))
     return steps

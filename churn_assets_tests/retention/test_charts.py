@@ -94,6 +94,20 @@ def test_steps_hold_a_value_until_the_next() -> None:
     assert y1 != y2
 
 
+def test_dates_are_written_at_equal_distances_and_numbers_where_they_are_round() -> None:
+    # Eleven weeks and the last days, as of a user's history.
+    days = [Point(day, 0.5) for day in (*range(0, 78, 7), 78, 79, 80)]
+    dates = line_chart("a", "t", [Line("p", days)], x_says=count, y_says=share)
+    numbers = line_chart("a", "t", [Line("p", days)], x_says=count, y_says=share, x_name="days")
+
+    def ticks(svg: str) -> list[str]:
+        found = [one for one in parsed(svg).iter(f"{SVG}text") if one.get("y") == "238"]
+        return [str(one.text) for one in found]
+
+    assert ticks(dates) == ["0", "20", "40", "60", "80"]
+    assert ticks(numbers) == ["0", "20", "40", "60", "80"]
+
+
 def test_one_value_is_a_dot_and_none_is_no_chart() -> None:
     assert 'class="dot dot-1"' in drawn(Line("expected", [Point(5, 10)]))
     assert drawn(Line("expected", [])) == ""

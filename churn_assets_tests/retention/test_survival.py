@@ -44,6 +44,13 @@ def test_the_interval_holds_the_share_stays_within_0_and_1_and_narrows_with_more
     assert many.high == pytest.approx(0.8235, abs=2e-4)
 
 
+def test_it_ends_where_too_few_are_left_to_say_anything() -> None:
+    many = [Lifetime(3, True, 50), Lifetime(9, False, 60), Lifetime(20, True, 1), Lifetime(25, False, 1)]
+
+    assert [step.day for step in kaplan_meier(many)] == [0, 4, 21, 25]
+    assert [step.day for step in kaplan_meier(many, fewest=30)] == [0, 4, 9]
+
+
 def test_of_nobody_nothing_is_known() -> None:
     assert kaplan_meier([]) == []
     assert median_days(kaplan_meier([Lifetime(4, False, 9)])) is None

@@ -105,7 +105,7 @@ class Stages:
             self._runner.run_step(plan, step)
 
     def publish_page(self) -> None:
-        """Publish what the page shows, where no run has: on a lake of an earlier release, or after a repair."""
+        """Publish what the page shows, where no run has: as on a lake of an earlier release."""
         if self._lake.settings.deployment == "databricks":
             return
         from churn_assets.serving.page.publish import is_published, publish_after_write
