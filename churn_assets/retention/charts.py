@@ -230,7 +230,7 @@ def _axes(frame: _Frame, points: Sequence[Point], x_says: Words, y_says: Words, 
 
 
 def _ticks(span: tuple[float, float], values: Collection[float], *, are_dates: bool) -> list[float]:
-    """Return the values that are written below the axis: round ones, or of dates the first, last and between."""
+    """Return the values that are written below the axis: round ones; of dates first, last and between."""
     if len(values) <= 1:
         return list(values)
     first, last = min(values), max(values)

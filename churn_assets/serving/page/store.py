@@ -124,6 +124,14 @@ class Snapshot:
         """Close the file."""
         self._connection.close()
 
+    def damage(self) -> str | None:
+        """Return what SQLite finds wrong with the file, after reading all of it; None if nothing."""
+        try:
+            [(says,)] = self._connection.execute("PRAGMA integrity_check(1)").fetchall()
+        except sqlite3.DatabaseError as error:
+            says = str(error)
+        return None if says == "ok" else f"SQLite finds it damaged: {says}"
+
     def find(self, wanted: Filter) -> Found:
         """Return the contacts that pass a filter, in the order of the list."""
         columns = self._columns
