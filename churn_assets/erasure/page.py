@@ -12,7 +12,6 @@ from churn_assets.erasure.people import People
 from churn_assets.errors import EndpointError
 from churn_assets.serving import versions
 from churn_assets.serving.endpoint import page_folder
-from churn_assets.serving.features import shared_store
 from churn_assets.serving.page.store import FILE, opened, write_columns
 from churn_assets.settings import Settings
 
@@ -28,13 +27,9 @@ def clean(settings: Settings, people: People) -> None:
     A version that cannot be read goes as a whole: the next run publishes another.
     """
     folder = page_folder(settings)
-    if settings.is_in_bucket:
-        # Another machine may have published it.
-        shared_store.follow(settings, shared_store.PAGE)
     before = _versions(settings)
     if not any(list(_theirs(one / FILE, people)) or not _is_readable(one) for one in before):
         return
-    current = ""
     try:
         snapshot = opened(folder)
     except EndpointError:
@@ -51,8 +46,6 @@ def clean(settings: Settings, people: People) -> None:
             _remove(target / FILE, people, countries)
 
         versions.add(folder, current, write)
-        if settings.is_in_bucket:
-            shared_store.share(settings, current, shared_store.PAGE)
     for one in before:
         bucket.remove(one)
 

@@ -7,6 +7,7 @@ the rows of the shown page are then read.
 """
 
 import datetime as dt
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -27,6 +28,9 @@ FILE = "page.sqlite"
 PROBABILITY_UNITS = 10_000
 NO_PREDICTION = 65_535
 MOST_EVENTS = 65_535
+
+# isdigit() accepts digits of other scripts, some of which int() does not.
+NUMBER = re.compile(r"-?[0-9]{1,19}")
 
 HIGHEST_FIRST = ("high", "medium", "low")
 
@@ -178,7 +182,7 @@ class Snapshot:
     def user(self, given: str) -> User | None:
         """Return a user by user_id or source_user_id; None for who has no prediction of the date."""
         row = None
-        if given.lstrip("-").isdigit() and len(given) < 20:
+        if NUMBER.fullmatch(given) and -(2**63) <= int(given) < 2**63:
             row = self._one("SELECT * FROM users WHERE user_id = ?", int(given))
         row = row or self._one("SELECT * FROM users WHERE source_user_id = ?", given)
         if row is None:

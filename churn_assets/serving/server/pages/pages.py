@@ -125,15 +125,15 @@ class Pages:
     async def _login_form(self, request: Request) -> Response:
         if self._sessions.is_valid(request.cookies.get(COOKIE)):
             return _redirect("/")
-        return _html("login.html.jinja", error="", form_token="")
+        return _html("login.html.jinja", error="")
 
     async def _login(self, request: Request) -> Response:
         if not _is_of_this_site(request):
-            return _html("login.html.jinja", 403, error="This form came from another site.", form_token="")
+            return _html("login.html.jinja", 403, error="This form came from another site.")
         cookie = self._sessions.begin((await _form(request)).get("token", ""))
         if cookie is None:
             says = "That is not the token of this endpoint."
-            return _html("login.html.jinja", 403, error=says, form_token="")
+            return _html("login.html.jinja", 403, error=says)
         answer = _redirect("/")
         # The browser's own word: to this server even a proxy with TLS speaks plain HTTP.
         is_secure = request.headers.get("origin", "").startswith("https://")
@@ -158,7 +158,7 @@ class Pages:
         try:
             first = await self._in_thread(self._first_rows, query)
         except EndpointError as error:
-            return _html("nothing.html.jinja", 503, heading="Not to be read", says=str(error), form_token="")
+            return _html("nothing.html.jinja", 503, heading="Not to be read", says=str(error))
         except BusyError as error:
             return refusal(error)
         if first is None:
@@ -263,8 +263,9 @@ def _outcomes(snapshot: Snapshot, _request: Request) -> tuple[str, dict[str, Any
     }
 
 
-def _html(template: str, status: int = 200, **values: Any) -> Response:
-    return HTMLResponse(rendering.render(template, **values), status, HEADERS)
+def _html(template: str, status: int = 200, *, form_token: str = "", **values: Any) -> Response:
+    """Return a page; without ``form_token`` it is one of who is not logged in, without navigation."""
+    return HTMLResponse(rendering.render(template, form_token=form_token, **values), status, HEADERS)
 
 
 def _redirect(path: str) -> Response:
