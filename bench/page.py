@@ -38,7 +38,7 @@ TOKEN = "bench-token"  # noqa: S105 - of a server that is there for this only
 DAY = dt.date(2026, 11, 30)
 DATES, DAYS = 19, 90
 COUNTRIES = ("DE", "ES", "FR", "GB", "IE", "NL", "SE", "US", None)
-TIMES = 100
+TIMES = 50
 
 console = Console(width=120)
 

@@ -29,7 +29,7 @@ def add(folder: Path, version: str, write: Callable[[Path], None]) -> None:
     Args:
         folder: of all versions, created if it is missing.
         version: its name.
-        write: writes its files, on disk when it returns, into the empty folder that it is given.
+        write: writes its files into the empty folder that it is given.
     """
     from filelock import FileLock
 
@@ -40,7 +40,8 @@ def add(folder: Path, version: str, write: Callable[[Path], None]) -> None:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         write(target)
-        durable_files.sync(target)
+        for path in (*target.iterdir(), target):
+            durable_files.sync(path)
         _clear(folder, keep={version, _replace_pointer(folder, version)})
 
 
