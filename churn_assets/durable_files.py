@@ -13,7 +13,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Write a file or a folder to disk: only then do the names of a folder's new files survive a power cut."""
+    """Write a file or folder to disk: only then do the names of a folder's new files survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
