@@ -21,6 +21,7 @@ from churn_assets.commands import (
     migrate,
     model,
     repair,
+    report,
     run,
     runs,
     services,
@@ -68,6 +69,7 @@ app.command()(events.simulate)
 app.command("import")(imports.import_)
 app.command()(run.run)
 app.command()(export.export)
+app.command()(report.report)
 app.command()(status.status)
 app.command()(backfill.backfill)
 app.command()(runs.runs)

@@ -6,7 +6,6 @@ policy that is sent along allows one stylesheet of this server, and forms to it.
 """
 
 import asyncio
-import datetime as dt
 import functools
 import hashlib
 import math
@@ -22,9 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from churn_assets.dates import ONE_DAY
 from churn_assets.errors import EndpointError
-from churn_assets.retention.charts import heat
 from churn_assets.retention.formats import as_csv
 from churn_assets.serving.page.store import HIGHEST_FIRST, PageStore, Snapshot, opened
 from churn_assets.serving.scoring.replies import BusyError, ReplyError, refusal
@@ -215,13 +212,9 @@ def _list(snapshot: Snapshot, request: Request) -> tuple[str, dict[str, Any]]:
     return "list.html.jinja", {
         "query": query,
         "pages": pages,
-        "found": found,
-        "total": len(found.ranks),
-        "rows": [{**row, "place": start + place} for place, row in enumerate(rows, start=1)],
+        **rendering.list_values(snapshot.about, found, rows, start),
         "countries": snapshot.country_counts(),
         "bands": HIGHEST_FIRST,
-        # The list of a day is known at its end.
-        "age": (dt.datetime.now(dt.UTC).date() - ONE_DAY - snapshot.about.overview.feature_date).days,
     }
 
 
@@ -243,24 +236,11 @@ def _user(snapshot: Snapshot, request: Request) -> tuple[str, dict[str, Any]]:
 
 
 def _trend(snapshot: Snapshot, _request: Request) -> tuple[str, dict[str, Any]]:
-    overview = snapshot.about.overview
-    return "trend.html.jinja", {
-        "overview": overview,
-        "trend": rendering.trend_chart(overview),
-        "survival_of_all": rendering.survival_chart(overview.curves[:1]),
-        "survival_by_quarter": rendering.survival_chart(overview.curves[1:]),
-        "median": rendering.median_in_words,
-        "heat": heat,
-    }
+    return "trend.html.jinja", rendering.trend_values(snapshot.about.overview)
 
 
 def _outcomes(snapshot: Snapshot, _request: Request) -> tuple[str, dict[str, Any]]:
-    overview = snapshot.about.overview
-    return "outcomes.html.jinja", {
-        "outcomes": overview.outcomes,
-        "horizon_days": overview.horizon_days,
-        "chart": rendering.outcome_chart(overview.outcomes.rows),
-    }
+    return "outcomes.html.jinja", rendering.outcome_values(snapshot.about.overview)
 
 
 def _html(template: str, status: int = 200, *, form_token: str = "", **values: Any) -> Response:

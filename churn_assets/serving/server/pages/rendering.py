@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.dates import ONE_DAY
 from churn_assets.retention import charts
 from churn_assets.retention.charts import Interval, Line, Point
 from churn_assets.retention.overview import Curve, Overview
@@ -13,6 +14,8 @@ from churn_assets.retention.survival import median_days
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+    from churn_assets.serving.page.store import About, Found
 
 FOLDER = Path(__file__).parent
 
@@ -25,9 +28,20 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def main_of(template: str, **values: Any) -> "Markup":
+    """Return what is between the header and the end of a page, for a page of several."""
+    found = _environment().get_template(template)
+    return _markup("".join(found.blocks["main"](found.new_context(values))))
+
+
 def stylesheet() -> bytes:
     """Return the one stylesheet of all pages, with that of the charts."""
     return charts.STYLESHEET.read_bytes() + (FOLDER / "page.css").read_bytes()
+
+
+def inline_stylesheet() -> "Markup":
+    """Return the same for a page that holds it."""
+    return _markup(stylesheet().decode())
 
 
 @cache
@@ -68,6 +82,38 @@ def _count(value: float | None) -> str:
 def _long_date(value: dt.date | str | None) -> str:
     day = dt.date.fromisoformat(value) if isinstance(value, str) else value
     return UNKNOWN if day is None else f"{day.day} {day:%B %Y}"
+
+
+def list_values(about: "About", found: "Found", rows: list[dict[str, Any]], start: int = 0) -> dict[str, Any]:
+    """Return what the page of the list shows of contacts, from the one at ``start`` of all found on."""
+    return {
+        "found": found,
+        "total": len(found.ranks),
+        "rows": [{**row, "place": start + place} for place, row in enumerate(rows, start=1)],
+        # The list of a day is known at its end.
+        "age": (dt.datetime.now(dt.UTC).date() - ONE_DAY - about.overview.feature_date).days,
+    }
+
+
+def trend_values(overview: Overview) -> dict[str, Any]:
+    """Return what the page of trend and retention shows."""
+    return {
+        "overview": overview,
+        "trend": trend_chart(overview),
+        "survival_of_all": survival_chart(overview.curves[:1]),
+        "survival_by_quarter": survival_chart(overview.curves[1:]),
+        "median": median_in_words,
+        "heat": charts.heat,
+    }
+
+
+def outcome_values(overview: Overview) -> dict[str, Any]:
+    """Return what the page of what contacting brought shows."""
+    return {
+        "outcomes": overview.outcomes,
+        "horizon_days": overview.horizon_days,
+        "chart": outcome_chart(overview.outcomes.rows),
+    }
 
 
 def trend_chart(overview: Overview) -> "Markup":
@@ -152,8 +198,8 @@ def activity_chart(events: tuple[tuple[dt.date, int], ...]) -> "Markup":
     )
 
 
-def _markup(svg: str) -> "Markup":
+def _markup(html: str) -> "Markup":
     from markupsafe import Markup
 
-    # Every text in it has been escaped by charts.
-    return Markup(svg)  # noqa: S704
+    # Every text in it is our own, or was escaped by charts or a template.
+    return Markup(html)  # noqa: S704
