@@ -145,7 +145,8 @@ def test_the_summary_has_a_line_for_each(
 
     assert capsys.readouterr().out.splitlines()[1:3] == [
         "Predictions for 2026-01-01: 5 users, 2 predicted to churn, mean probability 0.440.",
-        "Expected to churn, as the sum of the probabilities: 2. Worth contacting, from 0.2 on: 4.",
+        "Expected to churn, as the sum of the probabilities: 2. "
+        "Worth contacting from 0.2 on, if each were worth 50 (CHURN_SAVED_VALUE): 4.",
     ]
 
 
