@@ -24,6 +24,7 @@ from churn_assets.commands import (
     model,
     open_,
     repair,
+    report,
     run,
     runs,
     services,
@@ -71,6 +72,7 @@ app.command()(events.simulate)
 app.command("import")(imports.import_)
 app.command()(run.run)
 app.command()(export.export)
+app.command()(report.report)
 app.command()(status.status)
 app.command()(backfill.backfill)
 app.command()(runs.runs)

@@ -125,12 +125,17 @@ def print_summary(status: "Status", settings: "Settings") -> None:
         )
         out.print(
             f"Expected to churn, as the sum of the probabilities: {scores.expected_churn:,.0f}. "
-            f"Worth contacting, from {scores.contact_threshold:.3g} on: {scores.worth_contacting:,}."
+            f"Worth contacting from {scores.contact_threshold:.3g} on, if each were worth "
+            f"{settings.saved_value:g} (CHURN_SAVED_VALUE): {scores.worth_contacting:,}."
         )
     if status.retention:
         listed = status.retention
         users = "nobody" if not listed.users else f"{listed.users:,} users, with the control group"
-        out.print(f"Whom to contact after {listed.feature_date}: {users}. List: churn export --at-risk")
+        page = "" if settings.deployment == "databricks" else "; as a page: churn report --at-risk"
+        out.print(
+            f"Whom to contact after {listed.feature_date}, by what each user is worth: {users}. "
+            f"List: churn export --at-risk{page}"
+        )
         for line in listed.undelivered:
             out.print(line, soft_wrap=True)
     if status.scores and status.scores.has_outcomes:

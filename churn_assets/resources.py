@@ -8,12 +8,13 @@ import dagster as dg
 
 from churn_assets.deployed_lake import lakehouse, spark_resource
 from churn_assets.lakehouse.io_manager import LakeIOManager
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.retention.summary import list_metadata
 from churn_assets.runtime import runs_on_cluster
 from churn_assets.serving.rollout.clients import BundledEndpoint, EndpointLocation, WorkspaceEndpoint
 from churn_assets.settings import Settings
 from churn_assets.status import score_metadata
-from churn_assets.tables import CHURN_PREDICTIONS, RETENTION_LIST
+from churn_assets.tables import CHURN_PREDICTIONS, RETENTION_LIST, TREATMENT_OUTCOMES
 
 __all__ = ["lakehouse", "launched", "resources", "spark_resource"]
 
@@ -26,7 +27,11 @@ def resources(settings: Settings) -> dict[str, Any]:
     return {
         "pyspark": spark,
         "lakehouse": lake,
-        "lake_io": LakeIOManager(lake, {CHURN_PREDICTIONS: score_metadata, RETENTION_LIST: list_metadata}),
+        "lake_io": LakeIOManager(
+            lake,
+            {CHURN_PREDICTIONS: score_metadata, RETENTION_LIST: list_metadata},
+            dict.fromkeys((RETENTION_LIST, TREATMENT_OUTCOMES), _publish_page),
+        ),
         "endpoint": _endpoint(settings),
         # Dagster makes a step's resources on both sides; only one of them may open an MLflow run.
         "mlflow": _mlflow(settings) if computes_here else dg.ResourceDefinition.none_resource(),
@@ -43,6 +48,15 @@ def launched(settings: Settings, definitions: Iterable[Any]) -> list[Any]:
     from churn_assets.databricks.steps.pipes_assets import through_pipes
 
     return [through_pipes(definition) for definition in definitions]
+
+
+def _publish_page(lake: Lakehouse) -> dict[str, Any]:
+    """Publish what the bundled server's page shows; Databricks has no such server."""
+    if lake.settings.deployment == "databricks":
+        return {}
+    from churn_assets.serving.page.publish import publish_after_write
+
+    return publish_after_write(lake)
 
 
 def _endpoint(settings: Settings) -> EndpointLocation:

@@ -50,7 +50,9 @@ class ScoreStatus:
     ``predicted_churn`` counts users with a probability of at least 0.5, ``expected_churn`` is the sum of all
     probabilities, and ``worth_contacting`` are the users at or above ``contact_threshold``: the probability
     from which on a contact pays, by CHURN_CONTACT_COST, CHURN_SAVED_VALUE and ``save_rate``: the measured
-    one, or CHURN_SAVE_RATE. ``save_rate_says`` says which, and ``has_outcomes`` whether contacts are known.
+    one, or CHURN_SAVE_RATE. So does the gate count, to which every user is worth the same; the list of whom
+    to contact values each by what they spent, and so names others. ``save_rate_says`` says which save rate
+    it is, and ``has_outcomes`` whether contacts are known.
     """
 
     feature_date: dt.date

@@ -14,7 +14,7 @@ from churn_assets.errors import LakeError
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.serving.rollout.endpoint_status import EndpointStatus
 from churn_assets.settings import Settings
-from churn_assets.status import Status, TableStatus, lake_status, score_metadata
+from churn_assets.status import ListStatus, Status, TableStatus, lake_status, score_metadata
 from churn_assets.tables import CHURN_PREDICTIONS, QUARANTINED_EVENTS, USERS
 from churn_assets_tests.conftest import MakeSettings
 from churn_assets_tests.rows import NOON, frame
@@ -145,8 +145,22 @@ def test_the_summary_has_a_line_for_each(
 
     assert capsys.readouterr().out.splitlines()[1:3] == [
         "Predictions for 2026-01-01: 5 users, 2 predicted to churn, mean probability 0.440.",
-        "Expected to churn, as the sum of the probabilities: 2. Worth contacting, from 0.2 on: 4.",
+        (
+            "Expected to churn, as the sum of the probabilities: 2. "
+            "Worth contacting from 0.2 on, if each were worth 50 (CHURN_SAVED_VALUE): 4."
+        ),
     ]
+
+
+def test_the_list_is_said_to_value_each_user(
+    make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_summary(Status(retention=ListStatus(FIRST, 124, [])), make_settings())
+
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "Whom to contact after 2026-01-01, by what each user is worth: 124 users, with the control group. "
+        "List: churn export --at-risk; as a page: churn report --at-risk"
+    )
 
 
 def test_a_predictions_table_without_rows_has_no_scores(lake: FolderLakehouse, spark: SparkSession) -> None:

@@ -136,7 +136,7 @@ def _version_metadata(outcome: "TrainingOutcome") -> dict[str, Any]:
     from churn_assets.model.report.report import markdown_picture
 
     # Of slices too, which are named after countries as they landed.
-    reasons = "\n".join(f"- {markdown.text(reason)}" for reason in decision.reasons)
+    reasons = "\n".join(f"- {markdown.text(reason)}" for reason in (*decision.reasons, *decision.notes))
     return {
         "model_version": outcome.version,
         "champion_version": outcome.champion_version or "none",

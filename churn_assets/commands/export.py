@@ -1,7 +1,6 @@
 """``churn export``: whom to contact, as a file for people and programs that know nothing of the lake."""
 
 import datetime as dt
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from churn_assets.commands.current import current_settings
+from churn_assets.commands.output import write_output
 from churn_assets.console import err
-from churn_assets.errors import SettingsError
 
 Format = Literal["csv", "parquet", "json"]
 Group = Literal["contact", "control", "all"]
@@ -51,23 +50,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter an option
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     else:
-        _write(output, content)
+        write_output(output, content)
     users = f"{len(rows):,} {'user' if len(rows) == 1 else 'users'}"
     to = f" in {output}" if output else ""
     what = {"contact": "to contact", "control": "of the control group", "all": "of both groups"}[group]
     err.print(f"{users} {what} after {day}{to}.", soft_wrap=True)
-
-
-def _write(output: Path, content: bytes) -> None:
-    """Write the file as a whole or not at all.
-
-    Raises:
-        SettingsError: it cannot be written.
-    """
-    draft = output.with_name(f".{output.name}-{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(output)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise SettingsError(f"Cannot write {output}: {error.strerror}. Give another --output.") from error

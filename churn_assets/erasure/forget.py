@@ -13,7 +13,7 @@ from churn_assets import advice, bucket
 from churn_assets.automation.history import stored_history
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.history.lake_lock import LakeLock
-from churn_assets.erasure import databases, files, landing, models, tables
+from churn_assets.erasure import databases, files, landing, models, page, tables
 from churn_assets.erasure.people import SOURCE_USER_ID, USER_ID, People
 from churn_assets.erasure.request import Request, new_name
 from churn_assets.errors import BusyError, LandingError
@@ -25,6 +25,7 @@ Progress = Callable[[str], None]
 
 LANDING, ONLINE, EXAMPLES = "lines of event files", "users of the online features", "rows of models' examples"
 DATABASES, TEXTS = "values in databases of Dagster and MLflow", "lines of logs, pages and samples"
+PAGE = "users of the page"
 PUT_ASIDE = "files put aside by repairs"
 
 SHOWN = 5
@@ -89,6 +90,7 @@ def plan(lake: FolderLakehouse, wanted: Collection[Wanted], progress: Progress) 
     trained, examples = models.trained_with(lake, people), models.examples(lake, people)
     found[EXAMPLES] = sum(len(example.rows) for example in examples)
     found[ONLINE] = models.online_users(settings, people)
+    found[PAGE] = page.count(settings, people)
     progress("histories, logs and pages")
     places, texts = databases.databases(settings), files.texts(settings)
     found[DATABASES] = sum(databases.clean_database(place, people, dry_run=True) for place in places)
@@ -131,8 +133,9 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
         if _has_landing(lake) and landing.can_rewrite(settings):
             progress("event files")
             landing.rewrite(settings, people)
-    progress("online features")
+    progress("online features and page")
     models.clean_online_store(settings, people)
+    page.clean(settings, people)
     progress("histories, logs and pages")
     for place in databases.databases(settings):
         databases.clean_database(place, people)

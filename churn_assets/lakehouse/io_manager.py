@@ -50,6 +50,9 @@ Attempt = tuple[str, str, int]
 # Returns metadata about the rows of a date that has been written.
 DateMetadata = Callable[[Lakehouse, dt.date], dict[str, Any]]
 
+# Does what follows from a table that has just been written, and returns metadata about it.
+AfterWrite = Callable[[Lakehouse], dict[str, Any]]
+
 
 class LakeIOManager(dg.IOManager):
     """Writes each asset's DataFrame to its table; reads the partitions of a table that a step asks for.
@@ -57,11 +60,18 @@ class LakeIOManager(dg.IOManager):
     Args:
         lake: where the tables are.
         date_metadata: for some tables, more metadata of the last date written.
+        after_write: for some tables, what is to be done once they are written; it may not fail.
     """
 
-    def __init__(self, lake: Lakehouse, date_metadata: Mapping[Table, DateMetadata] | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lakehouse,
+        date_metadata: Mapping[Table, DateMetadata] | None = None,
+        after_write: Mapping[Table, AfterWrite] | None = None,
+    ) -> None:
         self._lake = lake
         self._date_metadata = date_metadata or {}
+        self._after_write = after_write or {}
         # The ledger's last note when an attempt of a step began to read.
         self._last_note_before: dict[Attempt, int] = {}
 
@@ -73,8 +83,11 @@ class LakeIOManager(dg.IOManager):
         context.add_output_metadata(write_metadata(written))
         # A write that changed nothing leaves the version, and so nothing downstream becomes stale by it.
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(str(written.version)))
+        followed = self._after_write[table](self._lake) if table in self._after_write else {}
         if dates is None:
-            context.add_output_metadata(lineage_metadata(table) | preview_metadata(self._lake, table))
+            context.add_output_metadata(
+                lineage_metadata(table) | preview_metadata(self._lake, table) | followed
+            )
             if table is EVENTS:
                 rows_by_date = self._lake.partition_rows(table)
                 context.add_output_metadata(gained_metadata(written.rows_by_partition, rows_by_date))
@@ -84,7 +97,7 @@ class LakeIOManager(dg.IOManager):
             metadata: dict[str, Any] = {"dagster/partition_row_count": written.rows_by_partition[day]}
             if day == dates.end:
                 # Dagster shows the latest materialisation; 400 copies of these would be 1 MB.
-                metadata |= lineage_metadata(table) | preview_metadata(self._lake, table, day)
+                metadata |= lineage_metadata(table) | preview_metadata(self._lake, table, day) | followed
                 metadata |= (
                     self._date_metadata[table](self._lake, day) if table in self._date_metadata else {}
                 )

@@ -28,15 +28,16 @@ def formatted(rows: Rows, kind: Format) -> bytes:
             return _as_parquet(rows)
 
 
-def as_csv(rows: Rows) -> bytes:
-    r"""Return the rows with a head as RFC 4180 has them: lines end in CR LF, null is nothing.
+def as_csv(rows: Rows, *, with_head: bool = True) -> bytes:
+    r"""Return the rows, by default with a head, as RFC 4180 has them: lines end in CR LF, null is nothing.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe, and so is not that user's id
     to the letter: read JSON or Parquet where that matters.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(RETENTION_LIST.column_names)
+    if with_head:
+        writer.writerow(RETENTION_LIST.column_names)
     writer.writerows([_cell(name, row[name]) for name in RETENTION_LIST.column_names] for row in rows)
     return text.getvalue().encode()
 

@@ -28,6 +28,11 @@ def online_folder(settings: Settings) -> Path:
     return state_folder(settings) / "online"
 
 
+def page_folder(settings: Settings) -> Path:
+    """Return the folder of what the page shows, which is published after each list of whom to contact."""
+    return state_folder(settings) / "page"
+
+
 def endpoint_token(settings: Settings) -> str:
     """Return the bearer token for scoring: the setting, or one created once for this lake.
 

@@ -9,6 +9,8 @@ from churn_assets.tables import ASSET_TABLES, GATED, USER_FEATURES, Table
 MODEL = "churn_prediction_model"
 ONLINE_FEATURES = "online_user_features"
 ENDPOINT = "churn_prediction_endpoint"
+# What the scoring server shows at /.
+PAGE = "page"
 
 NAMES_SHOWN = 4
 

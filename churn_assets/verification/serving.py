@@ -5,15 +5,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from churn_assets.errors import EndpointError
+from churn_assets.errors import EndpointError, one_line
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
-from churn_assets.serving.endpoint import online_folder, state_folder
+from churn_assets.serving.endpoint import online_folder, page_folder, state_folder
 from churn_assets.serving.features.online_store import OnlineStore, Snapshot
+from churn_assets.serving.page.store import opened
 from churn_assets.serving.scoring.scorer import DESCRIPTION_FILE, ESTIMATOR_FILE
 from churn_assets.tables import USER_FEATURES
-from churn_assets.verification.findings import ENDPOINT, ONLINE_FEATURES, Finding, damaged, well
+from churn_assets.verification.findings import ENDPOINT, ONLINE_FEATURES, PAGE, Finding, damaged, well
 
 REPAIR = f"churn repair {ONLINE_FEATURES}"
+REPAIR_PAGE = f"churn repair {PAGE}"
 REPAIR_COPIES = "churn repair endpoint"
 
 
@@ -38,6 +40,27 @@ def online_features(lake: FolderLakehouse, *, deep: bool = False) -> Iterator[Fi
         yield damaged(ONLINE_FEATURES, says, "churn run", (ENDPOINT,))
     elif snapshot:
         yield well(ONLINE_FEATURES, f"{len(snapshot.user_ids):,} users of {snapshot.feature_date}")
+
+
+def page(lake: FolderLakehouse, *, deep: bool = False) -> Iterator[Finding]:
+    """Look at what the page shows; nothing where no list was ever published."""
+    folder = page_folder(lake.settings)
+    if not folder.exists():
+        return
+    try:
+        snapshot = opened(folder)
+        if snapshot is None:
+            return
+        says = snapshot.damage() if deep else None
+        snapshot.close()
+    except EndpointError as error:
+        yield damaged(PAGE, one_line(error), REPAIR_PAGE)
+        return
+    about = snapshot.about
+    if says:
+        yield damaged(PAGE, says, REPAIR_PAGE)
+    else:
+        yield well(PAGE, f"{about.contacts:,} contacts of {about.overview.feature_date}")
 
 
 def copied_models(lake: FolderLakehouse) -> Iterator[Finding]:

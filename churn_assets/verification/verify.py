@@ -89,6 +89,7 @@ def _serving(lake: FolderLakehouse, *, deep: bool) -> Iterator[Finding]:
     # Where user_features cannot be opened, that has been said.
     with suppress(DamagedError):
         yield from serving.online_features(lake, deep=deep)
+    yield from serving.page(lake, deep=deep)
     yield from serving.copied_models(lake)
 
 

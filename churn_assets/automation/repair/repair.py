@@ -10,8 +10,8 @@ from churn_assets.errors import DamagedError
 from churn_assets.lakehouse import damage, mending
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
-from churn_assets.serving.endpoint import online_folder, state_folder
-from churn_assets.serving.features.online_store import POINTER
+from churn_assets.serving.endpoint import online_folder, page_folder, state_folder
+from churn_assets.serving.versions import POINTER
 from churn_assets.tables import (
     ALL_TABLES,
     CHURN_PREDICTIONS,
@@ -29,13 +29,15 @@ from churn_assets.tables import (
     Table,
 )
 from churn_assets.verification import databases, tables
-from churn_assets.verification.findings import ONLINE_FEATURES, Finding
+from churn_assets.verification.findings import ONLINE_FEATURES, PAGE, Finding
 from churn_assets.verification.verify import verify
 
 Progress = Callable[[str], None]
 
 COMMAND = "churn repair "
-OTHERS = ("model", "mlflow", "dagster", ONLINE_FEATURES, "endpoint")
+# What is published for the scoring server: where, and how it is spoken of.
+PUBLISHED = {ONLINE_FEATURES: (online_folder, "them"), PAGE: (page_folder, "it")}
+OTHERS = ("model", "mlflow", "dagster", *PUBLISHED, "endpoint")
 
 
 def repair_all(lake: FolderLakehouse, progress: Progress) -> dict[str, str]:
@@ -108,10 +110,11 @@ def _repair(lake: FolderLakehouse, name: str) -> str:
             return _put_aside_history(lake)
         case "endpoint":
             return _remove_copies(lake)
-    if name == ONLINE_FEATURES:
+    if name in PUBLISHED:
+        folder, says = PUBLISHED[name]
         # Nothing is published without it.
-        (online_folder(lake.settings) / POINTER).unlink(missing_ok=True)
-        return "the next run publishes them"
+        (folder(lake.settings) / POINTER).unlink(missing_ok=True)
+        return f"the next run publishes {says}"
     return _repair_table(lake, table_named(lake, name))
 
 

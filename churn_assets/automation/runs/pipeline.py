@@ -203,6 +203,7 @@ class Pipeline:
         if dates.end == plan.covered.end and serving.scored_by_another(dates.end):
             plan.score_again(dates.end, MODEL_NEWER)
         self._stages.score(plan)
+        self._stages.publish_page()
         self._stages.deliver()
 
     def _record_promotions(self) -> None:

@@ -104,6 +104,20 @@ class Stages:
         for step in plan.only(*BY_MODEL).steps():
             self._runner.run_step(plan, step)
 
+    def publish_page(self) -> None:
+        """Publish what the page shows, where no run has: as on a lake of an earlier release."""
+        if self._lake.settings.deployment == "databricks":
+            return
+        from churn_assets.serving.page.publish import is_published, publish_after_write
+
+        if not is_published(self._lake):
+            self._runner.progress("what the page shows")
+            self._runner.report.notes += [
+                f"The page was {says}."
+                for says in publish_after_write(self._lake).values()
+                if says.startswith("not published")
+            ]
+
     def deliver(self) -> None:
         """Hand over the lists of whom to contact that somebody should have; what fails stops nothing."""
         if not self._lake.settings.delivers:

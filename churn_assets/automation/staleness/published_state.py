@@ -18,7 +18,7 @@ from churn_assets.lakehouse.io_manager import DATA_VERSION_TAG
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.features import online_features
-from churn_assets.serving.features.online_store import POINTER
+from churn_assets.serving.versions import POINTER
 from churn_assets.tables import CHURN_PREDICTIONS
 
 

@@ -63,7 +63,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote, and why. The metrics of a model that could not be judged are empty."""
+    """Whether to promote, and why. The metrics of a model that could not be judged are empty.
+
+    ``notes`` are sentences about what is worse and yet refuses nothing.
+    """
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -74,10 +77,11 @@ class Decision:
     formula: dict[str, float] = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
     slices: tuple[Slice, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the decision in types that JSON can hold."""
-        return {**asdict(self), "reasons": list(self.reasons)} | {
+        return {**asdict(self), "reasons": list(self.reasons), "notes": list(self.notes)} | {
             name: [asdict(item) for item in getattr(self, name)] for name in ("differences", "slices")
         }
 

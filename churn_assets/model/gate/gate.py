@@ -66,6 +66,7 @@ def decide(  # noqa: PLR0913 - four models, and the rules
     formula_metrics: dict[str, float] = {}
     refusals: list[str] = []
     merits: list[str] = []
+    notes: tuple[str, ...] = ()
     try:
         refusals += alarms
         _require_judgeable(holdout, slice_floor)
@@ -87,10 +88,17 @@ def decide(  # noqa: PLR0913 - four models, and the rules
             results["slices"], shortcomings = slices.judge(holdout, ours, theirs, slice_floor, sampling)
             refusals += shortcomings
             merits += _merits(results["differences"], results["slices"], against)
+            over_floor = results["differences"] if theirs is None else ()
+            # The bootstrap is dear, and hardly ever is recency better.
+            if theirs is not None and results["challenger"]["log_loss"] > results["floor"]["log_loss"]:
+                over_floor = _differences(holdout, ours, probabilities["floor"], costs, sampling)
+            notes = tuple(_notes(results["differences"], over_floor, against))
     except Exception as error:  # noqa: BLE001 - the gate fails closed
         refusals.append(f"The comparison failed: {_reason(error)}")
     is_promoted = bool(merits) and not refusals
-    return Decision(is_promoted, tuple(refusals or merits), against, **results, formula=formula_metrics)
+    return Decision(
+        is_promoted, tuple(refusals or merits), against, **results, formula=formula_metrics, notes=notes
+    )
 
 
 def beats(
@@ -176,6 +184,17 @@ def _merits(differences: tuple[Difference, ...], judged: tuple[Slice, ...], agai
     if others := [TITLES[metric] for metric in MUST_NOT_LOSE[against]]:
         yield f"Nothing else is worse beyond noise: {', '.join(others)}."
     yield f"None of {len(judged)} slices falls short." if judged else "No slice is large enough to be judged."
+
+
+def _notes(
+    differences: tuple[Difference, ...], over_floor: tuple[Difference, ...], against: str
+) -> Iterator[str]:
+    """Say what is worse and yet decides nothing, and a log loss above recency's, be it by noise."""
+    with_a_say = {*MUST_WIN[against], *MUST_NOT_LOSE[against]}
+    said = [(d, against) for d in differences if d.is_worse and d.metric not in with_a_say]
+    said += [(d, "recency") for d in over_floor if d.metric == "log_loss" and d.challenger > d.champion]
+    for difference, opponent in dict.fromkeys(said):
+        yield f"{difference.sentence(opponent)} This refuses nothing."
 
 
 def _reason(error: Exception) -> str:

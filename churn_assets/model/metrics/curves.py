@@ -52,14 +52,17 @@ def precision_recall(label: Vector, probability: Vector) -> Curve:
 
 
 def reliability(label: Vector, probability: Vector) -> Curve:
-    """Return churn rate over mean probability, in ten bins of equally many rows; summary: the ECE."""
+    """Return churn rate over mean probability, a point for each of ``reliability_bins``; summary: the ECE."""
     bins = reliability_bins(label, probability)
     predicted, happened, _ = np.array(bins).T
     return Curve(predicted, happened, evaluation.calibration_error(label, probability))
 
 
 def reliability_bins(label: Vector, probability: Vector) -> list[tuple[float, float, int]]:
-    """Return mean probability, churn rate and rows of each bin of ``calibration_error``, rising."""
+    """Return mean probability, churn rate and rows of each bin of ``calibration_error``, rising.
+
+    There are fewer than ten, of unequal size, where many rows have one probability.
+    """
     from scipy.stats import rankdata
 
     # By the middle of equal probabilities, as there: rows of equal probability stay together.

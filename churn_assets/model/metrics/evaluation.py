@@ -102,7 +102,8 @@ def evaluate(
 def calibration_error(label: "Vector", probability: "Vector") -> float:
     """Return the expected calibration error: the mean distance of a bin's probability from its churn rate.
 
-    There are ten bins of equal count, from the most probable down. scikit-learn's ``calibration_curve``
+    There are ten bins of equal count, from the most probable down, or fewer where many rows have one
+    probability. scikit-learn's ``calibration_curve``
     ignores how many rows a bin has, and splits equal probabilities where a quantile happens to fall; here
     they all go into the bin in which the middle one of them belongs.
     """

@@ -1,5 +1,6 @@
 """A report's pictures: as SVG in the page's colours, light or dark, and as PNG for use outside the page."""
 
+import html
 import io
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ COLOURS = {
     "grid": "#dfe4ea",
     "paper": "#ffffff",
     "challenger": "#1f5fbf",
-    "champion": "#c2590c",
+    "champion": "#b4510b",
     "recency": "#7b8694",
     "mark": "#8a2f8f",
 }
@@ -60,18 +61,28 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def svg(name: str, draw: Draw) -> str:
+def svg(name: str, title: str, draw: Draw) -> str:
     """Draw as an ``<svg>`` element for a page that has the CSS variables ``--ink`` and so on.
+
+    Screen readers say the title, and the legend with its numbers.
 
     Args:
         name: prefix of each id, as one page holds several pictures.
+        title: of the picture.
         draw: one of this module's functions, with its values bound.
     """
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    drawn = _drawn(draw, format="svg", transparent=True, metadata=nothing).decode()
-    element = drawn[drawn.index("<svg") :]
-    element = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', element)
+    drawn, legend = _drawn(draw, format="svg", transparent=True, metadata=nothing)
+    element = drawn[drawn.index(b"<svg") :].decode()
     element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element).replace("xlink:href", "href")
+    says = (
+        f'role="img" aria-labelledby="{name}-title {name}-says">'
+        f'<title id="{name}-title">{html.escape(title)}</title>'
+        f'<desc id="{name}-says">{html.escape("; ".join(legend))}.</desc>'
+    )
+    element = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda tag: f'<svg viewBox="{tag[1]}" {says}', element, count=1
+    )
     # The page's typeface: it is there, and no wider than the one that the layout was made with.
     element = re.sub(r"font: (?:(\w+) )?([\d.]+)px [^;\"]*", r"font-size: \2px", element)
     for colour, value in COLOURS.items():
@@ -81,10 +92,11 @@ def svg(name: str, draw: Draw) -> str:
 
 def png(draw: Draw) -> bytes:
     """Draw as a PNG of 468 by 351 pixels on white: 30 to 45 kB, kept with every run."""
-    return _drawn(draw, format="png", dpi=90, facecolor=COLOURS["paper"])
+    return _drawn(draw, format="png", dpi=90, facecolor=COLOURS["paper"])[0]
 
 
-def _drawn(draw: Draw, **options: Any) -> bytes:
+def _drawn(draw: Draw, **options: Any) -> tuple[bytes, list[str]]:
+    """Return the picture, and what its legend says; of one without, the names that it would have."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -93,7 +105,7 @@ def _drawn(draw: Draw, **options: Any) -> bytes:
         figure = Figure(figsize=INCHES, layout="constrained")
         draw(figure)
         figure.savefig(buffer, **options)
-    return buffer.getvalue()
+    return buffer.getvalue(), [label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
 
 
 def roc(figure: "Figure", label: Vector, scores: Scores) -> None:
@@ -190,7 +202,8 @@ def importances(figure: "Figure", by_feature: Mapping[str, float]) -> None:
     axes = _axes(figure, "Loss of ROC AUC when shuffled", "")
     ordered = sorted(by_feature.items(), key=lambda item: item[1])
     names, values = [name for name, _ in ordered], [value for _, value in ordered]
-    bars = axes.barh(names, values, color=COLOURS["challenger"], height=0.6)
+    said = [f"{name} {value:.4f}" for name, value in ordered]
+    bars = axes.barh(names, values, color=COLOURS["challenger"], height=0.6, label=said)
     axes.bar_label(bars, fmt="{:.4f}", padding=4)
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.18)

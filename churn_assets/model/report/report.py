@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
 TEMPLATE = "report.html.jinja"
 
+# Of the pictures, on the page and for screen readers.
+TITLES = {
+    "roc": "ROC curve",
+    "precision_recall": "Precision and recall",
+    "gain": "Cumulative gain",
+    "lift": "Lift",
+    "calibration": "Reliability and counts",
+    "profit": "Profit over the threshold",
+    "importances": "Permutation importance",
+}
+
 
 @dataclass(frozen=True)
 class ReportContent:
@@ -50,6 +61,8 @@ class ReportContent:
         slice_floor: ROC AUC that the upper end of each slice's interval must reach.
         flow: counts and dates by name, in the order in which data flows.
         provenance: what the version was made from; a value may be a mapping of its own.
+        list_table: the table that names whom to contact; empty where there is none to tell of.
+        list_url: the page that shows it, while the scoring server runs; empty where there is none.
         error: of a training that failed before there was a model; may have several lines.
     """
 
@@ -75,6 +88,8 @@ class ReportContent:
     slice_floor: float = 0.55
     flow: Mapping[str, object] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    list_table: str = ""
+    list_url: str = ""
     error: str = ""
 
     @property
@@ -108,11 +123,13 @@ def render(content: ReportContent) -> str:
         decision=content.decision,
         names=tuple(name for name in ("challenger", "champion", "recency") if name in content.scores),
         figures=_figures(content),
+        titles=TITLES,
         words=words,
         headline=words.headline(content.decision, content.version, content.champion_version),
         metrics=words.metric_rows(content.decision),
         summary=words.holdout_in_words(content.holdout, content.label),
         bins=words.bin_rows(content.label, content.scores),
+        groups=words.groups_in_words(content.label, content.scores),
         threshold=words.threshold_rows(content.label, content.scores, content.costs),
         slices=words.slice_rows(content.decision.slices, content.slice_floor),
         drift=words.drift_rows(content.drift, content.drift_warn, content.drift_fail),
@@ -154,7 +171,7 @@ def _figures(content: ReportContent) -> dict[str, str]:
     figures = {}
     for name, draw in _drawings(content).items():
         try:
-            figures[name] = Markup(plots.svg(name, draw))  # noqa: S704 - drawn here, of names that we chose
+            figures[name] = Markup(plots.svg(name, TITLES[name], draw))  # noqa: S704 - drawn here, of names that we chose
         except Exception as error:  # noqa: BLE001 - a report without one picture is better than none
             figures[name] = Markup(f"<p>Cannot be drawn: {html.escape(str(error))}</p>")  # noqa: S704 - escaped
     return figures

@@ -18,7 +18,7 @@ from churn_assets.model.metrics.evaluation import CostMatrix
 from churn_assets.model.registry import drift_reference
 from churn_assets.model.report import location, report
 from churn_assets.settings import Settings
-from churn_assets.tables import SCORE
+from churn_assets.tables import RETENTION_LIST, SCORE
 from churn_assets.transforms.drift import Reference
 
 # The frames' names in the report.
@@ -86,6 +86,8 @@ def _content(settings: Settings, trained: Trained, version: str) -> report.Repor
         drift_warn=settings.drift_warn,
         drift_fail=settings.drift_fail,
         slice_floor=settings.gate_slice_auc,
+        list_table=f"{settings.main_catalog}.{RETENTION_LIST.schema}.{RETENTION_LIST.name}",
+        list_url="" if settings.deployment == "databricks" else f"{settings.endpoint_url.rstrip('/')}/",
         flow={**trained.flow, **_dates(trained.split), **_counts(frames)},
         provenance={
             "model version": version,

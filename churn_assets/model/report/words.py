@@ -122,6 +122,16 @@ def bin_rows(label: Vector, scores: Mapping[str, Vector]) -> list[tuple[str, str
     return [(share(predicted), share(observed), f"{rows:,}") for predicted, observed, rows in bins]
 
 
+def groups_in_words(label: Vector, scores: Mapping[str, Vector]) -> str:
+    """Return how many bins of how many rows ``bin_rows`` has; empty without any."""
+    if "challenger" not in scores:
+        return ""
+    bins = curves.reliability_bins(np.asarray(label, dtype="float64"), scores["challenger"])
+    fewest, most = min(bins, key=lambda one: one[2])[2], max(bins, key=lambda one: one[2])[2]
+    groups = f"{len(bins)} group{'' if len(bins) == 1 else 's'}"
+    return f"{groups} of {fewest:,} rows" if fewest == most else f"{groups} of {fewest:,} to {most:,} rows"
+
+
 class ThresholdRow(NamedTuple):
     """The result of contacting the users whom a model names, as text."""
 

@@ -1,18 +1,15 @@
 """The features of one feature_date by user_id, in files that several processes map and one replaces.
 
-A published version is a folder: ``user_id.npy`` (sorted), ``features.npy`` (one row for each user) and
-``meta.json``. The file ``CURRENT`` names the current version and is replaced last, so an interrupted
-publication leaves the old one. Every worker of the server imports this module, so it needs only numpy and the
-standard library.
+A published version (see ``versions``) has ``user_id.npy`` (sorted), ``features.npy`` (one row for each user)
+and ``meta.json``. Every worker of the server imports this module, so it needs only numpy and the standard
+library.
 """
 
-import contextlib
 import datetime as dt
 import json
 import os
-import shutil
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from churn_assets import durable_files
 from churn_assets.errors import ContractError, EndpointError
+from churn_assets.serving import versions
+from churn_assets.serving.versions import POINTER, current_version
 
-POINTER = "CURRENT"
 IDS, FEATURES, META = "user_id.npy", "features.npy", "meta.json"
 
 
@@ -108,15 +106,6 @@ class OnlineStore:
             return _open(current)
 
 
-def current_version(folder: Path) -> str:
-    """Return the name of the current version.
-
-    Raises:
-        FileNotFoundError: nothing has been published.
-    """
-    return (folder / POINTER).read_text()
-
-
 def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
     folder: Path,
     user_ids: ArrayLike,
@@ -140,11 +129,8 @@ def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
     Raises:
         ContractError: a user_id is repeated, a number is missing or infinite, or the shapes do not match.
     """
-    from filelock import FileLock
-
     ids, features = _sorted(user_ids, matrix, columns)
     _require_numbers(ids, features, columns, nullable)
-    folder.mkdir(parents=True, exist_ok=True)
     version = f"{feature_date}-v{source_version}-{uuid.uuid4().hex[:12]}"
     meta = {
         "columns": list(columns),
@@ -152,39 +138,15 @@ def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
         "source_version": source_version,
         "users": len(ids),
     }
-    # One publisher at a time, or one would remove what another is still writing.
-    with FileLock(folder / ".lock"):
-        target = folder / version
-        target.mkdir()
+
+    def write(target: Path) -> None:
         _save(target / IDS, ids)
         _save(target / FEATURES, features)
         durable_files.write(target / META, json.dumps(meta).encode())
-        durable_files.sync(target)
-        previous = _replace_pointer(folder, version)
-        _clear(folder, keep={version, previous})
-        size = sum(file.stat().st_size for file in target.iterdir())
+
+    versions.add(folder, version, write)
+    size = sum(file.stat().st_size for file in (folder / version).iterdir())
     return Published(version, len(ids), size, feature_date, source_version)
-
-
-def adopt(folder: Path, version: str, files: Mapping[str, bytes]) -> None:
-    """Make a version that was published elsewhere the current one here.
-
-    Args:
-        folder: the store's folder, created if it is missing.
-        version: its name.
-        files: the contents of its files by name.
-    """
-    from filelock import FileLock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        target = folder / version
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        for name, content in files.items():
-            durable_files.write(target / name, content)
-        durable_files.sync(target)
-        _clear(folder, keep={version, _replace_pointer(folder, version)})
 
 
 def _sorted(
@@ -251,23 +213,3 @@ def _save(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _replace_pointer(folder: Path, version: str) -> str | None:
-    """Make this version the current one, and return the previous one."""
-    previous = None
-    with contextlib.suppress(FileNotFoundError):
-        previous = current_version(folder)
-    draft = folder / f".{POINTER}-{version}"
-    durable_files.write(draft, version.encode())
-    draft.replace(folder / POINTER)
-    durable_files.sync(folder)
-    return previous
-
-
-def _clear(folder: Path, keep: set[str | None]) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and path.name not in keep:
-            shutil.rmtree(path)
-        elif path.name.startswith(f".{POINTER}-"):
-            path.unlink()

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # The longest time for which a promotion goes unnoticed, and the wait after a failure.
 REGISTRY_POLL_SECONDS = 1.0
 RETRY_SECONDS = 15.0
-# How long features that another machine published go unnoticed; each look is a request that costs.
+# How long what another machine published goes unnoticed; each look is a request that costs.
 BUCKET_POLL_SECONDS = 15.0
 UPDATE_POLL_SECONDS = 0.05
 
@@ -70,13 +70,14 @@ class Follower:
             self._follow_production()
         if self._settings.is_in_bucket and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + BUCKET_POLL_SECONDS
-            self._follow_features()
+            self._follow_published()
 
-    def _follow_features(self) -> None:
-        try:
-            shared_store.follow(self._settings)
-        except Exception as error:  # noqa: BLE001 - the features of before are served, whatever the bucket's failure
-            log.warning("online features: %s", one_line(error, with_class=True))
+    def _follow_published(self) -> None:
+        for what in (shared_store.ONLINE, shared_store.PAGE):
+            try:
+                shared_store.follow(self._settings, what)
+            except Exception as error:  # noqa: BLE001 - what was there before is served, whatever the bucket's failure
+                log.warning("%s: %s", what.name, one_line(error, with_class=True))
 
     def _follow_production(self) -> None:
         before = self._state.read()

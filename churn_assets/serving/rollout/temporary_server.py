@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from churn_assets.errors import EndpointError
-from churn_assets.serving.endpoint import online_folder
+from churn_assets.serving.endpoint import online_folder, page_folder
 from churn_assets.serving.published import follower
 from churn_assets.serving.published.state import StateFolder
 from churn_assets.serving.scoring import scorer
@@ -48,7 +48,11 @@ def temporary_server(settings: Settings) -> Iterator[RunningServer]:
         state = StateFolder(Path(folder))
         tokens = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         options = Options(
-            state.folder, online_folder(settings), *tokens, public_metrics=settings.endpoint_public_metrics
+            state.folder,
+            online_folder(settings),
+            page_folder(settings),
+            *tokens,
+            public_metrics=settings.endpoint_public_metrics,
         )
         stop = threading.Event()
         server = uvicorn.Server(

@@ -28,6 +28,8 @@ from churn_assets.serving.server.management import Management
 from churn_assets.serving.server.metrics import Metrics
 from churn_assets.serving.server.openapi import DescribedRoute, Operation
 from churn_assets.serving.server.options import Options
+from churn_assets.serving.server.pages.pages import Pages
+from churn_assets.serving.server.sessions import Sessions
 
 log = logging.getLogger("churn.serve")
 
@@ -52,7 +54,7 @@ class _Worker:
     def app(self) -> Starlette:
         handlers = {HTTPException: _http_error, Exception: _internal_error}
         app = Starlette(
-            routes=self._routes,
+            routes=[*self._routes, *self._pages.routes()],
             lifespan=self._lifespan,
             exception_handlers=handlers,
             middleware=[Middleware(ScoringFirst, self._invocations)],
@@ -68,6 +70,11 @@ class _Worker:
     @cached_property
     def _invocations(self) -> Invocations:
         return Invocations(self._access, self._host, OnlineStore(self._options.online), self._metrics)
+
+    @cached_property
+    def _pages(self) -> Pages:
+        sessions = Sessions(self._options.token, self._options.admin_token)
+        return Pages(self._options.page, self._access, sessions)
 
     @cached_property
     def _routes(self) -> list[DescribedRoute]:

@@ -27,6 +27,7 @@ from churn_assets.serving.endpoint import (
     endpoint_admin_token,
     endpoint_token,
     online_folder,
+    page_folder,
     state_folder,
 )
 from churn_assets.serving.server.connections import BoundedProtocol
@@ -65,6 +66,7 @@ def serve(settings: Settings) -> None:
         options = Options(
             state=folder,
             online=online_folder(settings),
+            page=page_folder(settings),
             token=token,
             admin_token=admin_token,
             idle_seconds=settings.endpoint_idle_seconds,
@@ -77,6 +79,7 @@ def serve(settings: Settings) -> None:
         (folder / "active").touch()
         host, port = listener.getsockname()[:2]
         log.info("%s on http://%s:%s, %s workers", ENDPOINT_NAME, host, port, settings.endpoint_workers)
+        log.info("who is at risk, for people with the token: http://%s:%s/", host, port)
         log.info("token: %s", "CHURN_ENDPOINT_TOKEN" if settings.endpoint_token else folder / "token")
         admin = "CHURN_ENDPOINT_ADMIN_TOKEN" if settings.endpoint_admin_token else folder / "admin-token"
         log.info("token of who manages it: %s", admin)

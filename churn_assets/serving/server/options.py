@@ -19,6 +19,7 @@ class Options:
 
     state: Path
     online: Path
+    page: Path
     token: str = field(repr=False)
     admin_token: str = field(repr=False)
     idle_seconds: int = 0

@@ -156,6 +156,36 @@ def test_a_better_brier_score_does_not_outweigh_a_loss(
     assert lost.sentence("champion") in decision.reasons
 
 
+# It says of every 40th row that churn is impossible; the others are never sure.
+TOO_SURE = np.where(np.arange(ROWS) % 40 == 0, 1e-12, GOOD)
+UNSURE_FLOOR, UNSURE_CHAMPION = np.clip(FLOOR, 0.1, 0.9), np.clip(blurred(0.2, 5), 0.1, 0.9)
+
+
+def test_a_log_loss_above_that_of_recency_is_said_and_refuses_nothing():
+    decision = decided(TOO_SURE, None, UNSURE_FLOOR)
+
+    (note,) = decision.notes
+    assert decision.promoted
+    assert decision.challenger["log_loss"] > decision.floor["log_loss"]
+    assert note.startswith(f"Log loss {decision.challenger['log_loss']:.4f} against ")
+    assert "of recency alone" in note
+    assert note.endswith(" This refuses nothing.")
+    assert decision.as_json()["notes"] == [note]
+
+
+def test_beside_a_champion_the_log_loss_is_compared_with_both():
+    decision = decided(TOO_SURE, UNSURE_CHAMPION, UNSURE_FLOOR)
+
+    of_champion, of_recency = decision.notes
+    assert "of the champion;" in of_champion
+    assert f"against {decision.floor['log_loss']:.4f} of recency alone;" in of_recency
+
+
+def test_nothing_is_noted_of_a_model_that_is_better_in_everything():
+    assert decided().notes == ()
+    assert decided(GOOD, None).notes == ()
+
+
 def test_a_leaked_feature_refuses_and_is_named():
     found = alarms(HOLDOUT.assign(events_next_month=1 - LABEL), ["account_age_days", "events_next_month"])
 

@@ -27,7 +27,7 @@ DRAWINGS = {
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, str]:
-    return {name: plots.svg(name, draw) for name, draw in DRAWINGS.items()}
+    return {name: plots.svg(name, f"Picture of {name} & more", draw) for name, draw in DRAWINGS.items()}
 
 
 def test_a_picture_takes_all_its_colours_from_the_page(drawn: dict[str, str]):
@@ -50,6 +50,18 @@ def test_a_picture_asks_no_server(drawn: dict[str, str]):
         assert re.findall(r'(?:href|src)="(?!#)[^"]*"|url\((?!#)', svg) == []
 
 
+def test_a_screen_reader_says_what_a_picture_is_and_its_numbers(drawn: dict[str, str]):
+    for name, svg in drawn.items():
+        opening, said = svg.split(">", 1)
+        assert f'role="img" aria-labelledby="{name}-title {name}-says"' in opening
+        assert said.startswith(f'<title id="{name}-title">Picture of {name} &amp; more</title>')
+        assert re.search(rf'<desc id="{name}-says">[^<]*\d[^<]*\.</desc>', said), name
+    assert re.search(
+        r"<desc[^>]*>challenger, area 0\.\d{3}; champion, area 0\.\d{3}; recency, ", drawn["roc"]
+    )
+    assert "rolling_7d_events -0.0010; account_age_days 0.0200.</desc>" in drawn["importances"]
+
+
 def test_a_legend_says_the_numbers_of_each_line(drawn: dict[str, str]):
     assert "threshold 0.2" in drawn["profit"]
     for name in SCORES:
@@ -60,7 +72,7 @@ def test_a_legend_says_the_numbers_of_each_line(drawn: dict[str, str]):
 def test_a_profit_line_alone_is_drawn_where_there_is_no_champion():
     scores = {"challenger": PROBABILITY}
 
-    svg = plots.svg("roc", partial(plots.roc, label=LABEL, scores=scores))
+    svg = plots.svg("roc", "ROC curve", partial(plots.roc, label=LABEL, scores=scores))
 
     assert "challenger, area" in svg
     assert "champion" not in svg

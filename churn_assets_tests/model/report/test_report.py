@@ -6,20 +6,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
-import pytest
 
-from churn_assets.model.candidates.bounds import Bounds
-from churn_assets.model.candidates.competition import Calibrated
-from churn_assets.model.candidates.fitting import Candidate
-from churn_assets.model.gate import gate
 from churn_assets.model.gate.gate import Decision
+from churn_assets.model.metrics import curves
 from churn_assets.model.metrics.evaluation import DEFAULT_COSTS
 from churn_assets.model.report import plots, report
 from churn_assets.model.report.report import ReportContent
+from churn_assets_tests.model.report.conftest import EVIL
 
 VOID = {"meta", "br", "img", "hr"}
-EVIL = "<script>alert('country')</script>"
 
 
 class Page(HTMLParser):
@@ -30,6 +25,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.scopes: list[str | None] = []
         self.words: list[str] = []
         self.feed(html)
         self.close()
@@ -42,6 +38,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value for name, value in attrs if name in ("href", "src") and value]
+        if tag == "th":
+            self.scopes.append(dict(attrs).get("scope"))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -56,67 +54,6 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
             self.words.append(data)
-
-
-@pytest.fixture(scope="module")
-def content() -> ReportContent:
-    """1,200 rows of 600 users of two countries; the challenger knows what the champion half knows."""
-    random = np.random.default_rng(1)
-    truth = random.beta(1, 2, 1_200)
-    label = (random.random(1_200) < truth).astype("float64")
-    holdout = pd.DataFrame(
-        {
-            "user_id": np.arange(1_200) // 2,
-            "feature_date": [dt.date(2026, 5, 1 + row % 2) for row in range(1_200)],
-            "account_age_days": random.integers(0, 200, 1_200).astype("float64"),
-            "label": label.astype("int64"),
-            "country": np.where(np.arange(1_200) % 4 < 2, EVIL, "GB"),
-        }
-    )
-    champion, floor = (truth + 0.33) / 2, np.full(1_200, 0.33) + truth / 10
-    decision = gate.decide(
-        holdout,
-        truth,
-        champion,
-        floor,
-        costs=DEFAULT_COSTS,
-        slice_floor=0.55,
-        formula=(truth + floor) / 2,
-        replicates=50,
-    )
-    metrics = {"brier": 0.15123, "log_loss": 0.4, "roc_auc": 0.8}
-    return ReportContent(
-        title="Churn model, version 5",
-        created_at=dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.UTC),
-        decision=decision,
-        costs=DEFAULT_COSTS,
-        label=label,
-        challenger=truth,
-        champion=champion,
-        floor=floor,
-        holdout=holdout,
-        version="5",
-        champion_version="4",
-        candidates=[
-            Candidate("boosting", "gradient_boosting", {"max_depth": 4}, object(), metrics, 1.25),
-            Candidate("broken", "gradient_boosting", {"max_depth": -1}, error="ValueError: max_depth < 1"),
-        ],
-        calibrated=Calibrated(None, "isotonic", 0.15321, 0.15123, Bounds(0.00213, 0.98761)),
-        importances={"days_since_last_event": 0.2, "account_age_days": 0.01},
-        drift=[
-            ("days_since_last_event", 0.3, 0.01),
-            ("account_age_days", 0.2, 0.01),
-            ("event_count_30d", 0.06, 0.01),
-            ("rolling_7d_events", 0.001, 0.01),
-        ],
-        flow={"Bronze lines": 325352, "holdout dates": "2026-05-01 to 2026-05-02"},
-        provenance={"seed": 42, "Delta versions": {"main_catalog.gold.churn_labels": 33}},
-    )
-
-
-@pytest.fixture(scope="module")
-def html(content: ReportContent) -> str:
-    return report.render(content)
 
 
 def refused(**about: object) -> ReportContent:
@@ -204,6 +141,68 @@ def test_counts_and_versions_are_as_given(html: str):
     assert "Bronze lines 325,352 holdout dates 2026-05-01 to 2026-05-02" in text
     assert "main_catalog.gold.churn_labels 33" in text
     assert "1,200 rows of 600 users, feature_dates 2026-05-01 to 2026-05-02" in text
+
+
+def test_every_heading_of_a_table_says_what_it_heads(html: str):
+    assert set(Page(html).scopes) == {"col", "row"}
+
+
+def test_on_a_phone_each_value_stands_beside_the_heading_of_its_column(html: str):
+    stacked = re.findall(r'<table class="[^"]*stacks">(.*?)</table>', html, re.DOTALL)
+
+    assert len(stacked) == 4
+    for table in stacked:
+        head, body = table.split("</thead>")
+        columns = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", head)[1:]
+        for row in body.split("</tr>")[:-1]:
+            assert re.findall(r'<td[^>]* data-label="([^"]*)"', row) == columns
+            assert row.count("<td") == len(columns)
+
+
+def test_groups_of_the_reliability_diagram_are_counted(content: ReportContent):
+    # 700 rows of one probability stay together, where groups of 120 rows would be.
+    few = replace(content, challenger=np.where(np.arange(1_200) < 700, 0.2, content.challenger))
+
+    html = report.render(few)
+
+    bins = curves.reliability_bins(few.label, few.challenger)
+    rows = [count for _, _, count in bins]
+    assert sum(rows) == 1_200
+    assert len(rows) < 10
+    assert max(rows) >= 700
+    assert f"The challenger's {len(rows)} groups of {min(rows):,} to {max(rows):,} rows" in Page(html).text
+    assert "ten groups" not in html
+
+
+def test_groups_of_equal_size_are_said_to_be(html: str):
+    assert "The challenger's 10 groups of 120 rows" in Page(html).text
+
+
+def test_what_is_worse_and_refuses_nothing_is_said_with_the_decision(content: ReportContent):
+    note = "Log loss 0.7 against 0.6 of recency alone. This refuses nothing."
+
+    text = Page(report.render(replace(content, decision=replace(content.decision, notes=(note,))))).text
+
+    assert (
+        text.index(content.decision.reasons[-1]) < text.index(note) < text.index("Key figures on the holdout")
+    )
+
+
+def test_who_looks_for_users_is_sent_to_the_list(content: ReportContent):
+    told = replace(content, list_table="shop.gold.retention_list", list_url="http://127.0.0.1:8080/")
+
+    page = Page(report.render(told))
+
+    assert "http://127.0.0.1:8080/" in page.links
+    assert "why, is in shop.gold.retention_list" in page.text
+    assert "churn report --at-risk" in page.text
+
+
+def test_without_a_folder_the_list_is_a_table(content: ReportContent):
+    page = Page(report.render(replace(content, list_table="shop.gold.retention_list")))
+
+    assert "why, is in shop.gold.retention_list" in page.text
+    assert "churn serve" not in page.text
 
 
 def test_the_same_content_gives_the_same_page(content: ReportContent, html: str):

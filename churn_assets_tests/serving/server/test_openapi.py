@@ -15,7 +15,9 @@ from churn_assets.serving.server.options import Options
 from churn_assets_tests.serving.conftest import Client
 
 ROUTES = make_app(
-    Options(state=Path("missing"), online=Path("missing"), token="any", admin_token="other")
+    Options(
+        state=Path("missing"), online=Path("missing"), page=Path("missing"), token="any", admin_token="other"
+    )
 ).routes
 DOCUMENT = openapi.document([route for route in ROUTES if isinstance(route, DescribedRoute)])
 

@@ -1,0 +1,93 @@
+"""What the page of the scoring server shows of the erased."""
+
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from churn_assets import bucket
+from churn_assets.erasure.people import People
+from churn_assets.errors import EndpointError
+from churn_assets.serving import versions
+from churn_assets.serving.endpoint import page_folder
+from churn_assets.serving.page.store import FILE, opened, write_columns
+from churn_assets.settings import Settings
+
+
+def count(settings: Settings, people: People) -> int:
+    """Count these users in what the page shows, of any version on disk."""
+    return len({user_id for folder in _versions(settings) for user_id in _theirs(folder / FILE, people)})
+
+
+def clean(settings: Settings, people: People) -> None:
+    """Publish what the page shows without these users, and remove what was published before.
+
+    A version that cannot be read goes as a whole: the next run publishes another.
+    """
+    folder = page_folder(settings)
+    before = _versions(settings)
+    if not any(list(_theirs(one / FILE, people)) or not _is_readable(one) for one in before):
+        return
+    try:
+        snapshot = opened(folder)
+    except EndpointError:
+        snapshot = None
+        (folder / versions.POINTER).unlink(missing_ok=True)
+    if snapshot:
+        snapshot.close()
+        old = folder / versions.current_version(folder)
+        current = f"{old.name.rpartition('-')[0]}-{uuid.uuid4().hex[:12]}"
+        countries = snapshot.about.countries
+
+        def write(target: Path) -> None:
+            shutil.copyfile(old / FILE, target / FILE)
+            _remove(target / FILE, people, countries)
+
+        versions.add(folder, current, write)
+    for one in before:
+        bucket.remove(one)
+
+
+def _remove(file: Path, people: People, countries: tuple[str | None, ...]) -> None:
+    ids = [(user_id,) for user_id in set(_theirs(file, people))]
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("BEGIN")
+        for table in ("listed", "users"):
+            connection.executemany(f"DELETE FROM {table} WHERE user_id = ?", ids)  # noqa: S608 - our own names
+        write_columns(connection, countries)
+        connection.execute("COMMIT")
+        # No free page may keep what was there.
+        connection.execute("VACUUM")
+
+
+def _theirs(file: Path, people: People) -> Iterator[int]:
+    """Return the user_ids of these users in a file; none of one that cannot be read."""
+    try:
+        with closing(
+            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        ) as connection:
+            for table in ("users", "listed"):
+                for column, wanted in (("user_id", people.user_ids), ("source_user_id", people.source_ids)):
+                    for one in wanted:
+                        sql = f"SELECT user_id FROM {table} WHERE {column} = ?"  # noqa: S608 - our own names
+                        yield from (row[0] for row in connection.execute(sql, (one,)))
+    except sqlite3.Error:
+        return
+
+
+def _is_readable(folder: Path) -> bool:
+    try:
+        with closing(
+            sqlite3.connect(f"{(folder / FILE).absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            connection.execute("SELECT count(*) FROM users")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _versions(settings: Settings) -> list[Path]:
+    return sorted(path for path in page_folder(settings).glob("*-v*") if path.is_dir())

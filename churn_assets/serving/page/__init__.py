@@ -1,0 +1,1 @@
+"""What the page at ``/`` shows, published for the server's workers."""
