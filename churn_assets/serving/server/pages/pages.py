@@ -36,7 +36,8 @@ MOST_WAITING = 32
 # A login form is some hundred bytes.
 MOST_FORM_BYTES = 4096
 FORM_SECONDS = 10.0
-CSV_ROWS_AT_ONCE = 2000
+# Pages wait for one such part of a file at most.
+CSV_ROWS_AT_ONCE = 500
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
