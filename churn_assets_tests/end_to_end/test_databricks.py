@@ -11,31 +11,29 @@ graph on a cluster is also test_workflow.py's.
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from churn_assets.asset_keys import asset_key
-from churn_assets.assets.endpoint import AGREES_WITH_BATCH
-from churn_assets.automation.runs.pipeline import Pipeline
-from churn_assets.automation.runs.runner import PipelineReport
 from churn_assets.graph import build_defs
-from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.resources import lakehouse
-from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHURN_PREDICTIONS,
     EVENTS,
-    LANDED_EVENTS,
-    QUARANTINED_EVENTS,
     TABLES,
     USER_FEATURES,
-    USERS,
     Table,
 )
-from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, NOW, Frame
-from churn_assets_tests.end_to_end.warehouse import assert_same_rows, content
+from churn_assets_tests.end_to_end.clusterhouse import (
+    INGEST,
+    WHOLE,
+    Clusterhouse,
+    Way,
+    assert_endpoint_agrees,
+)
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, Frame
+from churn_assets_tests.end_to_end.warehouse import assert_same_rows
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
@@ -44,44 +42,9 @@ __all__ = ["remote_python"]
 
 PACKAGE_ARCHIVES = ".zip"
 
-INGEST, WHOLE = "ingest", "whole"
-INGESTED = (LANDED_EVENTS, EVENTS, QUARANTINED_EVENTS, USERS)
-
-
-class Way(NamedTuple):
-    """How far the graph goes, and how steps get there."""
-
-    stage: str
-    launcher: str
-    compute: str
-
-
 # Both launchers go all the way, and each of the two kinds of compute does.
 FIRST_STAGE = Way(INGEST, "pipes", "serverless")
 WHOLE_WAYS = [Way(WHOLE, "step", "serverless"), Way(WHOLE, "pipes", "run")]
-
-
-class Clusterhouse:
-    """A lake in Unity Catalog, with its graph and its history; ``tables`` are those that it is about."""
-
-    def __init__(
-        self, workspace: Workspace, settings: Settings, instance: dg.DagsterInstance, way: Way
-    ) -> None:
-        self.workspace = workspace
-        self.settings = settings
-        self.instance = instance
-        self.lake: Lakehouse = lakehouse(settings)
-        self.tables = INGESTED if way.stage == INGEST else TABLES
-        self.way = way
-
-    def run(self) -> PipelineReport:
-        """What ``churn run`` does on the orchestrator, or the first stage of it."""
-        pipeline = Pipeline(build_defs(self.settings), self.lake, self.instance, lambda _: None)
-        return pipeline.run_stage(INGEST, NOW) if self.way.stage == INGEST else pipeline.run(NOW)
-
-    def content(self, table: Table) -> Frame:
-        """As ``House.content``, asked of the SQL warehouse."""
-        return content(self.lake, table)
 
 
 @pytest.fixture(
@@ -121,17 +84,7 @@ def test_every_table_is_what_a_folder_lake_gets(
 @pytest.mark.slow
 @pytest.mark.parametrize("on_databricks", WHOLE_WAYS, indirect=True, ids="-".join)
 def test_the_endpoint_serves_what_was_trained_and_agrees_with_the_batch(on_databricks: Clusterhouse) -> None:
-    client = on_databricks.workspace.client()
-    endpoint: Any = client.serving_endpoints.get("churn-prediction-endpoint")
-    checks: Any = on_databricks.instance.event_log_storage.get_asset_check_execution_history(
-        AGREES_WITH_BATCH, limit=1
-    )
-    evaluation = checks[0].event.dagster_event.event_specific_data
-
-    assert endpoint.config.served_entities[0].entity_version == "1"
-    assert evaluation.passed
-    assert evaluation.metadata["compared_users"].value == 200
-    assert evaluation.metadata["largest_difference"].value <= 1e-9
+    assert_endpoint_agrees(on_databricks)
 
 
 def test_every_check_was_asked_on_the_cluster_and_passed(on_databricks: Clusterhouse) -> None:

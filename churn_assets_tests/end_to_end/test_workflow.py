@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 import pytest
 
-from churn_assets.automation.staleness.plan import BY_MODEL
 from churn_assets.databricks.workflow import daily_job
 from churn_assets.databricks.workflow.status import RunStatus
 from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
-from churn_assets.tables import PREDICTION_OUTCOMES, RETENTION_LIST, TABLES, Table
+from churn_assets.tables import Table
 from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, Frame
-from churn_assets_tests.end_to_end.warehouse import assert_same_rows, content
+from churn_assets_tests.end_to_end.warehouse import assert_as_after_the_first_model
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.fixtures import remote_python
@@ -75,17 +74,4 @@ def test_each_task_reads_its_secret_itself_and_it_lies_nowhere(night: Night) -> 
 
 
 def test_every_table_is_what_a_folder_lake_gets(night: Night, expected: Callable[[Table], Frame]) -> None:
-    for table in TABLES:
-        rows = expected(table)
-        if table in BY_MODEL:
-            # Each night scores the last date; the others' labels were known before there was a model.
-            rows = rows[rows["feature_date"] == LAST_DAY]
-        if table is PREDICTION_OUTCOMES:
-            assert night.lake.partition_rows(table) == {}
-        else:
-            found = content(night.lake, table)
-            if table is RETENTION_LIST:
-                # In the first night there is no score of the week before.
-                assert found["probability_change"].isna().all()
-                rows = rows.assign(probability_change=None)
-            assert_same_rows(found, rows, table)
+    assert_as_after_the_first_model(night.lake, expected, LAST_DAY)

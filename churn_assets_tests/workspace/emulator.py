@@ -60,7 +60,8 @@ class Workspace:
         python: the interpreter of clusters; by default the bare one under this process' environment.
         with_spark: whether the clusters' processes find the emulated Databricks Runtime beside that
             interpreter's own packages. The engine starts with the first process.
-        classic: folder of Apache Spark, where clusters have a classic session; Spark Connect's without it.
+        classic: folder of Apache Spark, where dedicated clusters have a classic session; Spark Connect's
+            without it.
 
     Attributes:
         url: where it listens. No trailing slash.
@@ -114,7 +115,7 @@ class Workspace:
             clusters=self.clusters,
             secrets=self.secrets,
             python=python or bare_python(),
-            runtime=lambda: self.engine.runtime if with_spark else Runtime(),
+            runtime=lambda cluster: self.engine.runtime(cluster) if with_spark else Runtime(),
             real_path=self.local,
             emails=self.emails,
             violations=self.violations,

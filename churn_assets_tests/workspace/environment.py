@@ -26,6 +26,8 @@ REQUIREMENTS = ROOT / "churn_assets" / "databricks" / "compute" / "requirements.
 # engine is Spark Connect's. No distribution is named pyspark, as on a runtime none is.
 MINOR = "3.12"
 SPARK = "4.0.1"
+# Of its line, and on a runtime part of it.
+DELTA = "io.delta:delta-spark_2.13:4.0.0"
 RUNTIME = (
     f"pyspark-client=={SPARK}",
     "databricks-sdk==0.49.0",
@@ -129,7 +131,9 @@ def cluster_libraries() -> Path:
 
 @functools.cache
 def classic_spark() -> Path:
-    """The folder of Apache Spark itself, of the runtime's line, with its jars: what a classic session needs.
+    """The folder of Apache Spark itself, of the runtime's line, with its jars and Delta Lake's.
+
+    The jars are fetched as Spark fetches packages, by its own Ivy.
 
     Raises:
         InstallationError: it is not to be had.
@@ -141,8 +145,15 @@ def classic_spark() -> Path:
         # As on a runtime, where no distribution has that name.
         for metadata in folder.glob("pyspark-*.dist-info"):
             shutil.rmtree(metadata)
+        spark, ivy, nothing = folder / "pyspark", folder / "ivy", folder / "nothing.py"
+        nothing.touch()
+        _run(spark / "bin" / "spark-submit", "--packages", DELTA, "--conf", f"spark.jars.ivy={ivy}", nothing)
+        for jar in (ivy / "jars").glob("*.jar"):
+            jar.rename(spark / "jars" / jar.name)
+        shutil.rmtree(ivy)
+        nothing.unlink()
 
-    return _made_once("classic", SPARK.encode(), make)
+    return _made_once("classic", f"{SPARK} {DELTA}".encode(), make)
 
 
 def _made_once(what: str, content: bytes, make: Callable[[Path], None]) -> Path:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from churn_assets_tests.workspace.auth import Auth
+from churn_assets_tests.workspace.cluster import Cluster
 from churn_assets_tests.workspace.clusters import Clusters
 from churn_assets_tests.workspace.faults import Faults
 from churn_assets_tests.workspace.processes import Runtime
@@ -23,7 +24,8 @@ class Surroundings:
         clusters: where tasks run.
         secrets: what ``spark_env_vars`` may refer to.
         python: the clusters' interpreter.
-        runtime: what the clusters' processes find beside that interpreter's packages; called when one starts.
+        runtime: what a process on a cluster, or on serverless compute (None), finds beside that interpreter's
+            packages; called when one starts.
         real_path: gives the path on this machine of a path in the workspace.
         emails: what would have been sent: (event, address, run id).
         violations: what must fail the test.
@@ -36,7 +38,7 @@ class Surroundings:
     clusters: Clusters
     secrets: Secrets
     python: Path
-    runtime: Callable[[], Runtime]
+    runtime: Callable[[Cluster | None], Runtime]
     real_path: Callable[[str], Path]
     emails: list[tuple[str, str, int]]
     violations: list[str]

@@ -165,7 +165,7 @@ class TaskRunner:
     def _process(self, task: TaskRun, environment: dict[str, str]) -> End:
         context = TaskContext(self._surroundings, self._run, task)
         spec = context.spec()
-        runtime: Runtime = self._surroundings.runtime()
+        runtime: Runtime = self._surroundings.runtime(task.cluster)
         # What a cluster's variables say is said last.
         variables = {**runtime.environment, **environment}
         process = Process(self._surroundings.python, task.folder, spec, variables, runtime)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from databricks.sdk.service.compute import Library
+from databricks.sdk.service.compute import DataSecurityMode, Library
 
 from churn_assets_tests.workspace.emulator import Workspace
 from churn_assets_tests.workspace.environment import REQUIREMENTS, classic_spark
@@ -29,8 +29,27 @@ print(json.dumps({"now": now, "past": past, "context": type(spark.sparkContext).
 """
 
 
+# What it leaves to the next process on the cluster, and what not.
+APPLICATION = """
+print(json.dumps({
+    "application": spark.sparkContext.applicationId,
+    "zone": spark.conf.get("spark.sql.session.timeZone"),
+    "views": [table.name for table in spark.catalog.listTables() if table.isTemporary],
+}))
+spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+spark.range(1).createOrReplaceTempView("mine")
+"""
+NEXT = f"""
+import json
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+{APPLICATION}
+"""
+
+
 @pytest.mark.slow
-def test_a_classic_session_and_the_warehouse_work_on_the_same_tables(
+def test_a_dedicated_clusters_processes_share_an_application_and_tables_with_the_warehouse_but_no_session(
     tmp_path: Path, remote_python: Path
 ) -> None:
     with Workspace(
@@ -38,22 +57,35 @@ def test_a_classic_session_and_the_warehouse_work_on_the_same_tables(
     ) as workspace:
         for statement in MAKE:
             assert "error" not in workspace.engine.execute(statement)
-        workspace.client().files.upload(f"{VOLUME}/landed.txt", io.BytesIO(b"of spark"))
-
+        client = workspace.client()
+        client.files.upload(f"{VOLUME}/landed.txt", io.BytesIO(b"of spark"))
         # The emulation reads Delta's logs with what a cluster of ours installs.
         requirements = f"{VOLUME}/_libraries/requirements.txt"
-        workspace.client().files.upload(requirements, io.BytesIO(REQUIREMENTS.read_bytes()))
+        client.files.upload(requirements, io.BytesIO(REQUIREMENTS.read_bytes()))
+        cluster_id = client.clusters.create(
+            spark_version="17.3.x-scala2.13",
+            node_type_id="i3.xlarge",
+            num_workers=1,
+            data_security_mode=DataSecurityMode.SINGLE_USER,
+        ).response.cluster_id
 
-        libraries = [Library(requirements=requirements)]
-        run = workspace.jobs.wait(submit(workspace, TASK + MORE, libraries=libraries), seconds=900)
+        def printed(code: str) -> list[dict[str, object]]:
+            libraries = [Library(requirements=requirements)]
+            run_id = submit(workspace, code, existing_cluster_id=cluster_id, libraries=libraries)
+            run = workspace.jobs.wait(run_id, seconds=900)
+            assert run.end is not None
+            assert run.end.result == "SUCCESS", run.tasks["main"].logs
+            return [json.loads(line) for line in run.tasks["main"].logs.splitlines() if line[:1] == "{"]
 
-        assert run.end is not None
-        assert run.end.result == "SUCCESS", run.tasks["main"].logs
-        first, more = (json.loads(line) for line in run.tasks["main"].logs.splitlines() if line[:1] == "{")
+        first, more, before = printed(TASK + MORE + APPLICATION)
+        (after,) = printed(NEXT)
+
         assert first["session"] == "ClassicSession"
         assert first["has_content"]
         assert first["operations"] == ["WRITE", "WRITE", "CREATE TABLE"]
         assert more == {"now": [1, 5], "past": [1, 2], "context": "SparkContext"}
         result = workspace.engine.execute("SELECT day, n FROM main_catalog.gold.days ORDER BY day")
         assert result["rows"] == [["2026-01-01", "1"], ["2026-01-02", "5"]]
+        assert after == before
+        assert after["views"] == []
     assert workspace.violations == []

@@ -11,8 +11,10 @@ from typing import Any, Self
 
 import pysail
 
+from churn_assets_tests.workspace.cluster import Cluster
 from churn_assets_tests.workspace.processes import Runtime
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
+from churn_assets_tests.workspace.runtime.spark_driver import SparkDriver
 
 PACKAGE = Path(__file__).parent / "emulated_databricks"
 CATALOGS = ("main_catalog", "raw_catalog")
@@ -25,19 +27,6 @@ NEWER = {
     "spark.sql.session.localRelationBatchOfChunksSizeBytes": str(1024**3),
 }
 
-# Of Spark 4.0, from the same place as the jars of the ``spark`` deployment.
-DELTA = "io.delta:delta-spark_2.13:4.0.0"
-CLASSIC_CONF = {
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.databricks.delta.snapshotPartitions": "1",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.driver.memory": "2g",
-}
-
 
 class Engine:
     """Starts when it is made, and stops when it is closed or this process ends, whatever way.
@@ -46,13 +35,14 @@ class Engine:
         folder: the workspace's; volumes are in ``Volumes`` there, managed tables in ``managed``.
         python: the cluster's interpreter; functions travel to it by cloudpickle.
         libraries: folder of what the cluster has installed.
-        classic: folder of Apache Spark, for clusters with a classic session; the warehouse is Sail as ever.
+        classic: folder of Apache Spark, for dedicated clusters; they are Spark Connect's without it, and the
+            warehouse is Sail as ever.
         catalogs: those that can be created.
 
     Attributes:
-        runtime: what a process on a cluster gets.
         unity: the metastore, for assertions and for Unity Catalog's API.
         statements: what the warehouse was asked to run, in order.
+        drivers: of dedicated clusters, by the cluster's id; the last one where several followed one another.
     """
 
     def __init__(
@@ -73,19 +63,42 @@ class Engine:
         self.unity = Unity(folder)
         self.statements: list[str] = []
         self._lock = threading.Lock()
+        # Tasks that start at the same time ask for it from their own threads.
+        self._driver_lock = threading.Lock()
         self._sessions: list[Any] = []
         path = [self._site, *([libraries] if libraries else []), sail]
         self._process = self._start(folder, python or Path(sys.executable), catalogs, path)
         self._remote = f"sc://127.0.0.1:{self._read()['port']}"
-        spark = (classic, *classic.glob("pyspark/python/lib/py4j-*.zip")) if classic else ()
-        self.runtime = Runtime(
-            environment={
-                "EMULATED_DATABRICKS": str(folder),
-                **(_classic(python, spark, libraries) if spark else {"SPARK_REMOTE": self._remote}),
-            },
-            path=(self._site, *spark),
+        self._python, self._libraries = python or Path(sys.executable), libraries
+        self._spark = (classic, *classic.glob("pyspark/python/lib/py4j-*.zip")) if classic else ()
+        self.drivers: dict[str, SparkDriver] = {}
+
+    def runtime(self, cluster: Cluster | None = None) -> Runtime:
+        """What a process gets: on a dedicated cluster its driver's session, elsewhere one of Spark Connect.
+
+        Args:
+            cluster: that it runs on, None where it is serverless.
+        """
+        # As the SDK calls dedicated access mode; standard access mode's Spark is Connect.
+        dedicated = cluster is not None and cluster.spec.get("data_security_mode") == "SINGLE_USER"
+        session = {"SPARK_REMOTE": self._remote}
+        if cluster and dedicated and self._spark:
+            session = self._driver_of(cluster).environment
+        return Runtime(
+            environment={"EMULATED_DATABRICKS": str(self.unity.folder), **session},
+            path=(self._site, *(self._spark if dedicated else ())),
             imports=("emulated_databricks.hook",),
         )
+
+    def _driver_of(self, cluster: Cluster) -> SparkDriver:
+        """The cluster's one driver, started for its first process."""
+        with self._driver_lock:
+            driver = self.drivers.get(cluster.cluster_id)
+            if driver is None or not driver.is_alive:
+                driver = SparkDriver(cluster.folder, self._python, self._spark, self._libraries)
+                self.drivers[cluster.cluster_id] = driver
+                cluster.on_termination.append(driver.close)
+            return driver
 
     def execute(self, sql: str) -> dict[str, Any]:
         """Run one statement as a SQL warehouse: ``columns`` and ``rows``, or ``error``."""
@@ -110,6 +123,8 @@ class Engine:
 
     def close(self) -> None:
         """Stop."""
+        for driver in self.drivers.values():
+            driver.close()
         for session in self._sessions:
             # Otherwise it says goodbye when this process ends, and asks for minutes an engine that is gone.
             session.stop()
@@ -162,18 +177,6 @@ class Engine:
             log = (self._site / "server.log").read_text()
             raise RuntimeError(f"The emulated engine has ended: {log[-2000:]}")
         return json.loads(line)
-
-
-def _classic(python: Path | None, spark: tuple[Path, ...], libraries: Path | None) -> dict[str, str]:
-    """The variables of a process that starts Apache Spark, whose Python workers have what its driver has."""
-    conf = " ".join(f"--conf {name}={value}" for name, value in CLASSIC_CONF.items())
-    return {
-        "EMULATED_CLASSIC": "1",
-        "PYSPARK_PYTHON": str(python or sys.executable),
-        "PYTHONPATH": os.pathsep.join(map(str, [*spark, *([libraries] if libraries else [])])),
-        "PYSPARK_SUBMIT_ARGS": f"--master local[2] --packages {DELTA} {conf} pyspark-shell",
-        **({"JAVA_HOME": os.environ["JAVA_HOME"]} if "JAVA_HOME" in os.environ else {}),
-    }
 
 
 class ExistingVolumes(set[str]):

@@ -9,7 +9,8 @@ Known differences from Databricks:
 
 * The engine is Sail 0.7, a Spark Connect server, as on standard access mode and serverless compute. A
   dedicated cluster has a classic session: so it is where the test asks for it (``classic``), with Apache
-  Spark 4.0 and Delta 4.0. ``foreachBatch`` is refused: see ``auto_loader``.
+  Spark 4.0 and Delta 4.0 in one driver a cluster. It compiles no plan and re-plans none while it runs, as
+  tables here are small. ``foreachBatch`` is refused: see ``auto_loader``.
 * Grants, owners and comments are remembered, and enforced only for registered models, by their API: of
   everything else, whoever asks may do everything.
 * ``MANAGED LOCATION``, external locations and credentials are remembered; managed tables all lie in a

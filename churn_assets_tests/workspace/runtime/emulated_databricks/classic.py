@@ -1,4 +1,4 @@
-"""The session of dedicated access mode: classic, Apache Spark and Delta Lake in the driver's own process.
+"""The session of dedicated access mode: classic, in the one Spark application of the cluster's driver.
 
 Open-source Spark has one catalog for Delta tables: ``catalog.schema.table`` is ``catalog__schema.table``.
 Nothing is kept of it: each process gets to know tables from the metastore, when first mentioned.
@@ -7,6 +7,7 @@ Nothing is kept of it: each process gets to know tables from the metastore, when
 import re
 from typing import Any
 
+from pyspark.core.context import SparkContext
 from pyspark.sql.classic.dataframe import DataFrame
 
 from .session import ClusterSession
@@ -29,6 +30,20 @@ class ClassicSession(ClusterSession):
         return ["main_catalog", "raw_catalog"]
 
 
+def new_session(context: SparkContext) -> Any:
+    """The process's own session in the driver's JVM: temporary views and settings of others are not in it."""
+    jvm = context._jvm
+    sessions = getattr(jvm, "org.apache.spark.sql.classic.SparkSession")
+    others = sessions.getDefaultSession()
+    return others.get().newSession() if others.isDefined() else None
+
+
+def _context_of_the_driver(context: Any, jconf: Any) -> Any:
+    # The first process makes it, as nothing before asks for it.
+    spark = getattr(context._jvm, "org.apache.spark.SparkContext")
+    return context._jvm.JavaSparkContext(spark.getOrCreate(jconf))
+
+
 def _write_to(frame: Any, table: str) -> Any:
     session = frame.sparkSession
     if isinstance(session, ClassicSession):
@@ -37,4 +52,5 @@ def _write_to(frame: Any, table: str) -> Any:
     return _plain_write_to(frame, table)
 
 
+SparkContext._initialize_context = _context_of_the_driver  # type: ignore[method-assign]  # as a driver's own REPL
 DataFrame.writeTo = _write_to  # type: ignore[method-assign]  # a name as the cluster knows it

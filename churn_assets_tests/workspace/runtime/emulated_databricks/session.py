@@ -224,6 +224,7 @@ def attach(session: PlainSession, folder: Path, kind: type | None = None) -> Clu
 def install() -> None:
     """Make every session of this process a session of the cluster, as on a cluster each one is."""
     plain = PlainSession.__init__
+    of_driver: Any = None
     kind: type = ClusterSession
     if os.environ.get(SERVERLESS):
         from .serverless import ServerlessSession, refuse
@@ -231,11 +232,13 @@ def install() -> None:
         kind = ServerlessSession
         refuse()
     elif os.environ.get(CLASSIC):
-        from .classic import ClassicSession
+        from .classic import ClassicSession, new_session
 
-        kind = ClassicSession
+        kind, of_driver = ClassicSession, new_session
 
     def start(self: Any, *args: Any, **kwargs: Any) -> None:
+        if of_driver and len(args) == 1:
+            kwargs.setdefault("jsparkSession", of_driver(args[0]))
         plain(self, *args, **kwargs)
         attach(self, Path(os.environ[FOLDER]), kind)
 
