@@ -1,10 +1,10 @@
 """What a training came to, as Dagster shows it: metadata of the model, and the verdicts as its checks.
 
 Markdown of less than 1,000 characters and tables are shown where they stand, numbers are plotted over the
-trainings. A table as wide as the page cuts off what stands in the rows above it, so there is one, and narrow.
+trainings. The longest key and the widest table push what is right of them out of sight, so keys are short and
+there is one table, a narrow one.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -73,7 +73,7 @@ def training_metadata(outcome: "TrainingOutcome", rows_without_label: int) -> di
         rows_without_label: feature rows whose horizon is not over.
     """
     verdict = {"status": outcome.status, "reason": outcome.reason}
-    rows = {"labelled_rows": outcome.rows, "rows_without_a_label_yet": rows_without_label}
+    rows = {"labelled_rows": outcome.rows, "unlabelled_rows": rows_without_label}
     if outcome.version is None or outcome.decision is None or outcome.split is None:
         return verdict | rows
     metrics = outcome.metrics
@@ -134,9 +134,15 @@ def _evaluation(decision: "Decision") -> dg.TableMetadataValue:
     """Compare challenger and champion, or recency alone, with the 95 % interval of the difference."""
     from churn_assets.model.gate.decision import TITLES
 
-    names = ("metric", "challenger", decision.against, "difference, 95 %", "verdict")
+    names = ("metric", "verdict", "challenger", decision.against, "difference, 95 %")
     rows = [
-        (TITLES[one.metric], *(_shown(one, value) for value in (one.challenger, one.champion)), *_noise(one))
+        (
+            TITLES[one.metric],
+            "better" if one.is_better else "worse" if one.is_worse else "within noise",
+            _shown(one, one.challenger),
+            _shown(one, one.champion),
+            f"{_shown(one, one.low, '+')} to {_shown(one, one.high, '+')}",
+        )
         for one in decision.differences
     ]
     return _table(names, rows)
@@ -144,11 +150,6 @@ def _evaluation(decision: "Decision") -> dg.TableMetadataValue:
 
 def _shown(difference: "Difference", value: float, sign: str = "") -> str:
     return f"{value:{sign},.{1 if difference.metric == 'profit' else 4}f}"
-
-
-def _noise(difference: "Difference") -> Iterator[str]:
-    yield " to ".join(_shown(difference, bound, "+") for bound in (difference.low, difference.high))
-    yield "better" if difference.is_better else "worse" if difference.is_worse else "within noise"
 
 
 def _slices(slices: "tuple[Slice, ...]") -> dg.TableMetadataValue:

@@ -115,7 +115,7 @@ def test_too_few_rows_warn_and_nothing_else_is_judged() -> None:
         "status": "skipped_insufficient_data",
         "reason": "900 labelled rows are too few.",
         "labelled_rows": 900,
-        "rows_without_a_label_yet": 40,
+        "unlabelled_rows": 40,
     }
 
 
@@ -163,11 +163,12 @@ def test_the_metadata_are_few_begin_with_the_verdict_and_hold_one_table() -> Non
 
     assert list(metadata)[:5] == ["status", "reason", "model_version", "champion_version", "evaluation"]
     assert len(metadata) <= 15
+    assert max(map(len, metadata)) <= len("calibration_curve")
     tables = [name for name, value in metadata.items() if isinstance(value, dg.TableMetadataValue)]
     assert tables == ["evaluation"]
     assert [list(row.data.values()) for row in metadata["evaluation"].records] == [
-        ["Brier", "0.0800", "0.1000", "-0.0300 to -0.0100", "better"],
-        ["ROC AUC", "0.9000", "0.8900", "-0.0100 to +0.0300", "within noise"],
+        ["Brier", "better", "0.0800", "0.1000", "-0.0300 to -0.0100"],
+        ["ROC AUC", "within noise", "0.9000", "0.8900", "-0.0100 to +0.0300"],
     ]
     # Numbers, as those are plotted over the trainings.
     assert (metadata["roc_auc"], metadata["brier"]) == (0.9, 0.08123)
