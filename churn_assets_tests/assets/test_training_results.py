@@ -80,7 +80,9 @@ def test_a_refused_version_is_a_warning_with_the_gates_reason_as_plain_text() ->
     assert passed(REFUSED) == {ENOUGH_ROWS: True, BEATS_RECENCY: True, PASSES_GATE: False}
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert found.description == r"Version 4 is refused. Country \*DE\* falls short."
-    [row] = found.metadata["slices"].records
+    slices = found.metadata["slices"]
+    assert isinstance(slices, dg.TableMetadataValue)
+    [row] = slices.records
     assert row.data == {
         "slice": "country *DE*",
         "rows": "1,200",
