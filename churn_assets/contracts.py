@@ -159,6 +159,12 @@ class Table:
         return [column.name for column in self.columns]
 
     @property
+    def personal_columns(self) -> list[str]:
+        """The columns that tell whose a row is; none where rows are nobody's."""
+        names = [name for name in ("user_id", "source_user_id") if name in self.column_names]
+        return [*names, self.lines_column] if self.lines_column else names
+
+    @property
     def content_columns(self) -> list[str]:
         """The columns that two runs over the same input must agree on: all but timestamps of the run."""
         return [name for name in self.column_names if name not in RUN_COLUMNS]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
+from dagster_shared.utils.warnings import disable_dagster_warnings
 
 from churn_assets.assets.bronze import bronze_assets
 from churn_assets.assets.by_date import by_date_specs
@@ -62,7 +63,7 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
     pipeline = pipeline_job(settings, lambda: build_defs(settings, **overrides))
     maintenance = maintenance_job(settings)
     return dg.Definitions(
-        assets=launched(settings, with_conditions(with_freshness(assets, settings), settings)),
+        assets=launched(settings, with_conditions(with_freshness(with_code(assets), settings), settings)),
         asset_checks=launched(settings, asset_checks()),
         jobs=[INGEST, pipeline, maintenance],
         schedules=[*endpoint_schedules(), pipeline_schedule(pipeline), maintenance_schedule(maintenance)],
@@ -77,6 +78,13 @@ def build_defs(settings: Settings, **overrides: Any) -> dg.Definitions:
         # One process a run: its steps share an engine that has started.
         executor=dg.in_process_executor,
     )
+
+
+def with_code(assets: list[Any]) -> list[Any]:
+    """Return the assets with links to their code, which the UI opens in an editor."""
+    # It is beta, and each run's log need not say so.
+    with disable_dagster_warnings():
+        return list(dg.with_source_code_references(assets))
 
 
 def _keys(asset: dg.AssetsDefinition | dg.AssetSpec) -> Iterable[dg.AssetKey]:

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SkipValidation, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from churn_assets import bucket, plain_paths, postgres
+from churn_assets import bucket, plain_paths, postgres, ui_address
 from churn_assets.errors import SettingsError
 
 Deployment = Literal["local", "spark", "databricks"]
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     sla_minutes: int = Field(default=60, ge=1, le=1079)
     history_days: int = Field(default=90, ge=1, le=36_500)
     forget_landing: Literal["rewrite", "list"] = "rewrite"
-    dagster_url: str = "http://127.0.0.1:3000"
+    dagster_url: str = ui_address.url_of()
     dagster_home: Path | None = Field(
         default=None, validation_alias=AliasChoices("DAGSTER_HOME", "dagster_home")
     )
@@ -168,6 +168,9 @@ class Settings(BaseSettings):
         values["lake_root"] = lake = _lake_path(values.get("lake_root") or "lake")
         landing = str(values.get("landing_root") or lake / "landing" / "events")
         catalog = values.get("main_catalog") or "main_catalog"
+        home = values.get("DAGSTER_HOME") or values.get("dagster_home")
+        home = Path(home or _local_root(values.get("state_root"), lake) / "dagster")
+        values["dagster_url"] = (values.get("dagster_url") or ui_address.noted(home)).rstrip("/")
         values["databricks_volume"] = values.get("databricks_volume") or f"/Volumes/{catalog}/gold/churn"
         values["landing_root"] = landing if "://" in landing else str(Path(landing).expanduser().absolute())
         given = [name for name in ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri") if values.get(name)]

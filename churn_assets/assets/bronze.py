@@ -5,10 +5,10 @@ import datetime as dt
 import dagster as dg
 
 from churn_assets.assets.code_version import code_version
-from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, retries, table_spec
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, pool, retries, table_spec, tags
 from churn_assets.errors import ChurnError
 from churn_assets.lakehouse.ingestion import ingest
-from churn_assets.lakehouse.io_manager import preview_metadata, write_metadata
+from churn_assets.lakehouse.io_manager import shown_metadata, write_metadata
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.landing_notes import METADATA_NAME as LANDING_ZONE
 from churn_assets.lakehouse.landing_notes import LandingNotes
@@ -24,12 +24,13 @@ def bronze_assets(settings: Settings) -> Assets:
     """Return the landing zone, which is filled from outside, and Bronze."""
     landing = dg.AssetSpec(
         LANDING_EVENTS,
-        group_name="bronze",
-        description="Event files as they arrive: JSON lines, plain or .gz; at least once, out of order, "
-        "sometimes late, sometimes broken.",
-        kinds={"json"},
+        group_name="landing",
+        description="Landing zone: event files as they arrive: JSON lines, plain or .gz; at least once, out "
+        "of order, sometimes late, sometimes broken.",
+        kinds={"json", "file"},
+        tags={"dagster/storage_kind": "json", **tags("landing", is_personal=True)},
         owners=OWNERS,
-        metadata={"landing_root": settings.landing_root},
+        metadata={"dagster/uri": settings.landing_root},
     )
 
     @dg.asset(
@@ -53,7 +54,7 @@ def bronze_assets(settings: Settings) -> Assets:
                 "files_left_out": len(ingestion.left_out),
                 LANDING_ZONE: dg.MetadataValue.json(vars(LandingNotes.of(ingestion, ingestion.ahead))),
                 **(write_metadata(ingestion.write) if ingestion.write else {"rows_written": 0}),
-                **preview_metadata(lake, LANDED_EVENTS),
+                **shown_metadata(lake, LANDED_EVENTS),
             },
             data_version=dg.DataVersion(str(lake.version(LANDED_EVENTS))),
         )

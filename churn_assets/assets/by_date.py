@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from churn_assets.asset_keys import asset_key, by_date_key
-from churn_assets.assets.common import GROUPS, OWNERS
+from churn_assets.assets.common import DELTA, OWNERS, TIERS, tags
 from churn_assets.assets.dagster_partitions import feature_dates
 from churn_assets.lakehouse.io_manager import MONTHS, observation
 from churn_assets.lakehouse.lake import Lakehouse
@@ -37,10 +37,11 @@ def by_date_specs(settings: Settings) -> list[dg.AssetSpec]:
         dg.AssetSpec(
             by_date_key(table, heading),
             deps=[asset_key(table)],
-            group_name=GROUPS[table.schema],
+            group_name=TIERS[table.schema],
             description=description,
             partitions_def=feature_dates(settings),
-            kinds={"delta"},
+            kinds={DELTA, TIERS[table.schema]},
+            tags=tags(TIERS[table.schema], is_personal=False),
             owners=OWNERS,
         )
         for (table, heading), description in DESCRIPTIONS.items()

@@ -49,7 +49,7 @@ def drift_assets(settings: Settings) -> Assets:
     """Return the drift of each scored date."""
 
     @dg.asset(
-        **{**table_asset(FEATURE_DRIFT, settings), "group_name": "monitoring"},
+        **table_asset(FEATURE_DRIFT, settings),
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
         ins=reading_as(FEATURE_DRIFT, settings, predictions=CHURN_PREDICTIONS, features=USER_FEATURES),

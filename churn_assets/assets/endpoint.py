@@ -9,7 +9,7 @@ from pydantic import Field
 
 from churn_assets import asset_paths
 from churn_assets.asset_keys import asset_key
-from churn_assets.assets.common import ON_SPARK, OWNERS, Assets
+from churn_assets.assets.common import ON_SPARK, OWNERS, Assets, tags
 from churn_assets.assets.model import CHURN_PREDICTION_MODEL
 from churn_assets.errors import EndpointError
 from churn_assets.tables import CHURN_PREDICTIONS, USER_FEATURES
@@ -46,6 +46,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
         group_name="serving",
         description="The latest feature_date of user_features, where the endpoint looks users up by user_id.",
         kinds={"numpy"},
+        tags=tags(is_personal=True),
         owners=OWNERS,
         deps=[asset_key(USER_FEATURES)],
         required_resource_keys=ON_SPARK_WITH_ENDPOINT,
@@ -76,6 +77,7 @@ def endpoint_assets(retry_policy: dg.RetryPolicy | None = None) -> Assets:
                 description="churn-prediction-endpoint serves the Production version, and its answers "
                 "are those of the batch.",
                 kinds={"mlflow"},
+                tags=tags(is_personal=True),
                 owners=OWNERS,
                 deps=[CHURN_PREDICTION_MODEL, asset_key(CHURN_PREDICTIONS), ONLINE_USER_FEATURES],
                 skippable=True,

@@ -20,7 +20,7 @@ def outcome_assets(settings: Settings) -> Assets:
     """Return the outcomes of predictions, with a partition for each labelled feature_date."""
 
     @dg.asset(
-        **{**table_asset(PREDICTION_OUTCOMES, settings), "group_name": "monitoring"},
+        **table_asset(PREDICTION_OUTCOMES, settings),
         partitions_def=label_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
         ins=reading_as(PREDICTION_OUTCOMES, settings, predictions=CHURN_PREDICTIONS, labels=CHURN_LABELS),

@@ -20,8 +20,7 @@ def prediction_assets(settings: Settings) -> Assets:
     """Return the predictions."""
 
     @dg.asset(
-        # Not in group gold: the graph of groups would have a cycle through the model.
-        **{**table_asset(CHURN_PREDICTIONS, settings), "group_name": "predictions"},
+        **table_asset(CHURN_PREDICTIONS, settings),
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
         ins=reading_as(CHURN_PREDICTIONS, settings, features=USER_FEATURES),

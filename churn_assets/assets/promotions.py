@@ -19,7 +19,7 @@ def promotion_assets(settings: Settings) -> Assets:
     """Return the promotions asset."""
 
     @dg.asset(
-        **{**table_asset(MODEL_PROMOTIONS, settings), "group_name": "monitoring"},
+        **table_asset(MODEL_PROMOTIONS, settings),
         deps=[CHURN_PREDICTION_MODEL],
     )
     def model_promotions(context: dg.AssetExecutionContext) -> DataFrame:

@@ -19,8 +19,7 @@ def reason_assets(settings: Settings) -> Assets:
     """Return the reasons."""
 
     @dg.asset(
-        # In the group of the predictions, for the same cause.
-        **{**table_asset(CHURN_REASONS, settings), "group_name": "predictions"},
+        **table_asset(CHURN_REASONS, settings),
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
         ins=reading_as(CHURN_REASONS, settings, predictions=CHURN_PREDICTIONS, features=USER_FEATURES),

@@ -40,7 +40,7 @@ def retention_assets(settings: Settings) -> Assets:
     """Return the list and what was delivered of it."""
 
     @dg.asset(
-        **{**table_asset(RETENTION_LIST, settings), "group_name": "predictions"},
+        **table_asset(RETENTION_LIST, settings),
         partitions_def=feature_dates(settings),
         backfill_policy=ONE_RUN_PER_RANGE,
         ins=reading_as(
@@ -66,7 +66,7 @@ def retention_assets(settings: Settings) -> Assets:
         return _lists(lake, dates, kept, terms(settings, save_rate), predictions, reasons, features)
 
     @dg.asset(
-        **{**table_asset(DELIVERIES, settings), "group_name": "predictions"},
+        **table_asset(DELIVERIES, settings),
         deps=[asset_key(RETENTION_LIST)],
         check_specs=[
             dg.AssetCheckSpec(

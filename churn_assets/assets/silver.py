@@ -15,7 +15,7 @@ from churn_assets.lakehouse import coverage
 from churn_assets.lakehouse.computed_dates.checked_ledger import CheckedLedger, read_ledger
 from churn_assets.lakehouse.computed_dates.rows import parameters_text
 from churn_assets.lakehouse.computed_dates.writing import Origin
-from churn_assets.lakehouse.io_manager import lineage_metadata, write_metadata
+from churn_assets.lakehouse.io_manager import shown_metadata, write_metadata
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.newest_ingestion import last_ingested_at
 from churn_assets.lakehouse.writes import NewRows
@@ -81,7 +81,7 @@ def silver_assets(settings: Settings) -> Assets:
         return dg.MaterializeResult(
             metadata={
                 **write_metadata(written),
-                **lineage_metadata(USERS),
+                **shown_metadata(lake, USERS),
                 "events_read": f"since {since}" if since else "all",
             },
             data_version=dg.DataVersion(str(written.version)),

@@ -32,7 +32,7 @@ def treatment_assets(settings: Settings) -> Assets:
     """Return the treatments, which ``churn import --treatments`` writes, and their outcomes."""
 
     @dg.asset(
-        **{**table_asset(TREATMENT_OUTCOMES, settings), "group_name": "monitoring"},
+        **table_asset(TREATMENT_OUTCOMES, settings),
         ins={
             "treatments": reading(TREATMENTS),
             "listed": reading(RETENTION_LIST),
@@ -50,7 +50,7 @@ def treatment_assets(settings: Settings) -> Assets:
         return _as_frame(lake, rows)
 
     imported = [
-        dg.AssetSpec(**{**table_spec(table, settings), "group_name": "monitoring"}, deps=[asset_key(USERS)])
+        dg.AssetSpec(**table_spec(table, settings), deps=[asset_key(USERS)])
         for table in (TREATMENTS, QUARANTINED_TREATMENTS)
     ]
     return [*imported, treatment_outcomes]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from churn_assets import terminal
+from churn_assets import terminal, ui_address
 from churn_assets.commands.current import current_settings
 
 
@@ -20,12 +20,17 @@ def serve() -> None:
 
 
 def dev(
-    port: Annotated[int, typer.Option(help="Where the UI listens, on this machine only.")] = 3000,
+    port: Annotated[
+        int, typer.Option(help="Where the UI listens, on this machine only.")
+    ] = ui_address.DEFAULT_PORT,
 ) -> None:
     """Start Dagster's UI and daemon on this lake: ``dagster dev`` with its home beside the tables."""
     from churn_assets.automation.history.instance import prepare_dagster_home
 
-    prepare_dagster_home(current_settings())
+    settings = current_settings()
+    prepare_dagster_home(settings)
+    # Links in alerts and of other commands lead there, unless CHURN_DAGSTER_URL says where people open it.
+    ui_address.note(settings.dagster_home_folder, port)
     dagster = Path(sys.executable).with_name("dagster")
     location = (
         ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "churn_assets.definitions"]

@@ -67,7 +67,7 @@ class People:
 
         Args:
             table: the contract.
-            rows: those of its columns that ``columns_of`` names, as far as they are there.
+            rows: those of the table's ``personal_columns`` that are there.
         """
         found = np.zeros(len(rows), dtype=np.bool_)
         names = rows.column_names
@@ -166,12 +166,6 @@ class People:
     @cached_property
     def _ways(self) -> list[str]:
         return [*self._spelled, *(str(one) for one in sorted(self.user_ids))]
-
-
-def columns_of(table: Table) -> list[str]:
-    """Return the columns that tell whose a row is; none where rows are nobody's."""
-    names = [name for name in (USER_ID, SOURCE_USER_ID) if name in table.column_names]
-    return [*names, table.lines_column] if table.lines_column else names
 
 
 def _matches(column: pa.Array | pa.ChunkedArray, is_theirs: Callable[[Any], bool]) -> Mask:

@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 from churn_assets.contracts import Table
 from churn_assets.erasure import delta_log
-from churn_assets.erasure.people import People, columns_of
+from churn_assets.erasure.people import People
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import arrow_writes
 from churn_assets.lakehouse.computed_dates.checked_ledger import is_trusted
@@ -31,7 +31,7 @@ from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.opened import live_files, opened_existing
 from churn_assets.tables import ALL_TABLES, ERASED_LINE, LANDED_EVENTS, QUARANTINED_EVENTS
 
-PERSONAL = tuple(table for table in ALL_TABLES if columns_of(table))
+PERSONAL = tuple(table for table in ALL_TABLES if table.personal_columns)
 
 # Of an emptied line in Bronze.
 EMPTY = (
@@ -161,7 +161,7 @@ def erase(lake: FolderLakehouse, table: Table, people: People, *, is_known: bool
 
 def _masks(lake: FolderLakehouse, table: Table, people: People) -> Iterator[tuple["_File", np.ndarray]]:
     for file in _live(lake.location(table)):
-        yield file, people.of_rows(table, _read(file, columns_of(table)))
+        yield file, people.of_rows(table, _read(file, table.personal_columns))
 
 
 def _rewrite(lake: FolderLakehouse, table: Table, people: People, schema: pa.Schema) -> Iterator[_Rewritten]:

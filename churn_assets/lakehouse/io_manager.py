@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pyspark.sql import DataFrame
 
-from churn_assets import markdown
 from churn_assets.asset_keys import TABLE_OF, asset_key, by_date_key
 from churn_assets.dates import DateRange, last_of_month
 from churn_assets.lakehouse.commits import WriteReport
@@ -16,6 +15,7 @@ from churn_assets.lakehouse.computed_dates.rows import MODEL_VERSION
 from churn_assets.lakehouse.computed_dates.writing import Origin
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.lakehouse.late_data import gained_metadata
+from churn_assets.lakehouse.previews import preview_metadata
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.tables import EVENTS, GATED, USER_DAILY_ACTIVITY, Column, Table
 
@@ -85,9 +85,7 @@ class LakeIOManager(dg.IOManager):
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(str(written.version)))
         followed = self._after_write[table](self._lake) if table in self._after_write else {}
         if dates is None:
-            context.add_output_metadata(
-                lineage_metadata(table) | preview_metadata(self._lake, table) | followed
-            )
+            context.add_output_metadata(shown_metadata(self._lake, table) | followed)
             if table is EVENTS:
                 rows_by_date = self._lake.partition_rows(table)
                 context.add_output_metadata(gained_metadata(written.rows_by_partition, rows_by_date))
@@ -97,7 +95,7 @@ class LakeIOManager(dg.IOManager):
             metadata: dict[str, Any] = {"dagster/partition_row_count": written.rows_by_partition[day]}
             if day == dates.end:
                 # Dagster shows the latest materialisation; 400 copies of these would be 1 MB.
-                metadata |= lineage_metadata(table) | preview_metadata(self._lake, table, day) | followed
+                metadata |= shown_metadata(self._lake, table, day) | followed
                 metadata |= (
                     self._date_metadata[table](self._lake, day) if table in self._date_metadata else {}
                 )
@@ -170,14 +168,16 @@ def lineage_metadata(table: Table) -> dict[str, Any]:
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
 
 
-def preview_metadata(lake: Lakehouse, table: Table, day: dt.date | None = None) -> dict[str, Any]:
-    """Return a few written rows as a table in Markdown."""
-    rows = lake.sample_rows(table, day)
-    if not rows:
-        return {}
-    # Landed lines may hold anything.
-    cells = [[markdown.cell(row[name]) for name in table.column_names] for row in rows]
-    return {"preview": dg.MetadataValue.md(markdown.table(table.column_names, cells))}
+def shown_metadata(lake: Lakehouse, table: Table, day: dt.date | None = None) -> dict[str, Any]:
+    """Return what the UI shows of a table beside its last write: rows, where columns are from, a few rows."""
+    return row_count_metadata(lake, table) | lineage_metadata(table) | preview_metadata(lake, table, day)
+
+
+def row_count_metadata(lake: Lakehouse, table: Table) -> dict[str, Any]:
+    """Return the table's rows, of all dates, under the name that Dagster's UI has for them."""
+    if table.partition_column:
+        return {"dagster/row_count": sum(lake.partition_rows(table).values())}
+    return {"dagster/row_count": lake.details(table).rows}
 
 
 def column_metadata(table: Table) -> dict[str, Any]:

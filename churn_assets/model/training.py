@@ -37,7 +37,8 @@ class TrainingOutcome:
 
     ``rows`` counts all labelled rows. ``reason`` says why the version was promoted or refused, or why there
     is none; the fields after ``reason`` are empty where there is no version. ``report`` is a path or a URI.
-    ``constant_features`` are those that have one value in all training rows.
+    ``constant_features`` are those that have one value in all training rows, ``sketches`` small pictures as
+    Markdown.
     """
 
     status: Status
@@ -54,7 +55,7 @@ class TrainingOutcome:
     decision: Decision | None = None
     champion_version: str | None = None
     report: str = ""
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    sketches: dict[str, str] = field(default_factory=dict)
 
 
 class _Judged(NamedTuple):
@@ -183,7 +184,7 @@ def train_and_register(  # noqa: PLR0913 - named, and the asset that calls it ha
         decision=judged.judgement.decision,
         champion_version=judged.judgement.champion_version,
         report=published.report.location,
-        pictures=published.report.pictures,
+        sketches=published.report.sketches,
     )
 
 

@@ -38,7 +38,17 @@ from churn_assets.tables import (
 from churn_assets_tests.conftest import MakeSettings, settings_in
 
 # By the layers of the design; within Gold, labels look at what features have counted.
-GROUPS = ("landing", "bronze", "silver", "gold", "model", "predictions", "serving", "monitoring")
+GROUPS = (
+    "landing",
+    "bronze",
+    "silver",
+    "gold",
+    "model",
+    "predictions",
+    "serving",
+    "retention",
+    "monitoring",
+)
 LAYERS = {group: place for place, group in enumerate(GROUPS)}
 PARTITIONED = [
     USER_DAILY_ACTIVITY,
@@ -74,8 +84,6 @@ def assets_of(definitions: dg.Definitions) -> dict[dg.AssetKey, dg.AssetsDefinit
 
 
 def layer(graph, key: dg.AssetKey) -> int:
-    if key == LANDING_EVENTS:
-        return LAYERS["landing"]
     return LAYERS[graph.get(key).group_name]
 
 
@@ -130,6 +138,40 @@ def test_every_asset_says_what_it_is_and_whose(graph) -> None:
         assert node.group_name in LAYERS, key
         assert node.owners == ["team:churn"], key
         assert node.kinds, key
+
+
+def test_nodes_of_one_name_differ_in_group_tier_and_the_first_word_of_their_description(graph) -> None:
+    named = [graph.get(key) for key in graph.get_all_asset_keys() if key.path[-1] == "events"]
+
+    assert len(named) == 3
+    assert {(node.group_name, node.tags["tier"], node.description.split(":")[0]) for node in named} == {
+        ("landing", "landing", "Landing zone"),
+        ("bronze", "bronze", "Bronze"),
+        ("silver", "silver", "Silver"),
+    }
+
+
+def test_every_table_says_where_it_is_and_each_asset_whether_rows_are_of_persons(
+    graph, definitions: dg.Definitions
+) -> None:
+    nobodys = {DAILY_SUMMARY, FEATURE_DRIFT, MODEL_PROMOTIONS, DELIVERIES, TREATMENT_OUTCOMES}
+    for table in (*TABLES, RETENTION_LIST, *CONTACT_TABLES):
+        node = graph.get(asset_key(table))
+        tier = {"landing": "bronze", "clean": "silver", "gold": "gold"}[table.schema]
+        assert node.tags["dagster/storage_kind"] == "deltalake"
+        assert node.tags["tier"] == tier
+        assert {"deltalake", "pyspark", tier} == node.kinds
+        assert (node.tags["personal_data"] == "no") == (table in nobodys), table
+        assert node.metadata["dagster/uri"].endswith(f"/{table.schema}/{table.name}")
+
+
+def test_every_step_leads_to_its_code(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in graph.executable_asset_keys:
+        [reference] = graph.get(key).metadata["dagster/code_references"].code_references
+        assert isinstance(reference, dg.LocalFileCodeReference)
+        code = Path(reference.file_path).read_text().splitlines()[(reference.line_number or 1) - 1 :]
+        assert code[0].lstrip().startswith(("@dg.asset", "@dg.multi_asset")), key
 
 
 @by_table

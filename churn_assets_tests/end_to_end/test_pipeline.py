@@ -257,7 +257,7 @@ def test_the_training_shows_its_decision_figures_pictures_and_report(house: Hous
     assert shown["status"].value == "promoted"
     assert isinstance(shown["profit"].value, float)
     pictures = [str(shown[f"{name}_curve"].value) for name in ("roc", "calibration", "profit")]
-    assert all(picture.startswith("![](data:image/png;base64,") for picture in pictures)
+    assert all("](<data:image/svg+xml," in picture for picture in pictures)
     assert Path(str(shown["report"].value)).read_text().startswith("<!DOCTYPE html>")
 
 

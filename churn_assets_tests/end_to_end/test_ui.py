@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.dates import ONE_DAY
 from churn_assets.sample.simulator import simulate
-from churn_assets.tables import TABLES, USER_FEATURES
+from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,8 +38,24 @@ YESTERDAY = dt.datetime.now(dt.UTC).date() - ONE_DAY
 FIRST = YESTERDAY - (DAYS - 1) * ONE_DAY
 TEN_DATES = (YESTERDAY - 11 * ONE_DAY, YESTERDAY - 2 * ONE_DAY)
 FEATURES_PAGE = f"/assets/{'/'.join(asset_key(USER_FEATURES).path)}"
+PREDICTIONS_PAGE = f"/assets/{'/'.join(asset_key(CHURN_PREDICTIONS).path)}"
+MODEL_PAGE = "/assets/churn_prediction_model"
+# As data flows, and so from left to right.
+GROUPS = (
+    "landing",
+    "bronze",
+    "silver",
+    "gold",
+    "model",
+    "predictions",
+    "serving",
+    "retention",
+    "monitoring",
+)
+MATERIALIZE_ALL = re.compile(r"Materialize all \(20\)")
+SCREEN: ViewportSize = {"width": 1500, "height": 950}
 # Each start of a process takes seconds, and more on a busy machine.
-PATIENCE = 400
+PATIENCE = float(os.environ.get("UI_PATIENCE", "400"))
 
 Shoot = Callable[[str], None]
 
@@ -94,7 +110,7 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         # A container's root may not use the sandbox; the page is our own.
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 950})
+        page = browser.new_page(viewport=SCREEN)
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)
         yield page
@@ -146,18 +162,17 @@ def launch(page: Page, url: str, count: int) -> None:
     until(lambda: backfills(url)[0]["status"] == "COMPLETED_SUCCESS", "the backfill succeeded")
 
 
-def test_the_graph_is_there(ui: str, page: Page, shoot: Shoot) -> None:
+def test_the_graph_is_there(ui: str, page: Page) -> None:
     page.goto(f"{ui}/asset-groups")
 
-    for group in ("bronze", "silver", "gold", "model", "predictions", "serving"):
+    for group in GROUPS:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
-    expect(page.get_by_role("button", name="Materialize all (16)")).to_be_visible()
-    shoot("ui-graph")
+    expect(page.get_by_role("button", name=MATERIALIZE_ALL)).to_be_visible()
 
 
-def test_one_button_materialises_everything(ui: str, page: Page, shoot: Shoot) -> None:
+def test_one_button_materialises_everything(ui: str, page: Page) -> None:
     page.goto(f"{ui}/asset-groups")
-    page.get_by_role("button", name="Materialize all (16)").click()
+    page.get_by_role("button", name=MATERIALIZE_ALL).click()
     launch(page, ui, count=1)
 
     assert failed_runs(ui) == []
@@ -165,7 +180,24 @@ def test_one_button_materialises_everything(ui: str, page: Page, shoot: Shoot) -
         page.goto(f"{ui}/assets/{'/'.join(asset_key(table).path)}")
         expect(page.get_by_text("Latest materialization")).to_be_visible()
         expect(page.get_by_text("Never materialized")).to_have_count(0)
-    shoot("ui-predictions")
+
+
+def test_the_opened_graph_reads_from_left_to_right(ui: str, page: Page, shoot: Shoot) -> None:
+    page.set_viewport_size({"width": 2000, "height": 1250})
+    page.goto(f"{ui}/asset-groups?expanded={','.join(f'global@global:{group}' for group in GROUPS)}")
+
+    places = [place_of(page, name) for name in ("users", "user_features", "churn_predictions")]
+    assert places == sorted(places)
+    shoot("asset-graph")
+    page.set_viewport_size(SCREEN)
+
+
+def place_of(page: Page, name: str) -> float:
+    node = page.get_by_text(name, exact=True).first
+    expect(node).to_be_attached()
+    box = node.bounding_box()
+    assert box is not None
+    return box["x"]
 
 
 def test_ten_feature_dates_are_a_backfill_of_one_run(ui: str, page: Page, shoot: Shoot) -> None:
@@ -184,15 +216,51 @@ def test_ten_feature_dates_are_a_backfill_of_one_run(ui: str, page: Page, shoot:
     assert failed_runs(ui) == []
 
 
-def test_a_materialisation_shows_its_rows(ui: str, page: Page, shoot: Shoot) -> None:
-    page.goto(f"{ui}{FEATURES_PAGE}?view=partitions&partition={TEN_DATES[1]}")
+def test_a_materialisation_of_predictions_shows_its_riskiest_users(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{PREDICTIONS_PAGE}?view=partitions&partition={YESTERDAY}")
 
     expect(page.get_by_text("dagster/partition_row_count")).to_be_visible()
     shown = page.get_by_role("row").filter(has_text="preview").get_by_role("table")
-    expect(shown.get_by_role("columnheader", name="days_since_last_event")).to_be_visible()
-    expect(shown.get_by_role("cell", name=str(TEN_DATES[1]))).to_have_count(5)
+    expect(shown.get_by_role("columnheader", name="churn_probability")).to_be_visible()
+    expect(shown.get_by_role("cell", name=str(YESTERDAY))).to_have_count(5)
+    risks = [float(row.get_by_role("cell").nth(2).inner_text()) for row in shown.get_by_role("row").all()[1:]]
+    assert risks == sorted(risks, reverse=True)
+    assert risks[0] > 0.5
     shown.scroll_into_view_if_needed()
     shoot("ui-preview")
+
+
+def test_the_model_shows_its_figures_and_pictures_where_they_stand(ui: str, page: Page, shoot: Shoot) -> None:
+    page.set_viewport_size({**SCREEN, "height": 2200})
+    page.goto(f"{ui}{MODEL_PAGE}")
+
+    for name in ("ROC AUC", "calibration error", "within noise"):
+        expect(page.get_by_role("cell", name=name, exact=True).first).to_be_visible()
+    pictures = page.get_by_role("row").get_by_role("img", name=re.compile("over"))
+    expect(pictures).to_have_count(3)
+    for picture in pictures.all():
+        # A picture that is not shown has no size.
+        assert picture.evaluate("image => image.naturalWidth") == 300
+    expect(page.get_by_text("[Show Markdown]")).to_have_count(0)
+    shoot("ui-model")
+    page.set_viewport_size(SCREEN)
+
+
+def test_the_gates_verdict_is_a_check_of_the_model(ui: str, page: Page, shoot: Shoot) -> None:
+    page.goto(f"{ui}{MODEL_PAGE}?view=checks&checkDetail=passes_gate")
+
+    for name in ("enough_labelled_rows", "beats_recency", "passes_gate"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Version \d+ is (promoted|refused)\."))).to_be_visible()
+    shoot("ui-gate")
+
+
+def test_an_asset_says_where_it_is_what_it_holds_and_leads_to_its_code(ui: str, page: Page) -> None:
+    page.goto(f"{ui}{PREDICTIONS_PAGE}")
+
+    for text in ("Row count", "Delta Lake", "tier: gold", "personal_data: yes"):
+        expect(page.get_by_text(text, exact=True).first).to_be_visible()
+    expect(page.get_by_text("predictions.py").first).to_be_visible()
 
 
 def test_columns_have_types_ranges_and_comments(ui: str, page: Page, shoot: Shoot) -> None:

@@ -34,7 +34,7 @@ def failures(
     run = record.dagster_run
     if run.tags.get(WILL_RETRY) == "true":
         return
-    url = f"{settings.dagster_url.rstrip('/')}/runs/{run.run_id}"
+    url = f"{settings.dagster_url}/runs/{run.run_id}"
     events = run_events(instance, run.run_id, FAILURE_EVENTS)
     steps = [(event, at) for event, at in events if event.is_step_failure]
     planned = _planned(instance, run.run_id) if steps else {}

@@ -106,4 +106,4 @@ def _last_passed(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dt.da
 
 
 def _page(settings: Settings, asset: dg.AssetKey) -> str:
-    return f"{settings.dagster_url.rstrip('/')}/assets/{'/'.join(asset.path)}"
+    return f"{settings.dagster_url}/assets/{'/'.join(asset.path)}"

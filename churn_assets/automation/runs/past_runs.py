@@ -118,6 +118,6 @@ def _summary(instance: dg.DagsterInstance, settings: Settings, record: dg.RunRec
         state=run.status.value,
         started_at=utc(record.start_time) if record.start_time else None,
         seconds=ended,
-        url=f"{settings.dagster_url.rstrip('/')}/runs/{run.run_id}",
+        url=f"{settings.dagster_url}/runs/{run.run_id}",
         reasons=[f"{incident.what}: {incident.says}" for incident in incidents],
     )

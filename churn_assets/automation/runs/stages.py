@@ -7,7 +7,7 @@ from typing import Unpack
 import dagster as dg
 
 from churn_assets.asset_keys import asset_key
-from churn_assets.assets.model import CONSTANT_FEATURES
+from churn_assets.assets.training_results import CONSTANT_FEATURES
 from churn_assets.assets.treatments import READ_VERSIONS, versions_read
 from churn_assets.automation.history.landing_history import last_notes
 from churn_assets.automation.history.log_reader import latest_metadata

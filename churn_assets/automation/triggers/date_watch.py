@@ -1,6 +1,7 @@
 """Keeps the checks ``latest_date`` up to date while nothing runs, which is when a table falls behind."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -14,6 +15,9 @@ from churn_assets.settings import Settings
 
 INTERVAL_SECONDS = 60
 LONGEST_RUN_SECONDS = 3600
+
+# So many tables that are behind a tick names.
+NAMED = 3
 
 
 def date_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -29,10 +33,23 @@ def date_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     def latest_dates(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         changed = record_last_dates(lakehouse(settings), context.instance, dt.datetime.now(dt.UTC))
-        changes = "; ".join(f"{last.table.name}: {last.says}" for last in changed)
-        return dg.SkipReason(changes or "No table has gained a date or fallen behind.")
+        return dg.SkipReason(in_short(changed))
 
     return [latest_dates]
+
+
+def in_short(changed: Sequence[LastDate]) -> str:
+    """Return what a tick has found in a line for the list of ticks; the checks have each table's dates."""
+    if not changed:
+        return "No table has gained a date or fallen behind."
+    behind = [last.table.name for last in changed if not last.is_fresh]
+    gained = len(changed) - len(behind)
+    more = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
+    says = [
+        *([f"{gained} {'table has' if gained == 1 else 'tables have'} a new last date"] if gained else []),
+        *([f"behind: {', '.join(behind[:NAMED])}{more}"] if behind else []),
+    ]
+    return "; ".join(says)
 
 
 def record_last_dates(lake: Lakehouse, instance: dg.DagsterInstance, now: dt.datetime) -> list[LastDate]:

@@ -1,4 +1,4 @@
-"""A report's pictures: as SVG in the page's colours, light or dark, and as PNG for use outside the page."""
+"""A report's pictures: as SVG in the page's colours, light or dark."""
 
 import html
 import io
@@ -88,11 +88,6 @@ def svg(name: str, title: str, draw: Draw) -> str:
     for colour, value in COLOURS.items():
         element = element.replace(value, f"var(--{colour})")
     return element
-
-
-def png(draw: Draw) -> bytes:
-    """Draw as a PNG of 468 by 351 pixels on white: 30 to 45 kB, kept with every run."""
-    return _drawn(draw, format="png", dpi=90, facecolor=COLOURS["paper"])[0]
 
 
 def _drawn(draw: Draw, **options: Any) -> tuple[bytes, list[str]]:

@@ -1,6 +1,5 @@
 """The report of a training: one HTML page that needs no server, with the decision, reasons and rows."""
 
-import base64
 import datetime as dt
 import html
 from collections.abc import Callable, Mapping, Sequence
@@ -134,17 +133,6 @@ def render(content: ReportContent) -> str:
         slices=words.slice_rows(content.decision.slices, content.slice_floor),
         drift=words.drift_rows(content.drift, content.drift_warn, content.drift_fail),
     )
-
-
-def pictures(content: ReportContent) -> dict[str, bytes]:
-    """Draw "roc", "calibration" and "profit" as PNG, for Dagster's metadata; empty without scores."""
-    draw = _drawings(content)
-    return {name: plots.png(draw[name]) for name in ("roc", "calibration", "profit") if name in draw}
-
-
-def markdown_picture(png: bytes, alt: str = "") -> str:
-    """Return Markdown that holds the picture itself, as Dagster's metadata shows it."""
-    return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def _drawings(content: ReportContent) -> dict[str, plots.Draw]:

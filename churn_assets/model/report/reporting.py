@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from churn_assets.model.candidates.competition import Calibrated
 from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.data.churn_definition import ChurnDefinition
@@ -16,7 +18,7 @@ from churn_assets.model.logged import lineage, tracking
 from churn_assets.model.metrics import importances
 from churn_assets.model.metrics.evaluation import CostMatrix
 from churn_assets.model.registry import drift_reference
-from churn_assets.model.report import location, report
+from churn_assets.model.report import location, report, sketches
 from churn_assets.settings import Settings
 from churn_assets.tables import RETENTION_LIST, SCORE
 from churn_assets.transforms.drift import Reference
@@ -45,10 +47,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Written:
-    """The report's location, a path or a URI, and its pictures as PNG by name."""
+    """The report's location, a path or a URI, and its sketches as Markdown by name."""
 
     location: str
-    pictures: dict[str, bytes]
+    sketches: dict[str, str]
 
 
 def write(mlflow: Any, settings: Settings, trained: Trained, version: str) -> Written:
@@ -59,7 +61,8 @@ def write(mlflow: Any, settings: Settings, trained: Trained, version: str) -> Wr
     if copy := location.lake_copy(settings, version):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(page)
-    return Written(location.report_location(settings, version, trained.run_id), report.pictures(content))
+    drawn = sketches.sketches(np.asarray(content.label, "float64"), content.scores, content.costs)
+    return Written(location.report_location(settings, version, trained.run_id), drawn)
 
 
 def _content(settings: Settings, trained: Trained, version: str) -> report.ReportContent:

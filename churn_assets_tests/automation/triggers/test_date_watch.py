@@ -8,8 +8,9 @@ from pyspark.sql import SparkSession
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.assets.checks.contract import LATEST_DATE
-from churn_assets.automation.triggers.date_watch import date_sensors, record_last_dates
+from churn_assets.automation.triggers.date_watch import date_sensors, in_short, record_last_dates
 from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.lakehouse.freshness import DATED_TABLES, LastDate
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.tables import CHURN_PREDICTIONS
 from churn_assets_tests.conftest import MakeSettings
@@ -66,3 +67,13 @@ def test_what_was_never_made_is_not_behind(lake: Lakehouse, instance: dg.Dagster
 def test_on_databricks_no_sensor_starts_a_cluster(make_settings: MakeSettings) -> None:
     assert date_sensors(make_settings(deployment="databricks")) == []
     assert len(date_sensors(make_settings(deployment="local"))) == 1
+
+
+def test_a_tick_is_a_line_however_many_tables_have_changed() -> None:
+    late = [LastDate(table, D, D + ONE_DAY) for table in DATED_TABLES[:5]]
+    fresh = [LastDate(table, D, D) for table in DATED_TABLES[5:7]]
+    names = ", ".join(table.name for table in DATED_TABLES[:3])
+
+    assert in_short([*late, *fresh]) == f"2 tables have a new last date; behind: {names} and 2 more"
+    assert in_short(fresh[:1]) == "1 table has a new last date"
+    assert in_short([]) == "No table has gained a date or fallen behind."

@@ -1,4 +1,3 @@
-import base64
 import datetime as dt
 import re
 from collections.abc import Sequence
@@ -219,7 +218,6 @@ def test_a_refusal_before_there_was_a_model_has_its_report():
     assert "There were no holdout rows to judge on." in page.text
     assert "No candidate was fitted." in page.text
     assert "svg" not in page.tags
-    assert report.pictures(content) == {}
 
 
 def test_without_a_champion_two_lines_are_drawn(content: ReportContent):
@@ -254,16 +252,6 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_others(content: ReportContent
 
     assert page.tags.count("svg") == 6
     assert "Cannot be drawn:" in page.text
-
-
-def test_pictures_for_dagster_hold_themselves(content: ReportContent):
-    pictures = report.pictures(content)
-
-    assert list(pictures) == ["roc", "calibration", "profit"]
-    markdown = report.markdown_picture(pictures["roc"], "ROC curve")
-    found = re.fullmatch(r"!\[ROC curve\]\(data:image/png;base64,([^)]+)\)", markdown)
-    assert found is not None
-    assert base64.b64decode(found[1]) == pictures["roc"]
 
 
 def test_the_template_and_the_pictures_agree_on_the_light_colours(html: str):
