@@ -1,7 +1,8 @@
-"""Writes of Delta tables in folders: Sail computes the rows, Arrow writes their files, delta-rs commits them.
+"""Writes of Delta tables: the engine computes the rows, Arrow writes their files, delta-rs commits them.
 
 Sail's own writer takes two to three times the CPU for the same rows, compresses less, and leaves a file for
-each of its threads and dates however small.
+each of its threads and dates however small. Apache Spark's is not used in a bucket: when the answer to an
+append is lost there, Delta takes its own commit for another writer's and appends the rows once more.
 """
 
 import contextlib
@@ -129,6 +130,12 @@ def written_files(table: Table, location: Path, rows: DataFrame) -> list[dict[st
 
 def _spread(table: Table, rows: DataFrame) -> DataFrame:
     """Give each writer rows of its own days, so that a day has one file however many writers there are."""
+    # Imported here: it brings gRPC, and whoever only asks for a version writes nothing.
+    from pyspark.sql.connect.dataframe import DataFrame as ConnectDataFrame
+
+    if not isinstance(rows, ConnectDataFrame):
+        # Apache Spark. Its partitions are as many as the cluster has work for.
+        return rows.repartition(table.partition_column) if table.partition_column else rows
     # Not coalesce(), with which Sail 0.7.2 waits forever for rows that come from a union of joins.
     if WRITERS > 1 and table.partition_column:
         return rows.repartition(WRITERS, table.partition_column)
