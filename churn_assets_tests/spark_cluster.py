@@ -13,7 +13,7 @@ from pathlib import Path
 from churn_assets_tests.conftest import QUICK_JVM
 
 BIN = Path(sys.executable).parent
-STARTS_WITHIN_SECONDS = 180
+STARTS_WITHIN_SECONDS = 600
 HERE = "127.0.0.1"
 WORKERS = ("worker1", "worker2")
 

@@ -1,8 +1,8 @@
 """Writes of Delta tables: the engine computes the rows, Arrow writes their files, delta-rs commits them.
 
 Sail's own writer takes two to three times the CPU for the same rows, compresses less, and leaves a file for
-each of its threads and dates however small. Apache Spark's is not used in a bucket: when the answer to an
-append is lost there, Delta takes its own commit for another writer's and appends the rows once more.
+each of its threads and dates however small. Apache Spark's is not used in a bucket, where Delta looks whether
+a commit is there and then puts its own, whatever has come in between.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as papq
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 from pyspark.sql import DataFrame
 
 from churn_assets import bucket
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse import commits
-from churn_assets.lakehouse.writes import replaced_partitions, retrying_conflicts
+from churn_assets.lakehouse.writes import COMMIT_CONFLICTS, replaced_partitions, retrying_conflicts
 from churn_assets.tables import Table, WriteMode
 
 # Its functions are made at run time: type checkers do not know them.
@@ -70,6 +70,29 @@ def commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | Non
         LakeError: as ``writes.replaced_partitions``.
     """
     _commit(table, location, rows, dates)
+
+
+@retrying_conflicts
+def insert(table: Table, location: Path, rows: DataFrame, existing: Callable[[], DataFrame]) -> None:
+    """Append the rows whose key the table does not have, in one commit, or in none if there are none.
+
+    It is done again if another writer committed first.
+
+    Args:
+        table: the contract.
+        location: the table's folder.
+        rows: exactly its columns.
+        existing: returns the rows of now among which the keys may be.
+    """
+    version = DeltaTable(location).version()
+    keys = list(dict.fromkeys((*table.key, *([table.partition_column] if table.partition_column else []))))
+    new = rows.join(existing().select(*keys), on=keys, how="left_anti").select(*rows.columns)
+
+    def require() -> None:
+        if DeltaTable(location).version() != version:
+            raise CommitFailedError(f"{COMMIT_CONFLICTS[0]}: another writer committed first")
+
+    append(table, location, new, require)
 
 
 def append(table: Table, location: Path, rows: DataFrame, require: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""How Apache Spark reaches a lake in a bucket: by Hadoop's S3A, told what every other reader of it is told.
+"""How Apache Spark reads a lake in a bucket: by Hadoop's S3A, told what every other reader of it is told.
 
 The names in the environment are those of ``bucket``. Nothing of it goes into Spark's settings, which are the
 driver's arguments, for everyone on the machine to read, and the executors' in Spark's UI.
@@ -21,11 +21,9 @@ PACKAGES = (
 )
 SPARK_CONFIG = {
     "spark.jars.excludes": "software.amazon.awssdk:bundle",
-    # A table is s3:// to everyone, S3A's own scheme to nobody. Delta takes its log store for S3 with both.
+    # A table is s3:// to everyone, S3A's own scheme to nobody.
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
     "spark.hadoop.fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
-    # A log entry is created where there is none, or not at all: the default, which everything rests upon.
-    "spark.hadoop.fs.s3a.create.conditional.enabled": "true",
     # About half a minute, as ``bucket.RETRIES``; S3A's own go on for several.
     "spark.hadoop.fs.s3a.attempts.maximum": "3",
     "spark.hadoop.fs.s3a.retry.limit": "4",

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pyspark
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from churn_assets.lakehouse import s3a
+from churn_assets.lakehouse import ddl, s3a
 from churn_assets.lakehouse.folder_engines import folder_engine
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
+from churn_assets.tables import TABLES
 from churn_assets_tests.buckets import CREDENTIALS
 from churn_assets_tests.conftest import bucket_settings
 
@@ -40,6 +42,25 @@ def test_without_keys_the_machines_role_is_asked() -> None:
 def test_in_a_bucket_files_are_found_by_listing_and_written_by_arrow(tmp_path: Path) -> None:
     engine = folder_engine(bucket_settings("s3://bucket", tmp_path, deployment="spark"))
     assert (engine.finds_files_by, engine.needs_arrow_writes) == ("listing", True)
+
+
+def test_a_table_that_no_engine_has_made_is_as_its_contract_says(tmp_path: Path) -> None:
+    for table in TABLES:
+        place = tmp_path / table.schema / table.name
+        ddl.create_on_disk(table, place)
+        ddl.create_on_disk(table, place)
+        ddl.require_contract(table, place)
+        made = DeltaTable(place)
+        assert made.version() == 0
+        assert made.metadata().description == table.comment
+        assert {field.name: field.nullable for field in made.schema().fields} == {
+            column.name: column.nullable for column in table.columns
+        }
+        assert [field.metadata["comment"] for field in made.schema().fields] == [
+            column.comment for column in table.columns
+        ]
+        kept = ddl.LOG_KEPT if table in ddl.TRAINED_ON else {}
+        assert made.metadata().configuration == kept
 
 
 def test_the_secret_key_is_in_no_setting_of_the_session(
