@@ -73,7 +73,7 @@ def create_on_disk(table: Table, location: Path) -> None:
     ]
     try:
         DeltaTable.create(
-            location,
+            str(location),
             Schema(fields),
             mode="ignore",
             partition_by=table.partition_column,
