@@ -85,7 +85,8 @@ def insert(table: Table, location: Path, rows: DataFrame, existing: Callable[[],
         existing: returns the rows of now among which the keys may be.
     """
     version = DeltaTable(location).version()
-    keys = list(dict.fromkeys((*table.key, *([table.partition_column] if table.partition_column else []))))
+    column = table.partition_column
+    keys = [*table.key, *([column] if column and column not in table.key else [])]
     new = rows.join(existing().select(*keys), on=keys, how="left_anti").select(*rows.columns)
 
     def require() -> None:

@@ -6,7 +6,7 @@ driver's arguments, for everyone on the machine to read, and the executors' in S
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,7 +63,9 @@ def hadoop_options(environment: Mapping[str, str]) -> dict[str, str]:
 def introduce(session: "SparkSession") -> None:
     """Tell a session's driver and workers where the bucket is and who asks, as the environment says it."""
     context = session.sparkContext
-    hadoop = context._jsc.hadoopConfiguration()
+    # Not in Python's own interface; typed as if it could be missing.
+    java: Any = context._jsc
+    hadoop = java.hadoopConfiguration()
     for name, value in hadoop_options(os.environ).items():
         hadoop.set(name, value)
     context.environment.update({name: os.environ[name] for name in FOR_WORKERS if os.environ.get(name)})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from churn_assets import bucket
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
@@ -56,7 +57,7 @@ def lake_of(settings: Settings) -> FolderLakehouse:
     return FolderLakehouse(settings, no_engine)
 
 
-def no_engine() -> None:
+def no_engine() -> SparkSession:
     raise AssertionError("looking at a lake needs no engine")
 
 

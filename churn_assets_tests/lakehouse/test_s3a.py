@@ -1,6 +1,7 @@
 """What Apache Spark is told of a bucket, and what of it others on the machine could read."""
 
 from pathlib import Path
+from typing import Any
 
 import pyspark
 import pytest
@@ -70,4 +71,5 @@ def test_the_secret_key_is_in_no_setting_of_the_session(
         pytest.skip("Sail reads the environment itself")
     context = spark.sparkContext
     assert not any(CREDENTIALS["AWS_SECRET_ACCESS_KEY"] in pair for pair in context.getConf().getAll())
-    assert context._jsc.hadoopConfiguration().get("fs.s3a.secret.key")
+    java: Any = context._jsc
+    assert java.hadoopConfiguration().get("fs.s3a.secret.key")
