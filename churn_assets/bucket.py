@@ -33,7 +33,9 @@ ANSWERS = {
     "401 Unauthorized": "refuses these credentials",
     "SlowDown": "asks for fewer requests, and went on doing so. Try again later",
     "503 Service Unavailable": "was not available, and went on so. Try again later",
+    "Status Code: 503": "was not available, and went on so. Try again later",
     "500 Internal Server Error": "failed, and went on so. Try again later",
+    "Status Code: 500": "failed, and went on so. Try again later",
     "error sending request": "cannot be reached. Look at the network and at AWS_ENDPOINT_URL",
 }
 # The library's own go on for three minutes, and a person waits.
@@ -44,6 +46,8 @@ STORES = (
     "Generic MicrosoftAzure error",
     "Error performing ",
     "AWS Error",
+    # Hadoop's S3A, by Amazon's SDK for Java.
+    "Service: S3",
 )
 
 

@@ -43,7 +43,7 @@ def spark_resource(settings: Settings) -> "LazySpark":
         case "spark":
             from churn_assets.lakehouse.engines import ApacheSpark
 
-            return ApacheSpark(master=settings.spark_master)
+            return ApacheSpark(master=settings.spark_master, reaches_s3=settings.is_in_bucket)
         case "databricks":
             from churn_assets.databricks.session import ClusterSpark, NoSpark
 

@@ -271,10 +271,10 @@ class Settings(BaseSettings):
                 f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and with CHURN_DEPLOYMENT=databricks the "
                 "tables are in Unity Catalog. Leave it out, or set CHURN_DATABRICKS_MANAGED_LOCATION"
             )
-        if self.deployment == "spark":
+        if self.deployment == "spark" and not str(self.lake_root).startswith("s3://"):
             raise ValueError(
-                f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and CHURN_DEPLOYMENT=spark reads only "
-                "folders so far. Use CHURN_DEPLOYMENT=local, or a folder that every worker mounts"
+                f"CHURN_LAKE_ROOT={self.lake_root} is a bucket, and CHURN_DEPLOYMENT=spark reads only those "
+                "of s3:// so far. Use CHURN_DEPLOYMENT=local, or a folder that every worker mounts"
             )
         if not re.fullmatch(BUCKET_URI, str(self.lake_root)):
             raise ValueError(

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from churn_assets import settings as settings_module
 from churn_assets.identity import VARIABLES
-from churn_assets.lakehouse import engines
+from churn_assets.lakehouse import engines, s3a
 from churn_assets.lakehouse.engines import ApacheSpark, EmbeddedSail
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
@@ -113,7 +113,6 @@ SAIL_SUFFICES = (
     "automation/staleness/test_plan.py",
     # What delta-rs commits, removes and merges.
     "lakehouse/test_arrow_writes.py",
-    "lakehouse/test_bucket_lake.py",
     "lakehouse/test_maintenance.py",
     "lakehouse/test_preview.py",
     "test_status.py",
@@ -319,6 +318,7 @@ AT_FULL_SIZE = (
     "end_to_end/test_releases.py",
     # lakehouse/test_bucket_lake.py has each kind of write.
     "end_to_end/test_bucket.py",
+    "end_to_end/test_spark_in_bucket.py",
     # Programs that bench.pipeline compares with: no part of the platform.
     "bench/test_pipeline.py",
 )
@@ -459,7 +459,8 @@ def spark(deployment: str) -> SparkSession:
         os.environ.setdefault("SPARK_SUBMIT_OPTS", QUICK_JVM)
         # Not as the session's own: what is under test asks for the session again, with the platform's.
         engines.SPARK_CONFIG.update(TINY_TABLES)
-        return ApacheSpark(master="local[2]").spark_session
+        # A session is given its jars when it starts, and some tests have their lake in a bucket.
+        return ApacheSpark(master="local[2]", reaches_s3=True).spark_session
     return EmbeddedSail(catalogs=["main_catalog", "raw_catalog"]).spark_session
 
 
@@ -547,9 +548,12 @@ def bucket_uri(bucket_server: "BucketServer", monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def bucket_lake(bucket_uri: str, spark: SparkSession, tmp_path: Path) -> FolderLakehouse:
+def bucket_lake(bucket_uri: str, spark: SparkSession, tmp_path: Path, deployment: str) -> FolderLakehouse:
     """A lake in a new bucket, with no table yet."""
-    return FolderLakehouse(bucket_settings(bucket_uri, tmp_path), lambda: spark)
+    if deployment == "spark":
+        # The session of all tests is older than the server.
+        s3a.introduce(spark)
+    return FolderLakehouse(bucket_settings(bucket_uri, tmp_path, deployment=deployment), lambda: spark)
 
 
 def bucket_settings(uri: str, folder: Path, **overrides: Any) -> Settings:

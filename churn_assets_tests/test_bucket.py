@@ -131,7 +131,7 @@ def test_a_lake_in_a_folder_keeps_its_databases_beside_its_tables(tmp_path: Path
         ("s3://bucket/a%20b", "local", "should be s3://, gs://, abfss://, a bucket, and a prefix"),
         ("ftp://bucket/a", "local", "is no folder, and no bucket of s3://, gs://, abfss://"),
         ("s3://bucket/a", "databricks", "is a bucket, and with CHURN_DEPLOYMENT=databricks"),
-        ("s3://bucket/a", "spark", "is a bucket, and CHURN_DEPLOYMENT=spark"),
+        ("gs://bucket/a", "spark", "CHURN_DEPLOYMENT=spark reads only those of s3://"),
     ],
 )
 def test_what_cannot_be_a_lake_is_refused_in_one_line(

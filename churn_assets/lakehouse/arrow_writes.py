@@ -1,7 +1,8 @@
-"""Writes of Delta tables in folders: Sail computes the rows, Arrow writes their files, delta-rs commits them.
+"""Writes of Delta tables: the engine computes the rows, Arrow writes their files, delta-rs commits them.
 
 Sail's own writer takes two to three times the CPU for the same rows, compresses less, and leaves a file for
-each of its threads and dates however small.
+each of its threads and dates however small. Apache Spark's is not used in a bucket, where Delta looks whether
+a commit is there and then puts its own, whatever has come in between.
 """
 
 import contextlib
@@ -19,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as papq
 from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 from pyspark.sql import DataFrame
 
 from churn_assets import bucket
 from churn_assets.dates import DateRange
 from churn_assets.lakehouse import commits
-from churn_assets.lakehouse.writes import replaced_partitions, retrying_conflicts
+from churn_assets.lakehouse.writes import COMMIT_CONFLICTS, replaced_partitions, retrying_conflicts
 from churn_assets.tables import Table, WriteMode
 
 # Its functions are made at run time: type checkers do not know them.
@@ -69,6 +70,30 @@ def commit(table: Table, location: Path, rows: DataFrame, dates: DateRange | Non
         LakeError: as ``writes.replaced_partitions``.
     """
     _commit(table, location, rows, dates)
+
+
+@retrying_conflicts
+def insert(table: Table, location: Path, rows: DataFrame, existing: Callable[[], DataFrame]) -> None:
+    """Append the rows whose key the table does not have, in one commit, or in none if there are none.
+
+    It is done again if another writer committed first.
+
+    Args:
+        table: the contract.
+        location: the table's folder.
+        rows: exactly its columns.
+        existing: returns the rows of now among which the keys may be.
+    """
+    version = DeltaTable(location).version()
+    column = table.partition_column
+    keys = [*table.key, *([column] if column and column not in table.key else [])]
+    new = rows.join(existing().select(*keys), on=keys, how="left_anti").select(*rows.columns)
+
+    def require() -> None:
+        if DeltaTable(location).version() != version:
+            raise CommitFailedError(f"{COMMIT_CONFLICTS[0]}: another writer committed first")
+
+    append(table, location, new, require)
 
 
 def append(table: Table, location: Path, rows: DataFrame, require: Callable[[], None]) -> None:
@@ -129,6 +154,12 @@ def written_files(table: Table, location: Path, rows: DataFrame) -> list[dict[st
 
 def _spread(table: Table, rows: DataFrame) -> DataFrame:
     """Give each writer rows of its own days, so that a day has one file however many writers there are."""
+    # Imported here: it brings gRPC, and whoever only asks for a version writes nothing.
+    from pyspark.sql.connect.dataframe import DataFrame as ConnectDataFrame
+
+    if not isinstance(rows, ConnectDataFrame):
+        # Apache Spark. Its partitions are as many as the cluster has work for.
+        return rows.repartition(table.partition_column) if table.partition_column else rows
     # Not coalesce(), with which Sail 0.7.2 waits forever for rows that come from a union of joins.
     if WRITERS > 1 and table.partition_column:
         return rows.repartition(WRITERS, table.partition_column)

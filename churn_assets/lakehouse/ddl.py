@@ -4,12 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from deltalake import DeltaTable, Field
+from deltalake import DeltaTable, Field, Schema
+from deltalake.exceptions import DeltaError
 from deltalake.schema import PrimitiveType
 
 from churn_assets.contracts import Column, WriteMode
 from churn_assets.errors import ContractError
-from churn_assets.lakehouse.opened import opened_existing
+from churn_assets.lakehouse.opened import opened, opened_existing
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     ASSET_TABLES,
@@ -57,6 +58,32 @@ def create_table(table: Table, name: str, location: Path) -> str:
         f"COMMENT {quoted(table.comment)}\nLOCATION {quoted(str(location))}"
         + (f"\nTBLPROPERTIES ({properties_list(LOG_KEPT)})" if table in TRAINED_ON else "")
     )
+
+
+def create_on_disk(table: Table, location: Path) -> None:
+    """Create the table without an engine, as ``create_table`` would; one that is there already stays."""
+    fields = [
+        Field(
+            column.name,
+            PrimitiveType(_delta_type(column.type)),
+            nullable=column.nullable,
+            metadata={"comment": column.comment},
+        )
+        for column in table.columns
+    ]
+    try:
+        DeltaTable.create(
+            str(location),
+            Schema(fields),
+            mode="ignore",
+            partition_by=table.partition_column,
+            description=table.comment,
+            configuration=LOG_KEPT if table in TRAINED_ON else None,
+        )
+    except DeltaError:
+        # The answer to it may have been lost: the store, asked once more, says that another has done it.
+        if opened(location) is None:
+            raise
 
 
 # What Databricks adds to a table: deletes and replacements that rewrite no file, and files of a sensible size

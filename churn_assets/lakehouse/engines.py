@@ -20,6 +20,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from churn_assets.errors import EnvironmentNotReadyError
+from churn_assets.lakehouse import s3a
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -71,11 +72,13 @@ class ApacheSpark(LazySpark):
     """Apache Spark with Delta Lake, in this process (``local[*]``) or on a cluster."""
 
     master: str
+    reaches_s3: bool = False
 
     @property
     def spark_session(self) -> "SparkSession":
         """This process's one classic session."""
-        return _apache_session(self.master, tuple(sorted(self.spark_config.items())))
+        extra = tuple(sorted(self.spark_config.items()))
+        return _apache_session(self.master, extra, reaches_s3=self.reaches_s3)
 
 
 @cache
@@ -132,7 +135,7 @@ def _retry_unreadable_replies(session: "SparkSession") -> None:
 
 
 @cache
-def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSession":
+def _apache_session(master: str, extra: tuple[tuple[str, str], ...], *, reaches_s3: bool) -> "SparkSession":
     require_java()
     from delta import configure_spark_with_delta_pip
     from pyspark.sql import SparkSession
@@ -141,12 +144,16 @@ def _apache_session(master: str, extra: tuple[tuple[str, str], ...]) -> "SparkSe
     # Workers need this environment's packages; on a cluster elsewhere PYSPARK_PYTHON says where theirs are.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("churn").master(master)
-    for key, value in {**SPARK_CONFIG, **UTC_SESSION, **dict(extra)}.items():
+    on_s3 = s3a.SPARK_CONFIG if reaches_s3 else {}
+    for key, value in {**SPARK_CONFIG, **UTC_SESSION, **on_s3, **dict(extra)}.items():
         builder = builder.config(key, value)
+    packages = list(s3a.PACKAGES) if reaches_s3 else []
     # One at a time: two that fetch Delta's jars into an empty Ivy cache delete each other's files, and fail.
     with FileLock(Path(tempfile.gettempdir()) / f"churn-spark-{getpass.getuser()}.lock"):
-        session = configure_spark_with_delta_pip(builder).getOrCreate()
+        session = configure_spark_with_delta_pip(builder, packages).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    if reaches_s3:
+        s3a.introduce(session)
     return session
 
 

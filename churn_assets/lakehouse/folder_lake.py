@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from filelock import FileLock
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from churn_assets import bucket, plain_paths
 from churn_assets.dates import DateRange
@@ -225,6 +226,9 @@ class FolderLakehouse(Lakehouse):
             return ddl.register_table(name, engine_location)
         self._require_may_create(table)
         half_made.put_aside(location)
+        if not self.engine.commits_safely:
+            ddl.create_on_disk(table, location)
+            return ddl.register_table(name, engine_location)
         location.mkdir(exist_ok=True)
         return ddl.create_table(table, name, engine_location)
 
@@ -235,8 +239,10 @@ class FolderLakehouse(Lakehouse):
                 arrow_writes.append(
                     table, self.location(table), new.rows, partial(self._require_as_looked_up, table, new)
                 )
-            elif table.write_mode in (WriteMode.MERGE_NEW, WriteMode.MIRROR):
+            elif self.engine.commits_safely and table.write_mode in (WriteMode.MERGE_NEW, WriteMode.MIRROR):
                 super()._commit(table, name, new, dates)
+            elif table.write_mode is WriteMode.MERGE_NEW:
+                self._insert(table, name, new)
             else:
                 arrow_writes.commit(table, self.location(table), new.rows, dates)
         elif not is_append:
@@ -244,6 +250,19 @@ class FolderLakehouse(Lakehouse):
         # Nothing to append is no commit, as after a merge.
         elif writes.has_rows(new.rows):
             new.rows.writeTo(name).append()
+
+    def _insert(self, table: Table, name: str, new: NewRows) -> None:
+        """Insert what a merge would, by a look at the keys of the partitions where they may be."""
+        column = table.partition_column
+        days = new.partitions
+        if column and days is None:
+            days = [row[0] for row in new.rows.select(column).distinct().collect()]
+
+        def existing() -> DataFrame:
+            rows = self.spark.table(name)
+            return rows.where(F.col(column).isin(sorted(days or ()))) if column else rows
+
+        arrow_writes.insert(table, self.location(table), new.rows, existing)
 
     def _read_version(self, table: Table, version: int, dates: DateRange | None) -> DataFrame:
         # Not VERSION AS OF: Sail 0.7.2 cannot read versions from before the latest checkpoint of the log

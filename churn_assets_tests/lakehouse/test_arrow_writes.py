@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,42 @@ def test_a_replacement_is_done_again_where_another_commits_while_it_is_computed(
 
     rows = lake.read(USER_DAILY_ACTIVITY).select("user_id", "event_date").collect()
     assert sorted(map(tuple, rows)) == [(2, FIRST), (99, SECOND)]
+
+
+def insert(lake: FolderLakehouse, rows: DataFrame, before: Callable[[], None] = lambda: None) -> None:
+    """Insert, and do ``before`` whenever the table has been opened and its keys are not yet looked up."""
+
+    def existing() -> DataFrame:
+        before()
+        return lake.read(EVENTS)
+
+    arrow_writes.insert(EVENTS, lake.location(EVENTS), rows, existing)
+
+
+def users(lake: FolderLakehouse) -> list[int]:
+    return sorted(row[0] for row in lake.read(EVENTS).select("user_id").collect())
+
+
+def test_only_rows_whose_key_is_not_there_are_inserted(lake: FolderLakehouse, spark: SparkSession) -> None:
+    write(lake, spark, event(1, FIRST), event(2, SECOND))
+    insert(lake, frame(spark, EVENTS, [event(2, SECOND), event(3, SECOND)]))
+    assert users(lake) == [1, 2, 3]
+    version = lake.version(EVENTS)
+    insert(lake, frame(spark, EVENTS, [event(3, SECOND)]))
+    assert lake.version(EVENTS) == version
+
+
+def test_an_insert_that_another_write_preceded_looks_for_its_keys_again(
+    lake: FolderLakehouse, spark: SparkSession
+) -> None:
+    looks = []
+
+    def another_comes_first() -> None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            write(lake, spark, event(2, SECOND))
+
+    insert(lake, frame(spark, EVENTS, [event(2, SECOND), event(3, SECOND)]), another_comes_first)
+
+    assert looks == [0, 1]
+    assert users(lake) == [2, 3]

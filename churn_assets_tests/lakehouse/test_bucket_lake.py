@@ -127,6 +127,19 @@ def test_a_commit_whose_answer_is_lost_is_there_once(
 
 
 @pytest.mark.parametrize("status", ANSWERS)
+def test_a_table_is_there_though_the_answer_to_its_creation_is_lost(
+    bucket_lake: FolderLakehouse, spark: SparkSession, bucket_server: BucketServer, status: int
+) -> None:
+    bucket_server.fail(Fault("PUT", logged(EVENTS), status=status, is_lost=True))
+
+    bucket_lake.write(EVENTS, frame(spark, EVENTS, [event(1, FIRST)]))
+
+    assert bucket_server.happened() == [1]
+    # Sail commits an empty version 1 then, and nobody minds.
+    assert users_of(bucket_lake, EVENTS) == [1]
+
+
+@pytest.mark.parametrize("status", ANSWERS)
 def test_a_merge_whose_answer_is_lost_inserts_once(
     bucket_lake: FolderLakehouse, spark: SparkSession, bucket_server: BucketServer, status: int
 ) -> None:
