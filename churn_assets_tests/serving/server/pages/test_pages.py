@@ -333,7 +333,7 @@ def test_more_pages_than_can_wait_are_refused_and_scoring_is_answered_meanwhile(
         return rows(*given)  # type: ignore[arg-type]  # passed on
 
     monkeypatch.setattr(Snapshot, "rows", slow)
-    cookies = dict(browser.session.cookies)
+    cookies = browser.session.cookies
 
     def get() -> int:
         return requests.get(browser.url + "/", cookies=cookies, timeout=60).status_code
