@@ -1,4 +1,4 @@
-"""The parts of a table's contract; the contracts themselves are in ``tables.py``."""
+"""The parts of a table's contract; the contracts themselves are in ``churn_assets.tables``."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -150,7 +150,7 @@ class Table:
 
     @property
     def constant(self) -> str:
-        """The name of this contract in ``tables.py``, for error messages."""
+        """The name of this contract in ``churn_assets.tables``, for error messages."""
         return ("landed_events" if self.schema == "landing" else self.name).upper()
 
     @property

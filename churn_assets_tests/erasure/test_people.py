@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from churn_assets.contracts import Column, Table, WriteMode
-from churn_assets.erasure.people import People, columns_of
+from churn_assets.erasure.people import People
 from churn_assets.erasure.tables import PERSONAL
 from churn_assets.tables import ALL_TABLES, QUARANTINED_EVENTS, USER_FEATURES
 from churn_assets.transforms.values import user_id
@@ -95,8 +95,8 @@ def test_tables_are_covered_by_their_contracts_alone() -> None:
         WriteMode.APPEND,
     )
 
-    assert columns_of(new) == ["source_user_id"]
-    assert columns_of(QUARANTINED_EVENTS) == ["_raw"]
+    assert new.personal_columns == ["source_user_id"]
+    assert QUARANTINED_EVENTS.personal_columns == ["_raw"]
     assert USER_FEATURES in PERSONAL
     others = [table for table in ALL_TABLES if table not in PERSONAL]
     assert [str(table) for table in others if any("user_id" in name for name in table.column_names)] == []

@@ -28,7 +28,7 @@ TRANSFORM = f'''            "{FEATURE}": {EVENTS} / {ACTIVE_DAYS},
             "amount_total": '''
 
 REPLACED = {
-    "tables.py": {")\nALL_FEATURES": CONTRACT},
+    "tables/features.py": {")\nALL_FEATURES": CONTRACT},
     "transforms/running.py": {'            "amount_total": ': TRANSFORM},
 }
 

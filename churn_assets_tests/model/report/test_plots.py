@@ -82,6 +82,6 @@ def test_a_drawing_leaves_matplotlib_as_it_was():
     import matplotlib as mpl
 
     with mpl.rc_context({"font.size": 17.0}):
-        plots.svg("roc", DRAWINGS["roc"])
+        plots.svg("roc", "ROC curve", DRAWINGS["roc"])
 
         assert mpl.rcParams["font.size"] == 17.0
