@@ -14,6 +14,7 @@ import dagster as dg
 import hypothesis
 import pytest
 from pyspark.sql import SparkSession
+from xdist import is_xdist_controller
 
 from churn_assets import settings as settings_module
 from churn_assets.identity import VARIABLES
@@ -45,8 +46,10 @@ def forget_the_callers_settings() -> None:
     os.chdir(empty)
 
 
-def pytest_sessionstart() -> None:
-    forget_the_callers_settings()
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # The workers that a controller starts look for the tests from where it is.
+    if not is_xdist_controller(session):
+        forget_the_callers_settings()
 
 
 if TYPE_CHECKING:
