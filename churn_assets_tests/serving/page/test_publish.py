@@ -169,3 +169,14 @@ def test_what_cannot_be_published_is_said_and_stops_nothing(lake: FolderLakehous
 
     assert says.startswith("not published: ")
     assert "\n" not in says
+
+
+def test_an_engine_that_refuses_is_said_and_stops_nothing(
+    lake: FolderLakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake, "read", lambda *_: lake.spark.table("nowhere").toArrow())
+
+    [says] = publish_after_write(lake).values()
+
+    assert says.startswith("not published: ")
+    assert "\n" not in says

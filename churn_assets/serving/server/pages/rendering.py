@@ -67,8 +67,11 @@ def _share(value: float | None) -> str:
 
 
 def _points(value: float | None) -> str:
-    """Return a change of a share in percentage points."""
-    return UNKNOWN if value is None else f"{100 * value:+.0f}"
+    """Return a change of a share in percentage points; one that rounds to none has no sign."""
+    if value is None:
+        return UNKNOWN
+    points = round(100 * value)
+    return f"{points:+d}" if points else "0"
 
 
 def _amount(value: float | None) -> str:
