@@ -1,0 +1,368 @@
+"""Which tests run always, which at full size only, which on Apache Spark as well, each with the reason."""
+
+from collections.abc import Collection
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from churn_assets.tables import EVENTS, QUARANTINED_EVENTS, TABLES, WINDOW_FEATURES
+
+HERE = Path(__file__).parent
+
+# Tables are given here, or made by what other tests run on both engines, and what is under test reads
+# Delta's log, Parquet files, MLflow or Dagster's history: no answer is the engine's. On Apache Spark they
+# take minutes.
+SAIL_SUFFICES = (
+    # What an asset adds to its transform, whose own tests run on both; on Spark test_pipeline.py's run has
+    # computed and checked every one of them.
+    "assets/test_conservation.py",
+    "assets/test_contract_checks.py",
+    "assets/test_drift.py",
+    "assets/test_outcomes.py",
+    "assets/test_promotions.py",
+    "assets/test_reasons.py",
+    "assets/test_retention.py",
+    "assets/test_treatments.py",
+    "automation/runs/test_measured_treatments.py",
+    "test_treatments_command.py",
+    # Columns that are added: test_lake.py's.
+    "automation/staleness/test_migration.py",
+    "test_migrate_command.py",
+    # Lists that are given, read and handed over.
+    "retention/test_deliveries.py",
+    "retention/test_formats.py",
+    "retention/test_save_rate.py",
+    "retention/test_targets.py",
+    "test_export_command.py",
+    # What files hold, which Arrow reads, and which of them land. What the engine makes of their values is
+    # test_event_mapping.py's, and of treatments transforms/test_treatments.py's.
+    "sample/test_importer.py",
+    "sample/test_import_hard_cases.py",
+    "sample/test_treatment_import.py",
+    # Files that are written anew without the engine.
+    "erasure/test_delta_log.py",
+    # What is said of settings, accounts and folders.
+    "test_doctor.py",
+    # Each is several runs, or commands that would each start a Spark of its own.
+    "end_to_end/test_backfill.py",
+    "end_to_end/test_bucket.py",
+    "end_to_end/test_forget.py",
+    "end_to_end/test_barrier.py",
+    "end_to_end/test_daily_job.py",
+    "end_to_end/test_damage.py",
+    "end_to_end/test_databricks.py",
+    "end_to_end/test_churn_definition.py",
+    "end_to_end/test_kill.py",
+    "end_to_end/test_late_data.py",
+    "end_to_end/test_online_retail.py",
+    "end_to_end/test_outage.py",
+    "end_to_end/test_postgres.py",
+    "end_to_end/test_releases.py",
+    "end_to_end/test_task_pipeline.py",
+    "end_to_end/test_unsynced.py",
+    "end_to_end/test_workflow.py",
+    # What is covered and due, by row counts of the log.
+    "automation/triggers/test_date_watch.py",
+    "automation/staleness/test_freshness.py",
+    "automation/staleness/test_plan.py",
+    # What delta-rs commits, removes and merges.
+    "lakehouse/test_arrow_writes.py",
+    "lakehouse/test_maintenance.py",
+    "lakehouse/test_preview.py",
+    "test_status.py",
+    # What follows once test_dataset.py's rows are in this process, and time travel is test_lake.py's.
+    "model/test_reproduce.py",
+    "model/test_training.py",
+    "test_model_commands.py",
+    # How ids are made of rows that the engine has mapped, which test_event_mapping.py looks at.
+    "sample/test_import_again.py",
+    # Servers. A run on Apache Spark with its endpoint is test_pipeline.py's.
+    "serving/test_endpoint_asset.py",
+    "serving/test_endpoint_pipeline.py",
+)
+
+# Of those modules, these ask the engine to go on with what it finds.
+BUT_ON_SPARK_TOO = (
+    "test_a_table_without_partitions_is_merged_on_its_key",
+    "test_many_small_files_of_a_date_become_one_and_the_table_goes_on",
+    "test_readers_find_a_checkpoint_of_the_log",
+    "test_the_next_write_goes_on_from_there",
+    "test_a_table_with_a_checkpoint_and_without_older_commits_is_erased_too",
+    "test_where_all_is_well_nothing_is_to_be_mended",
+    "test_a_row_becomes_one_json_line_with_the_fields_it_has",
+    "test_files_with_other_columns_and_types_go_together",
+    "test_the_function_that_is_named_instead_works_on_text_and_numbers",
+    "test_an_epoch_number_is_recognised_as_text_and_as_any_number[1787848445922-milliseconds]",
+    "test_bad_rows_are_kept_with_their_reason_and_once",
+    "test_a_time_with_a_zone_is_brought_to_utc",
+)
+
+# What each rule of cleaning is, on lines that a reader can follow: each plans the whole of it, ten seconds
+# there. That Apache Spark cleans by the same rules, transforms/test_pipeline.py and test_cleaning_writes.py
+# show on lines of all kinds, against a second calculation, and the others of these modules what those do not
+# have: types, amounts that differ, blank sources, several ingestions at once, a batch again.
+RULES_OF_CLEANING = (
+    "test_the_rows_without_a_reason_become_events_and_the_others_quarantined",
+    "test_an_event_is_typed_and_keeps_its_id_as_it_landed_rows",
+    "test_equal_events_are_one_event_however_they_are_spelled",
+    "test_an_event_that_silver_holds_is_not_new",
+    "test_an_amount_that_is_no_number_costs_the_event_only_its_amount",
+    "test_two_amounts_are_two_events_and_however_spelled_one_amount_is_one",
+    "test_of_different_events_in_one_ingestion_the_smallest_stays[False]",
+    "test_of_different_events_in_one_ingestion_the_smallest_stays[True]",
+    "test_an_event_too_early_for_its_first_delivery_counts_from_the_second",
+    "test_identical_lines_of_a_file_are_numbered_and_share_their_verdict",
+    "test_lines_from_before_the_clock_was_kept_are_judged_by_their_ingestion",
+    "test_of_two_in_one_ingestion_the_smaller_stays_in_any_order[True]",
+    "test_a_line_delivered_again_with_a_source_id_is_an_exact_duplicate",
+    "test_a_line_that_is_refused_for_another_reason_claims_no_user",
+    "test_a_refused_line_leaves_its_event_to_another_delivery",
+)
+
+# What a write refuses, by names and types of columns, before the engine is asked for a row.
+REFUSALS = (
+    "test_an_unknown_column_is_refused[folders]",
+    "test_a_missing_column_and_a_wrong_type_are_refused[folders]",
+    "test_a_table_on_disk_with_other_columns_is_named_and_left_alone[folders]",
+    "test_a_table_that_is_replaced_by_dates_is_not_replaced_without_any[folders]",
+    *(
+        f"test_any_other_difference_is_refused_in_one_line_and_nothing_is_changed[folders-{difference}]"
+        for difference in ("renamed", "removed", "not null", "retyped")
+    ),
+)
+
+# What a worker makes of a file's bytes is Python; that a worker of Spark does it, the first and the longest
+# line show.
+LINES_OF_FILES = (
+    "test_a_last_line_without_newline_and_blank_lines_are_lines",
+    "test_bytes_that_are_not_utf8_are_replaced_and_the_file_goes_on",
+    "test_lines_longer_than_a_block_and_blocks_that_end_in_a_line_stay_whole",
+    "test_a_cut_off_gzip_gives_its_lines_and_one_that_says_so",
+    "test_a_file_that_is_no_gzip_gives_one_line_that_says_so",
+)
+
+# Of all other modules, these: what is large, and what another test shows there.
+BUT_NOT_ON_SPARK = (
+    *RULES_OF_CLEANING,
+    *REFUSALS,
+    *LINES_OF_FILES,
+    # One draw of each case.
+    *(
+        f"test_users_brought_up_to_date_are_those_of_all_events[{since}-{first_day}-{seed}]"
+        for since in ("since0", "since1")
+        for first_day in ("None", "first_day1")
+        for seed in range(1, 5)
+    ),
+    # Rules without rows; test_pipeline.py's run has checked each table there.
+    *(f"test_a_table_without_rows_breaks_nothing[{table}]" for table in TABLES),
+    # Words of whole numbers, which one expression makes of all of them.
+    *(
+        "test_a_reason_says_what_the_user_did_and_only_where_that_counts_against_him"
+        f"[{feature}-raising{place}-lowering{place}]"
+        for place, feature in enumerate(WINDOW_FEATURES)
+        if feature != "event_count_30d"
+    ),
+    *(
+        f"test_the_history_has_its_words_too_and_some_for_what_is_missing[{case}]"
+        for case in (
+            "active_days_90d-raising0-lowering0",
+            "active_days_365d-raising1-lowering1",
+            "active_days_total-raising2-lowering2",
+            "event_count_total-raising3-lowering3",
+            "purchase_count_total-raising4-lowering4",
+        )
+    ),
+    # Which rows are taken follows from counts, and from hashes of which test_every_engine_… name the users.
+    "test_rows_are_counted_by_date_in_the_dates_order",
+    "test_all_rows_of_the_dates_come_where_the_cap_allows",
+    "test_of_many_dates_every_so_manieth_is_taken_with_all_its_users",
+    "test_at_least_ten_dates_are_left_however_many_rows_there_are",
+    "test_a_sample_of_few_dates_is_of_whole_users_but_for_the_last",
+    "test_no_user_who_calibrates_is_trained_on",
+    "test_each_frame_has_its_own_dates",
+    "test_only_training_is_cut_to_the_rows_asked_for",
+    "test_without_a_cap_every_user_trains_or_calibrates",
+    "test_training_knows_no_account_age_that_its_middle_date_could_not_show",
+    "test_a_version_that_is_made_again_takes_its_own_features",
+    # Which columns of a table a model is given, by name: its scores there are those of scikit-learn.
+    "test_columns_may_be_given_in_the_contracts_order",
+    "test_version_1_of_another_lake_is_another_model",
+    "test_registering_and_scoring_say_nothing",
+    "test_a_version_of_fewer_features_finds_them_by_name_in_a_table_that_has_more",
+    "test_a_sampled_user_has_the_score_and_the_features_of_the_date",
+    "test_a_version_from_before_a_feature_came_is_sent_its_own_features",
+    "test_a_score_without_features_is_named",
+    # Ids as transforms/test_values.py has them.
+    *(
+        f"test_any_other_user_id_is_refused_with_its_row_unless_hashed[{text}]"
+        for text in ("me@example.com", "12e4", "1.5E300", "0x1F")
+    ),
+    # What is refused before the engine is asked.
+    *(
+        f"test_an_unknown_column_is_named_with_its_option_and_those_there_are[{option}]"
+        for option in ("user_id", "event_ts", "event_id", "event_type", "country")
+    ),
+    "test_one_event_id_for_all_rows_is_refused",
+    "test_no_landing_zone_and_an_empty_one_are_one_line_each",
+    "test_a_file_that_cannot_be_imported_lands_nothing[ids that are no integers]",
+    "test_a_file_that_cannot_be_imported_lands_nothing[a column that is not there]",
+    # The ledger's own files, which delta-rs writes and puts together.
+    "test_a_commit_of_another_between_look_and_note_takes_no_number_twice",
+    "test_the_ledger_stays_small",
+    "test_maintenance_changes_nothing_that_is_known",
+    "test_online_retail_lands_whole",
+    "test_every_pair_and_triple_of_verdicts_under_one_id_in_every_order[too many to hold]",
+    "test_an_id_that_comes_again_with_other_content_is_in_conflict_on_any_date[too many to hold]",
+    "test_the_split_into_ingestions_changes_no_row_of_silver_or_gold",
+    "test_the_order_of_lines_and_their_files_change_no_event",
+    # transforms/test_leakage.py has all of it at once there.
+    *(f"test_an_event_after_a_feature_date_changes_no_feature_of_it[{seed}]" for seed in (1, 2)),
+    *(
+        f"test_nothing_that_happens_after_the_day_changes_its_features[{what}]"
+        for what in (
+            "the first moment of the next day",
+            "all users come back",
+            "somebody new",
+            "a thousand purchases",
+            "another country",
+            "events in which others' ids return",
+            "years later",
+        )
+    ),
+    "test_of_20_000_lines_with_colliding_ids_each_is_an_event_or_quarantined_or_a_duplicate",
+    # Bad lines under one id are among the pairs and triples of verdicts.
+    "test_bad_lines_that_share_an_id_stop_no_write",
+    # One by one and empty; test_pipeline.py looks at all of them, as its run has made them.
+    *(f"test_every_table_on_disk_is_as_its_contract_says[{table}-folders]" for table in TABLES),
+    # Counts and times of the log, and what is refused before the engine is asked.
+    "test_each_ingestion_is_later_than_the_last_even_if_the_clock_steps_back",
+    *(
+        f"test_without_bronze_nothing_is_taken_in_where_what_was_made_of_it_stands[{table.name}]"
+        for table in (EVENTS, QUARANTINED_EVENTS)
+    ),
+)
+
+# These look at one lake that has run once, or go on with a copy of it: the first at what other processes make
+# of the same files, the others at what it does next. The last of them changes it. In one process it is made
+# once; all of them together would be more than half of the whole suite.
+SHARE_A_HOUSE = (
+    tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks", "damage")),
+    tuple(
+        f"end_to_end/test_{name}.py"
+        for name in ("backfill", "reported_through_pipes", "pipeline", "late_data", "postgres", "daily_job")
+    ),
+)
+
+# Whole runs of the graph that take half of all time together. What each shows at full size, others show on
+# few rows: they are for make test-all, before a release and every night.
+AT_FULL_SIZE = (
+    # Every step or task on emulated clusters: databricks/ and workspace/ have them one by one.
+    "end_to_end/test_databricks.py",
+    "end_to_end/test_workflow.py",
+    # Late events, outages, deaths and other definitions of churn, through many runs each: test_pipeline.py
+    # has late events and a death, automation/ what is stale, lakehouse/ and transforms/ days and labels.
+    "end_to_end/test_churn_definition.py",
+    "end_to_end/test_daily_job.py",
+    "end_to_end/test_late_data.py",
+    "end_to_end/test_outage.py",
+    "end_to_end/test_unsynced.py",
+    # An old lake goes on with another release. One by one, lakehouse/test_lake.py has the columns that it
+    # gains, automation/staleness/ what is computed again, and test_reasons.py, test_drift.py, test_parity.py
+    # and serving/scoring/ a version from before a feature came.
+    "end_to_end/test_releases.py",
+    # lakehouse/test_bucket_lake.py has each kind of write.
+    "end_to_end/test_bucket.py",
+    "end_to_end/test_spark_in_bucket.py",
+    # Programs that bench.pipeline compares with: no part of the platform.
+    "bench/test_pipeline.py",
+)
+
+# Of all other modules, these.
+TESTS_AT_FULL_SIZE = (
+    # faults/test_kills.py kills at any moment.
+    "test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened",
+    # Each is repaired as others are of which this file has one.
+    "test_what_was_made_of_something_else_is_made_again_and_nothing_is_computed_twice",
+    "test_models_that_are_lost_are_given_up_by_name_and_the_next_run_trains_one",
+    "test_the_commands_of_the_page_on_backups_bring_a_lake_back",
+    "test_bronze_is_made_of_the_landing_zone_and_no_quarantined_line_is_doubled",
+    "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.clean.users]",
+    "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.gold.user_daily_activity]",
+    # Runs of which test_features.py has the age and test_task_pipeline.py its dates, test_cleaning.py the
+    # reasons, test_plan.py the clock, and test_task_pipeline.py and test_cli.py the rows that are too few.
+    "test_a_late_first_event_makes_a_user_older_on_every_date",
+    "test_bad_events_stop_nothing_and_are_kept_with_their_reason",
+    "test_one_event_of_a_broken_clock_long_before_the_start_stops_nothing",
+    "test_few_rows_train_no_model_and_the_run_says_so",
+    # The serverless job shows what follows, and the one on a cluster that its five tasks run and get secrets.
+    "test_with_9999_rows_the_training_is_skipped_and_the_scores_are_not[cluster]",
+    "test_a_failed_run_is_an_alert_and_exit_code_1_until_one_succeeds[cluster]",
+    # Ways to log in, through every client: the rest of the file has which of several is taken.
+    "test_a_service_principal_is_used_alone[alone]",
+    "test_a_service_principal_is_used_alone[beside a token]",
+    "test_a_ci_that_is_trusted_needs_no_secret",
+    "test_a_profile_of_the_command_line_tool_names_host_and_token",
+)
+
+# By Pipes as by the step launcher: which of both starts a step, test_happy_path.py and test_launcher.py show.
+BY_ONE_LAUNCHER = ("databricks/test_failures.py", "databricks/test_workers.py")
+
+# Begun first: the others would wait for a process that begins one of them last.
+LONGEST = (
+    *chain(*SHARE_A_HOUSE),
+    "end_to_end/test_online_retail.py",
+    "end_to_end/test_releases.py",
+    "end_to_end/test_barrier.py",
+    "end_to_end/test_task_pipeline.py",
+    "end_to_end/test_churn_definition.py",
+)
+
+# Lists of single tests, by name.
+NAMED = (BUT_ON_SPARK_TOO, BUT_NOT_ON_SPARK, TESTS_AT_FULL_SIZE)
+
+
+def require_known_names(names: Collection[str]) -> None:
+    """Refuse a list that names no test any more: the renamed one would run elsewhere without a word.
+
+    Args:
+        names: of all tests.
+
+    Raises:
+        pytest.UsageError: some name is of no test, or some file is not there.
+    """
+    unknown = [name for name in chain.from_iterable(NAMED) if name not in names]
+    modules = (SAIL_SUFFICES, AT_FULL_SIZE, BY_ONE_LAUNCHER, LONGEST, *SHARE_A_HOUSE)
+    unknown += [module for module in chain.from_iterable(modules) if not (HERE / module).exists()]
+    if unknown:
+        raise pytest.UsageError(f"selection.py names what is no test: {', '.join(unknown)}. Name it anew.")
+
+
+def place(item: pytest.Item) -> int:
+    """Of its module among the longest, which are before all others; those stay as they were collected."""
+    module = item.path.relative_to(HERE).as_posix()
+    return LONGEST.index(module) if module in LONGEST else len(LONGEST)
+
+
+def is_at_full_size(item: pytest.Item) -> bool:
+    """Whether a test is for ``make test-all``."""
+    module = item.path.relative_to(HERE).as_posix()
+    by_pipes = module in BY_ONE_LAUNCHER and "[pipes" in item.name
+    return by_pipes or module in AT_FULL_SIZE or item.name in TESTS_AT_FULL_SIZE
+
+
+def shows_something_on_spark(item: pytest.Item) -> bool:
+    """Whether a test is for ``make test-spark``, too."""
+    fixtures = getattr(item, "fixturenames", ())
+    # Not left to the fixture on_sail: a lake of wider scope would be made before it skips.
+    if "spark" not in fixtures or "on_sail" in fixtures:
+        return False
+    if item.name in BUT_NOT_ON_SPARK:
+        return False
+    return item.path.relative_to(HERE).as_posix() not in SAIL_SUFFICES or item.name in BUT_ON_SPARK_TOO
+
+
+def house(module: str) -> str:
+    """Return the name of what a module shares with others, the path of a module; empty if nothing."""
+    houses = (f"house {n}" for n, modules in enumerate(SHARE_A_HOUSE) if module.endswith(modules))
+    return next(houses, "")
