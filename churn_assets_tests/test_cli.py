@@ -534,7 +534,7 @@ def test_a_shell_completes_commands() -> None:
 
     answer = subprocess.run([CHURN], env=asked, capture_output=True, text=True, check=True)
 
-    assert answer.stdout.split() == ["reproduce", "repair", "restore"]
+    assert answer.stdout.split() == ["report", "reproduce", "repair", "restore"]
 
 
 def test_the_demo_of_a_lake_with_events_simulates_none_and_says_what_it_made_of_them(churn: Churn) -> None:
@@ -586,20 +586,10 @@ def test_every_command_option_and_argument_says_what_it_is() -> None:
     assert list(without_help(typer.main.get_command(cli.app))) == []
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "says"),
-    [
-        ("CHURN_LAKE_ROOT", "s3://bucket/lake", "Nobody is erased from a lake in a bucket"),
-        ("CHURN_DATABASE_URL", "postgresql://u:secret@host/db", "Nobody is erased while CHURN_DATABASE_URL"),
-    ],
-)
-def test_where_a_user_would_stay_nobody_is_erased(
-    churn: Churn, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
-) -> None:
+def test_where_a_user_would_stay_nobody_is_erased(churn: Churn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_DEPLOYMENT", "local")
-    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("CHURN_LAKE_ROOT", "s3://bucket/lake")
 
     answer = churn("forget", "--user-id", "1", "--yes")
 
-    assert answer.reason.startswith(f"churn: {says}")
-    assert "secret" not in answer.err
+    assert answer.reason.startswith("churn: Nobody is erased from a lake in a bucket")

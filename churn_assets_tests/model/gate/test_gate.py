@@ -353,6 +353,7 @@ def from_json(text: str) -> Decision:
         **{
             **content,
             "reasons": tuple(content["reasons"]),
+            "notes": tuple(content["notes"]),
             "differences": tuple(Difference(**difference) for difference in content["differences"]),
             "slices": tuple(Slice(**part) for part in content["slices"]),
         }
