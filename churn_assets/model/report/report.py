@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn_assets import html_templates
 from churn_assets.model.candidates.competition import Calibrated
 from churn_assets.model.candidates.fitting import Candidate
 from churn_assets.model.gate.gate import Decision
@@ -107,16 +108,7 @@ def render(content: ReportContent) -> str:
 
     Where something is absent, a sentence says so: a refused decision needs its report most of all.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(words.FILTERS)
+    environment = html_templates.environment(Path(__file__).parent, words.FILTERS)
     return environment.get_template(TEMPLATE).render(
         content=content,
         decision=content.decision,

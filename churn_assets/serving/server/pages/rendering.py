@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from churn_assets import html_templates
 from churn_assets.dates import ONE_DAY
 from churn_assets.retention import charts
 from churn_assets.retention.charts import Interval, Line, Point
@@ -46,20 +47,14 @@ def inline_stylesheet() -> "Markup":
 
 @cache
 def _environment() -> "Environment":
-    # Not above: a worker that shows no page need not have it in memory.
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        share=_share, points=_points, amount=_amount, count=_count, long_date=_long_date
-    )
-    return environment
+    filters = {
+        "share": _share,
+        "points": _points,
+        "amount": _amount,
+        "count": _count,
+        "long_date": _long_date,
+    }
+    return html_templates.environment(FOLDER, filters)
 
 
 def _share(value: float | None) -> str:
