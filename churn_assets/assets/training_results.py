@@ -74,7 +74,8 @@ def training_metadata(outcome: "TrainingOutcome", rows_without_label: int) -> di
     """
     verdict = {"status": outcome.status, "reason": outcome.reason}
     rows = {"labelled_rows": outcome.rows, "unlabelled_rows": rows_without_label}
-    if outcome.version is None or outcome.decision is None or outcome.split is None:
+    split = outcome.split
+    if outcome.version is None or outcome.decision is None or split is None:
         return verdict | rows
     metrics = outcome.metrics
     return {
@@ -84,20 +85,12 @@ def training_metadata(outcome: "TrainingOutcome", rows_without_label: int) -> di
         **({"evaluation": _evaluation(outcome.decision)} if outcome.decision.differences else {}),
         **{name: round(metrics[name], DIGITS) for name in ("roc_auc", "brier", "profit") if name in metrics},
         **{f"{name}_curve": dg.MetadataValue.md(sketch) for name, sketch in outcome.sketches.items()},
-        "trained_on": _trained_on(outcome),
+        "trained_on": f"{outcome.estimator} on {outcome.training_rows:,} rows of {split.train}, "
+        f"calibrated on {split.calibration}, judged on {outcome.holdout_rows:,} rows of {split.holdout}",
         **({CONSTANT_FEATURES: ", ".join(outcome.constant_features)} if outcome.constant_features else {}),
         **rows,
         "report": dg.MetadataValue.path(outcome.report),
     }
-
-
-def _trained_on(outcome: "TrainingOutcome") -> str:
-    split = outcome.split
-    assert split is not None  # noqa: S101 - its callers have a version, and so a split
-    return (
-        f"{outcome.estimator} on {outcome.training_rows:,} rows of {split.train}, calibrated on "
-        f"{split.calibration}, judged on {outcome.holdout_rows:,} rows of {split.holdout}"
-    )
 
 
 def _beats_recency(decision: "Decision") -> dg.AssetCheckResult:

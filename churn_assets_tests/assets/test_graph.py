@@ -37,7 +37,8 @@ from churn_assets.tables import (
 )
 from churn_assets_tests.conftest import MakeSettings, settings_in
 
-# By the layers of the design; within Gold, labels look at what features have counted.
+# By the layers of the design: as data flows, and so from left to right. Within Gold, labels look at what
+# features have counted.
 GROUPS = (
     "landing",
     "bronze",

@@ -7,7 +7,6 @@ Slow, so it runs only when it is asked for: ``make test-ui``. Its screenshots go
 import datetime as dt
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,20 +18,17 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect
 
 from churn_assets.asset_keys import asset_key
 from churn_assets.dates import ONE_DAY
 from churn_assets.sample.simulator import simulate
 from churn_assets.tables import CHURN_PREDICTIONS, TABLES, USER_FEATURES
+from churn_assets_tests.assets.test_graph import GROUPS
+from churn_assets_tests.browser import LATE_LOOP, browser
 
-pytestmark = [
-    pytest.mark.slow,
-    # Playwright's own event loop ends after its test.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.slow, LATE_LOOP]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DAYS, USERS, HORIZON = 40, 700, 7
 YESTERDAY = dt.datetime.now(dt.UTC).date() - ONE_DAY
 FIRST = YESTERDAY - (DAYS - 1) * ONE_DAY
@@ -40,18 +36,6 @@ TEN_DATES = (YESTERDAY - 11 * ONE_DAY, YESTERDAY - 2 * ONE_DAY)
 FEATURES_PAGE = f"/assets/{'/'.join(asset_key(USER_FEATURES).path)}"
 PREDICTIONS_PAGE = f"/assets/{'/'.join(asset_key(CHURN_PREDICTIONS).path)}"
 MODEL_PAGE = "/assets/churn_prediction_model"
-# As data flows, and so from left to right.
-GROUPS = (
-    "landing",
-    "bronze",
-    "silver",
-    "gold",
-    "model",
-    "predictions",
-    "serving",
-    "retention",
-    "monitoring",
-)
 MATERIALIZE_ALL = re.compile(r"Materialize all \(20\)")
 SCREEN: ViewportSize = {"width": 1500, "height": 950}
 # Each start of a process takes seconds, and more on a busy machine.
@@ -104,17 +88,11 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"there is no browser: install one of {', '.join(BROWSERS)}")
-    with sync_playwright() as playwright:
-        # A container's root may not use the sandbox; the page is our own.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport=SCREEN)
+    with browser() as started:
+        page = started.new_page(viewport=SCREEN)
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)
         yield page
-        browser.close()
 
 
 @pytest.fixture(scope="module")
