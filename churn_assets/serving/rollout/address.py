@@ -42,6 +42,19 @@ def is_running(settings: Settings) -> bool:
     return True
 
 
+def description(url: str, token: str) -> requests.Response:
+    """Ask a server for its description of the endpoint.
+
+    Raises:
+        requests.RequestException: nobody answers within two seconds, or not in HTTP.
+    """
+    return requests.get(
+        f"{url}/api/2.0/serving-endpoints/{ENDPOINT_NAME}",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=CONNECT_SECONDS,
+    )
+
+
 def require_ours(settings: Settings) -> None:
     """Require that what uses the endpoint's address is this lake's server, or nobody.
 
@@ -62,11 +75,7 @@ def require_ours(settings: Settings) -> None:
 
 def _require_our_token(settings: Settings, url: str) -> None:
     try:
-        answer = requests.get(
-            f"{url}/api/2.0/serving-endpoints/{ENDPOINT_NAME}",
-            headers={"Authorization": f"Bearer {endpoint_admin_token(settings)}"},
-            timeout=CONNECT_SECONDS,
-        )
+        answer = description(url, endpoint_admin_token(settings))
     except requests.RequestException:
         # It answered a moment ago. What it does not do from now on, the deployment says.
         return

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import requests
 
-from churn_assets.serving.endpoint import ENDPOINT_NAME, state_folder
+from churn_assets.serving.endpoint import state_folder
+from churn_assets.serving.rollout.address import description
 from churn_assets.settings import Settings
-
-TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,7 @@ def endpoint_status(settings: Settings) -> EndpointStatus:
     """Return the status of the server at ``CHURN_ENDPOINT_URL``."""
     url = settings.endpoint_url.rstrip("/")
     try:
-        response = requests.get(
-            f"{url}/api/2.0/serving-endpoints/{ENDPOINT_NAME}",
-            headers={"Authorization": f"Bearer {_token(settings)}"},
-            timeout=TIMEOUT_SECONDS,
-        )
+        response = description(url, _token(settings))
     except requests.RequestException:
         return EndpointStatus(url, "not running")
     if response.status_code in (401, 403):
