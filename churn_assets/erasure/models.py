@@ -16,6 +16,7 @@ from churn_assets.erasure import tables
 from churn_assets.erasure.people import USER_ID, People
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
+from churn_assets.serving import versions
 from churn_assets.serving.endpoint import online_folder, state_folder
 from churn_assets.serving.features import online_store
 from churn_assets.settings import Settings
@@ -104,7 +105,7 @@ def clean_online_store(settings: Settings, people: People) -> None:
             snapshot.source_version,
             nullable=snapshot.columns,
         )
-    current = online_store.current_version(folder) if snapshot else ""
+    current = versions.current_version(folder) if snapshot else ""
     for one in _published(settings):
         if one.name != current:
             bucket.remove(one)
@@ -191,7 +192,7 @@ def _sign(settings: Settings, changed: Collection[Path]) -> None:
 
 
 def _published(settings: Settings) -> list[Path]:
-    return sorted(path for path in online_folder(settings).glob("*-v*") if path.is_dir())
+    return versions.version_folders(online_folder(settings))
 
 
 def _theirs(folder: Path, people: People) -> np.ndarray:

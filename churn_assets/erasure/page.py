@@ -12,13 +12,14 @@ from churn_assets.erasure.people import People
 from churn_assets.errors import EndpointError
 from churn_assets.serving import versions
 from churn_assets.serving.endpoint import page_folder
-from churn_assets.serving.page.store import FILE, opened, write_columns
+from churn_assets.serving.page.store import FILE, connected, opened, write_columns
 from churn_assets.settings import Settings
 
 
 def count(settings: Settings, people: People) -> int:
     """Count these users in what the page shows, of any version on disk."""
-    return len({user_id for folder in _versions(settings) for user_id in _theirs(folder / FILE, people)})
+    folders = versions.version_folders(page_folder(settings))
+    return len({user_id for folder in folders for user_id in _theirs(folder / FILE, people)})
 
 
 def clean(settings: Settings, people: People) -> None:
@@ -27,7 +28,7 @@ def clean(settings: Settings, people: People) -> None:
     A version that cannot be read goes as a whole: the next run publishes another.
     """
     folder = page_folder(settings)
-    before = _versions(settings)
+    before = versions.version_folders(folder)
     if not any(list(_theirs(one / FILE, people)) or not _is_readable(one) for one in before):
         return
     try:
@@ -66,9 +67,7 @@ def _remove(file: Path, people: People, countries: tuple[str | None, ...]) -> No
 def _theirs(file: Path, people: People) -> Iterator[int]:
     """Return the user_ids of these users in a file; none of one that cannot be read."""
     try:
-        with closing(
-            sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-        ) as connection:
+        with closing(connected(file)) as connection:
             for table in ("users", "listed"):
                 for column, wanted in (("user_id", people.user_ids), ("source_user_id", people.source_ids)):
                     for one in wanted:
@@ -80,14 +79,8 @@ def _theirs(file: Path, people: People) -> Iterator[int]:
 
 def _is_readable(folder: Path) -> bool:
     try:
-        with closing(
-            sqlite3.connect(f"{(folder / FILE).absolute().as_uri()}?mode=ro", uri=True)
-        ) as connection:
+        with closing(connected(folder / FILE)) as connection:
             connection.execute("SELECT count(*) FROM users")
     except sqlite3.Error:
         return False
     return True
-
-
-def _versions(settings: Settings) -> list[Path]:
-    return sorted(path for path in page_folder(settings).glob("*-v*") if path.is_dir())

@@ -11,6 +11,7 @@ from churn_assets.serving.endpoint import online_folder, page_folder, state_fold
 from churn_assets.serving.features.online_store import OnlineStore, Snapshot
 from churn_assets.serving.page.store import opened
 from churn_assets.serving.scoring.scorer import DESCRIPTION_FILE, ESTIMATOR_FILE
+from churn_assets.serving.versions import version_folders
 from churn_assets.tables import USER_FEATURES
 from churn_assets.verification.findings import ENDPOINT, ONLINE_FEATURES, PAGE, Finding, damaged, well
 
@@ -29,7 +30,7 @@ def online_features(lake: FolderLakehouse, *, deep: bool = False) -> Iterator[Fi
         snapshot = OnlineStore(folder).snapshot()
     except (EndpointError, OSError, LookupError) as error:
         snapshot, says = None, f"the files at {folder} are damaged ({type(error).__name__})"
-    if says is None and snapshot is None and any(folder.glob("*-v*")):
+    if says is None and snapshot is None and version_folders(folder):
         says, mend = f"none of {folder} are published", "churn run"
     if says is None and snapshot and deep:
         says = _content_damage(snapshot)

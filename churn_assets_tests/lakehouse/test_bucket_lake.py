@@ -17,8 +17,8 @@ from churn_assets.lakehouse.landing_lines import read_rows
 from churn_assets.lakehouse.writes import NewRows
 from churn_assets.lease import Lease
 from churn_assets.sample.landing_writer import LandingWriter
+from churn_assets.serving import shared_store
 from churn_assets.serving.endpoint import online_folder
-from churn_assets.serving.features import shared_store
 from churn_assets.serving.features.online_store import OnlineStore, publish
 from churn_assets.tables import (
     COMPUTED_DATES,

@@ -7,7 +7,7 @@ from pathlib import Path
 from churn_assets import bucket
 from churn_assets.model.registry import promotions
 from churn_assets.serving.endpoint import online_folder, page_folder, state_folder
-from churn_assets.serving.versions import POINTER, current_version
+from churn_assets.serving.versions import POINTER, current_version, version_folders
 from churn_assets.settings import Settings
 
 # What repairs and killed writers left, by names that nothing else has.
@@ -38,7 +38,6 @@ def _unread(settings: Settings) -> Iterator[Path]:
     for published in (online_folder(settings), page_folder(settings)):
         if (published / POINTER).exists():
             current = current_version(published)
-            versions = (folder for folder in published.glob("*-v*") if folder.is_dir())
-            yield from (folder for folder in versions if folder.name != current)
+            yield from (folder for folder in version_folders(published) if folder.name != current)
     for pattern in PUT_ASIDE:
         yield from settings.lake_root.glob(pattern)

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from churn_assets.dates import DateRange
 from churn_assets.errors import EndpointError
 from churn_assets.lakehouse.lake import Lakehouse
-from churn_assets.serving.features import shared_store
+from churn_assets.serving import shared_store
 from churn_assets.serving.features.online_store import Published, publish
 from churn_assets.tables import FEATURE_COLUMNS, LATEST_USER_FEATURES, USER_FEATURES
 

@@ -7,20 +7,17 @@ library.
 
 import datetime as dt
 import json
-import os
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from churn_assets import durable_files
 from churn_assets.errors import ContractError, EndpointError
 from churn_assets.serving import versions
-from churn_assets.serving.versions import POINTER, current_version
+from churn_assets.serving.versions import current_version
 
 IDS, FEATURES, META = "user_id.npy", "features.npy", "meta.json"
 
@@ -74,8 +71,7 @@ class OnlineStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._cached_file: tuple[int, ...] | None = None
-        self._snapshot: Snapshot | None = None
+        self._current = versions.Current(folder, self._read)
 
     def snapshot(self) -> Snapshot | None:
         """Return the current version, None before the first. This costs one ``stat`` if nothing changed.
@@ -83,16 +79,7 @@ class OnlineStore:
         Raises:
             EndpointError: the files of the current version are missing or damaged.
         """
-        try:
-            file_status = os.stat(self._folder / POINTER)  # noqa: PTH116 - on the path of every request
-        except FileNotFoundError:
-            self._cached_file = self._snapshot = None
-            return None
-        file = (file_status.st_ino, file_status.st_mtime_ns, file_status.st_size)
-        if file != self._cached_file:
-            self._snapshot = self._read()
-            self._cached_file = file
-        return self._snapshot
+        return self._current.get()
 
     def _read(self) -> Snapshot:
         folder = self._folder / current_version(self._folder)
@@ -140,9 +127,9 @@ def publish(  # noqa: PLR0913, PLR0917 - the features, and their source
     }
 
     def write(target: Path) -> None:
-        _save(target / IDS, ids)
-        _save(target / FEATURES, features)
-        durable_files.write(target / META, json.dumps(meta).encode())
+        np.save(target / IDS, ids)
+        np.save(target / FEATURES, features)
+        (target / META).write_text(json.dumps(meta))
 
     versions.add(folder, version, write)
     size = sum(file.stat().st_size for file in (folder / version).iterdir())
@@ -206,10 +193,3 @@ def _damaged(folder: Path) -> str:
     return (
         f"The online features at {folder} are damaged. Publish them again: materialise online_user_features."
     )
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)
-        file.flush()
-        os.fsync(file.fileno())

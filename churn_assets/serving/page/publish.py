@@ -15,9 +15,8 @@ from churn_assets.errors import ChurnError, one_line
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.retention.collected import overview
 from churn_assets.retention.lists import computed_dates
-from churn_assets.serving import versions
+from churn_assets.serving import shared_store, versions
 from churn_assets.serving.endpoint import page_folder
-from churn_assets.serving.features import shared_store
 from churn_assets.serving.page import build
 from churn_assets.serving.page.store import FILE, MOST_EVENTS, NO_PREDICTION, PROBABILITY_UNITS, About, opened
 from churn_assets.tables import (

@@ -10,7 +10,7 @@ import datetime as dt
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from churn_assets.errors import EndpointError
 from churn_assets.retention.overview import Overview
-from churn_assets.serving.versions import POINTER, current_version
+from churn_assets.serving.versions import Current, current_version
 
 FILE = "page.sqlite"
 
@@ -114,13 +114,22 @@ class User(NamedTuple):
     events: tuple[tuple[dt.date, int], ...]
 
 
+def connected(file: Path) -> sqlite3.Connection:
+    """Open a published file, into which nobody writes.
+
+    What is immutable needs no locks, and leaves no files of a log beside it.
+
+    Raises:
+        sqlite3.Error: it is missing.
+    """
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+
+
 class Snapshot:
     """One published version; usable in the thread that opened it, and readable when another replaces it."""
 
     def __init__(self, file: Path) -> None:
-        # Nobody writes into it: what is immutable needs no locks, and leaves no files of a log beside it.
-        uri = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
-        self._connection = sqlite3.connect(uri, uri=True)
+        self._connection = connected(file)
         self._connection.row_factory = sqlite3.Row
         self.about = msgspec.json.decode(self._value("about"), type=About)
 
@@ -247,9 +256,7 @@ class PageStore:
     """A reader of the current version, for one thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._cached_file: tuple[int, ...] | None = None
-        self._snapshot: Snapshot | None = None
+        self._current = Current(folder, partial(opened, folder), Snapshot.close)
 
     def snapshot(self) -> Snapshot | None:
         """Return the current version, None before the first.
@@ -257,22 +264,7 @@ class PageStore:
         Raises:
             EndpointError: its file is missing or damaged.
         """
-        try:
-            status = (self._folder / POINTER).stat()
-        except FileNotFoundError:
-            self._forget()
-            return None
-        file = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if file != self._cached_file:
-            self._forget()
-            self._snapshot = opened(self._folder)
-            self._cached_file = file
-        return self._snapshot
-
-    def _forget(self) -> None:
-        if self._snapshot:
-            self._snapshot.close()
-        self._cached_file = self._snapshot = None
+        return self._current.get()
 
 
 def opened(folder: Path) -> Snapshot | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from churn_assets.errors import ChurnError, one_line
 from churn_assets.model.registry import registry
-from churn_assets.serving.features import shared_store
+from churn_assets.serving import shared_store
 from churn_assets.serving.published.publish import Describe, in_a_process, publish
 from churn_assets.serving.published.state import Config, Endpoint, Entity, StateFolder
 from churn_assets.settings import Settings

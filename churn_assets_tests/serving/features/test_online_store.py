@@ -16,11 +16,10 @@ from churn_assets.serving.features.online_store import (
     FEATURES,
     IDS,
     META,
-    POINTER,
     OnlineStore,
-    current_version,
     publish,
 )
+from churn_assets.serving.versions import POINTER, current_version
 
 DAY = dt.date(2026, 11, 22)
 COLUMNS = ("events", "age")

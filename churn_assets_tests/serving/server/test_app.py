@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from churn_assets.serving.endpoint import ENDPOINT_NAME, online_folder
-from churn_assets.serving.features.online_store import current_version
 from churn_assets.serving.server import access
+from churn_assets.serving.versions import current_version
 from churn_assets.settings import Settings
 from churn_assets_tests.serving.conftest import (
     FEATURE_DATE,
