@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         catalog = values.get("main_catalog") or "main_catalog"
         home = values.get("DAGSTER_HOME") or values.get("dagster_home")
         home = Path(home or _local_root(values.get("state_root"), lake) / "dagster")
-        values["dagster_url"] = (values.get("dagster_url") or ui_address.noted(home)).rstrip("/")
+        values["dagster_url"] = values.get("dagster_url") or ui_address.noted(home)
         values["databricks_volume"] = values.get("databricks_volume") or f"/Volumes/{catalog}/gold/churn"
         values["landing_root"] = landing if "://" in landing else str(Path(landing).expanduser().absolute())
         given = [name for name in ("MLFLOW_TRACKING_URI", "mlflow_tracking_uri") if values.get(name)]
@@ -182,6 +182,11 @@ class Settings(BaseSettings):
             local = _local_root(values.get("state_root"), lake)
             values["mlflow_tracking_uri"] = f"{SQLITE}{local / 'mlflow' / MLFLOW_DATABASE}"
         return values
+
+    @field_validator("dagster_url", "endpoint_url")
+    @classmethod
+    def _paths_are_put_behind_them(cls, value: str) -> str:
+        return value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod

@@ -117,3 +117,7 @@ def test_an_end_before_the_start_is_refused() -> None:
         SettingsError, match="CHURN_END_DATE=2026-01-01 is before CHURN_START_DATE=2026-01-02"
     ):
         settings.load(start_date="2026-01-02", end_date="2026-01-01")
+
+
+def test_an_address_needs_no_slash_at_its_end() -> None:
+    assert settings.load(endpoint_url="http://127.0.0.1:8080/").endpoint_url == "http://127.0.0.1:8080"

@@ -69,7 +69,7 @@ def _page(settings: "Settings") -> str:
             "The page is that of churn serve, for the deployments local and spark; CHURN_DEPLOYMENT is "
             "databricks. Whom to contact: churn export --at-risk"
         )
-    url = settings.endpoint_url.rstrip("/")
+    url = settings.endpoint_url
     if not is_running(settings):
         raise EndpointError(f"Nobody answers at {url}. Start the server: {advice.start('serve')}")
     return f"{url}/"
@@ -78,7 +78,7 @@ def _page(settings: "Settings") -> str:
 def _ui(settings: "Settings") -> str:
     import requests
 
-    url = settings.dagster_url.rstrip("/")
+    url = settings.dagster_url
     with suppress(requests.RequestException, ValueError, KeyError, TypeError):
         # Dagster's webserver says its versions there.
         requests.get(f"{url}/server_info", timeout=SECONDS).json()["dagster_webserver_version"]

@@ -90,7 +90,7 @@ def _content(settings: Settings, trained: Trained, version: str) -> report.Repor
         drift_fail=settings.drift_fail,
         slice_floor=settings.gate_slice_auc,
         list_table=f"{settings.main_catalog}.{RETENTION_LIST.schema}.{RETENTION_LIST.name}",
-        list_url="" if settings.deployment == "databricks" else f"{settings.endpoint_url.rstrip('/')}/",
+        list_url="" if settings.deployment == "databricks" else f"{settings.endpoint_url}/",
         flow={**trained.flow, **_dates(trained.split), **_counts(frames)},
         provenance={
             "model version": version,

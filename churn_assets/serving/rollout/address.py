@@ -23,7 +23,7 @@ def is_running(settings: Settings) -> bool:
         EndpointError: a server of another lake, or another program, answers there.
         SettingsError: this lake's token cannot be used.
     """
-    url = settings.endpoint_url.rstrip("/")
+    url = settings.endpoint_url
     try:
         answer = requests.get(f"{url}/ping", timeout=CONNECT_SECONDS)
     except requests.ConnectionError:
@@ -64,7 +64,7 @@ def require_ours(settings: Settings) -> None:
         EndpointError: as ``is_running``, or a program that speaks no HTTP listens there.
         SettingsError: this lake's token cannot be used.
     """
-    url = settings.endpoint_url.rstrip("/")
+    url = settings.endpoint_url
     # Twice: a server that is being stopped listens and no longer answers.
     if not is_running(settings) and _listens(url) and not is_running(settings) and _listens(url):
         raise EndpointError(

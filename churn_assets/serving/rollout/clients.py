@@ -104,7 +104,7 @@ class BundledEndpoint:
             EndpointError: another lake's server or another program answers at the address, or the temporary
                 server does not start.
         """
-        url = self._settings.endpoint_url.rstrip("/")
+        url = self._settings.endpoint_url
         if is_running(self._settings):
             client = _client(url, endpoint_admin_token(self._settings))
             yield OpenEndpoint(client, f"bundled, at {url}", invocations(url))

@@ -26,7 +26,7 @@ class EndpointStatus:
 
 def endpoint_status(settings: Settings) -> EndpointStatus:
     """Return the status of the server at ``CHURN_ENDPOINT_URL``."""
-    url = settings.endpoint_url.rstrip("/")
+    url = settings.endpoint_url
     try:
         response = description(url, _token(settings))
     except requests.RequestException:
