@@ -1,7 +1,8 @@
-"""Two nights of the job on a cluster, around the number of rows from which on a model is trained.
+"""Three nights of the job on a cluster: too few rows for a model, enough of them, and a training that fails.
 
-Ten processes that each do what a laptop does in a minute: ``make test-all`` runs it. In ``make test`` one
-such night is end_to_end/test_workflow.py's, and which tasks follow on how many rows is test_workflow.py's.
+On a dedicated cluster as it is, whose session is classic, and on one whose Spark is Connect, as that of a
+standard cluster. Fifteen processes each that do what a laptop does in a minute: ``make test-all`` runs it.
+Which tasks follow on how many rows is also databricks/workflow/test_daily_job.py's, with tasks of its own.
 """
 
 import datetime as dt
@@ -14,15 +15,18 @@ from pathlib import Path
 import pytest
 
 from churn_assets.databricks.workflow import daily_job
-from churn_assets.lakehouse.unity_lake import UnityLakehouse
+from churn_assets.databricks.workflow.spec import ENOUGH_ROWS
+from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.model.candidates import estimators
 from churn_assets.model.logged import packaging
 from churn_assets.model.registry import registry
+from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, CHURN_PREDICTIONS, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
+from churn_assets_tests.workspace.environment import classic_spark
 from churn_assets_tests.workspace.fixtures import remote_python
 from churn_assets_tests.workspace.nights import finished, production, served, states
 
@@ -36,8 +40,8 @@ USERS = 1_111
 
 
 @pytest.mark.slow
-def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
-    cluster_of_its_own: Workspace, settings: Settings, lake: UnityLakehouse
+def test_9999_rows_keep_the_old_model_one_more_trains_a_challenger_and_a_failed_training_scores_nothing(
+    cluster_of_its_own: Workspace, settings: Settings, lake: Lakehouse
 ) -> None:
     workspace, client = cluster_of_its_own, cluster_of_its_own.client()
     land(workspace, "first", [(user, day) for user in range(USERS) for day in days_of(user)])
@@ -62,10 +66,31 @@ def test_9999_rows_are_scored_by_the_old_model_and_one_more_trains_a_challenger(
     assert decision_on(settings, "2") == "promoted"
     assert production(settings) == served(workspace) == "2"
 
+    # What every night writes its models to is gone, and another day has come.
+    scored = lake.version(CHURN_PREDICTIONS)
+    delete_the_experiment(settings)
+    land(workspace, "third", [(0, 15)])
 
-@pytest.fixture
-def cluster_of_its_own(tmp_path: Path, remote_python: Path) -> Iterator[Workspace]:
-    with Workspace(tmp_path / "workspace", python=remote_python, with_spark=True) as started:
+    third = daily_job.run(client, settings)
+
+    assert {name: state for name, state in states(third).items() if name != ENOUGH_ROWS} == {
+        "ingest": "SUCCESS",
+        "featurize": "SUCCESS",
+        "train": "FAILED",
+        "score": "UPSTREAM_FAILED",
+        "deploy": "UPSTREAM_FAILED",
+    }
+    assert "deleted" in third.reason
+    assert lake.version(CHURN_PREDICTIONS) == scored
+    assert production(settings) == served(workspace) == "2"
+
+
+@pytest.fixture(params=["connect", "classic"])
+def cluster_of_its_own(
+    request: pytest.FixtureRequest, tmp_path: Path, remote_python: Path
+) -> Iterator[Workspace]:
+    classic = classic_spark() if request.param == "classic" else None
+    with Workspace(tmp_path / "workspace", python=remote_python, with_spark=True, classic=classic) as started:
         yield started
     assert started.violations == []
 
@@ -79,11 +104,9 @@ def settings(cluster_of_its_own: Workspace, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def lake(cluster_of_its_own: Workspace, settings: Settings) -> Iterator[UnityLakehouse]:
-    session = cluster_of_its_own.engine.session()
-    yield UnityLakehouse(settings, lambda: session)
-    # One that was not closed asks the engine for minutes, when this process ends, to forget its models.
-    session.client.close()
+def lake(settings: Settings) -> Lakehouse:
+    """As the orchestrator looks at it, through the SQL warehouse."""
+    return lakehouse(settings)
 
 
 def register_old_model(settings: Settings) -> None:
@@ -123,6 +146,15 @@ def land(workspace: Workspace, name: str, visits: list[tuple[int, int]]) -> None
     ]
     content = io.BytesIO("\n".join(lines).encode())
     workspace.client().files.upload(f"{LANDING}/{name}.json", content)
+
+
+def delete_the_experiment(settings: Settings) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri)
+    experiment = client.get_experiment_by_name(registry.experiment_name(settings))
+    assert experiment
+    client.delete_experiment(experiment.experiment_id)
 
 
 def decision_on(settings: Settings, version: str) -> str:

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from churn_assets.automation.runs.pipeline import Pipeline
 from churn_assets.automation.runs.runner import PipelineReport
-from churn_assets.dates import DateRange
+from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.graph import build_defs
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
@@ -36,6 +36,7 @@ Frame = Any
 
 FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = 50
+LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 HORIZON = 7
 # Days later than every event, so that each simulated day is over.
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from churn_assets.dates import ONE_DAY, DateRange
+from churn_assets.dates import DateRange
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import (
@@ -21,9 +21,9 @@ from churn_assets.tables import (
 )
 from churn_assets_tests import forked
 from churn_assets_tests.end_to_end.command import settings_in
-from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, House
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, LAST_DAY, House
 
-WHOLE = DateRange(FIRST_DAY, FIRST_DAY + (DAYS - 1) * ONE_DAY)
+WHOLE = DateRange(FIRST_DAY, LAST_DAY)
 
 
 @pytest.fixture(scope="module")

@@ -33,10 +33,9 @@ from churn_assets.tables import (
     USER_MONTHLY_ACTIVITY,
     Table,
 )
-from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, Frame, House
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, LAST_DAY, NOW, Frame, House
 from churn_assets_tests.end_to_end.daemon import ingest, until_current
 
-LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 LAST_LABEL = LAST_DAY - HORIZON * ONE_DAY
 
 Days = set[dt.date]

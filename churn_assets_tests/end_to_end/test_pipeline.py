@@ -48,10 +48,9 @@ from churn_assets.tables import (
 )
 from churn_assets.transforms import labels
 from churn_assets_tests import reference
-from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, NOW, Frame, House
+from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, LAST_DAY, NOW, Frame, House
 from churn_assets_tests.rows import rounded, rows_of
 
-LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 ALL_DAYS = list(DateRange(FIRST_DAY, LAST_DAY).days())
 LABELLED_DAYS = ALL_DAYS[:-HORIZON]
 

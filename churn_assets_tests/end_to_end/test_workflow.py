@@ -9,12 +9,11 @@ import pytest
 
 from churn_assets.databricks.workflow import daily_job
 from churn_assets.databricks.workflow.status import RunStatus
-from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.resources import lakehouse
 from churn_assets.settings import Settings
 from churn_assets.tables import Table
-from churn_assets_tests.end_to_end.conftest import DAYS, FIRST_DAY, HORIZON, Frame
+from churn_assets_tests.end_to_end.conftest import FIRST_DAY, HORIZON, LAST_DAY, Frame
 from churn_assets_tests.end_to_end.warehouse import assert_as_after_the_first_model
 from churn_assets_tests.workspace.deployment import LANDING, set_up
 from churn_assets_tests.workspace.emulator import Workspace
@@ -22,8 +21,6 @@ from churn_assets_tests.workspace.fixtures import remote_python
 from churn_assets_tests.workspace.nights import finished, production, served, states
 
 __all__ = ["remote_python"]
-
-LAST_DAY = FIRST_DAY + (DAYS - 1) * ONE_DAY
 
 
 SECRET = "told-to-each-task"
