@@ -91,6 +91,13 @@ def _nobody_is_logged_in() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of their time, tests wait for servers, processes and clocks."""
+    # Of Apache Spark each would start another, which waits for nothing.
+    return (os.cpu_count() or 1) + (settings_module.load().deployment != "spark")
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Whole modules a process, and in one those that share a house; in the order of collection."""
     if config.getoption("dist") != "loadscope":

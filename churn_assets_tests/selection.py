@@ -245,12 +245,20 @@ BUT_NOT_ON_SPARK = (
 
 # These look at one lake that has run once, or go on with a copy of it: the first at what other processes make
 # of the same files, the others at what it does next. The last of them changes it. In one process it is made
-# once; all of them together would be more than half of the whole suite.
+# once; all of them together would be more than half of make test-all.
 SHARE_A_HOUSE = (
-    tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks", "damage")),
+    tuple(f"end_to_end/test_{name}.py" for name in ("kill", "workflow", "databricks", "classic")),
     tuple(
         f"end_to_end/test_{name}.py"
-        for name in ("backfill", "reported_through_pipes", "pipeline", "late_data", "postgres", "daily_job")
+        for name in (
+            "damage",
+            "backfill",
+            "reported_through_pipes",
+            "pipeline",
+            "late_data",
+            "postgres",
+            "daily_job",
+        )
     ),
 )
 
@@ -273,6 +281,10 @@ AT_FULL_SIZE = (
     "end_to_end/test_releases.py",
     # lakehouse/test_bucket_lake.py has each kind of write.
     "end_to_end/test_bucket.py",
+    # Two runs at once, which faults/test_two_runs.py has as well.
+    "end_to_end/test_kill.py",
+    # Of history and registry one by one automation/history/ and model/registry/test_mlflow_postgres.py.
+    "end_to_end/test_postgres.py",
     "end_to_end/test_spark_in_bucket.py",
     # Programs that bench.pipeline compares with: no part of the platform.
     "bench/test_pipeline.py",
@@ -289,6 +301,57 @@ TESTS_AT_FULL_SIZE = (
     "test_bronze_is_made_of_the_landing_zone_and_no_quarantined_line_is_doubled",
     "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.clean.users]",
     "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.gold.user_daily_activity]",
+    # What is found is shown of every damage, and what is mended in test_a_restore_… and test_a_file_that_….
+    "test_a_lake_that_is_renamed_goes_on_with_its_models",
+    "test_dates_of_gold_that_were_lost_are_computed_again_and_only_these",
+    "test_a_table_that_was_put_back_is_brought_up_to_date_by_the_next_run[main_catalog.clean.events]",
+    "test_a_last_commit_of_bronze_that_is_lost_is_found_again",
+    "test_a_deep_look_runs_no_code_that_this_lake_did_not_register_and_a_repair_replaces_it",
+    "test_bronze_is_left_as_it_is_where_its_files_have_left_the_landing_zone",
+    # automation/test_histories.py has late events and deaths in any order, each ending as a rebuild, and
+    # faults/test_kills.py kills the command.
+    "test_late_events_recompute_exactly_what_reads_them_and_equal_a_rebuild",
+    "test_a_death_between_two_tables_is_made_good_by_the_next_run",
+    "test_killed_half_way_and_started_again_the_tables_are_those_of_an_undisturbed_run",
+    "test_a_late_event_makes_its_windows_and_horizons_stale_and_no_other_date",
+    "test_what_a_death_after_the_activity_left_undone_is_found",
+    "test_what_a_death_before_the_labels_left_undone_is_found",
+    # The same erasure again, of several, and without the files.
+    "test_the_next_run_finds_nothing_to_do_and_refuses_what_comes_again",
+    "test_event_files_stay_where_they_are_only_to_be_listed",
+    "test_users_of_a_file_are_forgotten_together",
+    # Processes of the server that end or rest; the file has a worker and a server that are killed, too.
+    "test_a_killed_follower_comes_back_and_follows",
+    "test_idle_workers_give_their_memory_back_and_the_next_request_is_answered",
+    "test_a_server_that_is_stopped_answers_first_what_it_was_asked",
+    # Another day and lost features, of which serving/features/ and test_endpoint_asset.py have the parts.
+    "test_published_features_that_were_deleted_are_published_again",
+    "test_another_day_is_published_scored_and_compared",
+    # Every command with a workspace, one after the other: the rest of the file has who is asked for.
+    "test_env_alone_is_enough_for_the_sdk_the_warehouse_and_mlflow",
+    # Workers that die: databricks/steps/ has what a launcher does on the way.
+    "test_the_orphan_of_a_killed_worker_ends_itself_and_the_next_run_ends_its_cluster[step]",
+    "test_ctrl_c_cancels_the_databricks_run_ends_its_cluster_and_keeps_what_was_materialised[step]",
+    # The same with another number, name or answer.
+    "test_a_requirements_file_that_pip_would_not_take_fails_the_installation[something missing]",
+    "test_a_requirements_file_that_pip_would_not_take_fails_the_installation[another hash]",
+    "test_a_commit_whose_answer_is_lost_is_there_once[500]",
+    "test_a_merge_whose_answer_is_lost_inserts_once[500]",
+    "test_a_refused_commit_is_made_again[500]",
+    "test_of_20_000_lines_with_colliding_ids_each_is_an_event_or_quarantined_or_a_duplicate",
+    "test_the_ledger_stays_small",
+    "test_version_1_of_another_lake_is_another_model",
+    # A process of its own each, for rows of which the first has one kind.
+    "test_a_model_of_our_own_estimators_takes_rows_with_and_without_a_history_where_this_project_is_not",
+    # Trainings of which the gate's and the registry's own tests have the decision.
+    "test_a_champion_that_changed_meanwhile_makes_the_decision_void",
+    "test_a_feature_with_one_value_is_named_to_whoever_asks",
+    "test_a_second_attempt_in_the_same_process_gets_a_run_of_its_own",
+    "test_training_says_nothing",
+    # Commands of which lakehouse/ and automation/ have what is said.
+    "test_a_clock_that_jumped_once_is_said_and_events_are_judged_by_the_clock",
+    "test_a_lost_bronze_is_one_line_and_doubles_nothing",
+    "test_the_demo_of_a_lake_with_events_simulates_none_and_says_what_it_made_of_them",
     # Runs of which test_features.py has the age and test_task_pipeline.py its dates, test_cleaning.py the
     # reasons, test_plan.py the clock, and test_task_pipeline.py and test_cli.py the rows that are too few.
     "test_a_late_first_event_makes_a_user_older_on_every_date",

@@ -324,14 +324,8 @@ def test_users_of_a_file_are_forgotten_together(settings: Settings, churn: Churn
 
 
 # Before the first table, in the middle of the tables, and after all of them.
-@pytest.mark.parametrize(
-    "step",
-    [
-        pytest.param("models' examples", marks=pytest.mark.slow),
-        "quarantined_events",
-        pytest.param("online features", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["models' examples", "quarantined_events", "online features"])
 def test_an_erasure_that_was_killed_is_finished_and_nothing_runs_before(
     settings: Settings, churn: Churn, step: str
 ) -> None:

@@ -95,6 +95,16 @@ def _mlflow_is_imported() -> None:
         import mlflow.pyfunc  # noqa: F401 - for the import
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Histogram boosting's threads wait for one another where other tests keep the cores busy."""
+    import sklearn.ensemble  # noqa: F401 - what is not loaded cannot be limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
 @pytest.fixture(scope="session")
 def labelled(spark: SparkSession) -> DataFrame:
     """10,500 rows: 700 users on each of the 15 dates from 2026-01-01."""

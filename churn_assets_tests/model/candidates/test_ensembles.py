@@ -1,12 +1,10 @@
 """Estimators made of estimators: what they answer, how it is explained, and that missing is not zero."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
 from churn_assets.model.candidates import competition, estimators, fitting, rebuilding
 from churn_assets.model.candidates.ensembles import Average, OnColumns, WithFallback
@@ -15,18 +13,12 @@ from churn_assets.model.logged import explain
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRAME = labelled_frame(users=300, dates=3).astype(dict.fromkeys(FEATURE_COLUMNS, "float64"))
 ROWS: Any = FRAME[FEATURE_COLUMNS]
 FRAMES = Frames(FRAME, FRAME, FRAME)
 SMALL = {"max_iter": 10}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    import sklearn.ensemble  # noqa: F401 - what is not loaded cannot be limited
-
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module")

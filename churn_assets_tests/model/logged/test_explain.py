@@ -1,7 +1,6 @@
 """Contributions that sum up to the model's own log-odds, for every kind of estimator that can win."""
 
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -9,25 +8,17 @@ import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
-from threadpoolctl import threadpool_limits
 
 from churn_assets.model.candidates import estimators
 from churn_assets.model.logged import explain
 from churn_assets.tables import WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRAME = labelled_frame(users=400, dates=3)
 FEATURES = FRAME.loc[:, WINDOW_FEATURES].astype("float64")
 RECENCY = WINDOW_FEATURES.index("days_since_last_event")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    # Histogram boosting's threads wait for one another where other tests keep the cores busy.
-    import sklearn.ensemble  # noqa: F401 - what is not loaded cannot be limited
-
-    with threadpool_limits(1):
-        yield
 
 
 @cache

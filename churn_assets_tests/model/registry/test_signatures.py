@@ -11,16 +11,16 @@ from churn_assets.errors import ModelError
 from churn_assets.model.registry import registry, signatures
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_PREDICTIONS
-from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
+from churn_assets_tests.model.conftest import mlflow_state_as_it_was, settings_with_database
 
 NAME = registry.MODEL_NAME
 BOMB = b"cos\nmkdir\n(S'exploded'\ntR."
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
+def settings(tmp_path: Path, new_database: Path) -> Iterator[Settings]:
     """A lake with one version, which this platform registered."""
-    settings = local_settings(tmp_path / "lake")
+    settings = settings_with_database(tmp_path / "lake", new_database)
     with mlflow_state_as_it_was():
         registry.configure(settings)
         import mlflow
