@@ -32,7 +32,7 @@ from churn_assets.serving.endpoint import (
 )
 from churn_assets.serving.server.connections import BoundedProtocol
 from churn_assets.serving.server.options import MAX_CONNECTIONS, Options
-from churn_assets.serving.server.workers import HEALTH_SECONDS, Workers
+from churn_assets.serving.server.workers import HEALTH_SECONDS, Workers, deaf_to_interrupts
 from churn_assets.settings import Settings
 
 log = logging.getLogger("churn.serve")
@@ -139,7 +139,8 @@ def _keep_follower_running(settings: Settings, folder: Path, stop: threading.Eve
     spawn = multiprocessing.get_context("spawn")
     while not stop.is_set():
         process = spawn.Process(target=_follow, args=(settings, folder, os.getpid()), name="follower")
-        process.start()
+        with deaf_to_interrupts():
+            process.start()
         while process.is_alive() and not stop.wait(0.2):
             pass
         process.terminate()
@@ -149,8 +150,6 @@ def _keep_follower_running(settings: Settings, folder: Path, stop: threading.Eve
 
 
 def _follow(settings: Settings, folder: Path, parent: int) -> None:
-    # Ctrl-C reaches the whole process group; the server ends the follower after the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _log_to_stderr()
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
@@ -210,6 +209,9 @@ def main() -> None:
     except ChurnError as error:
         print(f"churn: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    except KeyboardInterrupt as interrupt:
+        # Before the workers' supervisor listens to it.
+        raise SystemExit(128 + signal.SIGINT) from interrupt
 
 
 if __name__ == "__main__":

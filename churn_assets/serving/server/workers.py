@@ -3,6 +3,9 @@
 import logging
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from uvicorn import Config
@@ -20,11 +23,32 @@ AS_ASKED = (0, -signal.SIGTERM)
 HEALTH_SECONDS = 30
 
 
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile never get SIGINT, which they inherit as blocked.
+
+    Ctrl-C reaches the whole process group, and one that still imports would print where it was. The server
+    itself ends them, with SIGTERM.
+    """
+    # A process of multiprocessing's own, whose first start would let interrupts through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Workers(Multiprocess):
     """The worker processes of one server."""
 
     def __init__(self, config: Config, listener: socket.socket) -> None:
         super().__init__(config, [listener])
+
+    def init_processes(self) -> None:
+        """Start as many as the configuration says."""
+        with deaf_to_interrupts():
+            super().init_processes()
 
     def keep_subprocess_alive(self) -> None:
         """Start another worker for each that has ended or does not answer, and say so.
@@ -46,7 +70,8 @@ class Workers(Multiprocess):
                 return
             self._tell(worker, was_killed=was_killed)
             self.processes[place] = Process(self.config, self.sockets)
-            self.processes[place].start()
+            with deaf_to_interrupts():
+                self.processes[place].start()
 
     def _answers(self, worker: Process) -> bool:
         """Ask a worker whether it lives; False once it has ended, or after the time that it is given."""

@@ -3,6 +3,7 @@
 import collections
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -197,6 +198,32 @@ def test_a_server_that_is_killed_leaves_no_process_and_a_free_port(registered: S
 
     with socket.create_server(("127.0.0.1", server.port)):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0, 0.5, 1, 2, 4])
+def test_ctrl_c_while_it_starts_ends_all_of_it_without_a_trace(
+    registered: Settings, tmp_path: Path, seconds: float
+):
+    lake, log = copy_of(registered, tmp_path / "lake"), tmp_path / "server.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command(),
+            env=environment(lake, free_port()),
+            cwd=tmp_path,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    wait_until(lambda: "who is at risk" in log.read_text(), "it says where it will be", log)
+    time.sleep(seconds)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    assert process.wait(30) in (0, 128 + signal.SIGINT)
+    wait_until(lambda: not any(one.is_running() for one in family), "all processes end", seconds=15)
+    assert "Traceback" not in log.read_text()
 
 
 def test_a_server_that_is_stopped_answers_first_what_it_was_asked(
