@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import hypothesis
 import pytest
+from filelock import FileLock
 from pyspark.sql import SparkSession
 from xdist import is_xdist_controller
 
@@ -171,12 +172,15 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database that ``configure`` made and nobody used: made in seconds, and copied in none."""
+    """An MLflow database that ``configure`` made and nobody used: made in seconds, once for all processes."""
     from churn_assets.model.registry import registry
     from churn_assets_tests.model.conftest import local_settings, mlflow_state_as_it_was
 
-    settings = local_settings(tmp_path_factory.mktemp("mlflow"))
-    with mlflow_state_as_it_was():
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow_of_all_processes"
+    settings = local_settings(folder)
+    # Made by the first, found by the others.
+    with FileLock(folder.with_suffix(".lock"), is_singleton=True), mlflow_state_as_it_was():
         registry.configure(settings)
     return settings.mlflow_folder / "mlflow.db"
 

@@ -35,6 +35,8 @@ SAIL_SUFFICES = (
     "retention/test_save_rate.py",
     "retention/test_targets.py",
     "test_export_command.py",
+    # The page as a file: what the engine answers for it is serving/page/test_publish.py's.
+    "test_report_command.py",
     # What files hold, which Arrow reads, and which of them land. What the engine makes of their values is
     # test_event_mapping.py's, and of treatments transforms/test_treatments.py's.
     "sample/test_importer.py",
