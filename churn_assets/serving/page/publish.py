@@ -19,6 +19,7 @@ from churn_assets.serving import shared_store, versions
 from churn_assets.serving.endpoint import page_folder
 from churn_assets.serving.page import build
 from churn_assets.serving.page.store import FILE, MOST_EVENTS, NO_PREDICTION, PROBABILITY_UNITS, About, opened
+from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHANGE_AFTER_DAYS,
     CHURN_PREDICTIONS,
@@ -60,7 +61,16 @@ def is_published(lake: Lakehouse) -> bool:
     if snapshot is None:
         return False
     snapshot.close()
-    return snapshot.about.source == _source(lake)
+    return snapshot.about.source == _source(lake) and _is_shared(lake.settings)
+
+
+def _is_shared(settings: Settings) -> bool:
+    """Whether a bucket has what this machine has published: whoever dies in between has sent nothing."""
+    if not settings.is_in_bucket:
+        return True
+    return shared_store.current_in_bucket(settings, shared_store.PAGE) == versions.current_version(
+        page_folder(settings)
+    )
 
 
 def publish(lake: Lakehouse) -> About | None:
@@ -76,9 +86,10 @@ def publish(lake: Lakehouse) -> About | None:
     def write(target: Path) -> None:
         build.build(content, target / FILE)
 
-    versions.add(page_folder(lake.settings), version, write)
-    if lake.settings.is_in_bucket:
-        shared_store.share(lake.settings, version, shared_store.PAGE)
+    with shared_store.publishing(lake.settings, shared_store.PAGE):
+        versions.add(page_folder(lake.settings), version, write)
+        if lake.settings.is_in_bucket:
+            shared_store.share(lake.settings, version, shared_store.PAGE)
     return content.about
 
 
