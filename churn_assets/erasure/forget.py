@@ -28,6 +28,7 @@ LANDING, ONLINE, EXAMPLES = "lines of event files", "users of the online feature
 DATABASES, TEXTS = "values in databases of Dagster and MLflow", "lines of logs, pages and samples"
 PAGE = "users of the page"
 PUT_ASIDE = "files put aside by repairs"
+KEPT = "what the bucket keeps"
 OLD_VERSIONS = "older versions, marks of deletions and unfinished uploads in the bucket, whosever"
 OTHER_MACHINES = (
     "other machines that have run or served this lake keep histories, logs and copies of models of their "
@@ -105,7 +106,8 @@ def plan(lake: FolderLakehouse, wanted: Collection[Wanted], progress: Progress) 
         remarks.append(databases.KEPT_BY_THE_SERVER)
     if settings.is_in_bucket:
         remarks.append(OTHER_MACHINES)
-    progress("what the bucket keeps")
+    if old_versions.may_be_there(settings):
+        progress(KEPT)
     old = old_versions.count(settings)
     found = {where: count for where, count in found.items() if count}
     if found:
@@ -163,7 +165,8 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
     left = [path for path in files.still_named(settings, people) if erased_users.UNFINISHED not in path.name]
     remarks = (f"{len(left)} files still have the source_user_id ({_some(left)})",) if left else ()
     # After the last object was written anew.
-    progress("what the bucket keeps")
+    if old_versions.may_be_there(settings):
+        progress(KEPT)
     old_versions.remove(settings)
     return Done(request, request.end(settings, remarks), remarks)
 

@@ -51,6 +51,11 @@ class _Place(NamedTuple):
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
+def may_be_there(settings: Settings) -> bool:
+    """Whether lake or event files are in a bucket from which they are to go."""
+    return any(True for _ in _places(settings))
+
+
 def count(settings: Settings) -> int:
     """Count older versions, marks of deletions and unfinished uploads.
 
