@@ -7,7 +7,7 @@ By boto3, which the extra ``bucket`` brings for MLflow, as obstore knows no vers
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +98,9 @@ def remove(settings: Settings) -> None:
             # Last: a version that is no longer hidden by its mark would be the object again.
             _delete(client, place, old.marks, ALL_BUT_THAT)
             for key, upload in old.uploads:
-                client.abort_multipart_upload(Bucket=place.bucket, Key=key, UploadId=upload)
+                # It may have been finished meanwhile.
+                with suppress(client.exceptions.NoSuchUpload):
+                    client.abort_multipart_upload(Bucket=place.bucket, Key=key, UploadId=upload)
 
 
 def remove_for_good(path: Path) -> None:

@@ -73,7 +73,7 @@ def there(lake: FolderLakehouse) -> list[Table]:
             delta_log.complete(location)
         if lake.version(table) < 0:
             continue
-        protocol = DeltaTable(location).protocol()
+        protocol = opened_existing(location).protocol()
         if protocol.min_reader_version > PLAIN_READER:
             raise LakeError(
                 f"{lake.table_name(table)} has a reader version of {protocol.min_reader_version}, as with "

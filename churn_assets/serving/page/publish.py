@@ -19,7 +19,6 @@ from churn_assets.serving import shared_store, versions
 from churn_assets.serving.endpoint import page_folder
 from churn_assets.serving.page import build
 from churn_assets.serving.page.store import FILE, MOST_EVENTS, NO_PREDICTION, PROBABILITY_UNITS, About, opened
-from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHANGE_AFTER_DAYS,
     CHURN_PREDICTIONS,
@@ -36,6 +35,9 @@ from churn_assets.tables import (
 WEEKS = 12
 # The days of which the value is, too.
 ACTIVITY_DAYS = VALUE_WINDOW_DAYS
+
+# A server of this machine that brings a version here is waited for so long.
+FOLLOWING_SECONDS = 60
 
 # So many rows are taken from the engine at once.
 MOST_ROWS = 2_000_000
@@ -54,6 +56,12 @@ def is_published(lake: Lakehouse) -> bool:
     """Return whether the page shows the newest list and outcomes; also where there is no list yet."""
     if not computed_dates(lake):
         return True
+    if lake.settings.is_in_bucket:
+        # What the bucket has is published, whichever machine made it. Whoever died before it had sent its own
+        # has published nothing.
+        if shared_store.current_in_bucket(lake.settings, shared_store.PAGE) is None:
+            return False
+        shared_store.follow(lake.settings, shared_store.PAGE, FOLLOWING_SECONDS)
     try:
         snapshot = opened(page_folder(lake.settings))
     except ChurnError:
@@ -61,16 +69,7 @@ def is_published(lake: Lakehouse) -> bool:
     if snapshot is None:
         return False
     snapshot.close()
-    return snapshot.about.source == _source(lake) and _is_shared(lake.settings)
-
-
-def _is_shared(settings: Settings) -> bool:
-    """Whether a bucket has what this machine has published: whoever dies in between has sent nothing."""
-    if not settings.is_in_bucket:
-        return True
-    return shared_store.current_in_bucket(settings, shared_store.PAGE) == versions.current_version(
-        page_folder(settings)
-    )
+    return snapshot.about.source == _source(lake)
 
 
 def publish(lake: Lakehouse) -> About | None:
