@@ -147,17 +147,19 @@ def test_a_version_that_is_locked_is_named_and_no_removed_object_comes_back(
 ) -> None:
     locked = bucket_server.new_bucket(ObjectLockEnabledForBucket=True)
     settings = bucket_settings(locked, tmp_path)
-    written(settings, "held", b"1", b"2")
+    written(settings, "there", b"1", b"2")
     written(settings, "removed", b"3").unlink()
     client, name = bucket_server.client(), locked.removeprefix("s3://")
-    held = next(version for (key, version), body in bucket_server.versions(locked).items() if body == b"1")
-    hold = {"Bucket": name, "Key": "lake/held", "VersionId": held}
+    held = next(version for (key, version), body in bucket_server.versions(locked).items() if body == b"3")
+    hold = {"Bucket": name, "Key": "lake/removed", "VersionId": held}
     client.put_object_legal_hold(**hold, LegalHold={"Status": "ON"})
 
-    with pytest.raises(LakeError, match=r"1 older versions .*\(lake/held: .*All else is done\. Then: churn"):
+    with pytest.raises(
+        LakeError, match=r"1 older versions .*\(lake/removed: .*All else is done\. Then: churn"
+    ):
         old_versions.remove(settings)
 
-    assert bucket_server.objects(locked) == {"lake/held": b"2"}
+    assert bucket_server.objects(locked) == {"lake/there": b"2"}
     client.put_object_legal_hold(**hold, LegalHold={"Status": "OFF"})
     old_versions.remove(settings)
-    assert kept(bucket_server, settings) == [("lake/held", b"2")]
+    assert kept(bucket_server, settings) == [("lake/there", b"2")]
