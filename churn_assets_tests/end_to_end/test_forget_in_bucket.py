@@ -142,6 +142,8 @@ def keep_in_free_pages(place: Place, new_database: Path) -> None:
     folder.mkdir()
     shutil.copy(new_database, folder)
     with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as database:
+        # So that making it anew changes no row's place, by which its copy would look like another.
+        database.execute("VACUUM")
         database.execute("PRAGMA secure_delete = OFF")
         database.execute("INSERT INTO experiments (name, workspace) VALUES (?, 'default')", (SOURCE,))
         database.execute("DELETE FROM experiments WHERE name = ?", (SOURCE,))
