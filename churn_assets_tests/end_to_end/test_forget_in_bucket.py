@@ -277,7 +277,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next_command(
     small: Place, churn: Churn, bucket_server: BucketServer, step: str
 ) -> None:
     command = ("forget", "--source-user-id", SOURCE, "--yes")
-    with at_work(small.settings, *command, **bucket_server.environment()) as erasing:
+    with at_work(small.settings, *command, variables=bucket_server.environment()) as erasing:
         # After the last step of the plan come those of what is done.
         wait_until(lambda: step in erasing.said().partition("what the bucket keeps")[2], erasing)
         erasing.kill()
