@@ -7,6 +7,7 @@ universal-pathlib, which behave as ``pathlib``'s do, but for what no bucket has:
 
 import os
 import shutil
+from collections.abc import Collection
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -107,12 +108,14 @@ def _allow_plain_http() -> None:
 class Stored(NamedTuple):
     """An object: its content, its tag, which other content changes, and when it was written (seconds, UTC).
 
-    The time is the store's: the clocks of two machines are never compared.
+    The time is the store's: the clocks of two machines are never compared. ``attributes`` are its type and
+    whatever its writer has said of it.
     """
 
     content: bytes
     tag: str
     written_at: float
+    attributes: Any = None
 
 
 def create(place: Path, content: bytes) -> str | None:
@@ -127,14 +130,18 @@ def create(place: Path, content: bytes) -> str | None:
         return None
 
 
-def replace(place: Path, content: bytes, tag: str) -> str | None:
+def replace(place: Path, content: bytes, tag: str, attributes: Any = None) -> str | None:
     """Write an object in the place of the one with this tag; return the new tag, None where it is another."""
     import obstore
     from obstore.exceptions import NotFoundError, PreconditionError
 
     store, name = _store_of(place)
     try:
-        return str(obstore.put(store, name, content, mode={"e_tag": tag})["e_tag"])
+        # In one piece, as only that can have a condition.
+        put = obstore.put(
+            store, name, content, mode={"e_tag": tag}, attributes=attributes, use_multipart=False
+        )
+        return str(put["e_tag"])
     except (PreconditionError, NotFoundError):
         return None
 
@@ -149,7 +156,10 @@ def read(place: Path) -> Stored | None:
     # As obstore raises it: Python's own, which its class for it is not.
     except FileNotFoundError:
         return None
-    return Stored(bytes(found.bytes()), str(found.meta["e_tag"]), found.meta["last_modified"].timestamp())
+    meta = found.meta
+    return Stored(
+        bytes(found.bytes()), str(meta["e_tag"]), meta["last_modified"].timestamp(), found.attributes
+    )
 
 
 def now(place: Path) -> float:
@@ -232,6 +242,15 @@ def remove(place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
     else:
         place.unlink(missing_ok=True)
+
+
+def remove_below(folder: Path, names: Collection[str]) -> None:
+    """Remove objects below a prefix, by their names within it."""
+    import obstore
+
+    if names:
+        store, prefix = _store_of(folder)
+        obstore.delete(store, [f"{prefix}/{name}" for name in names])
 
 
 def require_writable(root: Path) -> None:

@@ -83,11 +83,17 @@ class BucketServer:
         """Return how often each of the faults has happened."""
         return [fault["happened"] for fault in requests.get(f"{self.url}{FAULTS}", timeout=60).json()]
 
-    def new_bucket(self) -> str:
+    def new_bucket(self, **options: Any) -> str:
         """Make a bucket, and return its URI."""
         name = f"lake-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        place = {"LocationConstraint": REGION}
+        self.client().create_bucket(Bucket=name, CreateBucketConfiguration=place, **options)
         return f"s3://{name}"
+
+    def keep_versions(self, uri: str) -> None:
+        """Let the bucket of a URI keep what is overwritten or removed."""
+        bucket = uri.removeprefix("s3://").partition("/")[0]
+        self.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def client(self) -> Any:
         """Return boto3's client."""
@@ -107,6 +113,34 @@ class BucketServer:
             name.removeprefix(prefix): client.get_object(Bucket=bucket, Key=name)["Body"].read()
             for name in names
         }
+
+    def versions(self, uri: str) -> dict[tuple[str, str], bytes]:
+        """Return the contents of all versions of all objects in a bucket, by their names and ids."""
+        client, bucket = self.client(), uri.removeprefix("s3://").partition("/")[0]
+        pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        kept = [(one["Key"], one["VersionId"]) for page in pages for one in page.get("Versions", [])]
+        return {
+            (name, version): client.get_object(Bucket=bucket, Key=name, VersionId=version)["Body"].read()
+            for name, version in kept
+        }
+
+    def marks(self, uri: str) -> list[str]:
+        """Return the names of objects of which a bucket keeps that they were deleted."""
+        client, bucket = self.client(), uri.removeprefix("s3://").partition("/")[0]
+        pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        return [one["Key"] for page in pages for one in page.get("DeleteMarkers", [])]
+
+    def uploads(self, uri: str) -> list[str]:
+        """Return the names of objects of which a bucket has an unfinished upload."""
+        found = self.client().list_multipart_uploads(Bucket=uri.removeprefix("s3://").partition("/")[0])
+        return [one["Key"] for one in found.get("Uploads", [])]
+
+    def begin_upload(self, uri: str, content: bytes) -> None:
+        """Upload a part of an object, and leave it at that."""
+        client = self.client()
+        bucket, _, name = uri.removeprefix("s3://").partition("/")
+        upload = client.create_multipart_upload(Bucket=bucket, Key=name)["UploadId"]
+        client.upload_part(Bucket=bucket, Key=name, PartNumber=1, UploadId=upload, Body=content)
 
     def copy(self, uri: str, to: str) -> None:
         """Copy all objects below a URI to another."""

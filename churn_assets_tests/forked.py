@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -95,20 +95,31 @@ class Command:
 
 
 @contextmanager
-def at_work(settings: Settings, *arguments: str, clock: dt.datetime | None = None) -> Iterator[Command]:
+def at_work(
+    settings: Settings,
+    *arguments: str,
+    clock: dt.datetime | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Command]:
     """The command at work, ended with the block if it is not over by then.
 
     Args:
         settings: of the lake; the command runs in the folder that holds it.
         arguments: of the command.
         clock: what the machine's clock says when it starts, if not the truth.
+        variables: of its environment, besides those of the settings.
     """
-    folder = settings.lake_root.parent
+    folder = settings.local_root.parent
     spoken = folder / "spoken"
     spoken.mkdir(exist_ok=True)
     name = uuid.uuid4().hex
     out, err = spoken / f"{name}.out", spoken / f"{name}.err"
-    environment = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **settings.as_env()}
+    environment = {
+        "HOME": os.environ["HOME"],
+        "PATH": "/usr/bin:/bin",
+        **settings.as_env(),
+        **(variables or {}),
+    }
     speech = {1: out, 2: err}
     process = _context().Process(target=_run, args=(arguments, folder, environment, speech, clock))
     process.start()

@@ -31,7 +31,7 @@ def churn_on(
     """The command on this lake, from the folder that holds it."""
     # Whoever else has a shell where the tests run.
     monkeypatch.setattr(other_accounts, "accounts_with_a_shell", list)
-    monkeypatch.chdir(settings.lake_root.parent)
+    monkeypatch.chdir(settings.local_root.parent)
     for name, value in settings.as_env().items():
         monkeypatch.setenv(name, value)
 

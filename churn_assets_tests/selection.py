@@ -43,6 +43,7 @@ SAIL_SUFFICES = (
     "sample/test_import_hard_cases.py",
     "sample/test_treatment_import.py",
     # Files that are written anew without the engine.
+    "erasure/test_bucket_log.py",
     "erasure/test_delta_log.py",
     # What is said of settings, accounts and folders.
     "test_doctor.py",
@@ -50,6 +51,7 @@ SAIL_SUFFICES = (
     "end_to_end/test_backfill.py",
     "end_to_end/test_bucket.py",
     "end_to_end/test_forget.py",
+    "end_to_end/test_forget_in_bucket.py",
     "end_to_end/test_barrier.py",
     "end_to_end/test_daily_job.py",
     "end_to_end/test_damage.py",

@@ -588,8 +588,8 @@ def test_every_command_option_and_argument_says_what_it_is() -> None:
 
 def test_where_a_user_would_stay_nobody_is_erased(churn: Churn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_DEPLOYMENT", "local")
-    monkeypatch.setenv("CHURN_LAKE_ROOT", "s3://bucket/lake")
+    monkeypatch.setenv("CHURN_LAKE_ROOT", "gs://bucket/lake")
 
     answer = churn("forget", "--user-id", "1", "--yes")
 
-    assert answer.reason.startswith("churn: Nobody is erased from a lake in a bucket")
+    assert answer.reason.startswith("churn: Nobody is erased from gs://bucket/lake: older versions of its")

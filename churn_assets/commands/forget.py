@@ -104,14 +104,14 @@ def _lake() -> "FolderLakehouse":
             "user_id or source_user_id: DELETE FROM …, REORG TABLE … APPLY (PURGE), and VACUUM."
         )
     settings = lake.settings
-    if settings.is_in_bucket:
+    if settings.is_in_bucket and not str(settings.lake_root).startswith("s3://"):
         raise LakeError(
-            f"Nobody is erased from a lake in a bucket, as {settings.lake_root} is: its versions and uploads "
-            "would keep the user. Copy the lake into a folder (docs/how-to/bucket.md), erase the user there, "
-            "copy it back under another prefix, and empty the old one."
+            f"Nobody is erased from {settings.lake_root}: older versions of its objects would keep the user. "
+            "These are removed from s3:// only. Copy the lake into a folder (docs/how-to/bucket.md), "
+            "erase the user there, copy it back under another prefix, and empty the old one."
         )
-    if not lake.settings.lake_root.is_dir():
-        raise LakeError(f"There is no lake at {lake.settings.lake_root}. Set CHURN_LAKE_ROOT.")
+    if not settings.lake_root.is_dir():
+        raise LakeError(f"There is no lake at {settings.lake_root}. Set CHURN_LAKE_ROOT.")
     return lake
 
 

@@ -1,5 +1,7 @@
 """A Delta log that begins anew: one commit and one checkpoint of the same number, and only what is live.
 
+A log in a folder; what ``bucket_log`` does otherwise for one in a bucket uses the parts of it.
+
 Older commits hold the least and greatest ids of files that are gone, and parameters of statements.
 """
 
@@ -11,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow.parquet as papq
 from deltalake import DeltaTable
 
 from churn_assets import durable_files
+from churn_assets.lakehouse.file_rows import opened_parquet
 
 LOG = "_delta_log"
 # Beside the log: the next one, and the one before.
@@ -30,13 +32,13 @@ def state(delta: DeltaTable, location: Path) -> list[Action]:
     """Return the actions that make a table's version, without the files that it no longer has.
 
     Args:
-        delta: at its latest version.
+        delta: at that version.
         location: the table's folder.
     """
     checkpoint = location / LOG / f"{delta.version():020}.checkpoint.parquet"
     if not checkpoint.exists():
         delta.create_checkpoint()
-    with papq.ParquetFile(checkpoint) as parquet:
+    with opened_parquet(checkpoint) as parquet:
         rows = parquet.read().to_pylist(maps_as_pydicts="strict")
     actions = [{kind: _plain(value)} for row in rows for kind, value in row.items() if value is not None]
     return [action for action in actions if not action.keys() & {"remove", "checkpointMetadata", "sidecar"}]
@@ -53,7 +55,7 @@ def begin_anew(delta: DeltaTable, location: Path, gone: Collection[str], added: 
     """
     version = delta.version()
     kept = [action for action in state(delta, location) if action.get("add", {}).get("path") not in gone]
-    actions = [{"commitInfo": _info(location, version)}, *kept, *({"add": add} for add in added)]
+    actions = [{"commitInfo": info(location, version)}, *kept, *({"add": add} for add in added)]
     _make_next(location, version, actions)
     (location / LOG).rename(location / BEFORE)
     durable_files.sync(location)
@@ -70,38 +72,53 @@ def complete(location: Path) -> None:
         shutil.rmtree(location / rest, ignore_errors=True)
 
 
-def _make_next(location: Path, version: int, actions: list[Action]) -> None:
-    text = "".join(f"{json.dumps(action, separators=(',', ':'))}\n" for action in actions)
-    shutil.rmtree(location / NEXT, ignore_errors=True)
-    (location / NEXT).mkdir()
+def as_text(actions: Collection[Action]) -> bytes:
+    """Return the content of a commit."""
+    return "".join(f"{json.dumps(action, separators=(',', ':'))}\n" for action in actions).encode()
+
+
+def checkpoint_files(version: int, commit: bytes) -> dict[str, bytes]:
+    """Return a checkpoint of this number and what points to it, by their names.
+
+    Args:
+        version: the number.
+        commit: all that the table is.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         # As the first commit of a table elsewhere, of which delta-rs makes the checkpoint.
         log = Path(scratch) / LOG
         log.mkdir()
-        (log / f"{0:020}.json").write_text(text)
+        (log / f"{0:020}.json").write_bytes(commit)
         DeltaTable(scratch).create_checkpoint()
         last = json.loads((log / "_last_checkpoint").read_bytes()) | {"version": version}
         last.pop("checksum", None)
         checkpoint = (log / f"{0:020}.checkpoint.parquet").read_bytes()
-    durable_files.write(location / NEXT / f"{version:020}.json", text.encode())
-    durable_files.write(location / NEXT / f"{version:020}.checkpoint.parquet", checkpoint)
-    durable_files.write(location / NEXT / "_last_checkpoint", json.dumps(last).encode())
+    return {f"{version:020}.checkpoint.parquet": checkpoint, "_last_checkpoint": json.dumps(last).encode()}
+
+
+def _make_next(location: Path, version: int, actions: list[Action]) -> None:
+    commit = as_text(actions)
+    shutil.rmtree(location / NEXT, ignore_errors=True)
+    (location / NEXT).mkdir()
+    for name, content in {f"{version:020}.json": commit, **checkpoint_files(version, commit)}.items():
+        durable_files.write(location / NEXT / name, content)
     durable_files.sync(location / NEXT)
 
 
-def _info(location: Path, version: int) -> Action:
+def info(location: Path, version: int) -> Action:
+    """Return what is kept of a commit's description of itself."""
     commit = location / LOG / f"{version:020}.json"
     lines = commit.read_text().splitlines() if commit.exists() else []
     found = (json.loads(line).get("commitInfo") for line in lines if '"commitInfo"' in line)
     # A checkpoint may have taken the commit's place.
-    info = next(
+    said = next(
         (one for one in found if one),
         {
             "timestamp": int(max(file.stat().st_mtime for file in (location / LOG).iterdir()) * 1000),
             "operation": "WRITE",
         },
     )
-    return {name: info[name] for name in KEPT_INFO if name in info}
+    return {name: said[name] for name in KEPT_INFO if name in said}
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from churn_assets import bucket
 from churn_assets.erasure.people import People
 from churn_assets.lakehouse import erased_users
 from churn_assets.settings import Settings
@@ -20,12 +21,11 @@ TEXTS = (".csv", ".err", ".html", ".json", ".jsonl", ".log", ".md", ".out", ".tx
 
 def texts(settings: Settings) -> list[Path]:
     """Return logs, pages, records and notes of the lake and of Dagster: no table, no model, no event file."""
-    apart = _apart(settings)
+    apart = [str(folder).rstrip("/") for folder in _apart(settings)]
     return [
         file
-        for root in dict.fromkeys((settings.lake_root, settings.dagster_home_folder))
-        for file in files_below(root)
-        if file.suffix in TEXTS and not any(file.is_relative_to(folder) for folder in apart)
+        for file in _files(settings)
+        if file.suffix in TEXTS and not any(str(file).startswith(f"{folder}/") for folder in apart)
     ]
 
 
@@ -57,23 +57,38 @@ def clean_text(path: Path, people: People, *, dry_run: bool = False) -> int:
     if after == before:
         return 0
     if not dry_run:
-        draft = path.with_name(f".{path.name}.erasing")
-        draft.write_text(after)
-        draft.chmod(path.stat().st_mode & 0o777)
-        os.replace(draft, path)  # noqa: PTH105 - atomically, on the same file system
+        replace_text(path, after)
     kept = set(after.splitlines())
     return sum(line not in kept for line in before.splitlines())
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text in the place of another: whoever reads it meanwhile has one of both."""
+    if bucket.is_bucket(path):
+        path.write_text(text)
+        return
+    draft = path.with_name(f".{path.name}.erasing")
+    draft.write_text(text)
+    draft.chmod(path.stat().st_mode & 0o777)
+    os.replace(draft, path)  # noqa: PTH105 - atomically, on the same file system
 
 
 def still_named(settings: Settings, people: People) -> list[Path]:
     """Return files of the lake, but tables, that still have a telling source id in their bytes or name."""
     return [
         file
-        for root in dict.fromkeys((settings.lake_root, settings.dagster_home_folder))
-        for file in files_below(root)
+        for file in _files(settings)
         if people.redacted(str(file.name)) != file.name
-        or (file.suffix != ".parquet" and people.is_mentioned_in(file))
+        or (file.suffix != ".parquet" and _is_in(people, file))
     ]
+
+
+def _is_in(people: People, file: Path) -> bool:
+    try:
+        return people.is_mentioned_in(file)
+    except FileNotFoundError:
+        # Gone since it was listed, as the objects are by which a lease asks for the time.
+        return False
 
 
 def _csv_without(text: str, people: People) -> str:
@@ -99,13 +114,20 @@ def _without_samples(content: Any, people: People) -> Any:
     return content
 
 
-def _apart(settings: Settings) -> list[Path]:
+def _files(settings: Settings) -> list[Path]:
+    """Return all files of the lake, of what a bucket's has on this machine, and of Dagster, once each."""
+    roots = (settings.lake_root, settings.local_root, settings.dagster_home_folder)
+    return list({str(file): file for root in dict.fromkeys(roots) for file in files_below(root)}.values())
+
+
+def _apart(settings: Settings) -> list[Path | str]:
     catalogs = [settings.lake_root / name for name in (settings.raw_catalog, settings.main_catalog)]
-    own = [erased_users.folder(settings), settings.mlflow_folder / "artifacts" / "models"]
-    landing = [] if "://" in settings.landing_root else [Path(settings.landing_root)]
-    return [*catalogs, *own, *landing]
+    models = [root / "mlflow" / "artifacts" / "models" for root in (settings.lake_root, settings.local_root)]
+    return [*catalogs, erased_users.folder(settings), *models, settings.landing_root]
 
 
 def files_below(root: Path) -> list[Path]:
-    """Return all files of a folder and its folders, links left out."""
+    """Return all files of a folder and its folders, links left out; of a prefix, all objects."""
+    if bucket.is_bucket(root):
+        return [root / name for name in sorted(bucket.sizes(root))]
     return [path for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()]

@@ -13,12 +13,13 @@ from churn_assets import advice, bucket
 from churn_assets.automation.history import stored_history
 from churn_assets.automation.history.instance import dagster_instance
 from churn_assets.automation.history.lake_lock import LakeLock
-from churn_assets.erasure import databases, files, landing, models, page, tables
+from churn_assets.erasure import databases, files, landing, models, old_versions, page, tables
 from churn_assets.erasure.people import SOURCE_USER_ID, USER_ID, People
 from churn_assets.erasure.request import Request, new_name
 from churn_assets.errors import BusyError, LandingError
 from churn_assets.lakehouse import erased_users
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
+from churn_assets.model.registry import shared_database
 from churn_assets.tables import EVENTS, LANDED_EVENTS, USERS
 
 Progress = Callable[[str], None]
@@ -27,6 +28,12 @@ LANDING, ONLINE, EXAMPLES = "lines of event files", "users of the online feature
 DATABASES, TEXTS = "values in databases of Dagster and MLflow", "lines of logs, pages and samples"
 PAGE = "users of the page"
 PUT_ASIDE = "files put aside by repairs"
+KEPT = "what the bucket keeps"
+OLD_VERSIONS = "older versions, marks of deletions and unfinished uploads in the bucket, whosever"
+OTHER_MACHINES = (
+    "other machines that have run or served this lake keep histories, logs and copies of models of their "
+    "own: forget the user there, too, with --users and both ids"
+)
 
 SHOWN = 5
 
@@ -97,9 +104,15 @@ def plan(lake: FolderLakehouse, wanted: Collection[Wanted], progress: Progress) 
     found[TEXTS] = sum(files.clean_text(path, people, dry_run=True) for path in texts)
     if settings.database:
         remarks.append(databases.KEPT_BY_THE_SERVER)
+    if settings.is_in_bucket:
+        remarks.append(OTHER_MACHINES)
+    if old_versions.may_be_there(settings):
+        progress(KEPT)
+    old = old_versions.count(settings)
     found = {where: count for where, count in found.items() if count}
     if found:
         found |= {PUT_ASIDE: count} if (count := len(tables.leftovers(lake))) else {}
+        found |= {OLD_VERSIONS: old} if old else {}
     return Request(
         name=new_name(dt.datetime.now(dt.UTC)),
         people=people,
@@ -116,8 +129,12 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
     """Remove what was planned, and whatever else there is of these users by now; see ``alone``.
 
     A request that has begun may be carried out again, from its beginning.
+
+    Raises:
+        LakeError: a bucket would keep, or has kept, the users in older versions of its objects.
     """
     settings, people = lake.settings, request.people
+    old_versions.require_rights(settings)
     # Made first: without a key there would be no receipt.
     erased_users.key(settings)
     request.begin(settings)
@@ -139,6 +156,7 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
     progress("histories, logs and pages")
     for place in databases.databases(settings):
         databases.clean_database(place, people)
+    shared_database.send(settings, always=True)
     for path in files.texts(settings):
         files.clean_text(path, people)
     for path in tables.leftovers(lake):
@@ -146,6 +164,10 @@ def carry_out(lake: FolderLakehouse, request: Request, progress: Progress) -> Do
     progress("what is left")
     left = [path for path in files.still_named(settings, people) if erased_users.UNFINISHED not in path.name]
     remarks = (f"{len(left)} files still have the source_user_id ({_some(left)})",) if left else ()
+    # After the last object was written anew.
+    if old_versions.may_be_there(settings):
+        progress(KEPT)
+    old_versions.remove(settings)
     return Done(request, request.end(settings, remarks), remarks)
 
 

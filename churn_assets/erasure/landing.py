@@ -1,7 +1,9 @@
 """Event files of the landing zone: which lines are of the erased, and the files without them."""
 
 import gzip
+import io
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -11,9 +13,11 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.fs
 
+from churn_assets import bucket
 from churn_assets.erasure.people import Mask, People
+from churn_assets.errors import LandingError
 from churn_assets.lakehouse.landing import Listing, list_files
-from churn_assets.settings import Settings
+from churn_assets.settings import BUCKET_URI, Settings
 from churn_assets.tables import ERASED_LINE
 
 # Lines that are looked at together.
@@ -56,17 +60,32 @@ def find(settings: Settings, people: People) -> FoundLines:
     return FoundLines(found, unreadable)
 
 
+def is_in_bucket(settings: Settings) -> bool:
+    """Whether the landing zone is in a bucket of S3, at a URI of which nothing but Arrow's needs are said."""
+    root = settings.landing_root
+    return root.startswith("s3://") and re.fullmatch(BUCKET_URI, root) is not None
+
+
 def can_rewrite(settings: Settings) -> bool:
-    """Whether the landing zone is a folder, and its files are to be rewritten."""
-    return settings.forget_landing == "rewrite" and list_files(settings.landing_root).folder is not None
+    """Whether the landing zone is a folder or in a bucket of S3, and its files are to be rewritten."""
+    if settings.forget_landing != "rewrite":
+        return False
+    return is_in_bucket(settings) or list_files(settings.landing_root).folder is not None
 
 
 def rewrite(settings: Settings, people: People) -> None:
-    """Take the lines of the erased out of the files of a folder; all other bytes stay, and so do dates.
+    """Take the lines of the erased out of the files; all other bytes stay and, in a folder, so do dates.
 
     A file that cannot be read to its end stays as it is.
+
+    Raises:
+        LandingError: an object was there when they were listed, and is not any more.
     """
     listing = list_files(settings.landing_root)
+    if is_in_bucket(settings):
+        for name in find(settings, people).lines:
+            _rewrite_object(bucket.path(settings.landing_root) / name, people)
+        return
     folder = Path(str(listing.folder))
     _finish_drafts(folder, listing)
     for name in find(settings, people).lines:
@@ -83,6 +102,24 @@ def rewrite(settings: Settings, people: People) -> None:
         _put_in_place(complete, path)
 
 
+def _rewrite_object(place: Path, people: People) -> None:
+    """Put an object without their lines in its place, unless its owner has put another there meanwhile."""
+    while True:
+        before = bucket.read(place)
+        if before is None:
+            raise LandingError(
+                f"The event file {place} was there, and cannot be read now. If nobody removed it, give it a "
+                "name of letters, digits and _ . = -, and go on with: churn forget --finish"
+            )
+        kept = io.BytesIO()
+        try:
+            _write_kept(io.BytesIO(before.content), place.name, people, kept)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return
+        if bucket.replace(place, kept.getvalue(), before.tag, before.attributes):
+            return
+
+
 def _finish_drafts(folder: Path, listing: Listing) -> None:
     """Put in place what a killed process has written in full, and drop the rest."""
     for name in listing.files:
@@ -95,21 +132,25 @@ def _finish_drafts(folder: Path, listing: Listing) -> None:
 
 
 def _write_draft(path: Path, draft: Path, people: People) -> None:
-    kept = 0
     with path.open("rb") as raw, draft.open("wb") as sink:
-        packed = gzip.GzipFile("", "wb", fileobj=sink, mtime=0) if _is_packed(path.name) else None
-        for lines, mask in _judged(raw, path.name, people):
-            rest = [line for line, is_theirs in zip(lines, mask, strict=True) if not is_theirs]
-            kept += len(rest)
-            (packed or sink).write(b"".join(rest))
-        if not kept:
-            # Not an empty file: Bronze knows it by this line.
-            (packed or sink).write(f"{ERASED_LINE}\n".encode())
-        if packed:
-            packed.close()
+        _write_kept(raw, path.name, people, sink)
         sink.flush()
         os.fsync(sink.fileno())
     shutil.copystat(path, draft)
+
+
+def _write_kept(raw: BinaryIO, name: str, people: People, sink: BinaryIO) -> None:
+    kept = 0
+    packed = gzip.GzipFile("", "wb", fileobj=sink, mtime=0) if _is_packed(name) else None
+    for lines, mask in _judged(raw, name, people):
+        rest = [line for line, is_theirs in zip(lines, mask, strict=True) if not is_theirs]
+        kept += len(rest)
+        (packed or sink).write(b"".join(rest))
+    if not kept:
+        # Not an empty file: Bronze knows it by this line.
+        (packed or sink).write(f"{ERASED_LINE}\n".encode())
+    if packed:
+        packed.close()
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as papq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from churn_assets import bucket, stored_databases
-from churn_assets.erasure import tables
+from churn_assets import stored_databases
+from churn_assets.erasure import published, tables
+from churn_assets.erasure.files import files_below, replace_text
 from churn_assets.erasure.people import USER_ID, People
+from churn_assets.lakehouse.file_rows import opened_parquet
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.model.registry import registry
-from churn_assets.serving import versions
-from churn_assets.serving.endpoint import online_folder, state_folder
+from churn_assets.serving.endpoint import state_folder
 from churn_assets.serving.features import online_store
+from churn_assets.serving.shared_store import ONLINE
 from churn_assets.settings import Settings
 from churn_assets.tables import CHURN_LABELS, FEATURE_COLUMNS, USER_FEATURES
 from churn_assets.verification.models import StoredVersion, stored_versions
@@ -60,7 +61,7 @@ def examples(lake: FolderLakehouse, people: People) -> list[Example]:
             place for place, row in enumerate(rows) if any(_is_same(row, columns, one) for one in known)
         ]
         if places:
-            found.append(Example(str(path.relative_to(lake.settings.lake_root)), tuple(places)))
+            found.append(Example(_named(lake.settings, path), tuple(places)))
     return found
 
 
@@ -69,46 +70,46 @@ def replace_examples(lake: FolderLakehouse, people: People, found: Collection[Ex
     if not found:
         return
     other = _someone_else(lake, people)
+    changed = []
     for example in found:
-        path = lake.settings.lake_root / example.path
+        path = _path(lake.settings, example.path)
+        if not path.exists():
+            # A copy of the machine on which this was begun, or of a version that is gone.
+            continue
+        changed.append(path)
         before = path.read_text()
         content = json.loads(before)
         columns, rows = _table(content)
         for place in example.rows:
             rows[place] = [other[name] for name in columns]
         # As long as it was: a model's description says how many bytes it has.
-        draft = path.with_name(f".{path.name}")
-        draft.write_text(json.dumps(content).ljust(len(before)))
-        draft.replace(path)
-    _sign(lake.settings, [lake.settings.lake_root / example.path for example in found])
+        replace_text(path, json.dumps(content).ljust(len(before)))
+    _sign(lake.settings, changed)
 
 
 def online_users(settings: Settings, people: People) -> int:
-    """Count these users among the published features of any version on disk."""
-    return len({int(one) for folder in _published(settings) for one in _theirs(folder, people)})
+    """Count these users among the published features of any version."""
+    with published.all_versions(settings, ONLINE) as folders:
+        return len({int(one) for folder in folders for one in _theirs(folder, people)})
 
 
 def clean_online_store(settings: Settings, people: People) -> None:
     """Publish the online features without these users, and remove what was published before."""
-    folder = online_folder(settings)
-    if not any(len(_theirs(one, people)) for one in _published(settings)):
-        return
-    snapshot = online_store.OnlineStore(folder).snapshot()
-    if snapshot:
-        stays = ~np.isin(snapshot.user_ids, _ids(people))
-        online_store.publish(
-            folder,
-            snapshot.user_ids[stays],
-            snapshot.features[stays],
-            snapshot.columns,
-            snapshot.feature_date,
-            snapshot.source_version,
-            nullable=snapshot.columns,
-        )
-    current = versions.current_version(folder) if snapshot else ""
-    for one in _published(settings):
-        if one.name != current:
-            bucket.remove(one)
+    with published.all_versions(settings, ONLINE) as folders:
+        if not any(len(_theirs(one, people)) for one in folders):
+            return
+    with published.replacing(settings, ONLINE) as folder:
+        if snapshot := online_store.OnlineStore(folder).snapshot():
+            stays = ~np.isin(snapshot.user_ids, _ids(people))
+            online_store.publish(
+                folder,
+                snapshot.user_ids[stays],
+                snapshot.features[stays],
+                snapshot.columns,
+                snapshot.feature_date,
+                snapshot.source_version,
+                nullable=snapshot.columns,
+            )
 
 
 def _trained_on(settings: Settings, stored: StoredVersion) -> tuple[str, str]:
@@ -145,16 +146,26 @@ def _someone_else(lake: FolderLakehouse, people: People) -> dict[str, float]:
     for path in sorted(lake.location(USER_FEATURES).rglob("*.parquet")):
         if "_delta_log" in path.parts:
             continue
-        for row in papq.ParquetFile(path).read().to_pylist():
+        with opened_parquet(path) as parquet:
+            rows = parquet.read().to_pylist()
+        for row in rows:
             if row[USER_ID] not in people.user_ids:
                 return {name: _filled(row.get(name)) for name in FEATURE_COLUMNS}
     return dict.fromkeys(FEATURE_COLUMNS, 1.0)
 
 
 def _example_files(settings: Settings) -> Iterator[Path]:
-    for root in (settings.mlflow_folder / "artifacts", state_folder(settings) / "models"):
-        for name in EXAMPLES:
-            yield from sorted(root.rglob(name))
+    for root in (settings.lake_root / "mlflow" / "artifacts", state_folder(settings) / "models"):
+        yield from (file for file in files_below(root) if file.name in EXAMPLES)
+
+
+def _named(settings: Settings, path: Path) -> str:
+    """Return a path within the lake; in full where it is elsewhere on this machine."""
+    return str(path).removeprefix(f"{settings.lake_root}/")
+
+
+def _path(settings: Settings, name: str) -> Path:
+    return Path(name) if name.startswith("/") else settings.lake_root / name
 
 
 def _table(content: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
@@ -185,14 +196,9 @@ def _sign(settings: Settings, changed: Collection[Path]) -> None:
     registry.configure(settings)
     client, name = MlflowClient(), registry.registered_model_name(settings)
     for stored in stored_versions(settings):
-        if stored.folder and any(
-            path.is_relative_to(stored.folder.resolve()) for path in map(Path.resolve, changed)
-        ):
+        folder = f"{stored.folder.resolve()}/" if stored.folder else None
+        if folder and any(str(path.resolve()).startswith(folder) for path in changed):
             signatures.sign(settings, client, client.get_model_version(name, stored.version))
-
-
-def _published(settings: Settings) -> list[Path]:
-    return versions.version_folders(online_folder(settings))
 
 
 def _theirs(folder: Path, people: People) -> np.ndarray:

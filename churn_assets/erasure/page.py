@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from churn_assets import bucket
+from churn_assets.erasure import published
 from churn_assets.erasure.people import People
 from churn_assets.errors import EndpointError
 from churn_assets.serving import versions
-from churn_assets.serving.endpoint import page_folder
 from churn_assets.serving.page.store import FILE, connected, opened, write_columns
+from churn_assets.serving.shared_store import PAGE
 from churn_assets.settings import Settings
 
 
 def count(settings: Settings, people: People) -> int:
-    """Count these users in what the page shows, of any version on disk."""
-    folders = versions.version_folders(page_folder(settings))
-    return len({user_id for folder in folders for user_id in _theirs(folder / FILE, people)})
+    """Count these users in what the page shows, of any version."""
+    with published.all_versions(settings, PAGE) as folders:
+        return len({user_id for folder in folders for user_id in _theirs(folder / FILE, people)})
 
 
 def clean(settings: Settings, people: People) -> None:
@@ -27,28 +27,25 @@ def clean(settings: Settings, people: People) -> None:
 
     A version that cannot be read goes as a whole: the next run publishes another.
     """
-    folder = page_folder(settings)
-    before = versions.version_folders(folder)
-    if not any(list(_theirs(one / FILE, people)) or not _is_readable(one) for one in before):
-        return
-    try:
-        snapshot = opened(folder)
-    except EndpointError:
-        snapshot = None
-        (folder / versions.POINTER).unlink(missing_ok=True)
-    if snapshot:
+    with published.all_versions(settings, PAGE) as folders:
+        if not any(list(_theirs(one / FILE, people)) or not _is_readable(one) for one in folders):
+            return
+    with published.replacing(settings, PAGE) as folder:
+        try:
+            snapshot = opened(folder)
+        except EndpointError:
+            (folder / versions.POINTER).unlink(missing_ok=True)
+            return
+        if snapshot is None:
+            return
         snapshot.close()
-        old = folder / versions.current_version(folder)
-        current = f"{old.name.rpartition('-')[0]}-{uuid.uuid4().hex[:12]}"
-        countries = snapshot.about.countries
+        old, countries = folder / versions.current_version(folder), snapshot.about.countries
 
         def write(target: Path) -> None:
             shutil.copyfile(old / FILE, target / FILE)
             _remove(target / FILE, people, countries)
 
-        versions.add(folder, current, write)
-    for one in before:
-        bucket.remove(one)
+        versions.add(folder, f"{old.name.rpartition('-')[0]}-{uuid.uuid4().hex[:12]}", write)
 
 
 def _remove(file: Path, people: People, countries: tuple[str | None, ...]) -> None:

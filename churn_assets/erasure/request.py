@@ -1,6 +1,5 @@
 """One erasure from its plan to its receipt. Only while it is unfinished does a file hold whom it is about."""
 
-import contextlib
 import datetime as dt
 import json
 import os
@@ -9,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from churn_assets import bucket
+from churn_assets.erasure import old_versions
 from churn_assets.erasure.models import Example
 from churn_assets.erasure.people import People
 from churn_assets.errors import DamagedError
@@ -87,8 +88,7 @@ class Request:
         )
         path = erased_users.folder(settings) / f"{self.name}.json"
         _write(path, receipt._asdict())
-        with contextlib.suppress(FileNotFoundError):
-            self._unfinished(settings).unlink()
+        old_versions.remove_for_good(self._unfinished(settings))
         return path
 
     def _unfinished(self, settings: Settings) -> Path:
@@ -101,6 +101,9 @@ def new_name(now: dt.datetime) -> str:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
+    if bucket.is_bucket(path):
+        path.write_text(json.dumps(content, indent=2))
+        return
     path.parent.mkdir(mode=0o700, exist_ok=True)
     draft = path.with_name(f".{path.name}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,7 +1,8 @@
-"""Rows of tables in folders: counted, and removed with all that older versions and the log say of them.
+"""Rows of tables: counted, and removed with all that older versions and the log say of them.
 
-A table keeps its version number, so that nothing that was made of it is stale: its log begins anew with one
-commit of that number, which lists the files that are left. What was there before cannot be read any more.
+A table in a folder keeps its version number, so that nothing that was made of it is stale: its log begins
+anew with one commit of that number, which lists the files that are left. One in a bucket moves on by one, see
+``bucket_log``. What was there before cannot be read any more.
 """
 
 import datetime as dt
@@ -19,16 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as papq
 from deltalake import DeltaTable
 
+from churn_assets import bucket
+from churn_assets.automation.maintenance.published_files import PUT_ASIDE
 from churn_assets.contracts import Table
-from churn_assets.erasure import delta_log
+from churn_assets.erasure import bucket_log, delta_log
 from churn_assets.erasure.people import People
 from churn_assets.errors import LakeError
 from churn_assets.lakehouse import arrow_writes
 from churn_assets.lakehouse.computed_dates.checked_ledger import is_trusted
 from churn_assets.lakehouse.computed_dates.rows import is_noted
-from churn_assets.lakehouse.file_rows import PLAIN_READER
+from churn_assets.lakehouse.file_rows import PLAIN_READER, opened_parquet
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.lakehouse.opened import live_files, opened_existing
+from churn_assets.lakehouse.writes import retrying_conflicts
 from churn_assets.tables import ALL_TABLES, ERASED_LINE, LANDED_EVENTS, QUARANTINED_EVENTS
 
 PERSONAL = tuple(table for table in ALL_TABLES if table.personal_columns)
@@ -65,10 +69,11 @@ def there(lake: FolderLakehouse) -> list[Table]:
     found = []
     for table in PERSONAL:
         location = lake.location(table)
-        delta_log.complete(location)
+        if not lake.settings.is_in_bucket:
+            delta_log.complete(location)
         if lake.version(table) < 0:
             continue
-        protocol = DeltaTable(location).protocol()
+        protocol = opened_existing(location).protocol()
         if protocol.min_reader_version > PLAIN_READER:
             raise LakeError(
                 f"{lake.table_name(table)} has a reader version of {protocol.min_reader_version}, as with "
@@ -146,17 +151,24 @@ def erase(lake: FolderLakehouse, table: Table, people: People, *, is_known: bool
         people: whose rows.
         is_known: whether the ledger knew what the table holds, before the first attempt.
     """
+    if not lake.settings.is_in_bucket:
+        delta_log.complete(lake.location(table))
+    _erase(lake, table, people)
+    if is_known:
+        _note(lake, table)
+
+
+@retrying_conflicts
+def _erase(lake: FolderLakehouse, table: Table, people: People) -> None:
     location = lake.location(table)
-    delta_log.complete(location)
     delta = DeltaTable(location)
     schema = pa.schema(delta.schema())
     rewritten = list(_rewrite(lake, table, people, schema))
+    gone = {one.path for one in rewritten}
     if table is QUARANTINED_EVENTS:
         rewritten += _emptied_lines(lake, schema)
-    actions = [one.action for one in rewritten if one.action]
-    delta_log.begin_anew(delta, location, {one.path for one in rewritten}, actions)
-    if is_known:
-        _note(lake, table)
+    begin_anew = bucket_log.begin_anew if lake.settings.is_in_bucket else delta_log.begin_anew
+    begin_anew(delta, location, gone, [one.action for one in rewritten if one.action])
 
 
 def _masks(lake: FolderLakehouse, table: Table, people: People) -> Iterator[tuple["_File", np.ndarray]]:
@@ -171,7 +183,8 @@ def _rewrite(lake: FolderLakehouse, table: Table, people: People, schema: pa.Sch
     for file, mask in masks:
         if not mask.any():
             continue
-        rows = papq.ParquetFile(file.path).read()
+        with opened_parquet(file.path) as parquet:
+            rows = parquet.read()
         kept = rows.filter(pa.array(~mask))
         if table is LANDED_EVENTS:
             kept = pa.concat_tables([kept, _first_lines(rows.filter(pa.array(mask)), emptied)])
@@ -254,7 +267,7 @@ def _live(location: Path) -> list[_File]:
 
 
 def _read(file: _File, columns: Iterable[str]) -> pa.Table:
-    with papq.ParquetFile(file.path) as parquet:
+    with opened_parquet(file.path) as parquet:
         return parquet.read([name for name in columns if name in parquet.schema_arrow.names])
 
 
@@ -271,15 +284,18 @@ def _written(
     (location / path).parent.mkdir(exist_ok=True)
     with (location / path).open("wb") as sink:
         papq.write_table(rows.select(there.names).cast(there), sink, compression="zstd")
-        sink.flush()
-        os.fsync(sink.fileno())
+        if not bucket.is_bucket(location):
+            sink.flush()
+            os.fsync(sink.fileno())
+    with opened_parquet(location / path) as parquet:
+        stats = arrow_writes.stats_text(parquet.metadata)
     return {
         "path": path,
         "partitionValues": partition_values,
         "size": (location / path).stat().st_size,
         "modificationTime": int(time.time() * 1000),
         "dataChange": True,
-        "stats": arrow_writes.stats_text(papq.read_metadata(location / path)),
+        "stats": stats,
     }
 
 
@@ -304,5 +320,5 @@ def _note(lake: FolderLakehouse, table: Table) -> None:
 
 def leftovers(lake: FolderLakehouse) -> list[Path]:
     """Return what repairs and killed writers put aside: nothing reads it, and anybody may be in it."""
-    patterns = ("**/.*.damaged-*", "*/*/.*.half-made-*", "mlflow/*.half-made")
-    return sorted({path for pattern in patterns for path in lake.settings.lake_root.glob(pattern)})
+    roots = dict.fromkeys((lake.settings.lake_root, lake.settings.local_root))
+    return sorted({path for root in roots for pattern in PUT_ASIDE for path in root.glob(pattern)}, key=str)

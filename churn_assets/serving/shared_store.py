@@ -4,6 +4,7 @@ The files of a version are sent before the object that names it, so whoever foll
 """
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,28 +36,85 @@ ONLINE = Shared("online", (online_store.IDS, online_store.FEATURES, online_store
 PAGE = Shared("page", (page_store.FILE,))
 
 
+@contextlib.contextmanager
+def publishing(settings: Settings, what: Shared, patience: float = -1) -> Iterator[None]:
+    """Keep the follower of this machine away until what is published here has been sent, too.
+
+    It would bring the version before back, and remove the one that is about to be sent.
+
+    Args:
+        settings: of the lake; in a folder nobody follows anything.
+        what: is published.
+        patience: seconds to wait for another, for ever if negative.
+
+    Raises:
+        filelock.Timeout: another is at it for longer.
+    """
+    if not settings.is_in_bucket:
+        yield
+        return
+    from filelock import FileLock
+
+    folder = what.here(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".sharing", timeout=patience):
+        yield
+
+
 def share(settings: Settings, version: str, what: Shared = ONLINE) -> None:
     """Send a version that was published on this machine to the bucket, where it replaces the one before."""
     shared, folder = what.in_bucket(settings), what.here(settings)
     for name in what.files:
         (shared / version / name).write_bytes((folder / version / name).read_bytes())
-    before = bucket.read(shared / POINTER)
+    before = current_in_bucket(settings, what)
     (shared / POINTER).write_text(version)
     # Whoever read the name before this still finds its files.
-    kept = {version, before.content.decode() if before else version}
-    for old in {name.partition("/")[0] for name in bucket.sizes(shared)} - {POINTER, *kept}:
+    for old in versions_in_bucket(settings, what) - {version, before}:
         bucket.remove(shared / old)
 
 
-def follow(settings: Settings, what: Shared = ONLINE) -> bool:
-    """Copy the current version of the bucket to this machine, unless it is here; return whether it was."""
-    shared, folder = what.in_bucket(settings), what.here(settings)
-    pointer = bucket.read(shared / POINTER)
-    if pointer is None:
+def current_in_bucket(settings: Settings, what: Shared) -> str | None:
+    """Return the name of the version that the bucket says is current; None before the first."""
+    pointer = bucket.read(what.in_bucket(settings) / POINTER)
+    return pointer.content.decode() if pointer else None
+
+
+def versions_in_bucket(settings: Settings, what: Shared) -> set[str]:
+    """Return the names of all versions of which the bucket has a file."""
+    return {name.partition("/")[0] for name in bucket.sizes(what.in_bucket(settings))} - {POINTER}
+
+
+def follow(settings: Settings, what: Shared = ONLINE, patience: float = 0) -> bool:
+    """Copy the current version of the bucket to this machine, unless it is here; return whether it was.
+
+    Versions that the bucket has no longer, as after an erasure, go from here as well. While this machine is
+    publishing one itself, nothing is done.
+
+    Args:
+        settings: of the lake.
+        what: is followed.
+        patience: seconds to wait for that.
+    """
+    from filelock import Timeout
+
+    try:
+        with publishing(settings, what, patience):
+            return _follow(settings, what)
+    except Timeout:
         return False
-    version = pointer.content.decode()
+
+
+def _follow(settings: Settings, what: Shared) -> bool:
+    shared, folder = what.in_bucket(settings), what.here(settings)
+    version = current_in_bucket(settings, what)
+    if version is None:
+        return False
     with contextlib.suppress(FileNotFoundError):
         if versions.current_version(folder) == version:
             return False
     versions.adopt(folder, version, {name: (shared / version / name).read_bytes() for name in what.files})
+    there = versions_in_bucket(settings, what)
+    for old in versions.version_folders(folder):
+        if old.name not in there:
+            bucket.remove(old)
     return True

@@ -1,6 +1,5 @@
 """A user who is forgotten is in no byte of the lake, and whoever is left is as if nothing had been."""
 
-import datetime as dt
 import gzip
 import json
 import shutil
@@ -10,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as papq
 import pytest
 from deltalake import DeltaTable
 
 from churn_assets.automation.history.instance import prepare_dagster_home
 from churn_assets.erasure.files import NO_SAMPLE
-from churn_assets.sample.simulator import simulate
 from churn_assets.serving.endpoint import online_folder
 from churn_assets.serving.features import online_store
 from churn_assets.settings import Settings
@@ -30,8 +27,10 @@ from churn_assets.tables import (
     USERS,
     Table,
 )
+from churn_assets_tests.end_to_end import person
 from churn_assets_tests.end_to_end.command import settings_in
-from churn_assets_tests.end_to_end.conftest import FIRST_DAY, Frame, House
+from churn_assets_tests.end_to_end.conftest import Frame, House
+from churn_assets_tests.end_to_end.person import OWN_LINES, PERSON, SOURCE, land_others, land_the_person
 from churn_assets_tests.forked import at_work, wait_until
 from churn_assets_tests.in_process import Churn, churn_on
 from churn_assets_tests.memory import write_down
@@ -41,49 +40,6 @@ from churn_assets_tests.rows import line
 
 # Sail: what is erased are files, the same on either engine; the refusal is tested on both.
 pytestmark = pytest.mark.usefixtures("on_sail")
-
-PERSON, SOURCE = 4815162342, "zz-erase-me@example.org"
-DAYS = 32
-OWN_LINES = 10
-
-
-def of_the_person(event_id: str, day: int, user: object = PERSON) -> str:
-    moment = f"{FIRST_DAY + dt.timedelta(day)}T08:00:00Z"
-    fields = {"event_id": event_id, "user_id": user, "event_ts": moment, "event_type": "purchase"}
-    return json.dumps({**fields, "country": "DE", "source_user_id": SOURCE, "amount": 2.5})
-
-
-def write(folder: Path, name: str, lines: list[str]) -> None:
-    content = "".join(f"{text}\n" for text in lines).encode()
-    (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-
-
-def land_the_person(landing: Path) -> None:
-    """The first file in order, so that previews show them; one with others; and lines that are no events."""
-    own = [of_the_person(f"own-{day}", day, f"{PERSON}.0") for day in range(OWN_LINES)]
-    write(landing, "a-own.json", own)
-    others = [line("of-another", 1, "2026-01-05", "purchase", "FR"), json.dumps({"user_id": 2})]
-    late = [of_the_person(f"late-{day}", day, str(PERSON)) for day in (20, 31)]
-    write(landing, "a-mixed.json.gz", [others[0], *late, late[0], others[1]])
-    bad = [
-        f'{{"event_id": "cut", "user_id": {PERSON}, "event_ts": "20',
-        of_the_person("old", 3, f"00{PERSON}"),
-    ]
-    write(landing, "a-bad.json", [*bad, "no JSON"])
-
-
-def land_others(landing: Path) -> None:
-    simulate(
-        str(landing),
-        landing.parent / "truth.csv",
-        users=40,
-        days=DAYS,
-        start=FIRST_DAY,
-        seed=3,
-        late_share=0.02,
-        duplicate_share=0.02,
-        corrupt_share=0.02,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -144,21 +100,8 @@ def rows(settings: Settings, table: Table) -> Frame:
 
 
 def where_the_person_is(settings: Settings) -> list[str]:
-    """Every file in whose bytes, raw, unpacked or decoded, one of the ids is."""
-    needles = (str(PERSON).encode(), SOURCE.encode(), PERSON.to_bytes(8, "little"))
-    found = []
-    for file in sorted(settings.lake_root.parent.rglob("*")):
-        if not file.is_file():
-            continue
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            content += gzip.decompress(content)
-        if file.suffix == ".parquet":
-            content += str(papq.ParquetFile(file).read().to_pylist()).encode()
-        content += str(file).encode()
-        if any(needle in content for needle in needles):
-            found.append(str(file.relative_to(settings.lake_root.parent)))
-    return found
+    """Every file in whose bytes, raw, unpacked or decoded, or name one of the ids is."""
+    return person.files_of_the_person(settings.lake_root.parent)
 
 
 def without_the_person(table: Table, before: Frame) -> Frame:

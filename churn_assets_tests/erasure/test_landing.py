@@ -3,14 +3,17 @@
 import gzip
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from churn_assets import bucket
 from churn_assets.erasure import landing
 from churn_assets.erasure.people import People
 from churn_assets.settings import Settings
 from churn_assets.tables import ERASED_LINE
-from churn_assets_tests.conftest import settings_in
+from churn_assets_tests.buckets import BucketServer
+from churn_assets_tests.conftest import bucket_settings, settings_in
 
 SEVEN = People(frozenset({7}), frozenset())
 THEIRS, OTHER = b'{"event_id":"a","user_id":"007"}', b'{"event_id": "b",  "user_id":70}'
@@ -131,3 +134,70 @@ def test_files_are_only_listed_if_so_set(tmp_path: Path) -> None:
 
     assert landing.can_rewrite(settings_in(tmp_path, deployment="local"))
     assert not landing.can_rewrite(settings_in(tmp_path, deployment="local", forget_landing="list"))
+
+
+@pytest.fixture
+def in_bucket(bucket_uri: str, tmp_path: Path) -> Settings:
+    return bucket_settings(bucket_uri, tmp_path)
+
+
+def place(settings: Settings, name: str) -> Path:
+    return settings.lake_root / "landing" / "events" / name
+
+
+def test_only_their_lines_go_from_objects(in_bucket: Settings) -> None:
+    contents = {"a.json": MIXED, "b/c.jsonl.gz": gzip.compress(MIXED), "d.json": THEIRS, "e.json": OTHER}
+    for name, content in contents.items():
+        place(in_bucket, name).write_bytes(content)
+    untouched = bucket.read(place(in_bucket, "e.json"))
+
+    assert landing.can_rewrite(in_bucket)
+    assert landing.find(in_bucket, SEVEN).lines == {"a.json": 2, "b/c.jsonl.gz": 2, "d.json": 1}
+    landing.rewrite(in_bucket, SEVEN)
+
+    assert place(in_bucket, "a.json").read_bytes() == REST
+    assert gzip.decompress(place(in_bucket, "b/c.jsonl.gz").read_bytes()) == REST
+    assert place(in_bucket, "d.json").read_text() == f"{ERASED_LINE}\n"
+    assert bucket.read(place(in_bucket, "e.json")) == untouched
+    assert landing.find(in_bucket, SEVEN).lines == {}
+
+
+def test_an_object_keeps_its_type_and_what_its_owner_has_said_of_it(
+    in_bucket: Settings, bucket_server: BucketServer
+) -> None:
+    whose = {"Bucket": in_bucket.landing_root.split("/")[2], "Key": "lake/landing/events/a.json"}
+    client = bucket_server.client()
+    client.put_object(**whose, Body=MIXED, ContentType="application/x-ndjson", Metadata={"source": "shop"})
+
+    landing.rewrite(in_bucket, SEVEN)
+
+    after = client.get_object(**whose)
+    assert (after["ContentType"], after["Metadata"]) == ("application/x-ndjson", {"source": "shop"})
+    assert after["Body"].read() == REST
+
+
+def test_what_the_owner_puts_there_meanwhile_is_not_overwritten(
+    in_bucket: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, newer = place(in_bucket, "a.json"), THEIRS + b"\n" + OTHER + b"\n"
+    path.write_bytes(MIXED)
+    replace, puts = bucket.replace, [newer]
+
+    def late(*arguments: Any) -> str | None:
+        if puts:
+            path.write_bytes(puts.pop())
+        return replace(*arguments)
+
+    monkeypatch.setattr(bucket, "replace", late)
+
+    landing.rewrite(in_bucket, SEVEN)
+
+    assert path.read_bytes() == OTHER + b"\n"
+
+
+def test_objects_are_only_listed_if_so_set_or_where_the_bucket_is_of_another_kind(
+    in_bucket: Settings,
+) -> None:
+    assert not landing.can_rewrite(in_bucket.model_copy(update={"forget_landing": "list"}))
+    assert not landing.is_in_bucket(in_bucket.model_copy(update={"landing_root": "gs://bucket/events"}))
+    assert not landing.is_in_bucket(in_bucket.model_copy(update={"landing_root": "s3://a:b@c/d?scheme=http"}))

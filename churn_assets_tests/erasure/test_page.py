@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from churn_assets import bucket
 from churn_assets.erasure import page
 from churn_assets.erasure.people import People
+from churn_assets.serving import shared_store
 from churn_assets.serving.endpoint import page_folder
 from churn_assets.serving.page.store import FILE, Filter, opened
+from churn_assets.serving.shared_store import PAGE
 from churn_assets.serving.versions import current_version
 from churn_assets.settings import Settings
-from churn_assets_tests.serving.page.stores import CONTACTS, publish
+from churn_assets_tests.conftest import bucket_settings
+from churn_assets_tests.serving.page.stores import CONTACTS, DATE, publish
 
 USER = 7
 SOURCE = b"user-7@example.com"
@@ -82,3 +86,43 @@ def test_without_a_page_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert page.count(settings, PEOPLE) == 0
     page.clean(settings, PEOPLE)
     assert not page_folder(settings).exists()
+
+
+def test_in_a_bucket_no_version_knows_them_and_other_servers_drop_their_copies(
+    bucket_uri: str, tmp_path: Path
+) -> None:
+    settings = bucket_settings(bucket_uri, tmp_path)
+    elsewhere = settings.model_copy(update={"state_root": tmp_path / "other machine"})
+    for version in ("v1-a", "v1-b"):
+        publish(page_folder(settings), version)
+        shared_store.share(settings, f"{DATE}-{version}", PAGE)
+        assert shared_store.follow(elsewhere, PAGE)
+    # Where it was published there is nothing any more.
+    bucket.remove(page_folder(settings))
+    assert page.count(settings, PEOPLE) == 1
+
+    page.clean(settings, PEOPLE)
+
+    assert page.count(settings, PEOPLE) == 0
+    assert len(shared_store.versions_in_bucket(settings, PAGE)) == 1
+    assert len(files(elsewhere)) == 2
+    assert shared_store.follow(elsewhere, PAGE)
+    for folder in (page_folder(settings), page_folder(elsewhere)):
+        [file] = folder.rglob(FILE)
+        assert SOURCE not in file.read_bytes()
+    page.clean(settings, PEOPLE)
+    assert not shared_store.follow(elsewhere, PAGE)
+
+
+def test_in_a_bucket_what_cannot_be_read_goes_as_a_whole(bucket_uri: str, tmp_path: Path) -> None:
+    settings = bucket_settings(bucket_uri, tmp_path)
+    publish(page_folder(settings), "v1-a")
+    shared_store.share(settings, f"{DATE}-v1-a", PAGE)
+    (PAGE.in_bucket(settings) / f"{DATE}-v1-a" / FILE).write_bytes(b"no database, but " + SOURCE)
+    # Else what this machine has would take its place.
+    bucket.remove(page_folder(settings))
+
+    page.clean(settings, PEOPLE)
+
+    assert bucket.sizes(PAGE.in_bucket(settings)) == {}
+    assert opened(page_folder(settings)) is None

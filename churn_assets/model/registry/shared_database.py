@@ -58,13 +58,18 @@ def fetch(settings: Settings) -> bool:
     return True
 
 
-def send(settings: Settings) -> bool:
-    """Send this machine's file to the bucket if it has changed; return whether it had."""
+def send(settings: Settings, *, always: bool = False) -> bool:
+    """Send this machine's file to the bucket if it has changed; return whether it was sent.
+
+    Args:
+        settings: of the lake.
+        always: send it whatever has changed: what the bucket has may keep, in free pages, what is deleted.
+    """
     local = settings.mlflow_folder / MLFLOW_DATABASE
     if not _is_shared(settings) or not local.exists():
         return False
     content, noted = _content(local), _noted(settings)
-    if noted and noted.digest == _digest(content):
+    if not always and noted and noted.digest == _digest(content):
         return False
     _copy(settings).write_bytes(content)
     if sent := bucket.read(_copy(settings)):

@@ -51,17 +51,18 @@ def publish_latest(lake: Lakehouse, latest: LatestFeatures, folder: Path) -> Pub
     rows = lake.read(USER_FEATURES, DateRange(latest.feature_date, latest.feature_date))
     columns = [F.col(name).cast("double").alias(name) for name in FEATURE_COLUMNS]
     table: pa.Table = rows.select("user_id", *columns).toArrow()
-    published = publish(
-        folder,
-        table["user_id"].to_numpy(),
-        table.select(FEATURE_COLUMNS).to_pandas().to_numpy(),
-        FEATURE_COLUMNS,
-        latest.feature_date,
-        latest.delta_version,
-        nullable={column.name for column in USER_FEATURES.columns if column.nullable},
-    )
-    if lake.settings.is_in_bucket:
-        shared_store.share(lake.settings, published.version)
+    with shared_store.publishing(lake.settings, shared_store.ONLINE):
+        published = publish(
+            folder,
+            table["user_id"].to_numpy(),
+            table.select(FEATURE_COLUMNS).to_pandas().to_numpy(),
+            FEATURE_COLUMNS,
+            latest.feature_date,
+            latest.delta_version,
+            nullable={column.name for column in USER_FEATURES.columns if column.nullable},
+        )
+        if lake.settings.is_in_bucket:
+            shared_store.share(lake.settings, published.version)
     return published
 
 

@@ -36,6 +36,9 @@ WEEKS = 12
 # The days of which the value is, too.
 ACTIVITY_DAYS = VALUE_WINDOW_DAYS
 
+# A server of this machine that brings a version here is waited for so long.
+FOLLOWING_SECONDS = 60
+
 # So many rows are taken from the engine at once.
 MOST_ROWS = 2_000_000
 
@@ -53,6 +56,12 @@ def is_published(lake: Lakehouse) -> bool:
     """Return whether the page shows the newest list and outcomes; also where there is no list yet."""
     if not computed_dates(lake):
         return True
+    if lake.settings.is_in_bucket:
+        # What the bucket has is published, whichever machine made it. Whoever died before it had sent its own
+        # has published nothing.
+        if shared_store.current_in_bucket(lake.settings, shared_store.PAGE) is None:
+            return False
+        shared_store.follow(lake.settings, shared_store.PAGE, FOLLOWING_SECONDS)
     try:
         snapshot = opened(page_folder(lake.settings))
     except ChurnError:
@@ -76,9 +85,10 @@ def publish(lake: Lakehouse) -> About | None:
     def write(target: Path) -> None:
         build.build(content, target / FILE)
 
-    versions.add(page_folder(lake.settings), version, write)
-    if lake.settings.is_in_bucket:
-        shared_store.share(lake.settings, version, shared_store.PAGE)
+    with shared_store.publishing(lake.settings, shared_store.PAGE):
+        versions.add(page_folder(lake.settings), version, write)
+        if lake.settings.is_in_bucket:
+            shared_store.share(lake.settings, version, shared_store.PAGE)
     return content.about
 
 

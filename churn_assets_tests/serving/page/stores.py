@@ -36,6 +36,7 @@ def content(
     date: dt.date = DATE,
     outcomes: Outcomes = NOTHING_MEASURED,
     trend_days: int = 40,
+    source: str = "one",
 ) -> build.Content:
     """Every fourth user is from FR, user 3 of an unknown country; each tenth is new."""
     users = list(range(1, contacts + 1))
@@ -79,7 +80,7 @@ def content(
     events = np.tile(np.array([0, 4, 7], dtype=np.uint16), (len(everybody), 1))
     about = About(
         overview=overview(date, outcomes, trend_days),
-        source="one",
+        source=source,
         published_at=dt.datetime(2026, 11, 23, 1, tzinfo=dt.UTC),
         contacts=contacts,
         control=len(control),
