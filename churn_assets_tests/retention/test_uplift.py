@@ -85,6 +85,25 @@ def test_what_an_order_earns_is_judged_by_the_lot_however_wrong_the_models_are()
     assert abs(judged.mean() - truth) < 3 * noise < abs(truth)
 
 
+class AsRiskSays(TLearner):
+    """Takes a fifth of each user's risk for what a contact saves."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, [], 0.2)
+
+    def churn(self, rows):
+        risk = rows["churn_probability"].to_numpy()
+        return 0.8 * risk, risk
+
+
+def test_where_uplift_says_what_risk_says_both_lists_are_one_and_earn_the_same() -> None:
+    later = bench.listed(replace(bench.CASES[0], users=500), np.random.default_rng(4))
+    later["contact_share"] = 0.9
+    assert later["value"].nunique() == 500
+
+    assert not uplift._gained_more(AsRiskSays(), later, reached=0.7).any()
+
+
 def test_a_list_has_a_user_on_the_share_of_lengths_from_the_rank_on() -> None:
     assert uplift._places(np.array([5.0, 9.0, 7.0, 1.0])).tolist() == [0.375, 0.875, 0.625, 0.125]
 
