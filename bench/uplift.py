@@ -1,6 +1,6 @@
 """Whether lists ranked by uplift earn more, and are taken only then, on users whose true effects are known.
 
-    python -m bench.uplift                       # 20 runs of each case, about two minutes
+    python -m bench.uplift                       # 10 runs of each case, minutes
     python -m bench.uplift --runs 200 --case equal
     python -m bench.uplift --users 60000 --control 0.1 0.3
 
@@ -196,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--case", default="", help="only cases with this in their name")
     parser.add_argument("--users", type=int, nargs="+", default=[6_000, 20_000])
     parser.add_argument("--control", type=float, nargs="+", default=[0.1, 0.3])
