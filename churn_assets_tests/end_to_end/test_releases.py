@@ -142,9 +142,14 @@ def test_what_changes_is_said_before_and_nothing_after(went: Went) -> None:
         assert before["user_daily_activity"] == ["amount", "not in the ledger"]
         assert before["user_monthly_activity"] == ["is new", "missing"]
     else:
-        assert before["user_features"] == [FEATURE, "other code"]
-        assert before["retention_list"] == ["uplift"]
-        assert "uplift_gain" in before["treatment_outcomes"]
+        assert before["user_features"] == [FEATURE, "code_version changed"]
+        assert before["retention_list"] == ["uplift", "upstream newer"]
+        assert before["treatment_outcomes"] == [
+            "uplift_gain",
+            "uplift_gain_low",
+            "uplift_gain_high",
+            "uplift_reason",
+        ]
         assert "users" not in before
     assert went.found["after"] == {}
 
