@@ -30,7 +30,7 @@ PARAMS = {"C": 0.01}
 
 # For the same reason a user's uplift is half what the models say of the user, and half what one save rate for
 # all says. Such a list earned a tenth more than one by the models alone where users differ, and lost half as
-# much where they do not: docs/adr/0061.
+# much where they do not: docs/adr/0062.
 OWN_SHARE = 0.5
 
 # Users in the order of their lists' dates; each block but the first is judged by models of those before it.
