@@ -285,6 +285,8 @@ AT_FULL_SIZE = (
     "end_to_end/test_releases.py",
     # lakehouse/test_bucket_lake.py has each kind of write.
     "end_to_end/test_bucket.py",
+    # What is erased from tables, versions, pages and files one by one is erasure/'s.
+    "end_to_end/test_forget_in_bucket.py",
     # Two runs at once, which faults/test_two_runs.py has as well.
     "end_to_end/test_kill.py",
     # Of history and registry one by one automation/history/ and model/registry/test_mlflow_postgres.py.

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn_assets.asset_keys import asset_key
+from churn_assets.assets import uplift
 from churn_assets.assets.code_version import code_version
 from churn_assets.assets.common import Assets, table_asset
 from churn_assets.assets.dagster_partitions import ONE_RUN_PER_RANGE, date_range, feature_dates
@@ -18,7 +19,8 @@ from churn_assets.assets.gold import reading_as
 from churn_assets.dates import ONE_DAY, DateRange
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.retention import deliveries as handing_over
-from churn_assets.retention.save_rate import SaveRate, save_rate_of
+from churn_assets.retention.ranking import Ranking, ranking_in_force
+from churn_assets.retention.save_rate import SaveRate, measured, save_rate_in_force
 from churn_assets.settings import Settings
 from churn_assets.tables import (
     CHANGE_AFTER_DAYS,
@@ -58,12 +60,16 @@ def retention_assets(settings: Settings) -> Assets:
     ) -> DataFrame:
         lake: Lakehouse = context.resources.lakehouse
         dates = date_range(context)
-        save_rate = save_rate_of(lake)
+        outcome = measured(lake)
+        save_rate = save_rate_in_force(lake.settings, outcome)
+        ranking = ranking_in_force(lake.settings, outcome)
         # There once lists are, as every other table, whoever delivers them.
         lake.read(DELIVERIES)
         kept = sorted(handing_over.attempted_dates(lake) & set(dates.days()))
-        context.add_output_metadata(_in_force(settings, save_rate, kept))
-        return _lists(lake, dates, kept, terms(settings, save_rate), predictions, reasons, features)
+        context.add_output_metadata(_in_force(settings, save_rate, ranking, kept))
+        by_uplift = uplift.in_force(lake, ranking, outcome)
+        given = terms(settings, save_rate)
+        return _lists(lake, dates, kept, given, predictions, reasons, features, by_uplift)
 
     @dg.asset(
         **table_asset(DELIVERIES, settings),
@@ -107,7 +113,9 @@ def terms(settings: Settings, save_rate: SaveRate) -> retention.Terms:
     )
 
 
-def _in_force(settings: Settings, save_rate: SaveRate, kept: Sequence[dt.date]) -> dict[str, Any]:
+def _in_force(
+    settings: Settings, save_rate: SaveRate, ranking: Ranking, kept: Sequence[dt.date]
+) -> dict[str, Any]:
     budget = settings.contact_budget
     return {
         "budget": "none" if budget is None else budget,
@@ -115,6 +123,7 @@ def _in_force(settings: Settings, save_rate: SaveRate, kept: Sequence[dt.date]) 
         "control_share": settings.control_share,
         "save_rate": save_rate.rate,
         "save_rate_says": save_rate.says,
+        "ranking": ranking.says,
         "kept_as_handed_over": ", ".join(map(str, kept)) or "none",
     }
 
@@ -127,6 +136,7 @@ def _lists(  # noqa: PLR0913, PLR0917 - the inputs of the asset
     predictions: DataFrame,
     reasons: DataFrame,
     features: DataFrame,
+    by_uplift: uplift.Uplifts | None,
 ) -> DataFrame:
     """Return the lists of dates, each of which depends on those before it."""
     made: list[DataFrame] = []
@@ -136,15 +146,17 @@ def _lists(  # noqa: PLR0913, PLR0917 - the inputs of the asset
             # Somebody has it: what is in the table must go on to say what they have.
             rows = lake.read(RETENTION_LIST, DateRange(day, day))
         else:
+            scored, known = _on(predictions, day), _on(features, day)
             rows = retention.retention_list(
-                _on(predictions, day),
+                scored,
                 lake.read(CHURN_PREDICTIONS, _only(day - CHANGE_AFTER_DAYS * ONE_DAY)),
                 _on(reasons, day),
-                _on(features, day),
+                known,
                 lake.read(USER_DAILY_ACTIVITY, DateRange(day - (VALUE_WINDOW_DAYS - 1) * ONE_DAY, day)),
                 lake.read(USERS),
                 _listed_near(lake, day, dates, kept, listed),
                 given,
+                by_uplift(scored, known) if by_uplift else None,
             )
         if day < dates.end:
             # Computed here and now, or each list would compute all before it again.

@@ -11,7 +11,8 @@ from typing import Any
 from churn_assets.dates import ONE_DAY
 from churn_assets.lakehouse.lake import Lakehouse
 from churn_assets.retention.overview import Cohort, Curve, Outcomes, Overview, TrendDay
-from churn_assets.retention.save_rate import save_rate_of
+from churn_assets.retention.ranking import ranking_in_force
+from churn_assets.retention.save_rate import measured, save_rate_in_force
 from churn_assets.retention.survival import kaplan_meier, lifetimes
 from churn_assets.tables import (
     CHURN_PREDICTIONS,
@@ -130,13 +131,16 @@ def curves(lake: Lakehouse, day: dt.date) -> list[Curve]:
 
 def outcomes(lake: Lakehouse) -> Outcomes:
     """Return what contacting brought; no row where nobody has said whom they contacted."""
-    says = save_rate_of(lake).says
+    of_all = measured(lake)
+    says = save_rate_in_force(lake.settings, of_all).says
+    ranking = ranking_in_force(lake.settings, of_all).says
     if lake.version(TREATMENT_OUTCOMES) < 1:
-        return Outcomes(says, ())
+        return Outcomes(says, (), ranking)
     columns = ", ".join(TREATMENT_OUTCOMES.column_names)
     rows = lake.query(f"SELECT {columns} FROM {{outcomes}}", outcomes=TREATMENT_OUTCOMES)  # noqa: S608 - of the contract
     order = {dimension: place for place, dimension in enumerate(OUTCOME_DIMENSIONS)}
-    return Outcomes(says, tuple(sorted(rows, key=lambda row: (order[row["dimension"]], row["segment"]))))
+    in_order = sorted(rows, key=lambda row: (order[row["dimension"]], row["segment"]))
+    return Outcomes(says, tuple(in_order), ranking)
 
 
 def _curve(name: str, rows: Sequence[dict[str, Any]]) -> Curve:

@@ -88,7 +88,7 @@ def effect(counts: pd.DataFrame, channel: str | None = None, seed: int = SEED) -
         counts = _comparable(counts)
         cells = counts.groupby(["month", "risk_band"]).ngroup().to_numpy()
     else:
-        cells = _cells(counts)
+        cells = comparable_cells(counts)
     drawn_from = _categories(counts, cells, channel)
     known = _sizes(drawn_from)
     reached = _reached(drawn_from) if known["contact_users"] and known["control_users"] else None
@@ -133,7 +133,7 @@ def _comparable(counts: pd.DataFrame) -> pd.DataFrame:
     return counts.loc[sizes.reindex(keys).to_numpy() >= CHANNEL_CELL_USERS]
 
 
-def _cells(counts: pd.DataFrame) -> np.ndarray:
+def comparable_cells(counts: pd.DataFrame) -> np.ndarray:
     """Number the cells within which lots are compared, shape (rows,): a month's band, or several together.
 
     If the control's share was changed, comparing all with all would compare months. Cells are put together

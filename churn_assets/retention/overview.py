@@ -35,10 +35,14 @@ class Curve(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """The save rate in force, in words, and the rows of ``gold.treatment_outcomes``."""
+    """The save rate in force, in words, the rows of ``gold.treatment_outcomes``, and the order of lists.
+
+    ``ranking`` is empty in what was published before there was another order than that of risk.
+    """
 
     says: str
     rows: tuple[dict[str, Any], ...]
+    ranking: str = ""
 
 
 class Overview(NamedTuple):

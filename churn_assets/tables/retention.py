@@ -2,7 +2,7 @@
 
 from churn_assets.contracts import Column, Reads, Table, WriteMode
 from churn_assets.tables.columns import FEATURE_DATE, MODEL_VERSION, SOURCE_USER_ID, USER_ID
-from churn_assets.tables.features import USER_FEATURES
+from churn_assets.tables.features import FEATURE_COLUMNS, USER_FEATURES
 from churn_assets.tables.predictions import CHURN_PREDICTIONS, CHURN_REASONS
 from churn_assets.tables.users import USER_DAILY_ACTIVITY, USERS
 
@@ -70,8 +70,8 @@ RETENTION_LIST = Table(
         Column(
             "expected_gain",
             "double",
-            "churn_probability x save_rate x value - CHURN_CONTACT_COST, above 0; of control what a contact "
-            "would gain.",
+            "churn_probability x save_rate x value - CHURN_CONTACT_COST, above 0; where there is an uplift, "
+            "that x value - CHURN_CONTACT_COST; of control what a contact would gain.",
             minimum=0,
         ),
         Column(
@@ -91,6 +91,15 @@ RETENTION_LIST = Table(
         Column("reason_2", "string", "The next of what raises it; null for none.", nullable=True),
         Column("reason_3", "string", "The third; null for none.", nullable=True),
         MODEL_VERSION,
+        Column(
+            "uplift",
+            "double",
+            "By how much a contact lowers this user's probability of churn, at most churn_probability; null "
+            "where the list is ranked by risk, as uplift is not known to earn more.",
+            nullable=True,
+            minimum=-1,
+            maximum=1,
+        ),
     ),
     WriteMode.REPLACE_PARTITIONS,
     key=("user_id", "feature_date"),
@@ -116,6 +125,10 @@ RETENTION_LIST = Table(
         ),
         # From a setting, or from what contacts were measured to bring.
         "save_rate": (),
+        "uplift": (
+            CHURN_PREDICTIONS["churn_probability"],
+            *(USER_FEATURES[name] for name in FEATURE_COLUMNS),
+        ),
         **{
             f"reason_{place}": (
                 CHURN_REASONS["reason"],
@@ -348,6 +361,17 @@ TREATMENT_OUTCOMES = Table(
             nullable=True,
             minimum=0,
         ),
+        Column(
+            "uplift_gain",
+            "double",
+            "Of all: what lists ranked by uplift earn more than by risk, for each listed user, as the mean "
+            "over all budgets, in the currency of value; measured on users listed later than those that "
+            "uplift was learned from. Null for the reason in uplift_reason.",
+            nullable=True,
+        ),
+        Column("uplift_gain_low", "double", "Lower end of its 95 % interval.", nullable=True),
+        Column("uplift_gain_high", "double", "Upper end of its 95 % interval.", nullable=True),
+        Column("uplift_reason", "string", "Of all: why there is no uplift_gain, in words.", nullable=True),
     ),
     WriteMode.REPLACE_ALL,
     key=("dimension", "segment"),
@@ -358,5 +382,7 @@ TREATMENT_OUTCOMES = Table(
         "contacted_control_users <= control_users",
         "(save_rate IS NULL) = (reason IS NOT NULL)",
         "save_rate_low <= save_rate_high",
+        "uplift_gain IS NULL OR uplift_reason IS NULL",
+        "uplift_gain_low <= uplift_gain_high",
     ),
 )

@@ -67,6 +67,7 @@ def retention_list(  # noqa: PLR0913, PLR0917 - a parameter for each table that 
     users: DataFrame,
     listed: DataFrame,
     terms: Terms,
+    uplifts: DataFrame | None = None,
 ) -> DataFrame:
     """List whom to contact after one feature_date, and the control group.
 
@@ -79,12 +80,15 @@ def retention_list(  # noqa: PLR0913, PLR0917 - a parameter for each table that 
         users: ``clean.users``.
         listed: ``user_id`` of those who are in no list now, as another one is too close.
         terms: budget, costs, and control group.
+        uplifts: user_id (bigint) and uplift (double, by how much a contact lowers the probability of churn)
+            of the scored users, where the list is ranked by it; None where it is ranked by risk.
 
     Returns:
         The columns of ``tables.RETENTION_LIST``. The list ends with the last contact of the budget, so that
         control users are as much worth contacting as those who are contacted.
     """
-    ranked = _ranked(_worth_contacting(predictions, activity, terms), listed, terms)
+    worth = _worth_contacting(predictions, activity, terms)
+    ranked = _ranked(_by_risk(worth) if uplifts is None else _by_uplift(worth, uplifts, terms), listed, terms)
     before = week_before.select("user_id", F.col("churn_probability").alias("probability_before"))
     return (
         ranked.join(before, "user_id", "left")
@@ -116,6 +120,24 @@ def _worth_contacting(predictions: DataFrame, activity: DataFrame, terms: Terms)
         .withColumn("expected_gain", gain)
         .where(F.col("expected_gain") > F.lit(0.0))
         .select("user_id", "feature_date", "churn_probability", "value", "expected_gain", "model_version")
+    )
+
+
+def _by_risk(worth: DataFrame) -> DataFrame:
+    return worth.withColumn("uplift", F.lit(None).cast("double"))
+
+
+def _by_uplift(worth: DataFrame, uplifts: DataFrame, terms: Terms) -> DataFrame:
+    """Of those who are worth contacting by their risk, the ones whom a contact saves, with that gain.
+
+    Nobody else: uplift was learned from users who had been listed, and says little of those who never are.
+    """
+    saved = F.coalesce(F.col("uplift"), F.col("churn_probability") * F.lit(float(terms.save_rate)))
+    gain = saved * F.col("value") - F.lit(float(terms.contact_cost))
+    return (
+        worth.join(uplifts.select("user_id", "uplift"), "user_id", "left")
+        .withColumn("expected_gain", gain)
+        .where(F.col("expected_gain") > F.lit(0.0))
     )
 
 

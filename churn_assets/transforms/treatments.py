@@ -5,6 +5,7 @@ import datetime as dt
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from churn_assets import tables
 from churn_assets.transforms import values
 from churn_assets.transforms.parsing import utc_timestamp
 
@@ -150,6 +151,44 @@ def treatment_counts(
             F.max("feature_date").alias("last_feature_date"),
         )
     )
+
+
+def assigned_users(listed: DataFrame, labels: DataFrame, features: DataFrame) -> DataFrame:
+    """Return listed users with what was known of them, the lot, and whether they churned.
+
+    Each user counts once, on the first date that lists them, if that date has their label.
+
+    Args:
+        listed: ``gold.retention_list``.
+        labels: ``gold.churn_labels``.
+        features: ``gold.user_features`` of the dates of the lists.
+
+    Returns:
+        user_id (bigint), feature_date (date), is_contact (boolean: assigned to be contacted, else control),
+        churned (boolean), churn_probability and value (double, as the list has them), and the features that
+        models are trained on (double).
+    """
+    known = features.select("user_id", "feature_date", *as_inputs())
+    return (
+        first_listings(listed)
+        .select("user_id", "feature_date", "assigned_group", "churn_probability", "value")
+        .join(labels.select("user_id", "feature_date", "label"), ["user_id", "feature_date"])
+        .join(known, ["user_id", "feature_date"])
+        .select(
+            "user_id",
+            "feature_date",
+            (F.col("assigned_group") == F.lit(CONTACT)).alias("is_contact"),
+            (F.col("label") == 1).alias("churned"),
+            "churn_probability",
+            "value",
+            *tables.FEATURE_COLUMNS,
+        )
+    )
+
+
+def as_inputs() -> list[Column]:
+    """Return the features that models are trained on, as doubles."""
+    return [F.col(name).cast("double").alias(name) for name in tables.FEATURE_COLUMNS]
 
 
 def treatment_use(listed: DataFrame, treatments: DataFrame, horizon_days: int) -> DataFrame:

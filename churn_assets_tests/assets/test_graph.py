@@ -251,8 +251,8 @@ def test_a_list_is_made_of_scores_and_their_reasons_and_is_what_is_delivered(gra
     assert graph.get(asset_key(DELIVERIES)).parent_keys == {asset_key(RETENTION_LIST)}
 
 
-def test_outcomes_of_treatments_follow_what_was_imported_listed_and_labelled(graph) -> None:
-    read = {asset_key(table) for table in (TREATMENTS, RETENTION_LIST, CHURN_LABELS)}
+def test_outcomes_of_treatments_follow_what_was_imported_listed_labelled_and_known(graph) -> None:
+    read = {asset_key(table) for table in (TREATMENTS, RETENTION_LIST, CHURN_LABELS, USER_FEATURES)}
 
     assert graph.get(asset_key(TREATMENT_OUTCOMES)).parent_keys == read
     # Filled from outside, as the landing zone is.

@@ -17,10 +17,12 @@ from churn_assets.lakehouse.io_manager import LakeIOManager
 from churn_assets.retention.summary import list_metadata
 from churn_assets.settings import Settings
 from churn_assets.tables import (
+    CHURN_LABELS,
     CHURN_PREDICTIONS,
     CHURN_REASONS,
     DELIVERIES,
     RETENTION_LIST,
+    TREATMENT_OUTCOMES,
     USER_DAILY_ACTIVITY,
     USER_FEATURES,
     USERS,
@@ -158,6 +160,7 @@ def test_the_lists_say_what_they_come_to(lake: FolderLakehouse) -> None:
     assert said == {"contacts": 3, "control": 2, "expected_gain": 13.0, "contacts_high": 2}
     assert metadata["budget"].value == 3
     assert metadata["save_rate_says"].value == "save rate 0.125 assumed (CHURN_SAVE_RATE)"
+    assert metadata["ranking"].value == "ranked by risk x value"
     assert "| 9 |" in str(metadata["preview"].value)
 
 
@@ -243,3 +246,58 @@ def test_whatever_the_risks_budget_and_pause_hold_and_a_user_stays_in_one_group(
     assert all(len(of_user) == 1 for of_user in groups.values())
     control = sum(of_user == {"control"} for of_user in groups.values())
     assert 0.1 < control / len(groups) < 0.5
+
+
+def test_where_uplift_earns_more_the_list_is_ranked_by_what_earlier_lists_taught(
+    make_settings: MakeSettings, spark: SparkSession
+) -> None:
+    before = day(-60)
+    lake = FolderLakehouse(
+        make_settings(start_date=before, end_date=D, saved_value=64.0, save_rate=0.125), lambda: spark
+    )
+    # Of users with one event contact saves all who would churn, of those with nine nobody; a half would.
+    told = range(100, 900)
+    events = {user: 1 if user % 2 else 9 for user in told}
+    control = {user for user in told if user % 8 < 4}
+    churners = {user for user in told if user % 16 < 8 and (user in control or events[user] == 9)}
+    old = [
+        (user, before, None, user, "control" if user in control else "contact", 0.5, None, "medium", 64.0,
+         3.0, 0.125, None, None, None, 1)
+        for user in told
+    ]  # fmt: skip
+    lake.write(RETENTION_LIST, frame(spark, RETENTION_LIST, old), DateRange(before, before))
+    labels = [(user, before, int(user in churners)) for user in told]
+    lake.write(CHURN_LABELS, frame(spark, CHURN_LABELS, labels), DateRange(before, before))
+    features = [(user, before, of, 1, 0, 0, 9, 0) for user, of in events.items()]
+    features += [(user, D, of, 1, 0, 0, 9, 0) for user, of in ((1, 9), (2, 1))]
+    for on in (before, D):
+        rows = [row for row in features if row[1] == on]
+        lake.write(USER_FEATURES, frame(spark, USER_FEATURES, rows), DateRange(on, on))
+    scored = [(user, D, p, True, NOON, 1) for user, p in ((1, 0.9), (2, 0.6))]
+    lake.write(CHURN_PREDICTIONS, frame(spark, CHURN_PREDICTIONS, scored), DateRange(D, D))
+    lake.write(CHURN_REASONS, frame(spark, CHURN_REASONS, []), DateRange(D, D))
+    lake.write(USERS, frame(spark, USERS, [(user, before, D, "DE") for user in (1, 2)]))
+    known = dict.fromkeys(TREATMENT_OUTCOMES.column_names) | {
+        "dimension": "all", "segment": "all", "first_feature_date": before, "last_feature_date": before,
+        "contact_users": 400, "contact_churners": 100, "contacted_users": 400, "contacted_churners": 100,
+        "control_users": 400, "control_churners": 200, "contacted_control_users": 0, "reached": 1.0,
+        "save_rate": 0.5, "save_rate_low": 0.4, "save_rate_high": 0.6,
+        "uplift_gain": 2.0, "uplift_gain_low": 1.0, "uplift_gain_high": 3.0,
+    }  # fmt: skip
+    outcomes = [tuple(known[name] for name in TREATMENT_OUTCOMES.column_names)]
+    lake.write(TREATMENT_OUTCOMES, frame(spark, TREATMENT_OUTCOMES, outcomes))
+
+    result = listing(lake, DateRange(D, D))
+
+    found = rows_of(lake.read(RETENTION_LIST, DateRange(D, D)), "rank", "user_id", "churn_probability")
+    # By risk user 1 would be first.
+    assert found == [(1, 2, 0.6), (2, 1, 0.9)]
+    uplift = dict(rows_of(lake.read(RETENTION_LIST, DateRange(D, D)), "user_id", "uplift"))
+    assert uplift[2] > uplift[1] > 0
+    made = result.asset_materializations_for_node(asset_key(RETENTION_LIST).to_python_identifier())
+    assert str(made[0].metadata["ranking"].value).startswith("ranked by uplift x value, which earns +2.00")
+    assert verdicts(result)[RANKS]
+
+    listing(lake, DateRange(D, D), save_rate_source="assumed")
+    pinned = rows_of(lake.read(RETENTION_LIST, DateRange(D, D)), "rank", "user_id", "uplift")
+    assert pinned == [(1, 1, None), (2, 2, None)]

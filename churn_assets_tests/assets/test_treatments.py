@@ -19,6 +19,7 @@ from churn_assets.tables import (
     RETENTION_LIST,
     TREATMENT_OUTCOMES,
     TREATMENTS,
+    USER_FEATURES,
 )
 from churn_assets_tests.rows import NOON, D, frame, rows_of
 
@@ -28,7 +29,7 @@ CONTACTED_AT = dt.datetime.combine(D, dt.time(12), dt.UTC) + dt.timedelta(days=2
 def materialize(lake, instance) -> dict[str, Any]:
     """The metadata of the materialisation."""
     outcomes = treatment_assets(lake.settings)
-    sources = [dg.AssetSpec(asset_key(table)) for table in (RETENTION_LIST, CHURN_LABELS)]
+    sources = [dg.AssetSpec(asset_key(table)) for table in (RETENTION_LIST, CHURN_LABELS, USER_FEATURES)]
     resources = {"lakehouse": lake, "lake_io": LakeIOManager(lake)}
     dg.materialize(
         [*outcomes, *sources],
@@ -76,6 +77,8 @@ def known(lake, spark):
     lake.write(RETENTION_LIST, frame(spark, RETENTION_LIST, rows), day)
     lake.write(CHURN_LABELS, frame(spark, CHURN_LABELS, labels), day)
     lake.write(TREATMENTS, frame(spark, TREATMENTS, treated))
+    features = [(user, D, 1, 1, 0, 0, 0, 0) for user in range(600)]
+    lake.write(USER_FEATURES, frame(spark, USER_FEATURES, features), day)
     return lake
 
 
@@ -110,6 +113,10 @@ def test_outcomes_are_measured_overall_and_by_band_channel_and_month(known, inst
     assert metadata["save_rate"].startswith("save rate 0.20 measured (")
     assert metadata[READ_VERSIONS] == versions_read(known)
     assert metadata["contacted_control_users"] == 1
+    # What earlier users taught cannot be judged on later ones.
+    assert of_all["uplift_gain"] is None
+    assert of_all["uplift_reason"] == "all 600 users were first listed around 2026-03-10: none later"
+    assert metadata["ranking"] == f"ranked by risk x value, as uplift is not known: {of_all['uplift_reason']}"
 
 
 def test_without_lists_and_treatments_there_is_no_outcome(lake, instance) -> None:

@@ -1,4 +1,4 @@
-"""A lake that 0.1.0's own code made goes on with a release whose contract has a column more than today's."""
+"""Lakes that releases' own code made go on with a release whose contract has a column more than today's."""
 
 import json
 import os
@@ -76,25 +76,43 @@ def rows_of(lake_root: Path, table: Table, *more: str) -> Any:
 
 
 class Went(NamedTuple):
-    """A lake of 0.1.0 before and after the next release went on with it, and one that it made alone."""
+    """A lake of an earlier release before and after the next one went on with it."""
 
+    of: str
     before: Path
     after: Path
-    rebuilt: Path
     found: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def went(tmp_path_factory: pytest.TempPathFactory, deployment: str) -> Went:
-    folder = tmp_path_factory.mktemp("release")
-    lake_root = unpack("0.1.0", folder)
-    before = shutil.copytree(lake_root, folder / "before")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The next release."""
+    return with_a_feature_more(tmp_path_factory.mktemp("next"))
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory, release: Path) -> Path:
+    """A lake of the same events that the next release made alone."""
+    folder = tmp_path_factory.mktemp("rebuilt")
+    landing = unpack("0.1.0", folder / "events") / "landing" / "events"
     # On the engine that takes seconds, whatever the other one computes on: both give equal tables.
-    rebuilt = settings_of(folder / "rebuilt", "local", lake_root / "landing" / "events")
-    release = with_a_feature_more(folder / "next")
+    settings = settings_of(folder / "lake", "local", landing)
+    _asked(release, settings, "--rebuild")
+    return settings.lake_root
+
+
+@pytest.fixture(scope="module", params=["0.1.0", "0.2.0"])
+def went(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    deployment: str,
+    release: Path,
+) -> Went:
+    folder = tmp_path_factory.mktemp("release")
+    lake_root = unpack(request.param, folder)
+    before = shutil.copytree(lake_root, folder / "before")
     said = _asked(release, settings_of(lake_root, deployment))
-    _asked(release, rebuilt, "--rebuild")
-    return Went(before, lake_root, rebuilt.lake_root, json.loads(said.splitlines()[-1]))
+    return Went(request.param, before, lake_root, json.loads(said.splitlines()[-1]))
 
 
 def _asked(release: Path, settings: Settings, *arguments: str) -> str:
@@ -116,20 +134,33 @@ def _asked(release: Path, settings: Settings, *arguments: str) -> str:
 def test_what_changes_is_said_before_and_nothing_after(went: Went) -> None:
     before = went.found["before"]
 
-    # 0.1.0 kept no ledger, so nobody can say what these dates were computed from.
-    history = [column.name for column in HISTORY]
-    assert before["user_features"] == [*history, FEATURE, "not in the ledger"]
-    assert before["users"][0] == "source_user_id"
-    assert before["user_daily_activity"] == ["amount", "not in the ledger"]
-    assert before["user_monthly_activity"] == ["is new", "missing"]
+    if went.of == "0.1.0":
+        # 0.1.0 kept no ledger, so nobody can say what these dates were computed from.
+        history = [column.name for column in HISTORY]
+        assert before["user_features"] == [*history, FEATURE, "not in the ledger"]
+        assert before["users"][0] == "source_user_id"
+        assert before["user_daily_activity"] == ["amount", "not in the ledger"]
+        assert before["user_monthly_activity"] == ["is new", "missing"]
+    else:
+        assert before["user_features"] == [FEATURE, "code_version changed"]
+        assert before["retention_list"] == ["uplift", "upstream newer"]
+        assert before["treatment_outcomes"] == [
+            "uplift_gain",
+            "uplift_gain_low",
+            "uplift_gain_high",
+            "uplift_reason",
+        ]
+        assert "users" not in before
     assert went.found["after"] == {}
 
 
 @pytest.mark.parametrize("table", REBUILT, ids=lambda table: table.name)
-def test_its_rows_are_those_of_a_lake_that_the_next_release_made_alone(went: Went, table: Table) -> None:
+def test_its_rows_are_those_of_a_lake_that_the_next_release_made_alone(
+    went: Went, rebuilt: Path, table: Table
+) -> None:
     more = [FEATURE] if table is USER_FEATURES else []
 
-    assert rows_of(went.after, table, *more) == rows_of(went.rebuilt, table, *more)
+    assert rows_of(went.after, table, *more) == rows_of(rebuilt, table, *more)
 
 
 def test_versions_of_six_features_score_explain_and_watch_as_before(went: Went) -> None:

@@ -18,13 +18,16 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from churn_assets_tests.releases.unpack import FIRST_DAY, HORIZON, MADE_AT, archive_of
+from churn_assets_tests.releases.unpack import FIRST, FIRST_DAY, HORIZON, MADE_AT, archive_of
 
 DAYS = 42
 # The first run takes these, the second the rest: each table has a past.
 FIRST_RUN_DAYS = 40
 REGULARS, DAILY = 250, 190
 COUNTRIES = ("DE", "FR", "GB")
+
+# Users of whom releases after the first are told that they were contacted.
+CONTACTED = 30
 
 CHURN = "from churn_assets.cli import main; main()"
 
@@ -73,7 +76,7 @@ def land(folder: Path) -> None:
 
 
 def main(checkout: Path, release: str) -> None:
-    """Land, run twice, and pack what there is then, but for logs and locks."""
+    """Land, run twice, say who was contacted, and pack what there is then, but for logs and locks."""
     shutil.rmtree(MADE_AT, ignore_errors=True)
     lake, aside = MADE_AT / "lake", MADE_AT / "aside"
     landing = lake / "landing" / "events"
@@ -81,16 +84,23 @@ def main(checkout: Path, release: str) -> None:
     aside.mkdir()
     for file in sorted(landing.iterdir())[FIRST_RUN_DAYS:]:
         file.rename(aside / file.name)
-    _churn(checkout, lake)
+    _churn(checkout, lake, "run")
     for file in aside.iterdir():
         file.rename(landing / file.name)
-    _churn(checkout, lake)
+    _churn(checkout, lake, "run")
+    if release != FIRST:
+        contacts = aside / "contacts.csv"
+        treated_at = FIRST_DAY + timedelta(days=DAYS)
+        rows = [f"{user},{treated_at},email" for user in range(1, CONTACTED + 1)]
+        contacts.write_text("\n".join(["user_id,treated_at,channel", *rows]) + "\n")
+        _churn(checkout, lake, "import", "--treatments", str(contacts))
+        _churn(checkout, lake, "run")
     with tarfile.open(archive_of(release), "w:xz", preset=9) as packed:
         packed.add(lake, "lake", filter=_kept)
     print(f"{archive_of(release)}: {archive_of(release).stat().st_size / 1e6:.2f} MB")
 
 
-def _churn(checkout: Path, lake: Path) -> None:
+def _churn(checkout: Path, lake: Path, *command: str) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ["HOME"],
@@ -101,12 +111,13 @@ def _churn(checkout: Path, lake: Path) -> None:
         # Nobody listens there: the endpoint is a server that ends with the run.
         "CHURN_ENDPOINT_URL": "http://127.0.0.1:18080",
     }
-    subprocess.run([sys.executable, "-c", CHURN, "run"], check=True, env=environment, cwd=MADE_AT)
+    subprocess.run([sys.executable, "-c", CHURN, *command], check=True, env=environment, cwd=MADE_AT)
 
 
 def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    # Dagster keeps what steps printed; the endpoint's token is a secret, though nobody's.
-    dropped = (".locks", "logs", "compute_logs", "compute_log", "token", "sample")
+    # Dagster keeps what steps printed; the endpoint's tokens are secrets, though nobody's. So is the key of
+    # the models, without which none of them would be run.
+    dropped = (".locks", "logs", "compute_logs", "compute_log", "token", "admin-token", "sample")
     if any(part in dropped for part in Path(member.name).parts):
         return None
     member.uid = member.gid = 0

@@ -20,6 +20,7 @@ CONTRACT = f'''    Column(
         sources=(USER_DAILY_ACTIVITY["events"], USER_DAILY_ACTIVITY["event_date"]),
     ),
 )
+
 ALL_FEATURES'''
 ACTIVE_DAYS, EVENTS = (
     f"(history.{name}[row] - seen.of(history.{name}))" for name in ("active_days", "events")
@@ -28,7 +29,7 @@ TRANSFORM = f'''            "{FEATURE}": {EVENTS} / {ACTIVE_DAYS},
             "amount_total": '''
 
 REPLACED = {
-    "tables/features.py": {")\nALL_FEATURES": CONTRACT},
+    "tables/features.py": {")\n\nALL_FEATURES": CONTRACT},
     "transforms/running.py": {'            "amount_total": ': TRANSFORM},
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 FIRST_DAY = dt.date(2026, 1, 1)
 HORIZON = 7
 
+FIRST = "0.1.0"
+
 # Where lakes are made. MLflow and Dagster keep absolute paths, which are looked for by this name.
 MADE_AT = Path("/tmp/churn-release")
 
@@ -21,12 +23,15 @@ def archive_of(release: str) -> Path:
 def unpack(release: str, folder: Path) -> Path:
     """The lake of a release, as if it had been made in ``folder``.
 
-    Tables move with their folder. MLflow's and Dagster's databases and the logged models name their files by
-    path, and who moves a lake by hand has to replace these as well.
+    Tables move with their folder. In the first release MLflow's and Dagster's databases and the logged models
+    named their files by path, and who moved a lake by hand had to replace these as well; the later ones
+    follow a moved lake by themselves.
     """
     with tarfile.open(archive_of(release)) as packed:
         packed.extractall(folder, filter="data")
     lake = folder / "lake"
+    if release != FIRST:
+        return lake
     for database in [lake / "mlflow" / "mlflow.db", *lake.glob("dagster/history/**/*.db")]:
         _relocate(database, str(MADE_AT), str(folder))
     for model in lake.glob("mlflow/artifacts/models/*/artifacts/MLmodel"):

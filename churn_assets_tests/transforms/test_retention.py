@@ -31,6 +31,7 @@ def listed(
     amounts: list[tuple[int, Any]] | None = None,
     sources: dict[int, str] | None = None,
     in_pause: tuple[int, ...] = (),
+    uplifts: dict[int, float] | None = None,
 ) -> DataFrame:
     """The list of D, on which these users have these probabilities of churn."""
     source = sources or {}
@@ -53,6 +54,7 @@ def listed(
         frame(spark, tables.USERS, [(user, day(-99), D, None, source.get(user)) for user in probabilities]),
         spark.createDataFrame([(user,) for user in in_pause], "user_id bigint"),
         terms,
+        spark.createDataFrame(list(uplifts.items()), "user_id bigint, uplift double") if uplifts else None,
     )
     assert found.dtypes == [(column.name, column.type) for column in tables.RETENTION_LIST.columns]
     return found
@@ -76,7 +78,7 @@ def test_a_user_is_listed_whose_contact_gains_more_than_it_costs_with_what_is_kn
 
     assert rows_of(found) == [
         (7, D, "ann@example.com", 1, "contact", 0.75, 0.5, "high", 64.0, 5.0, 0.125,
-         "Only 2 active days in the last 30", None, None, 4)
+         "Only 2 active days in the last 30", None, None, 4, None)
     ]  # fmt: skip
 
 
@@ -140,6 +142,33 @@ def test_without_a_budget_of_contacts_nobody_is_listed_and_none_is_no_limit(spar
 
     assert ranks(listed(spark, risks, WITH_CONTROL._replace(budget=0))) == []
     assert len(ranks(listed(spark, risks, WITH_CONTROL))) == 9
+
+
+def test_by_uplift_those_whom_a_contact_saves_come_first_and_others_not_at_all(spark: SparkSession) -> None:
+    # User 3 is not worth a contact by risk, user 4 churns whatever one does, and of user 5 nothing is known.
+    found = listed(
+        spark,
+        {1: 0.9, 2: 0.5, 3: 0.1, 4: 0.9, 5: 0.25},
+        uplifts={1: 0.0625, 2: 0.25, 3: 0.25, 4: -0.125},
+    )
+
+    assert rows_of(found, "rank", "user_id", "expected_gain", "uplift", "save_rate", "risk_band") == [
+        (1, 2, 15.0, 0.25, 0.125, "medium"),
+        (2, 1, 3.0, 0.0625, 0.125, "high"),
+        (3, 5, 1.0, None, 0.125, "medium"),
+    ]
+
+
+def test_by_uplift_budget_and_control_group_hold_as_before(spark: SparkSession) -> None:
+    risks, reversed_uplift = (
+        dict.fromkeys(range(1, 10), 0.9),
+        {user: 0.9 - user / 16 for user in range(1, 10)},
+    )
+
+    # Users 1, 7 and 8 are control.
+    found = listed(spark, risks, WITH_CONTROL._replace(budget=2), uplifts=reversed_uplift)
+
+    assert ranks(found) == [(1, 1, "control"), (2, 2, "contact"), (3, 3, "contact")]
 
 
 def test_who_is_in_the_pause_is_not_listed_and_the_next_take_their_places(spark: SparkSession) -> None:

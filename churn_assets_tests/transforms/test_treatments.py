@@ -167,3 +167,33 @@ def test_treatments_are_counted_by_what_they_are_good_for(spark):
         "treatments_outside_horizon": 2,
         "treatments_repeated": 1,
     }
+
+
+def test_uplift_is_learned_from_the_first_listing_with_what_was_known_of_the_user_then(spark):
+    known = "user_id bigint, feature_date date, assigned_group string, churn_probability double, value double"
+    lists = [
+        (1, D, "contact", 0.5, 20.0),
+        (1, day(31), "contact", 0.75, 30.0),
+        (2, day(1), "control", 0.25, 10.0),
+        # No label yet, and no features.
+        (3, D, "contact", 0.5, 50.0),
+        (4, D, "contact", 0.5, 50.0),
+    ]
+    labels = [(1, D, 1), (1, day(31), 0), (2, day(1), 0), (4, D, 0)]
+    features = [
+        (user, on, events, 1, 0, 0, 0, 0)
+        for user, on, events in ((1, D, 8), (1, day(31), 9), (2, day(1), 7), (3, D, 6))
+    ]
+
+    found = treatments.assigned_users(
+        spark.createDataFrame(lists, known),
+        frame(spark, tables.CHURN_LABELS, labels),
+        frame(spark, tables.USER_FEATURES, features),
+    )
+
+    assert found.columns[-len(tables.FEATURE_COLUMNS) :] == tables.FEATURE_COLUMNS
+    columns = ("is_contact", "churned", "churn_probability", "value", "event_count_30d")
+    assert rows_of(found, "user_id", "feature_date", *columns) == [
+        (1, D, True, True, 0.5, 20.0, 8.0),
+        (2, day(1), False, False, 0.25, 10.0, 7.0),
+    ]

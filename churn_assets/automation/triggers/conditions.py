@@ -28,6 +28,7 @@ from churn_assets.tables import (
     MODEL_PROMOTIONS,
     TREATMENT_OUTCOMES,
     TREATMENTS,
+    USER_FEATURES,
     USERS,
 )
 
@@ -145,6 +146,12 @@ def conditions(settings: Settings) -> dict[dg.AssetKey, AutomationCondition]:
         .ignore(dg.AssetSelection.assets(CHURN_PREDICTION_MODEL))
         .since_last_handled()
     )
+    # Not features, of which each date brings some: whose label is known was listed a horizon ago.
+    contacts_updated = (
+        AutomationCondition.any_deps_updated()
+        .ignore(dg.AssetSelection.assets(asset_key(USER_FEATURES)))
+        .since_last_handled()
+    )
     delivers = {asset_key(DELIVERIES): (updated & idle).with_label("a list was made")}
     return {
         **(delivers if settings.delivers else {}),
@@ -161,7 +168,7 @@ def conditions(settings: Settings) -> dict[dg.AssetKey, AutomationCondition]:
         ).with_label("new labels or drift"),
         # Trainings that the graph starts make it in the same run; this is for a model trained by hand.
         asset_key(MODEL_PROMOTIONS): (updated & idle).with_label("the model was trained"),
-        asset_key(TREATMENT_OUTCOMES): (updated & TreatmentsAreKnown() & idle).with_label(
+        asset_key(TREATMENT_OUTCOMES): (contacts_updated & TreatmentsAreKnown() & idle).with_label(
             "treatments, lists or labels are newer"
         ),
         ONLINE_USER_FEATURES: (updated & checked & idle).with_label("features are newer"),

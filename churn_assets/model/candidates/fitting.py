@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.errors import one_line
 from churn_assets.model.candidates import calibration, estimators, search
 from churn_assets.model.candidates.entrants import Entrant
-from churn_assets.model.data.dataset import Frames, features_in, has_history
-from churn_assets.tables import HISTORY_OF_ALL, WINDOW_FEATURES
+from churn_assets.model.data.dataset import Frames, features_in, has_history, history_in
+from churn_assets.tables import WINDOW_FEATURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def with_fallback(estimator: Any, fallback: Any) -> Any:
     """Return one estimator of two: rows without a history go to ``fallback``."""
     from churn_assets.model.candidates.ensembles import WithFallback
 
-    return WithFallback(estimator, fallback, HISTORY_OF_ALL)
+    return WithFallback(estimator, fallback, history_in(map(str, estimator.feature_names_in_)))
 
 
 def _average_of_fitted(entrant: Entrant, fitted_before: Mapping[str, Any]) -> Any | None:

@@ -86,8 +86,16 @@ def features_in(rows: "pd.DataFrame | DataFrame") -> list[str]:
 
 
 def has_history(rows: "pd.DataFrame | DataFrame") -> bool:
-    """Tell whether rows have more than the features of the last 30 days; older versions' rows have not."""
-    return set(HISTORY_OF_ALL).issubset(rows.columns)
+    """Tell whether rows have more than the features of the last 30 days; 0.1.0's versions' rows have not.
+
+    Not whether they have all of today's: a version from before another feature came has the history of then.
+    """
+    return bool(history_in(features_in(rows)))
+
+
+def history_in(features: Iterable[str]) -> list[str]:
+    """Return those of the features that each row with a history has."""
+    return [name for name in features if name in HISTORY_OF_ALL]
 
 
 def without_history(rows: Frames) -> Frames:

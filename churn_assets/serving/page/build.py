@@ -85,7 +85,7 @@ def _listed_rows(listed: pa.Table, ids: _Reasons) -> Iterator[tuple[Any, ...]]:
         reasons = [
             [ids.id_of(words, raises=True) for words in columns[f"reason_{place}"]] for place in (1, 2, 3)
         ]
-        rest = [columns[name] for name in ("model_version", "country", "is_new")]
+        rest = [columns[name] for name in ("model_version", "country", "is_new", "uplift")]
         yield from zip(*(columns[name] for name in names), *reasons, *rest, strict=True)
 
 

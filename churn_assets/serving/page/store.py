@@ -42,7 +42,7 @@ CREATE TABLE listed (
     churn_probability REAL NOT NULL, probability_change REAL, risk_band TEXT NOT NULL, value REAL NOT NULL,
     expected_gain REAL NOT NULL, save_rate REAL NOT NULL,
     reason_1 INTEGER, reason_2 INTEGER, reason_3 INTEGER,
-    model_version INTEGER NOT NULL, country TEXT, is_new INTEGER NOT NULL
+    model_version INTEGER NOT NULL, country TEXT, is_new INTEGER NOT NULL, uplift REAL
 );
 CREATE TABLE users (
     user_id INTEGER PRIMARY KEY, source_user_id TEXT, country TEXT, first_seen_date TEXT, last_seen_date TEXT,
@@ -224,7 +224,8 @@ class Snapshot:
 
     def _listed(self, row: sqlite3.Row) -> dict[str, Any]:
         words = {f"reason_{place}": row[f"words_{place}"] for place in (1, 2, 3)}
-        return {**dict(row), **words, "feature_date": self.about.overview.feature_date}
+        # What an earlier release published has no uplift.
+        return {"uplift": None, **dict(row), **words, "feature_date": self.about.overview.feature_date}
 
     def _one(self, sql: str, value: Any) -> sqlite3.Row | None:
         return self._connection.execute(sql, (value,)).fetchone()

@@ -272,6 +272,16 @@ def test_imported_treatments_are_measured_once(log: Log, ticks: Evaluation) -> N
     assert ticks.requested() == set()
 
 
+def test_features_of_another_date_measure_nothing_again(log: Log, ticks: Evaluation) -> None:
+    log.wrote(asset_key(TREATMENTS), "1")
+    assert ticks.requested() == {asset_key(TREATMENT_OUTCOMES)}
+    assert ticks.requested() == set()
+
+    log.computed(USER_FEATURES, [START])
+
+    assert ticks.requested() == {ONLINE_USER_FEATURES}
+
+
 def test_lists_of_whom_nobody_contacted_measure_nothing(log: Log, ticks: Evaluation) -> None:
     log.wrote(asset_key(RETENTION_LIST), "1")
 

@@ -8,7 +8,7 @@ import pytest
 
 from churn_assets.model.candidates import competition, estimators, fitting, rebuilding
 from churn_assets.model.candidates.ensembles import Average, OnColumns, WithFallback
-from churn_assets.model.data.dataset import Frames, without_history
+from churn_assets.model.data.dataset import Frames, features_in, without_history
 from churn_assets.model.logged import explain
 from churn_assets.tables import FEATURE_COLUMNS, HISTORY_OF_ALL, WINDOW_FEATURES
 from churn_assets_tests.model.conftest import labelled_frame
@@ -125,6 +125,25 @@ def test_the_frames_without_a_history_hold_the_six_features_of_the_same_rows():
 
     assert list(dropped.train) == ["user_id", "feature_date", *WINDOW_FEATURES, "label"]
     assert (dropped.holdout["label"] == FRAME["label"]).all()
+
+
+def test_a_version_from_before_a_feature_came_is_made_again_with_the_history_of_then():
+    came, simple = "purchase_count_total", {"params": {}, "calibration": "none"}
+    # Nobody brought an amount either: boosting cannot bin what has no value.
+    of_then = Frames(*(frame.drop(columns=came).assign(amount_total=np.nan) for frame in FRAMES))
+
+    again = rebuilding.rebuild(
+        {
+            "estimator": "hist_gradient_boosting",
+            "params": SMALL,
+            "calibration": "none",
+            "fallback": {"estimator": "logistic_regression", **simple},
+        },
+        of_then,
+    )
+
+    assert again.history == [name for name in HISTORY_OF_ALL if name != came]
+    assert np.isfinite(again.predict_proba(of_then.holdout[features_in(of_then.holdout)])).all()
 
 
 def test_in_the_race_an_average_is_made_of_what_was_fitted_before_it_and_is_the_same():

@@ -59,6 +59,7 @@ def content(
         "reason_1": [EVIL if user == 1 else "Quiet for 22 days" for user in (*users, *control)],
         "reason_2": [None] * (contacts + len(control)),
         "reason_3": [None] * (contacts + len(control)),
+        "uplift": [None] * (contacts + len(control)),
     }
     everybody = [*users, CONTROL_USER, UNLISTED_USER]
     people = {
@@ -89,7 +90,13 @@ def content(
         first_activity_date=date - (DAYS - 1) * ONE_DAY,
         countries=tuple(sorted(set(countries), key=lambda name: name or "")),
     )
-    types = {"country": pa.string(), "reason_2": pa.string(), "reason_3": pa.string(), "rank": pa.int32()}
+    types = {
+        "country": pa.string(),
+        "reason_2": pa.string(),
+        "reason_3": pa.string(),
+        "rank": pa.int32(),
+        "uplift": pa.float64(),
+    }
     return build.Content(
         about,
         pa.table({name: pa.array(values, types.get(name)) for name, values in listed.items()}),
@@ -127,6 +134,7 @@ def measured() -> Outcomes:
             {**row, **known, "dimension": "risk_band", "segment": "high"},
             {**row, "dimension": "channel", "segment": "phone", "reason": few},
         ),
+        "ranked by risk x value, as uplift is not known: only 100 users in the control group",
     )
 
 

@@ -1,5 +1,8 @@
 """What the page reads of its store: filters, rows, users, and what happens when it is replaced or damaged."""
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,23 @@ def test_a_reader_sees_the_next_version_and_keeps_the_one_it_has_open(tmp_path: 
     assert len(second.find(Filter()).ranks) == 7
     # The versions before the last are gone from the disk.
     assert sorted(path.name for path in tmp_path.glob("*-v*")) == [f"{DATE}-v3", f"{DATE}-v4"]
+
+
+def test_what_a_release_without_uplift_published_is_read_as_ranked_by_risk(tmp_path: Path) -> None:
+    publish(tmp_path)
+    file = tmp_path / current_version(tmp_path) / FILE
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("ALTER TABLE listed DROP COLUMN uplift")
+        [(about,)] = connection.execute("SELECT value FROM about WHERE name = 'about'")
+        older = json.loads(about)
+        assert older["overview"][-1].pop() == ""
+        connection.execute("UPDATE about SET value = ? WHERE name = 'about'", (json.dumps(older).encode(),))
+
+    found = opened(tmp_path)
+
+    assert found is not None
+    assert found.about.overview.outcomes.ranking == ""
+    assert [row["uplift"] for row in found.rows([1, 2])] == [None, None]
 
 
 def test_a_list_that_names_nobody_is_a_list(tmp_path: Path) -> None:

@@ -271,7 +271,9 @@ def test_what_contacting_brought_is_said_or_how_it_can_be_known(tmp_path: Path, 
     publish(tmp_path / "page", outcomes=measured())
     with worker(tmp_path) as url, requests.Session() as session:
         text = Browser(url, session).logged_in().get("/outcomes").text
-    assert "In force: save rate 0.25 measured." in text
+    assert (
+        "In force: save rate 0.25 measured. Lists are ranked by risk x value, as uplift is not known" in text
+    )
     assert "10 % to 40 %" in text
     assert "only 9 users contacted by phone" in text
     assert 'role="img"' in text
