@@ -272,8 +272,8 @@ AT_FULL_SIZE = (
     # Every step or task on emulated clusters: databricks/ and workspace/ have them one by one.
     "end_to_end/test_databricks.py",
     "end_to_end/test_workflow.py",
-    # Late events, outages, deaths and other definitions of churn, through many runs each: test_pipeline.py
-    # has late events and a death, automation/ what is stale, lakehouse/ and transforms/ days and labels.
+    # Late events, outages, deaths and other definitions of churn, through many runs each: automation/ has
+    # what is stale, in any order of events and deaths, lakehouse/ and transforms/ days and labels.
     "end_to_end/test_churn_definition.py",
     "end_to_end/test_daily_job.py",
     "end_to_end/test_late_data.py",
@@ -285,13 +285,28 @@ AT_FULL_SIZE = (
     "end_to_end/test_releases.py",
     # lakehouse/test_bucket_lake.py has each kind of write.
     "end_to_end/test_bucket.py",
+    "end_to_end/test_spark_in_bucket.py",
     # What is erased from tables, versions, pages and files one by one is erasure/'s.
     "end_to_end/test_forget_in_bucket.py",
     # Two runs at once, which faults/test_two_runs.py has as well.
     "end_to_end/test_kill.py",
     # Of history and registry one by one automation/history/ and model/registry/test_mlflow_postgres.py.
     "end_to_end/test_postgres.py",
-    "end_to_end/test_spark_in_bucket.py",
+    # A range of dates by the command: automation/staleness/ has what is stale, and automation/runs/ the rest.
+    "end_to_end/test_backfill.py",
+    # What the emulated workspace does and refuses. It is no part of the platform: run these when it changes.
+    "workspace/test_mlflow.py",
+    "workspace/test_runtime.py",
+    "workspace/test_serverless.py",
+    "workspace/test_tasks.py",
+    "workspace/test_workflows.py",
+    # Each way in which a step fails on a cluster, a worker ends and somebody logs in: databricks/steps/,
+    # test_happy_path.py and workflow/ have a step that fails and is found again, and who is asked.
+    "databricks/test_failures.py",
+    "databricks/test_identity.py",
+    "databricks/test_workers.py",
+    # From features to an endpoint that serves them, again and again: test_endpoint_asset.py has each part.
+    "serving/test_endpoint_pipeline.py",
     # Programs that bench.pipeline compares with: no part of the platform.
     "bench/test_pipeline.py",
 )
@@ -318,7 +333,6 @@ TESTS_AT_FULL_SIZE = (
     # faults/test_kills.py kills the command.
     "test_late_events_recompute_exactly_what_reads_them_and_equal_a_rebuild",
     "test_a_death_between_two_tables_is_made_good_by_the_next_run",
-    "test_killed_half_way_and_started_again_the_tables_are_those_of_an_undisturbed_run",
     "test_a_late_event_makes_its_windows_and_horizons_stale_and_no_other_date",
     "test_what_a_death_after_the_activity_left_undone_is_found",
     "test_what_a_death_before_the_labels_left_undone_is_found",
@@ -326,21 +340,12 @@ TESTS_AT_FULL_SIZE = (
     "test_the_next_run_finds_nothing_to_do_and_refuses_what_comes_again",
     "test_event_files_stay_where_they_are_only_to_be_listed",
     "test_users_of_a_file_are_forgotten_together",
-    # Processes of the server that end or rest; the file has a worker and a server that are killed, too.
+    # Processes of the server that end or rest; the file has a worker that is killed, too.
     "test_a_killed_follower_comes_back_and_follows",
+    "test_a_server_that_is_killed_leaves_no_process_and_a_free_port",
     "test_idle_workers_give_their_memory_back_and_the_next_request_is_answered",
     "test_a_server_that_is_stopped_answers_first_what_it_was_asked",
-    # Another day and lost features, of which serving/features/ and test_endpoint_asset.py have the parts.
-    "test_published_features_that_were_deleted_are_published_again",
-    "test_another_day_is_published_scored_and_compared",
-    # Every command with a workspace, one after the other: the rest of the file has who is asked for.
-    "test_env_alone_is_enough_for_the_sdk_the_warehouse_and_mlflow",
-    # Workers that die: databricks/steps/ has what a launcher does on the way.
-    "test_the_orphan_of_a_killed_worker_ends_itself_and_the_next_run_ends_its_cluster[step]",
-    "test_ctrl_c_cancels_the_databricks_run_ends_its_cluster_and_keeps_what_was_materialised[step]",
     # The same with another number, name or answer.
-    "test_a_requirements_file_that_pip_would_not_take_fails_the_installation[something missing]",
-    "test_a_requirements_file_that_pip_would_not_take_fails_the_installation[another hash]",
     "test_a_commit_whose_answer_is_lost_is_there_once[500]",
     "test_a_merge_whose_answer_is_lost_inserts_once[500]",
     "test_a_refused_commit_is_made_again[500]",
@@ -355,6 +360,7 @@ TESTS_AT_FULL_SIZE = (
     "test_a_second_attempt_in_the_same_process_gets_a_run_of_its_own",
     "test_training_says_nothing",
     # Commands of which lakehouse/ and automation/ have what is said.
+    "test_what_is_not_taken_in_is_named_by_run_and_status_until_it_is",
     "test_a_clock_that_jumped_once_is_said_and_events_are_judged_by_the_clock",
     "test_a_lost_bronze_is_one_line_and_doubles_nothing",
     "test_the_demo_of_a_lake_with_events_simulates_none_and_says_what_it_made_of_them",
@@ -367,15 +373,7 @@ TESTS_AT_FULL_SIZE = (
     # The serverless job shows what follows, and the one on a cluster that its five tasks run and get secrets.
     "test_with_9999_rows_the_training_is_skipped_and_the_scores_are_not[cluster]",
     "test_a_failed_run_is_an_alert_and_exit_code_1_until_one_succeeds[cluster]",
-    # Ways to log in, through every client: the rest of the file has which of several is taken.
-    "test_a_service_principal_is_used_alone[alone]",
-    "test_a_service_principal_is_used_alone[beside a token]",
-    "test_a_ci_that_is_trusted_needs_no_secret",
-    "test_a_profile_of_the_command_line_tool_names_host_and_token",
 )
-
-# By Pipes as by the step launcher: which of both starts a step, test_happy_path.py and test_launcher.py show.
-BY_ONE_LAUNCHER = ("databricks/test_failures.py", "databricks/test_workers.py")
 
 # Begun first: the others would wait for a process that begins one of them last.
 LONGEST = (
@@ -401,7 +399,7 @@ def require_known_names(names: Collection[str]) -> None:
         pytest.UsageError: some name is of no test, or some file is not there.
     """
     unknown = [name for name in chain.from_iterable(NAMED) if name not in names]
-    modules = (SAIL_SUFFICES, AT_FULL_SIZE, BY_ONE_LAUNCHER, LONGEST, *SHARE_A_HOUSE)
+    modules = (SAIL_SUFFICES, AT_FULL_SIZE, LONGEST, *SHARE_A_HOUSE)
     unknown += [module for module in chain.from_iterable(modules) if not (HERE / module).exists()]
     if unknown:
         raise pytest.UsageError(f"selection.py names what is no test: {', '.join(unknown)}. Name it anew.")
@@ -416,8 +414,7 @@ def place(item: pytest.Item) -> int:
 def is_at_full_size(item: pytest.Item) -> bool:
     """Whether a test is for ``make test-all``."""
     module = item.path.relative_to(HERE).as_posix()
-    by_pipes = module in BY_ONE_LAUNCHER and "[pipes" in item.name
-    return by_pipes or module in AT_FULL_SIZE or item.name in TESTS_AT_FULL_SIZE
+    return module in AT_FULL_SIZE or item.name in TESTS_AT_FULL_SIZE
 
 
 def shows_something_on_spark(item: pytest.Item) -> bool:

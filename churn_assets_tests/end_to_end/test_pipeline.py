@@ -348,6 +348,7 @@ def test_a_death_between_two_tables_is_made_good_by_the_next_run(
 def test_an_alias_that_somebody_moved_is_noted_and_the_last_date_scored_again(
     moving: House,
 ) -> None:
+    registry.configure(moving.settings)
     first = registry.production_version(moving.settings)
     assert first
     assert first.source

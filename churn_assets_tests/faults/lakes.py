@@ -18,6 +18,9 @@ from churn_assets_tests.forked import churn
 # A pandas DataFrame.
 Frame = Any
 
+# Columns that number a version: one whose training was killed has its number all the same.
+NUMBERS = {"model_version", "version", "previous_version"}
+
 FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = 20
 HORIZON = 3
@@ -84,8 +87,8 @@ def location(settings: Settings, table: Table) -> Path:
 
 
 def content(settings: Settings, table: Table) -> Frame:
-    """What two runs agree on, in one order. A version is numbered by how many runs were killed before."""
-    names = [name for name in table.content_columns if name != "model_version"]
+    """What two runs agree on, in one order."""
+    names = [name for name in table.content_columns if name not in NUMBERS]
     rows = DeltaTable(location(settings, table)).to_pyarrow_table(columns=names)
     order = [name for name in table.key if name in names] or names
     return rows.sort_by([(name, "ascending") for name in order]).to_pandas()
