@@ -110,10 +110,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.split("::", 1)[0]
-            houses = (
-                f"house {n}" for n, modules in enumerate(selection.SHARE_A_HOUSE) if module.endswith(modules)
-            )
-            return next(houses, module)
+            return selection.house(module) or module
 
     return ByModule(config, log)
 
@@ -170,6 +167,11 @@ def settings_in(folder: Path, **overrides: Any) -> Settings:
     return settings_module.load(**{**ours, **overrides})
 
 
+def one_at_a_time(folder: Path) -> FileLock:
+    """Of all processes of a run, whoever makes what lies there."""
+    return FileLock(folder.with_suffix(".lock"), is_singleton=True)
+
+
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database that ``configure`` made and nobody used: made in seconds, once for all processes."""
@@ -180,7 +182,7 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow_of_all_processes"
     settings = local_settings(folder)
     # Made by the first, found by the others.
-    with FileLock(folder.with_suffix(".lock"), is_singleton=True), mlflow_state_as_it_was():
+    with one_at_a_time(folder), mlflow_state_as_it_was():
         registry.configure(settings)
     return settings.mlflow_folder / "mlflow.db"
 

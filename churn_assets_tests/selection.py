@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from churn_assets.tables import EVENTS, QUARANTINED_EVENTS, TABLES, WINDOW_FEATURES
+from churn_assets.tables import TABLES, WINDOW_FEATURES
 
 HERE = Path(__file__).parent
 
@@ -229,7 +229,6 @@ BUT_NOT_ON_SPARK = (
     "test_a_commit_of_another_between_look_and_note_takes_no_number_twice",
     "test_the_ledger_stays_small",
     "test_maintenance_changes_nothing_that_is_known",
-    "test_online_retail_lands_whole",
     "test_every_pair_and_triple_of_verdicts_under_one_id_in_every_order[too many to hold]",
     "test_an_id_that_comes_again_with_other_content_is_in_conflict_on_any_date[too many to hold]",
     "test_the_split_into_ingestions_changes_no_row_of_silver_or_gold",
@@ -253,12 +252,6 @@ BUT_NOT_ON_SPARK = (
     "test_bad_lines_that_share_an_id_stop_no_write",
     # One by one and empty; test_pipeline.py looks at all of them, as its run has made them.
     *(f"test_every_table_on_disk_is_as_its_contract_says[{table}-folders]" for table in TABLES),
-    # Counts and times of the log, and what is refused before the engine is asked.
-    "test_each_ingestion_is_later_than_the_last_even_if_the_clock_steps_back",
-    *(
-        f"test_without_bronze_nothing_is_taken_in_where_what_was_made_of_it_stands[{table.name}]"
-        for table in (EVENTS, QUARANTINED_EVENTS)
-    ),
 )
 
 # These look at one lake that has run once, or go on with a copy of it: the first at what other processes make
@@ -327,8 +320,6 @@ AT_FULL_SIZE = (
 
 # Of all other modules, these.
 TESTS_AT_FULL_SIZE = (
-    # faults/test_kills.py kills at any moment.
-    "test_killed_at_many_moments_the_lake_ends_as_if_nothing_had_happened",
     # Each is repaired as others are of which this file has one.
     "test_what_was_made_of_something_else_is_made_again_and_nothing_is_computed_twice",
     "test_models_that_are_lost_are_given_up_by_name_and_the_next_run_trains_one",

@@ -110,15 +110,12 @@ def _as_frame(lake: Lakehouse, rows: list[dict[str, Any]]) -> DataFrame:
 
 def _metadata(settings: Settings, rows: list[dict[str, Any]]) -> dict[str, Any]:
     of_all = next((row for row in rows if row["dimension"] == OF_ALL), None)
-    if of_all is None:
-        return {
-            "save_rate": save_rate_in_force(settings, None).says,
-            "ranking": ranking_in_force(settings, None).says,
-        }
-    counts = ("contact_users", "contacted_users", "control_users", "contacted_control_users")
-    use = ("treatments", "treatments_not_listed", "treatments_outside_horizon", "treatments_repeated")
-    return {
+    says = {
         "save_rate": save_rate_in_force(settings, of_all).says,
         "ranking": ranking_in_force(settings, of_all).says,
-        **{name: of_all[name] for name in (*counts, *use)},
     }
+    if of_all is None:
+        return says
+    counts = ("contact_users", "contacted_users", "control_users", "contacted_control_users")
+    use = ("treatments", "treatments_not_listed", "treatments_outside_horizon", "treatments_repeated")
+    return {**says, **{name: of_all[name] for name in (*counts, *use)}}

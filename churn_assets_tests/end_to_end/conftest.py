@@ -14,7 +14,6 @@ from typing import Any
 import dagster as dg
 import pytest
 from deltalake import DeltaTable
-from filelock import FileLock
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -27,7 +26,7 @@ from churn_assets.model.registry import registry
 from churn_assets.sample.simulator import simulate
 from churn_assets.settings import Settings
 from churn_assets.tables import TABLES, Table
-from churn_assets_tests.conftest import settings_in
+from churn_assets_tests.conftest import one_at_a_time, settings_in
 from churn_assets_tests.memory import remember
 from churn_assets_tests.model.conftest import mlflow_state_as_it_was
 
@@ -173,7 +172,7 @@ def run_once(
             found.run()
             return found
         # Held while it runs, so that who only looks waits, and makes none of its own.
-        with _one_at_a_time(of_all_processes):
+        with one_at_a_time(of_all_processes):
             found.run()
             if not of_all_processes.exists():
                 unfinished = of_all_processes.with_suffix(".unfinished")
@@ -182,10 +181,6 @@ def run_once(
         return found
 
     return made
-
-
-def _one_at_a_time(folder: Path) -> FileLock:
-    return FileLock(folder.with_suffix(".lock"), is_singleton=True)
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +198,7 @@ def expected(
     def rows(table: Table) -> Frame:
         if of_all_processes is None:
             return run_once().content(table)
-        with _one_at_a_time(of_all_processes):
+        with one_at_a_time(of_all_processes):
             if not of_all_processes.exists():
                 run_once()
         settings = settings_in(of_all_processes.parent, deployment=deployment, lake_root=of_all_processes)

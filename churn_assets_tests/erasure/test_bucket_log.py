@@ -21,12 +21,8 @@ from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import USER_DAILY_ACTIVITY
 from churn_assets_tests.buckets import BucketServer, Fault
 from churn_assets_tests.conftest import bucket_settings
-
-FIRST = dt.date(2026, 3, 1)
-DATES = DateRange(FIRST, dt.date(2026, 3, 2))
-PERSON = 4815162342
-PEOPLE = People(frozenset({PERSON}), frozenset())
-COLUMNS = "user_id bigint, event_date date, events bigint, purchases bigint, amount decimal(28,2)"
+from churn_assets_tests.erasure import two_versions
+from churn_assets_tests.erasure.two_versions import COLUMNS, DATES, FIRST, PEOPLE, PERSON
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +35,7 @@ def written(
         for variable, value in bucket_server.environment().items():
             patch.setenv(variable, value)
         lake = FolderLakehouse(bucket_settings(uri, tmp_path_factory.mktemp("written")), lambda: spark)
-        for purchases in (0, 1):
-            rows = [(user, day, 2, purchases, None) for day in DATES.days() for user in (1, PERSON)]
-            lake.write(USER_DAILY_ACTIVITY, spark.createDataFrame(rows, COLUMNS), DATES)
+        two_versions.write(lake, spark)
     return uri
 
 

@@ -1,6 +1,5 @@
 """A table keeps its number and its readers, and nothing of its past; a kill at any point is made good."""
 
-import datetime as dt
 import json
 import shutil
 from pathlib import Path
@@ -17,12 +16,8 @@ from churn_assets.erasure.people import People
 from churn_assets.lakehouse.folder_lake import FolderLakehouse
 from churn_assets.tables import USER_DAILY_ACTIVITY
 from churn_assets_tests.conftest import MakeSettings
-
-FIRST = dt.date(2026, 3, 1)
-DATES = DateRange(FIRST, dt.date(2026, 3, 2))
-PERSON = 4815162342
-PEOPLE = People(frozenset({PERSON}), frozenset())
-COLUMNS = "user_id bigint, event_date date, events bigint, purchases bigint, amount decimal(28,2)"
+from churn_assets_tests.erasure import two_versions
+from churn_assets_tests.erasure.two_versions import COLUMNS, DATES, FIRST, PEOPLE, PERSON
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +27,7 @@ def written(spark: SparkSession, deployment: str, tmp_path_factory: pytest.TempP
 
     folder = tmp_path_factory.mktemp("written")
     lake = FolderLakehouse(settings_in(folder, deployment=deployment), lambda: spark)
-    for purchases in (0, 1):
-        rows = [(user, day, 2, purchases, None) for day in DATES.days() for user in (1, PERSON)]
-        lake.write(USER_DAILY_ACTIVITY, spark.createDataFrame(rows, COLUMNS), DATES)
+    two_versions.write(lake, spark)
     return folder / "lake"
 
 
