@@ -22,6 +22,9 @@ AS_ASKED = (0, -signal.SIGTERM)
 # lock: the largest body that is taken holds it for about a second, and for several on a busy machine.
 HEALTH_SECONDS = 30
 
+# Pipes of a process that ends close a moment before it counts as ended; writing what it held takes longer.
+ENDING_SECONDS = 5
+
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
@@ -80,12 +83,15 @@ class Workers(Multiprocess):
             ready = wait(
                 [worker.parent_conn, worker.process.sentinel], self.config.timeout_worker_healthcheck
             )
-            if worker.parent_conn not in ready:
+            if not ready:
                 return False
-            worker.parent_conn.recv()
+            if worker.parent_conn in ready:
+                worker.parent_conn.recv()
+                return True
         except (OSError, EOFError):
-            return False
-        return True
+            log.debug("worker %s closed its pipe", worker.pid)
+        worker.process.join(ENDING_SECONDS)
+        return False
 
     def _tell(self, process: Process, *, was_killed: bool) -> None:
         if was_killed:
