@@ -116,6 +116,7 @@ def _landing(lake: FolderLakehouse) -> Finding:
         # Bronze cannot be read, which is told with the tables.
         listing, ahead = list_files(lake.settings.landing_root), dt.timedelta()
     notes = LandingNotes.of(listing, ahead)
-    if notes.left_out_count or notes.ahead_seconds:
+    # Timestamps that a wrong clock left ahead harm nothing, and stay until time has caught up: said only.
+    if notes.left_out_count:
         return damaged(LANDING, " ".join(notes.lines()).rstrip("."), "mend or move these files")
     return well(LANDING, " ".join([f"{len(listing.files)} event files.", *notes.lines()]).rstrip("."))
