@@ -88,6 +88,7 @@ def _sail_port(catalogs: tuple[str, ...]) -> int:
     listed = ", ".join(f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs)
     os.environ["SAIL_CATALOG__LIST"] = f"[{listed}]"
     os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalogs[0]
+    os.environ["SAIL_SPARK__SESSION_TIMEOUT_SECS"] = str(IDLE_SECONDS)
     os.environ.setdefault("RUST_LOG", "error")
 
     from pysail.spark import SparkConnectServer
@@ -98,6 +99,10 @@ def _sail_port(catalogs: tuple[str, ...]) -> int:
     _, port = server.listening_address  # type: ignore[misc]  # set once the server has started
     return port
 
+
+# Sail forgets a session that is asked nothing for a quarter of an hour, which a training of many rows takes.
+# This process's one session ends with the process: ten years.
+IDLE_SECONDS = 10 * 365 * 86400
 
 # gRPC's message for it.
 UNREADABLE_REPLY = "Exception deserializing response!"

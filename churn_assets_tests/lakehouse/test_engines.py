@@ -1,5 +1,7 @@
-"""The embedded engine's session: what it does where a reply cannot be read."""
+"""The embedded engine's session: what it does where a reply cannot be read, or nothing is asked for long."""
 
+import subprocess
+import sys
 from typing import Any
 
 import grpc
@@ -7,7 +9,18 @@ import pytest
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql import SparkSession
 
-from churn_assets.lakehouse.engines import UNREADABLE_REPLY
+from churn_assets.lakehouse.engines import IDLE_SECONDS, UNREADABLE_REPLY
+
+# A session of one second, asked again after four.
+IDLE = """
+import time
+from churn_assets.lakehouse import engines
+engines.IDLE_SECONDS = 1
+session = engines.EmbeddedSail(catalogs=["main_catalog"]).spark_session
+print(session.range(3).count())
+time.sleep(4)
+session.range(3).count()
+"""
 
 
 class Unreadable(grpc.RpcError):
@@ -65,3 +78,12 @@ def test_after_three_more_it_is_an_error(spark: SparkSession, monkeypatch: pytes
     ):
         _ = spark.range(3).columns
     assert len(asked) == 4
+
+
+def test_a_session_is_forgotten_only_after_the_years_that_it_is_given() -> None:
+    """By default it would be after 15 minutes, as in a long training, and the next step would fail."""
+    idle = subprocess.run([sys.executable, "-c", IDLE], capture_output=True, text=True, check=False)
+
+    assert idle.stdout == "3\n"
+    assert "is not running" in idle.stderr
+    assert IDLE_SECONDS > 365 * 86400

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pysail
 
+from churn_assets.lakehouse.engines import IDLE_SECONDS
 from churn_assets_tests.workspace.cluster import Cluster
 from churn_assets_tests.workspace.processes import Runtime
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
@@ -155,6 +156,8 @@ class Engine:
             "PYTHONPATH": os.pathsep.join(map(str, path)),
             "TZ": "UTC",
             "RUST_LOG": "error",
+            # A warehouse that was idle answers the next statement.
+            "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(IDLE_SECONDS),
             "EMULATED_DATABRICKS": str(folder),
             "SAIL_CATALOG__LIST": f"[{listed}]",
             "SAIL_CATALOG__DEFAULT_CATALOG": catalogs[0],
