@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import hypothesis
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from filelock import FileLock
 from pyspark.sql import SparkSession
 from xdist import is_xdist_controller
@@ -125,6 +127,20 @@ def _mlflow_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     # MLflow puts a mock there while it loads a model; of several threads, as Sail has, one may leave it,
     # and hypothesis stumbles over a module whose every attribute is a mock.
     sys.modules.pop("dbutils", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_are_read_once() -> Iterator[None]:
+    # Each new history of Dagster's would import a hundred of its migrations, to stamp itself with the last.
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        place = config.get_alembic_option("script_location")
+        return known.get(place) or known.setdefault(place, read(config))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,9 @@ SAIL_SUFFICES = (
     "lakehouse/test_ingestion.py",
     # What a store answers to delta-rs, which commits for both engines (ADR 0060).
     "lakehouse/test_bucket_lake.py",
+    # What the ledger notes and believes, and which dates follow.
+    "lakehouse/test_computed_dates.py",
+    "lakehouse/test_newest_ingestion.py",
     # Sums and joins of tables in plain SQL, which each run that publishes a page asks there too.
     "serving/page/test_publish.py",
     # What is covered and due, by row counts of the log.
@@ -108,7 +111,8 @@ BUT_ON_SPARK_TOO = (
     "test_files_with_other_columns_and_types_go_together",
     "test_the_function_that_is_named_instead_works_on_text_and_numbers",
     "test_an_epoch_number_is_recognised_as_text_and_as_any_number[1787848445922-milliseconds]",
-    "test_a_time_with_a_zone_is_brought_to_utc",
+    # Which files a filter of dates leaves out is the engine's answer.
+    "test_dates_that_it_did_not_bring_are_not_read",
 )
 
 # What each rule of cleaning is, on lines that a reader can follow: each plans the whole of it, ten seconds
@@ -150,6 +154,79 @@ REFUSALS = (
     ),
 )
 
+# Writes that differ from those that are left by what is replaced, gained or found there already, which is
+# decided by the contract and the log; rows of all of them, test_bucket_lake.py writes on both engines.
+WRITES_OF_ONE_KIND = tuple(
+    f"test_{name}[folders]"
+    for name in (
+        "where_rows_are_replaced_a_column_without_gaps_comes_with_gaps_until_they_are",
+        "a_column_that_a_release_lets_be_null_may_be_null_in_the_table_that_is_there",
+        "replacing_a_date_with_nothing_empties_it",
+        "a_gap_in_a_column_that_came_later_is_refused_though_the_table_would_take_it",
+        "gaining_a_column_is_no_row_for_who_asks_what_a_merge_wrote",
+        "a_merge_of_nothing_new_leaves_the_version",
+        "who_only_looks_learns_what_a_table_has_to_gain_and_changes_nothing",
+        "the_order_of_columns_does_not_matter",
+        "nothing_replaced_by_nothing_says_so_of_each_date",
+        "no_new_rows_leave_the_version",
+        "two_lakes_in_one_process_do_not_mix",
+    )
+)
+
+# What a rule gives on rows that a reader can follow, where a test that is left has the rule's functions and
+# joins on others, or compares all of it with a second calculation.
+RULES_ON_A_FEW_ROWS = (
+    # test_the_engine_and_numpy_agree_to_nine_digits has bins, edges, shares and PSI.
+    "test_psi_is_the_sum_over_bins_of_the_difference_times_the_logarithm_of_the_ratio",
+    "test_a_column_that_becomes_null_is_noticed_though_it_never_was_before",
+    "test_a_version_from_before_a_feature_came_says_nothing_of_it",
+    "test_without_any_reference_there_are_no_rows",
+    "test_a_value_on_an_edge_belongs_to_the_bin_below",
+    "test_each_date_is_compared_with_the_version_that_scored_it_and_others_have_no_row",
+    "test_a_bin_without_a_user_counts_as_half_a_user",
+    "test_equal_shares_and_a_feature_of_one_bin_have_no_drift",
+    "test_only_users_who_were_scored_count",
+    # One table that keeps its contract and one value out of a range are left.
+    *(
+        f"test_a_value_out_of_its_range_is_counted_under_its_rule[{case}]"
+        for case in (
+            "2-0-event_count_30d >= 1",
+            "6-None-not null: account_age_days",
+            "7-11-rolling_7d_events <= event_count_30d",
+            "5--1-purchase_count_30d >= 0",
+            "4--1-days_since_last_event >= 0",
+            "4-30-days_since_last_event <= 29",
+        )
+    ),
+    # Whom a list names, in which order and with which reasons: four tests of it are left.
+    "test_without_a_budget_of_contacts_nobody_is_listed_and_none_is_no_limit",
+    "test_where_no_event_brings_an_amount_everybody_is_worth_what_is_assumed",
+    "test_control_users_are_ranked_beside_the_others_and_cost_no_budget",
+    "test_by_uplift_those_whom_a_contact_saves_come_first_and_others_not_at_all",
+    "test_the_greatest_gain_comes_first_and_equal_ones_by_user",
+    "test_bands_begin_where_a_contact_pays_and_half_way_from_there_to_certainty",
+    "test_where_an_ordinary_contact_never_pays_all_but_certain_risks_are_low",
+    # Of reasons, who is asked, which are the strongest and one in words.
+    *(
+        f"test_the_history_has_its_words_too_and_some_for_what_is_missing[{case}]"
+        for case in ("overdue_ratio-raising8-lowering8", "days_since_last_purchase-raising9-lowering9")
+    ),
+    "test_a_feature_that_is_in_no_contract_any_more_is_named_with_its_value",
+    "test_a_version_from_before_a_feature_came_is_asked_with_its_own",
+    # Of treatments, which rows are any and when a contact counts.
+    "test_of_several_contacts_the_first_says_the_channel",
+    "test_treatments_are_counted_by_what_they_are_good_for",
+    "test_a_user_of_several_lists_counts_once_on_the_first",
+    "test_who_has_no_label_yet_does_not_count",
+    # Days in months: two places of the month's end are left.
+    *(
+        f"test_days_that_are_read_in_their_months_count_as_they_do_one_by_one[{days}]"
+        for days in (-5, 19, 20)
+    ),
+    # One process or many: the registry's other test has the probabilities there.
+    "test_many_partitions_at_once_may_score_with_a_model_that_no_worker_has_seen",
+)
+
 # What a worker makes of a file's bytes is Python; that a worker of Spark does it, the first and the longest
 # line show.
 LINES_OF_FILES = (
@@ -164,6 +241,8 @@ LINES_OF_FILES = (
 BUT_NOT_ON_SPARK = (
     *RULES_OF_CLEANING,
     *REFUSALS,
+    *WRITES_OF_ONE_KIND,
+    *RULES_ON_A_FEW_ROWS,
     *LINES_OF_FILES,
     # One draw of each case.
     *(
@@ -271,6 +350,8 @@ SHARE_A_HOUSE = (
             "daily_job",
         )
     ),
+    # The lake of few users that their faults meet.
+    tuple(f"faults/test_{name}.py" for name in ("fuzzed_lines", "two_runs")),
 )
 
 # Whole runs of the graph that take half of all time together. What each shows at full size, others show on
@@ -350,13 +431,36 @@ TESTS_AT_FULL_SIZE = (
     "test_a_server_that_is_killed_leaves_no_process_and_a_free_port",
     "test_idle_workers_give_their_memory_back_and_the_next_request_is_answered",
     "test_a_server_that_is_stopped_answers_first_what_it_was_asked",
-    # The same with another number, name or answer.
+    # The same with another number, name or answer, by another launcher, estimator or rule.
+    "test_a_serverless_step_has_no_cluster_and_reads_its_secrets_itself[pipes]",
+    "test_a_range_of_days_is_one_step_that_materialises_each[pipes]",
+    "test_no_task_runs_after_one_that_failed_twice[score-ran2]",
+    "test_the_same_writes_give_the_same_rows_versions_and_reports_as_in_folders[dates]",
+    "test_the_same_writes_give_the_same_rows_versions_and_reports_as_in_folders[whole table]",
+    "test_another_estimator_can_be_configured",
+    "test_whatever_fails_in_the_evaluation_leaves_the_champion[a metric that fails]",
+    "test_whatever_fails_in_the_evaluation_leaves_the_champion[an empty holdout]",
+    *(
+        f"test_rows_that_a_kernel_does_not_know_have_no_probability[{name}]"
+        for name in ("average", "gradient_boosting", "recency")
+    ),
+    "test_what_won_is_rebuilt_bit_by_bit_from_its_spec[sigmoid-bounded]",
+    "test_what_won_is_rebuilt_bit_by_bit_from_its_spec[none-as before there were bounds]",
+    "test_churn_run_does_the_rest_trains_nothing_and_fails[churn_labels]",
     "test_a_commit_whose_answer_is_lost_is_there_once[500]",
     "test_a_merge_whose_answer_is_lost_inserts_once[500]",
     "test_a_refused_commit_is_made_again[500]",
     "test_of_20_000_lines_with_colliding_ids_each_is_an_event_or_quarantined_or_a_duplicate",
     "test_the_ledger_stays_small",
     "test_version_1_of_another_lake_is_another_model",
+    # What many nights, promotions, files or deaths in a row come to.
+    "test_a_driver_that_dies_is_no_alert_unless_the_next_one_dies_as_well",
+    "test_a_version_that_wins_and_wins_again_stays_below_the_services_50_tags",
+    "test_more_files_than_a_batch_holds_are_one_report",
+    "test_day_by_day_makes_the_lists_of_a_range",
+    # Of a version that is moved by hand, the rollback of the same file; of a cache, the one that is written.
+    "test_an_alias_that_somebody_moved_is_noted_and_the_last_date_scored_again",
+    "test_the_loops_are_compiled_also_where_no_cache_can_be_written",
     # A process of its own each, for rows of which the first has one kind.
     "test_a_model_of_our_own_estimators_takes_rows_with_and_without_a_history_where_this_project_is_not",
     # Trainings of which the gate's and the registry's own tests have the decision.

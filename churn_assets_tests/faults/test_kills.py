@@ -16,8 +16,10 @@ from churn_assets_tests.faults.conftest import Count
 from churn_assets_tests.faults.lakes import Undisturbed, doubled_keys, left_behind
 from churn_assets_tests.forked import Command, at_work, churn
 
-# Of a run that takes five times as long: a lake is done after as many kills as it has stages.
-MEAN_SECONDS = {"small": 1.0, "undisturbed": 4.0}
+# A run is killed after some of its steps and a while, on a machine of any speed at any of them; a lake is
+# done after some ten kills.
+MOST_STEPS = 3
+MEAN_SECONDS = 1.5
 STEP = re.compile(r"^  ([a-z_ ]+?)(?::.*)? \([0-9.]+ s\)$", re.MULTILINE)
 
 
@@ -64,7 +66,7 @@ def test_killed_at_any_moment_a_run_loses_and_doubles_nothing(
         reader = Reader(settings)
         reader.start()
         try:
-            while killed < kills and (command := _killed(settings, random_, MEAN_SECONDS[lake])):
+            while killed < kills and (command := _killed(settings, random_)):
                 killed += 1
                 steps[_at_work_on(command)] += 1
             ended = churn(settings, "run")
@@ -90,10 +92,13 @@ def test_killed_at_any_moment_a_run_loses_and_doubles_nothing(
     )
 
 
-def _killed(settings: Settings, random_: random.Random, mean_seconds: float) -> Command | None:
+def _killed(settings: Settings, random_: random.Random) -> Command | None:
     """Start a run and kill it; None if it was over before."""
+    steps, seconds = random_.randint(0, MOST_STEPS), random_.expovariate(1 / MEAN_SECONDS)
     with at_work(settings, "run") as command:
-        command.process.join(random_.expovariate(1 / mean_seconds))
+        while command.is_at_work() and len(STEP.findall(command.said())) < steps:
+            command.process.join(0.05)
+        command.process.join(seconds)
         if not command.is_at_work():
             ended = command.wait()
             assert ended.exit_code == 0, ended.err
