@@ -75,6 +75,8 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             url = f"http://127.0.0.1:{port}"
             until(lambda: answers(url), "Dagster's UI answers")
+            # Before, the button that launches one is disabled, and stays so until the dialog is opened again.
+            until(lambda: has_backfill_daemon(url), "the daemon that runs backfills has said so")
             yield url
         finally:
             process.send_signal(signal.SIGINT)
@@ -121,6 +123,11 @@ def until(is_so: Callable[[], Any], what: str) -> None:
 
 def ask(url: str, query: str) -> Any:
     return requests.post(f"{url}/graphql", json={"query": query}, timeout=30).json()["data"]
+
+
+def has_backfill_daemon(url: str) -> bool:
+    query = '{instance {daemonHealth {daemonStatus(daemonType: "BACKFILL") {healthy}}}}'
+    return bool(ask(url, query)["instance"]["daemonHealth"]["daemonStatus"]["healthy"])
 
 
 def backfills(url: str) -> list[dict[str, Any]]:
@@ -274,6 +281,6 @@ def test_lineage_leads_from_the_activity_to_the_model(ui: str, page: Page, shoot
     page.goto(f"{ui}{FEATURES_PAGE}?view=lineage")
 
     # What is too long for its box is cut in the middle.
-    for name in ("user_dai.*_activity", "users", "churn_labels", "churn_predi.*_model", "churn_predictions"):
+    for name in ("user_dai.*_activity", "other_ages", "churn_labels", "churn_predi.*_model", "churn_predictions"):
         expect(page.get_by_text(re.compile(f"^{name}$")).first).to_be_visible()
     shoot("ui-lineage")
