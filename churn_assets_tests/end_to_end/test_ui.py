@@ -281,6 +281,7 @@ def test_lineage_leads_from_the_activity_to_the_model(ui: str, page: Page, shoot
     page.goto(f"{ui}{FEATURES_PAGE}?view=lineage")
 
     # What is too long for its box is cut in the middle.
-    for name in ("user_dai.*_activity", "other_ages", "churn_labels", "churn_predi.*_model", "churn_predictions"):
+    model = "churn_predi.*_model"
+    for name in ("user_dai.*_activity", "other_ages", "churn_labels", model, "churn_predictions"):
         expect(page.get_by_text(re.compile(f"^{name}$")).first).to_be_visible()
     shoot("ui-lineage")
