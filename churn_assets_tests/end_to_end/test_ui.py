@@ -158,6 +158,7 @@ def test_the_graph_is_there(ui: str, page: Page) -> None:
 def test_one_button_materialises_everything(ui: str, page: Page) -> None:
     page.goto(f"{ui}/asset-groups")
     page.get_by_role("button", name=MATERIALIZE_ALL).click()
+    page.get_by_role("dialog").get_by_text("All", exact=True).click()
     launch(page, ui, count=1)
 
     assert failed_runs(ui) == []
