@@ -458,8 +458,7 @@ TESTS_AT_FULL_SIZE = (
     "test_a_version_that_wins_and_wins_again_stays_below_the_services_50_tags",
     "test_more_files_than_a_batch_holds_are_one_report",
     "test_day_by_day_makes_the_lists_of_a_range",
-    # Of a version that is moved by hand, the rollback of the same file; of a cache, the one that is written.
-    "test_an_alias_that_somebody_moved_is_noted_and_the_last_date_scored_again",
+    # Of a cache, the one that is written.
     "test_the_loops_are_compiled_also_where_no_cache_can_be_written",
     # A process of its own each, for rows of which the first has one kind.
     "test_a_model_of_our_own_estimators_takes_rows_with_and_without_a_history_where_this_project_is_not",

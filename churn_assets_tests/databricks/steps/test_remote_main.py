@@ -91,9 +91,11 @@ def test_an_archive_without_the_package_is_refused_though_it_is_installed(tmp_pa
 
 # In its own process: an interrupt ends the embedded engine, and calls on its session then never return.
 ORPHAN = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 
+# As it is on a cluster: who is started in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, sys.argv[1])
 from churn_remote.heartbeat import Heartbeat
 
