@@ -81,14 +81,28 @@ class ApacheSpark(LazySpark):
         return _apache_session(self.master, extra, reaches_s3=self.reaches_s3)
 
 
+# Sail forgets a session that is asked nothing for a quarter of an hour, which a training of many rows takes.
+# A process's one session ends with the process: ten years.
+IDLE_SECONDS = 10 * 365 * 86400
+
+
+def sail_environment(catalogs: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables that Sail reads when a server starts.
+
+    Args:
+        catalogs: their names, the default one first: names in memory, which are filled anew at each start.
+    """
+    listed = ", ".join(f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs)
+    return {
+        "SAIL_CATALOG__LIST": f"[{listed}]",
+        "SAIL_CATALOG__DEFAULT_CATALOG": catalogs[0],
+        "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(IDLE_SECONDS),
+    }
+
+
 @cache
 def _sail_port(catalogs: tuple[str, ...]) -> int:
-    # Sail reads its catalogs from the environment when the server starts; they are names in memory,
-    # filled anew at each start from the tables on disk.
-    listed = ", ".join(f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs)
-    os.environ["SAIL_CATALOG__LIST"] = f"[{listed}]"
-    os.environ["SAIL_CATALOG__DEFAULT_CATALOG"] = catalogs[0]
-    os.environ["SAIL_SPARK__SESSION_TIMEOUT_SECS"] = str(IDLE_SECONDS)
+    os.environ.update(sail_environment(catalogs))
     os.environ.setdefault("RUST_LOG", "error")
 
     from pysail.spark import SparkConnectServer
@@ -99,10 +113,6 @@ def _sail_port(catalogs: tuple[str, ...]) -> int:
     _, port = server.listening_address  # type: ignore[misc]  # set once the server has started
     return port
 
-
-# Sail forgets a session that is asked nothing for a quarter of an hour, which a training of many rows takes.
-# This process's one session ends with the process: ten years.
-IDLE_SECONDS = 10 * 365 * 86400
 
 # gRPC's message for it.
 UNREADABLE_REPLY = "Exception deserializing response!"

@@ -4,7 +4,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
@@ -22,7 +22,7 @@ AS_ASKED = (0, -signal.SIGTERM)
 # lock: the largest body that is taken holds it for about a second, and for several on a busy machine.
 HEALTH_SECONDS = 30
 
-# Pipes of a process that ends close a moment before it counts as ended; writing what it held takes longer.
+# Pipes of a process that ends close a moment before it counts as ended; one that leaves a core takes longer.
 ENDING_SECONDS = 5
 
 
@@ -78,7 +78,8 @@ class Workers(Multiprocess):
 
     def _answers(self, worker: Process) -> bool:
         """Ask a worker whether it lives; False once it has ended, or after the time that it is given."""
-        try:
+        # Its pipes are closed where it ends.
+        with suppress(OSError, EOFError):
             worker.parent_conn.send(b"ping")
             ready = wait(
                 [worker.parent_conn, worker.process.sentinel], self.config.timeout_worker_healthcheck
@@ -88,8 +89,6 @@ class Workers(Multiprocess):
             if worker.parent_conn in ready:
                 worker.parent_conn.recv()
                 return True
-        except (OSError, EOFError):
-            log.debug("worker %s closed its pipe", worker.pid)
         worker.process.join(ENDING_SECONDS)
         return False
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pysail
 
-from churn_assets.lakehouse.engines import IDLE_SECONDS
+from churn_assets.lakehouse.engines import sail_environment
 from churn_assets_tests.workspace.cluster import Cluster
 from churn_assets_tests.workspace.processes import Runtime
 from churn_assets_tests.workspace.runtime.emulated_databricks.unity import Unity
@@ -148,19 +148,14 @@ class Engine:
     def _start(
         self, folder: Path, python: Path, catalogs: tuple[str, ...], path: list[Path]
     ) -> "subprocess.Popen[str]":
-        listed = ", ".join(
-            f'{{name="{name}", type="memory", initial_database=["default"]}}' for name in catalogs
-        )
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(map(str, path)),
             "TZ": "UTC",
             "RUST_LOG": "error",
-            # A warehouse that was idle answers the next statement.
-            "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(IDLE_SECONDS),
             "EMULATED_DATABRICKS": str(folder),
-            "SAIL_CATALOG__LIST": f"[{listed}]",
-            "SAIL_CATALOG__DEFAULT_CATALOG": catalogs[0],
+            # A warehouse that was idle answers the next statement, too.
+            **sail_environment(catalogs),
         }
         with (self._site / "server.log").open("w") as log:
             return subprocess.Popen(
